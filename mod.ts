@@ -1,0 +1,1 @@
+export * from "./src/messages/mod.ts";

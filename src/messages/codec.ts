@@ -1,0 +1,76 @@
+import type { Message, MessageRecord } from "./envelope.ts";
+import { UndecodableMessageError } from "./errors.ts";
+import type { MessageType } from "./message_type.ts";
+
+/** The message types that a reader knows, by name. */
+export type MessageTypes = ReadonlyMap<string, MessageType>;
+
+function parse(record: MessageRecord, field: "data" | "metadata", text: string): any {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new UndecodableMessageError(
+      "damaged",
+      `Cannot read message ${record.position} ("${record.type}"): its ${field} is not JSON (${
+        cause instanceof Error ? cause.message : cause
+      })`,
+    );
+  }
+}
+
+function upcast(record: MessageRecord, known: MessageType, stored: unknown): unknown {
+  let payload = stored;
+  for (let version = record.schemaVersion; version < known.version; version++) {
+    try {
+      payload = known.upcast[version](payload);
+    } catch (cause) {
+      throw new UndecodableMessageError(
+        "upcast failed",
+        `Cannot bring message ${record.position} ("${record.type}") from version ${version} to ${version + 1}: ${
+          cause instanceof Error ? cause.message : cause
+        }`,
+      );
+    }
+  }
+  return payload;
+}
+
+/**
+ * Decodes a stored message and brings its payload up to the newest version. Every read path goes through here.
+ *
+ * @param record The stored message.
+ * @param types The message types that the reader knows.
+ * @returns The message as a handler sees it.
+ * @throws {UndecodableMessageError} When its type is unknown, its version newer than the code, or its text damaged.
+ */
+export function decode(record: MessageRecord, types: MessageTypes): Message {
+  const known = types.get(record.type);
+  if (known === undefined) {
+    throw new UndecodableMessageError(
+      "unknown type",
+      `Cannot read message ${record.position}: this code knows no type "${record.type}"`,
+    );
+  }
+  if (record.schemaVersion > known.version) {
+    throw new UndecodableMessageError(
+      "newer version",
+      `Cannot read message ${record.position}: it is version ${record.schemaVersion} of "${record.type}", this code knows ${known.version}`,
+    );
+  }
+  const payload = parse(record, "data", record.data);
+  return {
+    type: record.type,
+    payload: record.schemaVersion === known.version ? payload : upcast(record, known, payload),
+    id: record.id,
+    schemaVersion: record.schemaVersion,
+    stream: record.stream,
+    category: record.category,
+    aggregateId: record.stream.slice(record.category.length + 1),
+    version: record.version,
+    position: record.position,
+    time: new Date(record.time),
+    correlationId: record.correlationId,
+    causationId: record.causationId,
+    metadata: record.metadata === null ? {} : parse(record, "metadata", record.metadata),
+  };
+}

@@ -1,0 +1,43 @@
+import type { Fault } from "./json.ts";
+
+function list(faults: readonly Fault[]): string {
+  return faults.map((fault) => `${fault.path === "" ? "(payload)" : fault.path}: ${fault.message}`).join("; ");
+}
+
+/** A payload does not fit its schema, or is not JSON. Nothing was stored. */
+export class PayloadError extends Error {
+  /** Always `PayloadError`. */
+  override readonly name = "PayloadError";
+
+  /**
+   * Makes the error.
+   *
+   * @param type The message type whose payload was refused.
+   * @param faults What is wrong, and where.
+   */
+  constructor(readonly type: string, readonly faults: readonly Fault[]) {
+    super(`Payload of "${type}" is refused: ${list(faults)}`);
+  }
+}
+
+/** A stored message cannot be understood by this code: damaged, of an unknown type or of a newer version. */
+export class UndecodableMessageError extends Error {
+  /** Always `UndecodableMessageError`. */
+  override readonly name = "UndecodableMessageError";
+
+  /**
+   * Makes the error.
+   *
+   * @param reason Why it cannot be understood.
+   * @param detail What was found, as a sentence.
+   */
+  constructor(readonly reason: "unknown type" | "newer version" | "damaged" | "upcast failed", detail: string) {
+    super(detail);
+  }
+}
+
+/** The domain is put together wrongly: found when the module loads, before anything runs. */
+export class DomainDefinitionError extends Error {
+  /** Always `DomainDefinitionError`. */
+  override readonly name = "DomainDefinitionError";
+}

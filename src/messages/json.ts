@@ -1,0 +1,83 @@
+/** A value that JSON carries without loss. */
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json | undefined };
+
+/** One thing that is wrong with a value, and where. */
+export interface Fault {
+  /** Where in the value, as a path like `lines[2].price`; empty for the value itself. */
+  readonly path: string;
+  /** What is wrong there. */
+  readonly message: string;
+}
+
+/**
+ * Extends a path by a key or an index.
+ *
+ * @param path The path so far; empty at the root.
+ * @param key The next step.
+ * @returns The longer path, like `lines[2].price`.
+ */
+export function extendPath(path: string, key: PropertyKey): string {
+  if (typeof key === "number") return `${path}[${key}]`;
+  const text = String(key);
+  if (/^[A-Za-z_$][\w$]*$/.test(text)) return path === "" ? text : `${path}.${text}`;
+  return `${path}[${JSON.stringify(text)}]`;
+}
+
+function describe(value: unknown): string {
+  if (value === undefined) return "undefined";
+  if (typeof value === "number") return String(value);
+  if (typeof value === "object" && value !== null) return `a ${value.constructor?.name ?? "object"}`;
+  return `a ${typeof value}`;
+}
+
+/**
+ * Lists what JSON would lose or change in a value: `Date`, `Map`, `NaN`, `bigint`, `undefined`, functions, cycles.
+ *
+ * @param value The value to look at.
+ * @returns One fault per place; empty when the value survives JSON unchanged.
+ */
+export function jsonFaults(value: unknown): Fault[] {
+  const faults: Fault[] = [];
+  const open = new Set<object>();
+  const visit = (value: unknown, path: string): void => {
+    switch (typeof value) {
+      case "string":
+      case "boolean":
+        return;
+      case "number":
+        if (!Number.isFinite(value)) faults.push({ path, message: `${value} is not a JSON number` });
+        else if (Object.is(value, -0)) faults.push({ path, message: "-0 becomes 0 in JSON" });
+        return;
+      case "object":
+        break;
+      default:
+        faults.push({ path, message: `${describe(value)} is not JSON` });
+        return;
+    }
+    if (value === null) return;
+    if (open.has(value)) {
+      faults.push({ path, message: "the value contains itself" });
+      return;
+    }
+    open.add(value);
+    if (Array.isArray(value)) {
+      for (let i = 0; i < value.length; i++) visit(value[i], extendPath(path, i));
+    } else {
+      const prototype = Object.getPrototypeOf(value);
+      if (prototype !== null && prototype !== Object.prototype && Object.getPrototypeOf(prototype) !== null) {
+        faults.push({ path, message: `${describe(value)} is not JSON` });
+      } else {
+        for (const key of Reflect.ownKeys(value)) {
+          if (typeof key === "symbol") {
+            faults.push({ path: extendPath(path, key), message: "a symbol key is not JSON" });
+          } else if (key === "__proto__") {
+            faults.push({ path: extendPath(path, key), message: "the key __proto__ is refused" });
+          } else visit((value as Record<string, unknown>)[key], extendPath(path, key));
+        }
+      }
+    }
+    open.delete(value);
+  };
+  visit(value, "");
+  return faults;
+}

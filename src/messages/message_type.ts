@@ -1,0 +1,172 @@
+import type { Draft } from "./envelope.ts";
+import { DomainDefinitionError } from "./errors.ts";
+import { newId } from "./ids.ts";
+import { type InputOf, type OutputOf, type Schema, validate } from "./schema.ts";
+
+/** Brings a payload of one version to the next. Pure. */
+export type Upcaster = (payload: any) => unknown;
+
+/** What every event and command type has. */
+export interface MessageType<Name extends string = string, Payload = any> {
+  /** Its name, unique in the domain. */
+  readonly type: Name;
+  /** The newest version of its schema, from 1. */
+  readonly version: number;
+  /** The schema of the newest version. */
+  readonly schema: Schema;
+  /** From version n to n + 1, keyed by n. */
+  readonly upcast: Readonly<Record<number, Upcaster>>;
+  /** Carries the payload's type; never there at run time. */
+  readonly payloadType?: Payload;
+}
+
+/** A type of event: call it with a payload to make an event. */
+export interface EventType<Name extends string = string, Payload = any, Input = any>
+  extends MessageType<Name, Payload> {
+  /** Checks the payload and makes an event of it. */
+  (payload: Input): Draft<Name, Payload>;
+  /** Tells events from commands. */
+  readonly kind: "event";
+}
+
+/** A type of command: call it with a payload to make a command. */
+export interface CommandType<Name extends string = string, Payload = any, Input = any>
+  extends MessageType<Name, Payload> {
+  /** Checks the payload and makes a command of it. */
+  (payload: Input): Draft<Name, Payload> & { readonly aggregateId: string };
+  /** Tells commands from events. */
+  readonly kind: "command";
+}
+
+/** The payload of an event or command type. */
+export type PayloadOf<T> = T extends MessageType<string, infer Payload> ? Payload : never;
+
+/** The name of an event or command type. */
+export type NameOf<T> = T extends MessageType<infer Name> ? Name : never;
+
+/** Settings of {@linkcode event}. */
+export interface EventOptions<S extends Schema> {
+  /** The newest version of the schema. @default {1} */
+  readonly version?: number;
+  /** What the payload looks like: any Standard Schema, or {@linkcode type} for a plain TypeScript type. */
+  readonly schema: S;
+  /** From version n to n + 1, keyed by n: a payload of version 1 passes all of them on its way up. */
+  readonly upcast?: Readonly<Record<number, Upcaster>>;
+}
+
+/** Settings of {@linkcode command}. */
+export interface CommandOptions<S extends Schema> extends EventOptions<S> {
+  /**
+   * Which aggregate the command is for.
+   *
+   * @default A new id: the command creates an aggregate.
+   */
+  readonly target?: (payload: OutputOf<S>) => string;
+}
+
+function checkVersions(kind: string, name: string, version: number, upcast: Readonly<Record<number, Upcaster>>): void {
+  if (!/^[A-Za-z][\w.]*$/.test(name)) {
+    throw new DomainDefinitionError(
+      `Cannot define ${kind} "${name}": a name starts with a letter and has only letters, digits, "_" and "."`,
+    );
+  }
+  if (!Number.isSafeInteger(version) || version < 1) {
+    throw new DomainDefinitionError(`Cannot define ${kind} "${name}": version ${version} is not a whole number from 1`);
+  }
+  for (let v = 1; v < version; v++) {
+    if (typeof upcast[v] !== "function") {
+      throw new DomainDefinitionError(
+        `Cannot define ${kind} "${name}" version ${version}: no upcast from version ${v} to ${
+          v + 1
+        }; add "upcast: { ${v}: (payload) => … }"`,
+      );
+    }
+  }
+  for (const key of Object.keys(upcast)) {
+    if (!/^[1-9]\d*$/.test(key) || Number(key) >= version) {
+      throw new DomainDefinitionError(
+        `Cannot define ${kind} "${name}" version ${version}: the upcast from version ${key} leads past it`,
+      );
+    }
+  }
+}
+
+function define<F extends object>(make: F, kind: string, name: string, options: EventOptions<Schema>): F {
+  const { version = 1, schema, upcast = {} } = options;
+  checkVersions(kind, name, version, upcast);
+  if (typeof schema?.["~standard"]?.validate !== "function") {
+    throw new DomainDefinitionError(
+      `Cannot define ${kind} "${name}": its schema is not a Standard Schema; use zod, valibot, arktype or type<T>()`,
+    );
+  }
+  return Object.freeze(
+    Object.assign(make, { kind, type: name, version, schema, upcast: Object.freeze({ ...upcast }) }),
+  );
+}
+
+/**
+ * Defines a type of event.
+ *
+ * @param name Its name, unique in the domain.
+ * @param options Its schema and version.
+ * @returns A function that makes events of this type.
+ * @throws {DomainDefinitionError} When the chain of upcasts has a gap.
+ *
+ * @example An event whose second version added a field
+ * ```ts
+ * import { event } from "@annals/annals";
+ * import { z } from "zod";
+ *
+ * const DepositMade = event("DepositMade", {
+ *   version: 2,
+ *   schema: z.object({ amount: z.int(), sourceType: z.string() }),
+ *   upcast: { 1: (v1: { amount: number }) => ({ ...v1, sourceType: "unknown" }) },
+ * });
+ * DepositMade({ amount: 500, sourceType: "salary" });
+ * ```
+ */
+export function event<const Name extends string, S extends Schema>(
+  name: Name,
+  options: EventOptions<S>,
+): EventType<Name, OutputOf<S>, InputOf<S>> {
+  const { version = 1, schema } = options;
+  const make = (payload: InputOf<S>): Draft<Name, OutputOf<S>> => ({
+    kind: "event",
+    type: name,
+    schemaVersion: version,
+    payload: validate(name, schema, payload),
+  });
+  return define(make, "event", name, options) as EventType<Name, OutputOf<S>, InputOf<S>>;
+}
+
+/**
+ * Defines a type of command.
+ *
+ * @param name Its name, unique in the domain.
+ * @param options Its schema, and which aggregate it is for.
+ * @returns A function that makes commands of this type.
+ * @throws {DomainDefinitionError} When the chain of upcasts has a gap.
+ *
+ * @example A command for an existing account
+ * ```ts
+ * import { command } from "@annals/annals";
+ * import { z } from "zod";
+ *
+ * const MakeDeposit = command("MakeDeposit", {
+ *   schema: z.object({ accountId: z.string(), amount: z.int() }),
+ *   target: (payload) => payload.accountId,
+ * });
+ * MakeDeposit({ accountId: "42", amount: 500 });
+ * ```
+ */
+export function command<const Name extends string, S extends Schema>(
+  name: Name,
+  options: CommandOptions<S>,
+): CommandType<Name, OutputOf<S>, InputOf<S>> {
+  const { version = 1, schema, target = newId } = options;
+  const make = (payload: InputOf<S>) => {
+    const checked = validate(name, schema, payload);
+    return { kind: "command", type: name, schemaVersion: version, payload: checked, aggregateId: target(checked) };
+  };
+  return define(make, "command", name, options) as unknown as CommandType<Name, OutputOf<S>, InputOf<S>>;
+}

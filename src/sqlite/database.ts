@@ -1,0 +1,235 @@
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { Signal } from "../async/signal.ts";
+import { StoreUnavailableError } from "../store/errors.ts";
+import { explain, isBusy } from "./errors.ts";
+import { MIGRATIONS } from "./migrations.ts";
+
+/** `ANNL`: marks a file as ours. */
+const APPLICATION_ID = 0x414e4e4c;
+
+/** Settings of {@linkcode SqliteDatabase}. */
+export interface SqliteOptions {
+  /** The file, or `:memory:`. Its folder is made when missing. */
+  readonly path: string;
+  /**
+   * `full`: a commit has reached the disk when it returns. `normal`: the last ones may be lost in a power failure
+   * (never in a crash of the process), and commits are faster. @default {"full"}
+   */
+  readonly synchronous?: "full" | "normal";
+  /** How long to wait for a lock, in milliseconds. @default {10_000} */
+  readonly lockTimeout?: number;
+  /**
+   * How often to look for writes of other processes while somebody waits, in milliseconds. 0: never, somebody calls
+   * {@linkcode SqliteDatabase.wake}. @default {4}
+   */
+  readonly pollInterval?: number;
+  /** Whether to make the file when there is none. @default {true} */
+  readonly create?: boolean;
+}
+
+/** One connection to an Annals file: opened, checked and migrated, with short transactions and a wake-up call. */
+export class SqliteDatabase {
+  /** The file. */
+  readonly path: string;
+  #db: DatabaseSync;
+  #lockTimeout: number;
+  #pollInterval: number;
+  #signal = new Signal();
+  #poll: ReturnType<typeof setInterval> | undefined;
+  #dataVersion: StatementSync;
+  #seenVersion: unknown;
+  #closed = false;
+
+  /**
+   * Opens the file.
+   *
+   * @param options Which file, and how.
+   * @throws {StoreUnavailableError} When the file is foreign, newer, damaged, locked or cannot be opened.
+   */
+  constructor(options: SqliteOptions) {
+    const { path, synchronous = "full", lockTimeout = 10_000, pollInterval = 4, create = true } = options;
+    this.path = path;
+    this.#lockTimeout = lockTimeout;
+    this.#pollInterval = pollInterval;
+    try {
+      if (path !== ":memory:" && create) mkdirSync(dirname(path), { recursive: true });
+      this.#db = new DatabaseSync(path, { readOnly: false, ...(create ? {} : { open: false }) });
+      if (!create) this.#openExisting();
+      this.#db.exec(`pragma busy_timeout = ${lockTimeout}`);
+      this.#db.exec(`pragma journal_mode = wal; pragma synchronous = ${synchronous}; pragma cache_size = -32000`);
+      this.#migrate();
+      // From here on waiting for a lock is ours to do: SQLite's would block the event loop.
+      this.#db.exec("pragma busy_timeout = 0");
+      this.#dataVersion = this.#db.prepare("pragma data_version");
+      this.#seenVersion = this.#dataVersion.get()?.data_version;
+    } catch (error) {
+      throw explain(error, "open", path);
+    }
+  }
+
+  #openExisting(): void {
+    try {
+      Deno.statSync(this.path);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+      throw new StoreUnavailableError(
+        `Cannot open SQLite file "${this.path}": there is none; start the server first, or name another file`,
+        "missing",
+        false,
+      );
+    }
+    this.#db.open();
+  }
+
+  #scalar(sql: string): number {
+    return Number(Object.values(this.#db.prepare(sql).get() ?? {})[0]);
+  }
+
+  #migrate(): void {
+    const current = MIGRATIONS.length;
+    const isOurs = () => this.#scalar("pragma application_id") === APPLICATION_ID;
+    if (isOurs() && this.#version() === current) return;
+    this.#db.exec("begin immediate");
+    try {
+      if (!isOurs()) {
+        if (this.#scalar("select count(*) from sqlite_schema") > 0) {
+          throw new StoreUnavailableError(
+            `Cannot use SQLite file "${this.path}": it belongs to another program (its tables are not of Annals); name another file`,
+            "foreign",
+            false,
+          );
+        }
+        this.#db.exec(`pragma application_id = ${APPLICATION_ID};
+          create table annals_migrations (version integer primary key, name text not null, applied_at integer not null) strict`);
+      }
+      const version = this.#version();
+      if (version > current) {
+        throw new StoreUnavailableError(
+          `Cannot use SQLite file "${this.path}": it is of a newer Annals (schema version ${version}, this code knows ${current}); update Annals`,
+          "newer",
+          false,
+        );
+      }
+      const applied = this.#db.prepare("insert into annals_migrations values (?, ?, ?)");
+      for (let v = version; v < current; v++) {
+        this.#db.exec(MIGRATIONS[v].sql);
+        applied.run(v + 1, MIGRATIONS[v].name, Date.now());
+      }
+      this.#db.exec("commit");
+    } catch (error) {
+      this.#db.exec("rollback");
+      throw error;
+    }
+  }
+
+  #version(): number {
+    return this.#scalar("select coalesce(max(version), 0) from annals_migrations");
+  }
+
+  /** Prepares a statement, to be kept. */
+  prepare(sql: string): StatementSync {
+    return this.#db.prepare(sql);
+  }
+
+  #check(): void {
+    if (this.#closed) {
+      throw new StoreUnavailableError(`Cannot use SQLite file "${this.path}": it was closed`, "closed", false);
+    }
+  }
+
+  /**
+   * Reads.
+   *
+   * @param work Runs statements and returns what they gave.
+   * @returns What `work` returned.
+   * @throws {StoreUnavailableError} When the file cannot be read.
+   */
+  async read<T>(work: () => T): Promise<T> {
+    return await this.#patiently("read from", work);
+  }
+
+  /**
+   * Writes in one transaction, begun at once as a writer. When `work` throws, nothing is written.
+   *
+   * @param work Runs statements; must not wait for anything.
+   * @returns What `work` returned.
+   * @throws {StoreUnavailableError} When the file is locked for too long, full, read-only or damaged.
+   */
+  async write<T>(work: () => T): Promise<T> {
+    const result = await this.#patiently("write to", () => {
+      this.#db.exec("begin immediate");
+      try {
+        const result = work();
+        this.#db.exec("commit");
+        return result;
+      } catch (error) {
+        if (this.#db.isTransaction) this.#db.exec("rollback");
+        throw error;
+      }
+    });
+    this.#signal.notify();
+    return result;
+  }
+
+  async #patiently<T>(doing: string, work: () => T): Promise<T> {
+    const deadline = performance.now() + this.#lockTimeout;
+    for (let tries = 0;; tries++) {
+      this.#check();
+      try {
+        return work();
+      } catch (error) {
+        if (!isBusy(error) || performance.now() > deadline) throw explain(error, doing, this.path);
+      }
+      // Writers hold the lock for a millisecond or less: come back soon, and not in step with the others.
+      await new Promise((resolve) => setTimeout(resolve, Math.min(tries, 5) * Math.random()));
+    }
+  }
+
+  /** Resolves when something was written, by this process or another, or after `timeout` milliseconds. */
+  async changed(timeout: number, signal?: AbortSignal): Promise<void> {
+    if (this.#closed) return;
+    if (this.#pollInterval > 0) this.#poll ??= setInterval(() => this.#look(), this.#pollInterval);
+    await this.#signal.wait(timeout, signal);
+    if (this.#signal.waiting === 0) this.#stopPolling();
+  }
+
+  #look(): void {
+    let version: unknown;
+    try {
+      version = this.#dataVersion.get()?.data_version;
+    } catch (error) {
+      // A reader is never locked out for long; the wait's own timeout is the safety net.
+      if (!isBusy(error)) this.#signal.notify();
+      return;
+    }
+    if (version !== this.#seenVersion) {
+      this.#seenVersion = version;
+      this.#signal.notify();
+    }
+  }
+
+  #stopPolling(): void {
+    // Kept alive for a turn: whoever was woken mostly comes back to wait.
+    setTimeout(() => {
+      if (this.#signal.waiting > 0 && !this.#closed) return;
+      clearInterval(this.#poll);
+      this.#poll = undefined;
+    }, 0);
+  }
+
+  /** Wakes those who wait in {@linkcode SqliteDatabase.changed}: something was written elsewhere. */
+  wake(): void {
+    this.#signal.notify();
+  }
+
+  /** Closes the connection. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#poll);
+    this.#signal.notify();
+    this.#db.close();
+  }
+}

@@ -1,0 +1,78 @@
+import { StoreUnavailableError } from "../store/errors.ts";
+
+const SQLITE_BUSY = 5;
+const SQLITE_LOCKED = 6;
+const SQLITE_READONLY = 8;
+const SQLITE_IOERR = 10;
+const SQLITE_CORRUPT = 11;
+const SQLITE_FULL = 13;
+const SQLITE_CANTOPEN = 14;
+const SQLITE_NOTADB = 26;
+
+/** The primary result code of an error of `node:sqlite`; `undefined` for other errors. */
+function resultCode(error: unknown): number | undefined {
+  const code = (error as { errcode?: unknown } | null)?.errcode;
+  return typeof code === "number" ? code & 0xff : undefined;
+}
+
+/** Whether another connection holds the lock. */
+export function isBusy(error: unknown): boolean {
+  const code = resultCode(error);
+  return code === SQLITE_BUSY || code === SQLITE_LOCKED;
+}
+
+/**
+ * Says what an error of SQLite means, and what to do.
+ *
+ * @param error What was thrown.
+ * @param doing What was being done, like `write to`.
+ * @param path The file.
+ * @returns The explained error, or the error itself when it is not SQLite's.
+ */
+export function explain(error: unknown, doing: string, path: string): unknown {
+  const text = error instanceof Error ? error.message : String(error);
+  const start = `Cannot ${doing} SQLite file "${path}": `;
+  switch (resultCode(error)) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return new StoreUnavailableError(
+        `${start}it stayed locked by another process; look for one that holds a transaction open (fuser "${path}")`,
+        "locked",
+        true,
+      );
+    case SQLITE_FULL:
+      return new StoreUnavailableError(`${start}the disk is full; free space, nothing was written`, "full", true);
+    case SQLITE_READONLY:
+      return new StoreUnavailableError(
+        `${start}it is read-only for this user; check its owner and mode`,
+        "read-only",
+        false,
+      );
+    case SQLITE_IOERR:
+      return new StoreUnavailableError(
+        `${start}the disk failed (${text}); check space, quota and hardware`,
+        "failed",
+        true,
+      );
+    case SQLITE_CORRUPT:
+      return new StoreUnavailableError(
+        `${start}it is damaged (${text}); keep a copy, then restore a backup or try "sqlite3 '${path}' .recover"`,
+        "damaged",
+        false,
+      );
+    case SQLITE_CANTOPEN:
+      return new StoreUnavailableError(
+        `${start}it cannot be opened; check that the folder exists and may be written`,
+        "missing",
+        false,
+      );
+    case SQLITE_NOTADB:
+      return new StoreUnavailableError(
+        `${start}it is not an SQLite database; name another file, or move this one away`,
+        "foreign",
+        false,
+      );
+    default:
+      return error;
+  }
+}

@@ -1,0 +1,68 @@
+import type { ExpectedVersion } from "./port.ts";
+
+/** An append named a version that the stream does not have. Nothing of the commit was written. */
+export class WrongExpectedVersionError extends Error {
+  /** Always `WrongExpectedVersionError`. */
+  override readonly name = "WrongExpectedVersionError";
+
+  /**
+   * Makes the error.
+   *
+   * @param stream The stream.
+   * @param expected What the append expected.
+   * @param actual The version of the stream's last message; -1 when it has none.
+   */
+  constructor(readonly stream: string, readonly expected: ExpectedVersion, readonly actual: number) {
+    super(
+      `Cannot append to stream "${stream}": expected ${
+        typeof expected === "number" ? `version ${expected}` : expected
+      }, found ${actual < 0 ? "no such stream" : `version ${actual}`}`,
+    );
+  }
+}
+
+/** A writer lost its lease to another: what it wanted to write was refused, whole. */
+export class FencedError extends Error {
+  /** Always `FencedError`. */
+  override readonly name = "FencedError";
+
+  /**
+   * Makes the error.
+   *
+   * @param lease The lease's name.
+   * @param token The token that is no longer the newest.
+   */
+  constructor(readonly lease: string, readonly token: number) {
+    super(`Cannot write under lease "${lease}": token ${token} was replaced, another owner has taken over`);
+  }
+}
+
+/** The store cannot be used right now, or not at all; the message says which and what to do. */
+export class StoreUnavailableError extends Error {
+  /** Always `StoreUnavailableError`. */
+  override readonly name = "StoreUnavailableError";
+
+  /**
+   * Makes the error.
+   *
+   * @param message What was being done, what was found, what to do.
+   * @param reason What is wrong.
+   * @param retryable Whether waiting can help.
+   */
+  constructor(
+    message: string,
+    readonly reason:
+      | "locked"
+      | "full"
+      | "foreign"
+      | "newer"
+      | "damaged"
+      | "missing"
+      | "read-only"
+      | "closed"
+      | "failed",
+    readonly retryable: boolean,
+  ) {
+    super(message);
+  }
+}

@@ -1,0 +1,343 @@
+import type { MessageRecord } from "../messages/envelope.ts";
+import { FencedError, StoreUnavailableError, WrongExpectedVersionError } from "./errors.ts";
+import type {
+  Checkpoint,
+  CommandOutcome,
+  Commit,
+  CommitResult,
+  DeadLetter,
+  EventStore,
+  Fence,
+  GrantedLease,
+  Lease,
+  LeaseRequest,
+  ParkedMessage,
+  ProjectionRow,
+  ReadLogOptions,
+  ReadStreamOptions,
+  StreamAppend,
+} from "./port.ts";
+import { Signal } from "../async/signal.ts";
+
+/** Settings of {@linkcode MemoryEventStore}. */
+export interface MemoryEventStoreOptions {
+  /** Tells the time, in milliseconds since 1970. @default {Date.now} */
+  readonly now?: () => number;
+}
+
+/** Index of the first element whose position is behind `after`. */
+function firstAfter(messages: readonly MessageRecord[], after: number): number {
+  let low = 0;
+  let high = messages.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (messages[middle].position <= after) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/**
+ * A store that lives and ends with its process: the port's contract in its plainest form.
+ *
+ * @example Appending and reading back
+ * ```ts
+ * import { MemoryEventStore } from "@annals/annals/store/memory";
+ *
+ * const store = new MemoryEventStore();
+ * console.log(await store.lastPosition()); // 0
+ * await store.close();
+ * ```
+ */
+export class MemoryEventStore implements EventStore {
+  /** Always `memory`. */
+  readonly kind = "memory";
+  /** Always `(this process)`. */
+  readonly location = "(this process)";
+  #now: () => number;
+  #log: MessageRecord[] = [];
+  #streams = new Map<string, MessageRecord[]>();
+  #categories = new Map<string, MessageRecord[]>();
+  #outbox: MessageRecord[] = [];
+  #published = 0;
+  #checkpoints = new Map<string, Checkpoint>();
+  #leases = new Map<string, Lease & { clean: boolean }>();
+  #parked = new Map<string, Map<number, ParkedMessage>>();
+  #dead = new Map<string, DeadLetter>();
+  #rows = new Map<string, Map<string, ProjectionRow>>();
+  #outcomes = new Map<string, CommandOutcome>();
+  #once = new Map<string, string>();
+  #signal = new Signal();
+  #closed = false;
+
+  /**
+   * Makes an empty store.
+   *
+   * @param options Settings.
+   */
+  constructor(options: MemoryEventStoreOptions = {}) {
+    this.#now = options.now ?? Date.now;
+  }
+
+  #open(): void {
+    if (this.#closed) throw new StoreUnavailableError("Cannot use the memory store: it is closed", "closed", false);
+  }
+
+  #checkFence(fence: Fence | undefined): void {
+    if (fence && this.#leases.get(fence.lease)?.token !== fence.token) throw new FencedError(fence.lease, fence.token);
+  }
+
+  #check(append: StreamAppend, ahead: Map<string, number>): void {
+    const actual = ahead.get(append.stream) ?? (this.#streams.get(append.stream)?.length ?? 0) - 1;
+    const { expected } = append;
+    const fits = expected === "any" ||
+      (expected === "none" ? actual < 0 : expected === "exists" ? actual >= 0 : actual === expected);
+    if (!fits) throw new WrongExpectedVersionError(append.stream, expected, actual);
+    ahead.set(append.stream, actual + append.messages.length);
+  }
+
+  #append({ stream, category, messages, publish }: StreamAppend): number {
+    const records = this.#streams.get(stream) ?? [];
+    const siblings = this.#categories.get(category) ?? [];
+    for (const message of messages) {
+      const position = this.#log.length + 1;
+      const record: MessageRecord = { ...message, position, stream, category, version: records.length };
+      records.push(record);
+      siblings.push(record);
+      this.#log.push(record);
+      if (publish) this.#outbox.push(record);
+    }
+    if (records.length > 0) {
+      this.#streams.set(stream, records);
+      this.#categories.set(category, siblings);
+    }
+    return records.length - 1;
+  }
+
+  commit(commit: Commit): Promise<CommitResult> {
+    try {
+      this.#open();
+      this.#checkFence(commit.fence);
+      const repeated = commit.once && this.#once.get(commit.once.key);
+      if (repeated !== undefined) return Promise.resolve({ lastPosition: 0, versions: [], repeated });
+      const ahead = new Map<string, number>();
+      for (const append of commit.appends ?? []) this.#check(append, ahead);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const before = this.#log.length;
+    const versions = (commit.appends ?? []).map((append) => this.#append(append));
+    if (commit.once) this.#once.set(commit.once.key, commit.once.value);
+    if (commit.checkpoint) {
+      const { group, category, partitions, partition } = commit.checkpoint;
+      this.#checkpoints.set(JSON.stringify([group, category, partitions, partition]), commit.checkpoint);
+    }
+    for (const { group, position } of commit.unpark ?? []) this.#parked.get(group)?.delete(position);
+    for (const parked of commit.park ?? []) this.#park(parked);
+    for (const dead of commit.deadLetters ?? []) this.#dead.set(dead.id, dead);
+    for (const row of commit.rows ?? []) this.#writeRow(row);
+    for (const outcome of commit.outcomes ?? []) this.#outcomes.set(outcome.commandId, outcome);
+    this.#signal.notify();
+    return Promise.resolve({
+      lastPosition: this.#log.length > before ? this.#log.length : 0,
+      versions,
+      repeated: null,
+    });
+  }
+
+  #park(parked: ParkedMessage): void {
+    const group = this.#parked.get(parked.group) ?? new Map<number, ParkedMessage>();
+    this.#parked.set(parked.group, group.set(parked.position, parked));
+  }
+
+  #writeRow(row: ProjectionRow): void {
+    const rows = this.#rows.get(row.projection) ?? new Map<string, ProjectionRow>();
+    if (row.row === null) rows.delete(row.key);
+    else rows.set(row.key, row);
+    this.#rows.set(row.projection, rows);
+  }
+
+  async readStream(stream: string, options: ReadStreamOptions = {}): Promise<MessageRecord[]> {
+    this.#open();
+    const { backward = false, limit = Infinity } = options;
+    const all = this.#streams.get(stream) ?? [];
+    const from = options.from ?? (backward ? all.length - 1 : 0);
+    const to = options.to ?? (backward ? 0 : all.length - 1);
+    const found = backward ? all.slice(Math.max(0, to), from + 1).reverse() : all.slice(from, to + 1);
+    return limit < found.length ? found.slice(0, limit) : found;
+  }
+
+  async readLog(options: ReadLogOptions = {}): Promise<MessageRecord[]> {
+    this.#open();
+    const { after = 0, upTo = Infinity, limit = 1000, category, type, correlationId, since = 0 } = options;
+    const from = category === undefined ? this.#log : this.#categories.get(category) ?? [];
+    const found: MessageRecord[] = [];
+    for (let i = firstAfter(from, after); i < from.length && found.length < limit; i++) {
+      const message = from[i];
+      if (message.position > upTo) break;
+      if (type !== undefined && message.type !== type) continue;
+      if (correlationId !== undefined && message.correlationId !== correlationId) continue;
+      if (message.time >= since) found.push(message);
+    }
+    return found;
+  }
+
+  async lastPosition(): Promise<number> {
+    this.#open();
+    return this.#log.length;
+  }
+
+  changed(timeout: number, signal?: AbortSignal): Promise<void> {
+    return this.#signal.wait(timeout, signal);
+  }
+
+  async readOutbox(limit: number): Promise<MessageRecord[]> {
+    this.#open();
+    return this.#outbox.slice(0, limit);
+  }
+
+  async markPublished(position: number, fence?: Fence): Promise<void> {
+    this.#open();
+    this.#checkFence(fence);
+    this.#outbox.splice(0, firstAfter(this.#outbox, position));
+    this.#published = Math.max(this.#published, position);
+  }
+
+  async outboxStatus(): Promise<{ waiting: number; oldest: number | null; published: number }> {
+    this.#open();
+    return { waiting: this.#outbox.length, oldest: this.#outbox[0]?.time ?? null, published: this.#published };
+  }
+
+  async checkpoints(group?: string): Promise<Checkpoint[]> {
+    this.#open();
+    return [...this.#checkpoints.values()].filter((checkpoint) => group === undefined || checkpoint.group === group);
+  }
+
+  async acquireLease({ name, group, partitions, owner, ttl }: LeaseRequest): Promise<GrantedLease | null> {
+    this.#open();
+    const now = this.#now();
+    for (const lease of this.#leases.values()) {
+      const same = lease.name === name || (lease.group === group && lease.partitions !== partitions);
+      if (same && lease.expiresAt > now) return null;
+    }
+    const last = this.#leases.get(name);
+    const token = (last?.token ?? 0) + 1;
+    this.#leases.set(name, { name, group, partitions, owner, token, expiresAt: now + ttl, clean: false });
+    return { token, clean: last?.clean ?? true };
+  }
+
+  async renewLeases(leases: readonly Fence[], ttl: number): Promise<string[]> {
+    this.#open();
+    const lost: string[] = [];
+    for (const { lease, token } of leases) {
+      const held = this.#leases.get(lease);
+      if (held?.token !== token || held.expiresAt === 0) lost.push(lease);
+      else this.#leases.set(lease, { ...held, expiresAt: this.#now() + ttl });
+    }
+    return lost;
+  }
+
+  async releaseLease(fence: Fence, clean: boolean): Promise<void> {
+    this.#open();
+    const held = this.#leases.get(fence.lease);
+    // The token moves on, so whoever held the lease is fenced from here.
+    if (held?.token === fence.token) {
+      this.#leases.set(fence.lease, { ...held, token: held.token + 1, expiresAt: 0, clean });
+    }
+    this.#signal.notify();
+  }
+
+  async leases(): Promise<Lease[]> {
+    this.#open();
+    return [...this.#leases.values()].map(({ clean: _, ...lease }) => lease);
+  }
+
+  async parked(group: string, options: { replayedOnly?: boolean; limit?: number } = {}): Promise<ParkedMessage[]> {
+    this.#open();
+    return [...this.#parked.get(group)?.values() ?? []]
+      .filter((parked) => !options.replayedOnly || parked.replayed)
+      .sort((a, b) => a.position - b.position)
+      .slice(0, options.limit);
+  }
+
+  async lag(category: string, after: number): Promise<{ messages: number; oldest: number | null }> {
+    this.#open();
+    const messages = this.#categories.get(category) ?? [];
+    const first = firstAfter(messages, after);
+    return { messages: messages.length - first, oldest: messages[first]?.time ?? null };
+  }
+
+  async deadLetters(options: { group?: string; limit?: number } = {}): Promise<DeadLetter[]> {
+    this.#open();
+    return [...this.#dead.values()]
+      .filter((dead) => options.group === undefined || dead.group === options.group)
+      .reverse()
+      .slice(0, options.limit);
+  }
+
+  async deadLetter(id: string): Promise<DeadLetter | null> {
+    this.#open();
+    return this.#dead.get(id) ?? null;
+  }
+
+  async countDeadLetters(): Promise<Record<string, number>> {
+    this.#open();
+    const counts: Record<string, number> = {};
+    for (const { group } of this.#dead.values()) counts[group] = (counts[group] ?? 0) + 1;
+    return counts;
+  }
+
+  async replayDeadLetters(ids: readonly string[]): Promise<number> {
+    this.#open();
+    let replayed = 0;
+    for (const id of ids) {
+      const dead = this.#dead.get(id);
+      if (!dead) continue;
+      const { group, message: { category, stream, position } } = dead;
+      this.#park({ group, category, stream, position, attempts: 0, dueAt: 0, failures: [], replayed: true });
+      this.#dead.delete(id);
+      replayed++;
+    }
+    this.#signal.notify();
+    return replayed;
+  }
+
+  async purgeDeadLetters({ group, ids }: { group?: string; ids?: readonly string[] }): Promise<number> {
+    this.#open();
+    const doomed = [...this.#dead.values()].filter((dead) =>
+      (group === undefined || dead.group === group) && (ids === undefined || ids.includes(dead.id))
+    );
+    for (const { id } of doomed) this.#dead.delete(id);
+    return doomed.length;
+  }
+
+  async readRow(projection: string, key: string): Promise<ProjectionRow | null> {
+    this.#open();
+    return this.#rows.get(projection)?.get(key) ?? null;
+  }
+
+  async readRows(projection: string, keys: readonly string[]): Promise<ProjectionRow[]> {
+    this.#open();
+    const rows = this.#rows.get(projection);
+    return keys.map((key) => rows?.get(key)).filter((row) => row !== undefined);
+  }
+
+  async listRows(projection: string, options: { after?: string; limit?: number } = {}): Promise<ProjectionRow[]> {
+    this.#open();
+    return [...this.#rows.get(projection)?.values() ?? []]
+      .filter((row) => options.after === undefined || row.key > options.after)
+      .sort((a, b) => a.key < b.key ? -1 : 1)
+      .slice(0, options.limit);
+  }
+
+  async outcome(commandId: string): Promise<CommandOutcome | null> {
+    this.#open();
+    return this.#outcomes.get(commandId) ?? null;
+  }
+
+  close(): Promise<void> {
+    this.#closed = true;
+    this.#signal.notify();
+    return Promise.resolve();
+  }
+}

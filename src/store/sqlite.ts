@@ -1,0 +1,336 @@
+import type { StatementSync } from "node:sqlite";
+import { type Fate, GroupCommit } from "../async/group_commit.ts";
+import type { MessageRecord } from "../messages/envelope.ts";
+import { SqliteDatabase, type SqliteOptions } from "../sqlite/database.ts";
+import type {
+  Checkpoint,
+  CommandOutcome,
+  Commit,
+  CommitResult,
+  DeadLetter,
+  EventStore,
+  Fence,
+  GrantedLease,
+  Lease,
+  LeaseRequest,
+  ParkedMessage,
+  ProjectionRow,
+  ReadLogOptions,
+  ReadStreamOptions,
+} from "./port.ts";
+import { SqliteCommitter } from "./sqlite_commit.ts";
+
+export type { SqliteOptions } from "../sqlite/database.ts";
+
+/** Settings of {@linkcode SqliteEventStore}. */
+export interface SqliteEventStoreOptions extends SqliteOptions {
+  /** Tells the time, in milliseconds since 1970. @default {Date.now} */
+  readonly now?: () => number;
+}
+
+const MESSAGE = `m.position, m.id, m.type, m.schema_version as schemaVersion, m.category, m.stream, m.version, m.time,
+  m.correlation_id as correlationId, m.causation_id as causationId, m.data, m.metadata`;
+const DEAD_LETTER = `select id, "group", message, reason, error, stack, attempts, dead_at as deadAt from dead_letters`;
+const ROW = "select projection, key, row, position from projections";
+
+function toDeadLetter(row: Record<string, any>): DeadLetter {
+  return { ...row, message: JSON.parse(row.message), attempts: JSON.parse(row.attempts) } as DeadLetter;
+}
+
+/** Rows of `node:sqlite` have no prototype; what leaves the port are plain objects. */
+function plain<T>(rows: Record<string, unknown>[]): T[] {
+  return rows.map((row) => ({ ...row }) as T);
+}
+
+/**
+ * A store in one SQLite file that several processes may share: one writer at a time, any number of readers.
+ *
+ * @example A log in a file
+ * ```ts
+ * import { SqliteEventStore } from "@annals/annals/store/sqlite";
+ *
+ * const path = `${await Deno.makeTempDir()}/log.db`;
+ * const store = new SqliteEventStore({ path });
+ * console.log(await store.lastPosition()); // 0
+ * await store.close();
+ * ```
+ */
+export class SqliteEventStore implements EventStore {
+  /** Always `sqlite`. */
+  readonly kind = "sqlite";
+  /** The file. */
+  readonly location: string;
+  #db: SqliteDatabase;
+  #now: () => number;
+  #committer: SqliteCommitter;
+  #commits: GroupCommit<Commit, CommitResult>;
+  #prepared = new Map<string, StatementSync>();
+
+  /**
+   * Opens the file.
+   *
+   * @param options Which file, and how.
+   * @throws {StoreUnavailableError} When the file is foreign, newer, damaged, locked or cannot be opened.
+   */
+  constructor(options: SqliteEventStoreOptions) {
+    this.location = options.path;
+    this.#now = options.now ?? Date.now;
+    this.#db = new SqliteDatabase(options);
+    this.#committer = new SqliteCommitter(this.#db);
+    this.#commits = new GroupCommit((batch) => this.#run(batch));
+  }
+
+  #statement(sql: string): StatementSync {
+    let statement = this.#prepared.get(sql);
+    if (!statement) this.#prepared.set(sql, statement = this.#db.prepare(sql));
+    return statement;
+  }
+
+  #all<T>(sql: string, ...values: (string | number | null)[]): Promise<T[]> {
+    return this.#db.read(() => plain<T>(this.#statement(sql).all(...values)));
+  }
+
+  async #one<T>(sql: string, ...values: (string | number | null)[]): Promise<T | null> {
+    return (await this.#all<T>(sql, ...values))[0] ?? null;
+  }
+
+  #run(batch: Commit[]): Promise<Fate<CommitResult>[]> {
+    return this.#db.write(() => {
+      const apply = this.#committer.begin();
+      return batch.map((commit): Fate<CommitResult> => {
+        try {
+          return { ok: apply(commit) };
+        } catch (error) {
+          // What SQLite itself refuses may be half written: the whole transaction goes back.
+          if ((error as { errcode?: number }).errcode !== undefined) throw error;
+          return { error };
+        }
+      });
+    });
+  }
+
+  commit(commit: Commit): Promise<CommitResult> {
+    return this.#commits.submit(commit);
+  }
+
+  readStream(stream: string, options: ReadStreamOptions = {}): Promise<MessageRecord[]> {
+    const { backward = false, limit = -1 } = options;
+    const [low, high] = backward
+      ? [options.to ?? 0, options.from ?? Number.MAX_SAFE_INTEGER]
+      : [options.from ?? 0, options.to ?? Number.MAX_SAFE_INTEGER];
+    return this.#all(
+      `select ${MESSAGE} from messages m where stream = ? and version between ? and ?
+       order by version ${backward ? "desc" : "asc"} limit ?`,
+      stream,
+      low,
+      high,
+      limit,
+    );
+  }
+
+  readLog(options: ReadLogOptions = {}): Promise<MessageRecord[]> {
+    const { after = 0, upTo = Number.MAX_SAFE_INTEGER, limit = 1000, category, type, correlationId, since } = options;
+    const values: (string | number)[] = [after, upTo];
+    let where = "m.position > ? and m.position <= ?";
+    for (
+      const [condition, value] of [
+        ["m.category = ?", category],
+        ["m.type = ?", type],
+        ["m.correlation_id = ?", correlationId],
+        ["m.time >= ?", since],
+      ] as const
+    ) {
+      if (value === undefined) continue;
+      where += ` and ${condition}`;
+      values.push(value);
+    }
+    return this.#all(`select ${MESSAGE} from messages m where ${where} order by m.position limit ?`, ...values, limit);
+  }
+
+  async lastPosition(): Promise<number> {
+    return (await this.#one<{ last: number | null }>("select max(position) as last from messages"))?.last ?? 0;
+  }
+
+  changed(timeout: number, signal?: AbortSignal): Promise<void> {
+    return this.#db.changed(timeout, signal);
+  }
+
+  /** Wakes those who wait in `changed()`: another connection has written. */
+  wake(): void {
+    this.#db.wake();
+  }
+
+  readOutbox(limit: number): Promise<MessageRecord[]> {
+    return this.#all(
+      `select ${MESSAGE} from outbox o join messages m on m.position = o.position order by o.position limit ?`,
+      limit,
+    );
+  }
+
+  async markPublished(position: number, fence?: Fence): Promise<void> {
+    await this.#db.write(() => {
+      if (fence) this.#committer.checkFence(fence);
+      this.#statement("delete from outbox where position <= ?").run(position);
+      this.#statement("update relay set published = max(published, ?)").run(position);
+    });
+  }
+
+  async outboxStatus(): Promise<{ waiting: number; oldest: number | null; published: number }> {
+    const status = await this.#one<{ waiting: number; oldest: number | null; published: number }>(
+      `select (select count(*) from outbox) as waiting,
+         (select m.time from messages m where m.position = (select min(position) from outbox)) as oldest,
+         published from relay`,
+    );
+    return status!;
+  }
+
+  checkpoints(group?: string): Promise<Checkpoint[]> {
+    return this.#all(
+      `select "group", category, partitions, partition, position from checkpoints where ? is null or "group" = ?
+       order by "group", category, partitions, partition`,
+      group ?? null,
+      group ?? null,
+    );
+  }
+
+  acquireLease({ name, group, partitions, owner, ttl }: LeaseRequest): Promise<GrantedLease | null> {
+    return this.#db.write(() => {
+      const now = this.#now();
+      const held = this.#statement(
+        `select 1 from leases where expires_at > ? and (name = ? or ("group" = ? and partitions <> ?)) limit 1`,
+      ).get(now, name, group, partitions);
+      if (held) return null;
+      const last = this.#statement("select token, clean from leases where name = ?").get(name);
+      const token = ((last?.token as number | undefined) ?? 0) + 1;
+      this.#statement("insert or replace into leases values (?, ?, ?, ?, ?, ?, 0)")
+        .run(name, group, partitions, owner, token, now + ttl);
+      return { token, clean: last === undefined || last.clean === 1 };
+    });
+  }
+
+  renewLeases(leases: readonly Fence[], ttl: number): Promise<string[]> {
+    return this.#db.write(() => {
+      const renew = this.#statement("update leases set expires_at = ? where name = ? and token = ? and expires_at > 0");
+      const until = this.#now() + ttl;
+      return leases.filter(({ lease, token }) => renew.run(until, lease, token).changes === 0).map(({ lease }) =>
+        lease
+      );
+    });
+  }
+
+  async releaseLease({ lease, token }: Fence, clean: boolean): Promise<void> {
+    await this.#db.write(() => {
+      // The token moves on, so whoever held the lease is fenced from here.
+      this.#statement("update leases set token = token + 1, expires_at = 0, clean = ? where name = ? and token = ?")
+        .run(Number(clean), lease, token);
+    });
+  }
+
+  leases(): Promise<Lease[]> {
+    return this.#all(
+      `select name, "group", partitions, owner, token, expires_at as expiresAt from leases order by name`,
+    );
+  }
+
+  async parked(group: string, options: { replayedOnly?: boolean; limit?: number } = {}): Promise<ParkedMessage[]> {
+    const rows = await this.#all<Record<string, any>>(
+      `select "group", category, stream, position, attempts, due_at as dueAt, failures, replayed from parked
+       where "group" = ? ${options.replayedOnly ? "and replayed = 1" : ""} order by position limit ?`,
+      group,
+      options.limit ?? -1,
+    );
+    return rows.map((row) =>
+      ({ ...row, failures: JSON.parse(row.failures), replayed: row.replayed === 1 }) as ParkedMessage
+    );
+  }
+
+  async lag(category: string, after: number): Promise<{ messages: number; oldest: number | null }> {
+    const lag = await this.#one<{ messages: number; oldest: number | null }>(
+      `select count(*) as messages, (select time from messages where category = ?1 and position > ?2
+       order by position limit 1) as oldest from messages where category = ?1 and position > ?2`,
+      category,
+      after,
+    );
+    return lag!;
+  }
+
+  async deadLetters(options: { group?: string; limit?: number } = {}): Promise<DeadLetter[]> {
+    const rows = await this.#all<Record<string, any>>(
+      `${DEAD_LETTER} where ? is null or "group" = ? order by id desc limit ?`,
+      options.group ?? null,
+      options.group ?? null,
+      options.limit ?? -1,
+    );
+    return rows.map(toDeadLetter);
+  }
+
+  async deadLetter(id: string): Promise<DeadLetter | null> {
+    const row = await this.#one<Record<string, any>>(`${DEAD_LETTER} where id = ?`, id);
+    return row && toDeadLetter(row);
+  }
+
+  async countDeadLetters(): Promise<Record<string, number>> {
+    const rows = await this.#all<{ group: string; count: number }>(
+      `select "group", count(*) as count from dead_letters group by "group"`,
+    );
+    return Object.fromEntries(rows.map(({ group, count }) => [group, count]));
+  }
+
+  async replayDeadLetters(ids: readonly string[]): Promise<number> {
+    return await this.#db.write(() => {
+      const park = this.#statement(
+        `insert or replace into parked ("group", position, category, stream, attempts, due_at, failures, replayed)
+         select "group", message->>'position', message->>'category', message->>'stream', 0, 0, '[]', 1
+         from dead_letters where id = ?`,
+      );
+      const forget = this.#statement("delete from dead_letters where id = ?");
+      let replayed = 0;
+      for (const id of ids) {
+        park.run(id);
+        replayed += Number(forget.run(id).changes);
+      }
+      return replayed;
+    });
+  }
+
+  async purgeDeadLetters({ group, ids }: { group?: string; ids?: readonly string[] }): Promise<number> {
+    return await this.#db.write(() =>
+      Number(
+        this.#statement(
+          `delete from dead_letters where (?1 is null or "group" = ?1)
+           and (?2 is null or id in (select value from json_each(?2)))`,
+        ).run(group ?? null, ids ? JSON.stringify(ids) : null).changes,
+      )
+    );
+  }
+
+  readRow(projection: string, key: string): Promise<ProjectionRow | null> {
+    return this.#one(`${ROW} where projection = ? and key = ?`, projection, key);
+  }
+
+  readRows(projection: string, keys: readonly string[]): Promise<ProjectionRow[]> {
+    return this.#all(
+      `${ROW} where projection = ? and key in (select value from json_each(?))`,
+      projection,
+      JSON.stringify(keys),
+    );
+  }
+
+  listRows(projection: string, options: { after?: string; limit?: number } = {}): Promise<ProjectionRow[]> {
+    return this.#all(
+      `${ROW} where projection = ? and key > ? order by key limit ?`,
+      projection,
+      options.after ?? "",
+      options.limit ?? -1,
+    );
+  }
+
+  outcome(commandId: string): Promise<CommandOutcome | null> {
+    return this.#one("select command_id as commandId, status, detail from outcomes where command_id = ?", commandId);
+  }
+
+  async close(): Promise<void> {
+    await this.#commits.idle();
+    this.#db.close();
+  }
+}

@@ -1,0 +1,129 @@
+import type { StatementSync } from "node:sqlite";
+import type { SqliteDatabase } from "../sqlite/database.ts";
+import { FencedError, WrongExpectedVersionError } from "./errors.ts";
+import type { Commit, CommitResult, Fence, StreamAppend } from "./port.ts";
+
+function prepareAll<K extends string>(db: SqliteDatabase, sql: Record<K, string>): Record<K, StatementSync> {
+  const entries = Object.entries<string>(sql).map(([name, text]) => [name, db.prepare(text)]);
+  return Object.fromEntries(entries) as Record<K, StatementSync>;
+}
+
+const SQL = {
+  streamVersion: "select version from messages where stream = ? order by version desc limit 1",
+  insertMessage: `insert into messages
+    (position, id, type, schema_version, category, stream, version, time, correlation_id, causation_id, data, metadata)
+    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  lastPosition: "select max(position) as position from messages",
+  insertOutbox: "insert into outbox values (?)",
+  token: "select token from leases where name = ?",
+  checkpoint: `insert into checkpoints values (?, ?, ?, ?, ?)
+    on conflict do update set position = excluded.position`,
+  upsertRow: `insert into projections values (?, ?, ?, ?)
+    on conflict do update set row = excluded.row, position = excluded.position`,
+  deleteRow: "delete from projections where projection = ? and key = ?",
+  park: `insert or replace into parked ("group", position, category, stream, attempts, due_at, failures, replayed)
+    values (?, ?, ?, ?, ?, ?, ?, ?)`,
+  unpark: `delete from parked where "group" = ? and position = ?`,
+  deadLetter: "insert or replace into dead_letters values (?, ?, ?, ?, ?, ?, ?, ?)",
+  outcome: "insert or replace into outcomes values (?, ?, ?)",
+  once: "select value from once where key = ?",
+  insertOnce: "insert into once values (?, ?)",
+};
+
+/** Applies commits inside a transaction that somebody else has begun: each is checked first, then written. */
+export class SqliteCommitter {
+  #sql: Record<keyof typeof SQL, StatementSync>;
+
+  /** @param db The connection. */
+  constructor(db: SqliteDatabase) {
+    this.#sql = prepareAll(db, SQL);
+  }
+
+  /** @throws {FencedError} When another holds the lease. */
+  checkFence({ lease, token }: Fence): void {
+    if (this.#sql.token.get(lease)?.token !== token) throw new FencedError(lease, token);
+  }
+
+  #versionOf(stream: string): number {
+    return (this.#sql.streamVersion.get(stream)?.version as number | undefined) ?? -1;
+  }
+
+  #check({ stream, expected, messages }: StreamAppend, ahead: Map<string, number>): number {
+    const actual = ahead.get(stream) ?? this.#versionOf(stream);
+    const fits = expected === "any" ||
+      (expected === "none" ? actual < 0 : expected === "exists" ? actual >= 0 : actual === expected);
+    if (!fits) throw new WrongExpectedVersionError(stream, expected, actual);
+    ahead.set(stream, actual + messages.length);
+    return actual;
+  }
+
+  /**
+   * Starts a batch of commits in one transaction.
+   *
+   * @returns Applies one commit: throws before anything of it is written, or writes all of it.
+   */
+  begin(): (commit: Commit) => CommitResult {
+    let last = (this.#sql.lastPosition.get()?.position as number | null) ?? 0;
+    return (commit) => {
+      if (commit.fence) this.checkFence(commit.fence);
+      if (commit.once) {
+        const repeated = this.#sql.once.get(commit.once.key)?.value;
+        if (repeated !== undefined) return { lastPosition: 0, versions: [], repeated: repeated as string };
+      }
+      const appends = commit.appends ?? [];
+      const ahead = new Map<string, number>();
+      const before = appends.map((append) => this.#check(append, ahead));
+      const first = last;
+      appends.forEach((append, i) => last = this.#append(append, before[i], last));
+      this.#rest(commit);
+      return {
+        lastPosition: last > first ? last : 0,
+        versions: appends.map((append, i) => before[i] + append.messages.length),
+        repeated: null,
+      };
+    };
+  }
+
+  #append({ stream, category, messages, publish }: StreamAppend, before: number, last: number): number {
+    let version = before;
+    let position = last;
+    for (const m of messages) {
+      this.#sql.insertMessage.run(
+        ++position,
+        m.id,
+        m.type,
+        m.schemaVersion,
+        category,
+        stream,
+        ++version,
+        m.time,
+        m.correlationId,
+        m.causationId,
+        m.data,
+        m.metadata,
+      );
+      if (publish) this.#sql.insertOutbox.run(position);
+    }
+    return position;
+  }
+
+  #rest({ checkpoint: c, rows, park, unpark, deadLetters, outcomes, once }: Commit): void {
+    const sql = this.#sql;
+    if (once) sql.insertOnce.run(once.key, once.value);
+    if (c) sql.checkpoint.run(c.group, c.category, c.partitions, c.partition, c.position);
+    for (const { group, position } of unpark ?? []) sql.unpark.run(group, position);
+    for (const p of park ?? []) {
+      const failures = JSON.stringify(p.failures);
+      sql.park.run(p.group, p.position, p.category, p.stream, p.attempts, p.dueAt, failures, Number(p.replayed));
+    }
+    for (const d of deadLetters ?? []) {
+      const [message, attempts] = [JSON.stringify(d.message), JSON.stringify(d.attempts)];
+      sql.deadLetter.run(d.id, d.group, message, d.reason, d.error, d.stack, attempts, d.deadAt);
+    }
+    for (const { projection, key, row, position } of rows ?? []) {
+      if (row === null) sql.deleteRow.run(projection, key);
+      else sql.upsertRow.run(projection, key, row, position);
+    }
+    for (const { commandId, status, detail } of outcomes ?? []) sql.outcome.run(commandId, status, detail);
+  }
+}

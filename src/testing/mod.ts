@@ -1,0 +1,1 @@
+export * from "./store_suite.ts";

@@ -1,0 +1,391 @@
+import assert from "node:assert/strict";
+import type { MessageRecord, NewMessage } from "../messages/envelope.ts";
+import { newId } from "../messages/ids.ts";
+import { FencedError, WrongExpectedVersionError } from "../store/errors.ts";
+import type { DeadLetter, EventStore, ExpectedVersion, ParkedMessage, StreamAppend } from "../store/port.ts";
+
+/** Registers one test with a runner: `Deno.test`, or any function of the same shape. */
+export type Register = (name: string, run: () => Promise<void>) => void;
+
+/** A fresh adapter for one test. */
+export interface StoreUnderTest {
+  /** An empty store. */
+  readonly store: EventStore;
+  /** A clock that the store uses, when it can be set: moves it on by some milliseconds. */
+  readonly advance: (milliseconds: number) => void;
+  /** Closes the store and removes what it left. */
+  readonly [Symbol.asyncDispose]: () => Promise<void>;
+}
+
+/** A message to append in a test. */
+export function sampleMessage(data: unknown = {}, over: Partial<NewMessage> = {}): NewMessage {
+  const id = newId();
+  return {
+    id,
+    type: "Tested",
+    schemaVersion: 1,
+    time: 1_700_000_000_000,
+    correlationId: id,
+    causationId: null,
+    data: JSON.stringify(data),
+    metadata: null,
+    ...over,
+  };
+}
+
+/** An append of `count` messages to `test-<id>`. */
+export function sampleAppend(
+  id: string,
+  count = 1,
+  expected: ExpectedVersion = "any",
+  over: Partial<StreamAppend> = {},
+): StreamAppend {
+  const messages = Array.from({ length: count }, (_, n) => sampleMessage({ n }));
+  return { category: "test", stream: `test-${id}`, expected, messages, publish: true, ...over };
+}
+
+const positions = (messages: readonly { position: number }[]) => messages.map((message) => message.position);
+
+/**
+ * What every event store must do. Run it against an adapter of your own.
+ *
+ * @param register Registers one test.
+ * @param open Makes an empty store for each test.
+ *
+ * @example Testing an adapter
+ * ```ts ignore
+ * eventStoreSuite((name, run) => Deno.test(`my store ${name}`, run), openMyStore);
+ * ```
+ */
+export function eventStoreSuite(register: Register, open: () => Promise<StoreUnderTest>): void {
+  const test = (name: string, run: (store: EventStore, advance: (ms: number) => void) => Promise<void>) =>
+    register(name, async () => {
+      await using opened = await open();
+      await run(opened.store, opened.advance);
+    });
+
+  test("commit() gives positions and versions in order", async (store) => {
+    const result = await store.commit({ appends: [sampleAppend("a", 2), sampleAppend("b", 1)] });
+    assert.deepEqual(result, { lastPosition: 3, versions: [1, 0], repeated: null });
+    assert.deepEqual(positions(await store.readLog()), [1, 2, 3]);
+    assert.deepEqual((await store.readStream("test-a")).map((m) => m.version), [0, 1]);
+    assert.equal(await store.lastPosition(), 3);
+  });
+
+  test("readStream() gives back every field that was appended", async (store) => {
+    const message = sampleMessage({ text: "é\u0000☃" }, {
+      causationId: "cause",
+      correlationId: "all",
+      schemaVersion: 7,
+      metadata: '{"user":"x"}',
+    });
+    await store.commit({ appends: [sampleAppend("a", 0, "none", { messages: [message] })] });
+    const expected: MessageRecord = { ...message, position: 1, version: 0, stream: "test-a", category: "test" };
+    assert.deepEqual(await store.readStream("test-a"), [expected]);
+  });
+
+  const cases: [string, number, ExpectedVersion, boolean][] = [
+    ["none on an empty stream", 0, "none", true],
+    ["none on a stream", 1, "none", false],
+    ["exists on an empty stream", 0, "exists", false],
+    ["exists on a stream", 1, "exists", true],
+    ["any on an empty stream", 0, "any", true],
+    ["any on a stream", 3, "any", true],
+    ["the exact version", 3, 2, true],
+    ["a stale version", 3, 1, false],
+    ["a version not reached yet", 3, 3, false],
+    ["version -1 on an empty stream", 0, -1, true],
+  ];
+  for (const [name, existing, expected, fits] of cases) {
+    test(`commit() ${fits ? "accepts" : "refuses"} ${name}`, async (store) => {
+      if (existing > 0) await store.commit({ appends: [sampleAppend("a", existing)] });
+      const append = store.commit({ appends: [sampleAppend("a", 1, expected)] });
+      if (fits) await append;
+      else {
+        await assert.rejects(append, (error) => {
+          assert(error instanceof WrongExpectedVersionError);
+          assert.deepEqual([error.stream, error.expected, error.actual], ["test-a", expected, existing - 1]);
+          return true;
+        });
+      }
+      assert.equal((await store.readStream("test-a")).length, existing + Number(fits));
+    });
+  }
+
+  test("commit() writes nothing at all when one of several streams is stale", async (store) => {
+    await store.commit({ appends: [sampleAppend("b")] });
+    await assert.rejects(
+      store.commit({
+        appends: [sampleAppend("a", 2, "none"), sampleAppend("b", 1, "none")],
+        checkpoint: { group: "g", category: "test", partitions: 1, partition: 0, position: 9 },
+        rows: [{ projection: "p", key: "k", row: "{}", position: 1 }],
+        outcomes: [{ commandId: "c", status: "accepted", detail: "[]" }],
+        once: { key: "k", value: "v" },
+        park: [{ ...parkedSample, position: 1 }],
+        deadLetters: [await deadSample(store, 1)],
+      }),
+      WrongExpectedVersionError,
+    );
+    assert.deepEqual(positions(await store.readLog()), [1]);
+    assert.deepEqual(positions(await store.readOutbox(10)), [1]);
+    assert.deepEqual(await store.checkpoints(), []);
+    assert.equal(await store.readRow("p", "k"), null);
+    assert.equal(await store.outcome("c"), null);
+    assert.deepEqual(await store.parked("g"), []);
+    assert.deepEqual(await store.deadLetters(), []);
+    assert.equal((await store.commit({ once: { key: "k", value: "w" } })).repeated, null);
+  });
+
+  test("commit() counts two appends to one stream in one commit", async (store) => {
+    const result = await store.commit({ appends: [sampleAppend("a", 1, "none"), sampleAppend("a", 1, 0)] });
+    assert.deepEqual(result.versions.at(-1), 1);
+    assert.deepEqual((await store.readStream("test-a")).map((m) => m.version), [0, 1]);
+  });
+
+  test("commit() gives each of many concurrent calls its own fate", async (store) => {
+    const results = await Promise.allSettled(
+      Array.from({ length: 40 }, (_, i) => store.commit({ appends: [sampleAppend(`${i % 20}`, 2, "none")] })),
+    );
+    assert.equal(results.filter((result) => result.status === "fulfilled").length, 20);
+    for (const result of results) {
+      if (result.status === "rejected") assert(result.reason instanceof WrongExpectedVersionError);
+    }
+    assert.deepEqual(positions(await store.readLog()), Array.from({ length: 40 }, (_, i) => i + 1));
+  });
+
+  test("readStream() reads forward, backward, from, to and limited", async (store) => {
+    await store.commit({ appends: [sampleAppend("other", 3), sampleAppend("a", 5)] });
+    const versions = async (options: Parameters<EventStore["readStream"]>[1]) =>
+      (await store.readStream("test-a", options)).map((message) => message.version);
+    assert.deepEqual(await versions({}), [0, 1, 2, 3, 4]);
+    assert.deepEqual(await versions({ from: 2 }), [2, 3, 4]);
+    assert.deepEqual(await versions({ from: 1, to: 3 }), [1, 2, 3]);
+    assert.deepEqual(await versions({ limit: 2 }), [0, 1]);
+    assert.deepEqual(await versions({ backward: true }), [4, 3, 2, 1, 0]);
+    assert.deepEqual(await versions({ backward: true, from: 3, to: 2 }), [3, 2]);
+    assert.deepEqual(await versions({ backward: true, limit: 1 }), [4]);
+    assert.deepEqual(await versions({ from: 9 }), []);
+    assert.deepEqual(await store.readStream("test-none"), []);
+  });
+
+  test("readLog() reads all, by category, type, correlation, time and position", async (store) => {
+    await store.commit({
+      appends: [
+        sampleAppend("a", 2),
+        {
+          ...sampleAppend("b", 0, "any", { stream: "more-b", category: "more" }),
+          messages: [
+            sampleMessage({}, { type: "Other", correlationId: "x", time: 1_800_000_000_000 }),
+            sampleMessage(),
+          ],
+        },
+        sampleAppend("a", 1),
+      ],
+    });
+    const read = async (options: Parameters<EventStore["readLog"]>[0]) => positions(await store.readLog(options));
+    assert.deepEqual(await read({}), [1, 2, 3, 4, 5]);
+    assert.deepEqual(await read({ after: 2 }), [3, 4, 5]);
+    assert.deepEqual(await read({ after: 1, upTo: 3 }), [2, 3]);
+    assert.deepEqual(await read({ limit: 2 }), [1, 2]);
+    assert.deepEqual(await read({ category: "test" }), [1, 2, 5]);
+    assert.deepEqual(await read({ category: "test", after: 1, limit: 1 }), [2]);
+    assert.deepEqual(await read({ category: "none" }), []);
+    assert.deepEqual(await read({ type: "Other" }), [3]);
+    assert.deepEqual(await read({ correlationId: "x" }), [3]);
+    assert.deepEqual(await read({ since: 1_800_000_000_000 }), [3]);
+  });
+
+  test("the outbox has what was published, in order, until it is marked", async (store) => {
+    await store.commit({ appends: [sampleAppend("a", 2), sampleAppend("b", 1, "any", { publish: false })] });
+    await store.commit({ appends: [sampleAppend("c", 1)] });
+    assert.deepEqual(positions(await store.readOutbox(10)), [1, 2, 4]);
+    assert.deepEqual(positions(await store.readOutbox(1)), [1]);
+    assert.deepEqual(await store.outboxStatus(), { waiting: 3, oldest: 1_700_000_000_000, published: 0 });
+    await store.markPublished(2);
+    assert.deepEqual(positions(await store.readOutbox(10)), [4]);
+    await store.markPublished(1);
+    assert.deepEqual(await store.outboxStatus(), { waiting: 1, oldest: 1_700_000_000_000, published: 2 });
+  });
+
+  test("checkpoints, rows and outcomes are written with the messages and replaced later", async (store) => {
+    const checkpoint = { group: "g", category: "test", partitions: 1, partition: 0, position: 1 };
+    await store.commit({
+      appends: [sampleAppend("a")],
+      checkpoint,
+      rows: [{ projection: "p", key: "k", row: '{"n":1}', position: 1 }, {
+        projection: "p",
+        key: "l",
+        row: "{}",
+        position: 1,
+      }],
+      outcomes: [{ commandId: "c", status: "refused", detail: '"no"' }],
+    });
+    await store.commit({
+      checkpoint: { ...checkpoint, position: 5 },
+      rows: [{ projection: "p", key: "k", row: '{"n":2}', position: 5 }, {
+        projection: "p",
+        key: "l",
+        row: null,
+        position: 5,
+      }],
+    });
+    await store.commit({ checkpoint: { ...checkpoint, partitions: 2, partition: 1, position: 3 } });
+    await store.commit({ checkpoint: { ...checkpoint, group: "h" } });
+    assert.deepEqual(await store.checkpoints("g"), [
+      { ...checkpoint, position: 5 },
+      { ...checkpoint, partitions: 2, partition: 1, position: 3 },
+    ]);
+    assert.equal((await store.checkpoints()).length, 3);
+    assert.deepEqual(await store.readRow("p", "k"), { projection: "p", key: "k", row: '{"n":2}', position: 5 });
+    assert.equal(await store.readRow("p", "l"), null);
+    assert.deepEqual((await store.readRows("p", ["k", "l", "m"])).map((row) => row.key), ["k"]);
+    assert.deepEqual(await store.outcome("c"), { commandId: "c", status: "refused", detail: '"no"' });
+    assert.equal(await store.outcome("d"), null);
+  });
+
+  test("listRows() lists by key, behind a key, limited", async (store) => {
+    const rows = ["c", "a", "b"].map((key) => ({ projection: "p", key, row: "{}", position: 1 }));
+    await store.commit({ rows: [...rows, { projection: "q", key: "z", row: "{}", position: 1 }] });
+    const keys = async (options = {}) => (await store.listRows("p", options)).map((row) => row.key);
+    assert.deepEqual(await keys(), ["a", "b", "c"]);
+    assert.deepEqual(await keys({ after: "a" }), ["b", "c"]);
+    assert.deepEqual(await keys({ limit: 2 }), ["a", "b"]);
+  });
+
+  test("commit() with a once key writes the first time only", async (store) => {
+    const first = await store.commit({ appends: [sampleAppend("a")], once: { key: "k", value: "first" } });
+    const again = await store.commit({ appends: [sampleAppend("a")], once: { key: "k", value: "second" } });
+    assert.equal(first.repeated, null);
+    assert.deepEqual(again, { lastPosition: 0, versions: [], repeated: "first" });
+    assert.equal(await store.lastPosition(), 1);
+  });
+
+  const request = { name: "g#0/1", group: "g", partitions: 1, owner: "me", ttl: 1000 };
+
+  test("a lease has one holder until it ends, and a new token each time", async (store, advance) => {
+    assert.deepEqual(await store.acquireLease(request), { token: 1, clean: true });
+    assert.equal(await store.acquireLease({ ...request, owner: "you" }), null);
+    advance(900);
+    assert.deepEqual(await store.renewLeases([{ lease: "g#0/1", token: 1 }], 1000), []);
+    advance(900);
+    assert.equal(await store.acquireLease({ ...request, owner: "you" }), null);
+    advance(200);
+    assert.deepEqual(await store.acquireLease({ ...request, owner: "you" }), { token: 2, clean: false });
+    assert.deepEqual(await store.renewLeases([{ lease: "g#0/1", token: 1 }], 1000), ["g#0/1"]);
+    assert.deepEqual((await store.leases()).map(({ owner, token }) => [owner, token]), [["you", 2]]);
+  });
+
+  test("a lease that was given back is free at once, clean or not", async (store) => {
+    await store.acquireLease(request);
+    await store.releaseLease({ lease: "g#0/1", token: 1 }, true);
+    assert.deepEqual(await store.acquireLease(request), { token: 3, clean: true });
+    await store.releaseLease({ lease: "g#0/1", token: 3 }, false);
+    assert.deepEqual(await store.acquireLease(request), { token: 5, clean: false });
+    await store.releaseLease({ lease: "g#0/1", token: 1 }, true);
+    assert.equal(await store.acquireLease(request), null);
+  });
+
+  test("a group is never leased in two partitionings at once", async (store, advance) => {
+    await store.acquireLease(request);
+    const other = { ...request, name: "g#0/2", partitions: 2 };
+    assert.equal(await store.acquireLease(other), null);
+    assert.notEqual(await store.acquireLease({ ...other, group: "h", name: "h#0/2" }), null);
+    advance(1001);
+    assert.notEqual(await store.acquireLease(other), null);
+  });
+
+  test("a commit under a lease that was lost writes nothing", async (store, advance) => {
+    await store.acquireLease(request);
+    const fence = { lease: "g#0/1", token: 1 };
+    await store.commit({ fence, appends: [sampleAppend("a")] });
+    advance(1001);
+    await store.acquireLease({ ...request, owner: "you" });
+    await assert.rejects(store.commit({ fence, appends: [sampleAppend("a")] }), FencedError);
+    await assert.rejects(store.markPublished(1, fence), FencedError);
+    assert.equal(await store.lastPosition(), 1);
+    assert.equal((await store.outboxStatus()).waiting, 1);
+    await store.releaseLease({ lease: "g#0/1", token: 2 }, true);
+    await assert.rejects(store.commit({ fence: { lease: "g#0/1", token: 2 } }), FencedError);
+  });
+
+  const parkedSample: ParkedMessage = {
+    group: "g",
+    category: "test",
+    stream: "test-a",
+    position: 1,
+    attempts: 1,
+    dueAt: 5,
+    failures: [{ at: 4, error: "no" }],
+    replayed: false,
+  };
+
+  test("parked messages are kept by group, replaced and removed", async (store) => {
+    await store.commit({ park: [parkedSample, { ...parkedSample, position: 3 }, { ...parkedSample, group: "h" }] });
+    await store.commit({ park: [{ ...parkedSample, attempts: 2 }], unpark: [{ group: "g", position: 3 }] });
+    assert.deepEqual(await store.parked("g"), [{ ...parkedSample, attempts: 2 }]);
+    assert.deepEqual(await store.parked("h"), [{ ...parkedSample, group: "h" }]);
+    assert.deepEqual(await store.parked("g", { replayedOnly: true }), []);
+  });
+
+  async function deadSample(store: EventStore, position: number, over: Partial<DeadLetter> = {}): Promise<DeadLetter> {
+    const [message] = await store.readLog({ after: position - 1, limit: 1 });
+    const attempts = [{ at: 1, error: "no" }, { at: 2, error: "still no" }];
+    return {
+      id: newId(),
+      group: "g",
+      message,
+      reason: "handler failed",
+      error: "x",
+      stack: "at y",
+      attempts,
+      deadAt: 3,
+      ...over,
+    };
+  }
+
+  test("dead letters keep everything, and a replay goes to their group only", async (store) => {
+    await store.commit({ appends: [sampleAppend("a", 2)] });
+    const one = await deadSample(store, 1);
+    const two = await deadSample(store, 2, { group: "h", stack: null });
+    await store.commit({ deadLetters: [one, two] });
+    assert.deepEqual(await store.deadLetter(one.id), one);
+    assert.deepEqual(await store.deadLetter("none"), null);
+    assert.deepEqual((await store.deadLetters()).map((dead) => dead.id), [two.id, one.id]);
+    assert.deepEqual(await store.deadLetters({ group: "h" }), [two]);
+    assert.deepEqual(await store.countDeadLetters(), { g: 1, h: 1 });
+    assert.equal(await store.replayDeadLetters([one.id, "none"]), 1);
+    assert.deepEqual(await store.parked("h"), []);
+    assert.deepEqual(await store.parked("g", { replayedOnly: true }), [
+      { ...parkedSample, attempts: 0, dueAt: 0, failures: [], replayed: true },
+    ]);
+    assert.deepEqual(await store.countDeadLetters(), { h: 1 });
+    assert.equal(await store.purgeDeadLetters({ group: "g" }), 0);
+    assert.equal(await store.purgeDeadLetters({ ids: [two.id] }), 1);
+    assert.deepEqual(await store.deadLetters(), []);
+  });
+
+  test("lag() counts what is behind a position, with the time of the oldest", async (store) => {
+    await store.commit({ appends: [sampleAppend("a", 3), sampleAppend("b", 1, "any", { category: "more" })] });
+    assert.deepEqual(await store.lag("test", 1), { messages: 2, oldest: 1_700_000_000_000 });
+    assert.deepEqual(await store.lag("test", 3), { messages: 0, oldest: null });
+  });
+
+  test("changed() resolves on a write, on timeout and on abort", async (store) => {
+    const waiting = store.changed(60_000);
+    await store.commit({ appends: [sampleAppend("a")] });
+    await waiting;
+    await store.changed(1);
+    const abort = new AbortController();
+    const aborted = store.changed(60_000, abort.signal);
+    abort.abort();
+    await aborted;
+  });
+
+  test("close() refuses what comes later, and may be called twice", async (store) => {
+    await store.commit({ appends: [sampleAppend("a")] });
+    await store.close();
+    await assert.rejects(store.commit({ appends: [sampleAppend("a")] }), { name: "StoreUnavailableError" });
+    await assert.rejects(store.readLog(), { name: "StoreUnavailableError" });
+    await store.close();
+  });
+}

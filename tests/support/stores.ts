@@ -1,0 +1,31 @@
+import type { StoreUnderTest } from "../../src/testing/store_suite.ts";
+import { MemoryEventStore } from "../../src/store/memory.ts";
+import { SqliteEventStore } from "../../src/store/sqlite.ts";
+
+/** A clock for tests: stands still until moved. */
+export function testClock(): { now: () => number; advance: (ms: number) => void } {
+  let time = 1_700_000_000_000;
+  return { now: () => time, advance: (ms) => void (time += ms) };
+}
+
+/** Every adapter of the event store, made afresh. */
+export const STORES: Record<string, () => Promise<StoreUnderTest>> = {
+  memory: async () => {
+    const { now, advance } = testClock();
+    const store = new MemoryEventStore({ now });
+    return { store, advance, [Symbol.asyncDispose]: () => store.close() };
+  },
+  sqlite: async () => {
+    const { now, advance } = testClock();
+    const folder = await Deno.makeTempDir({ prefix: "annals-" });
+    const store = new SqliteEventStore({ path: `${folder}/log.db`, now });
+    return {
+      store,
+      advance,
+      [Symbol.asyncDispose]: async () => {
+        await store.close();
+        await Deno.remove(folder, { recursive: true });
+      },
+    };
+  },
+};
