@@ -1,1 +1,2 @@
+export * from "./broker_suite.ts";
 export * from "./store_suite.ts";

@@ -1,0 +1,166 @@
+import { Signal } from "../async/signal.ts";
+import type { MessageRecord } from "../messages/envelope.ts";
+import { BrokerUnavailableError, GroupMissingError } from "./errors.ts";
+import type { Broker, BrokerStreamInfo, ClaimOptions, ReadGroupOptions } from "./port.ts";
+
+/** Settings of {@linkcode MemoryBroker}. */
+export interface MemoryBrokerOptions {
+  /** Tells the time, in milliseconds since 1970. @default {Date.now} */
+  readonly now?: () => number;
+}
+
+interface Group {
+  delivered: number;
+  pending: Map<number, { consumer: string; at: number }>;
+}
+
+interface Stream {
+  last: number;
+  entries: MessageRecord[];
+  groups: Map<string, Group>;
+  signal: Signal;
+}
+
+/** Index of the first entry behind a position. */
+function firstAfter(entries: readonly MessageRecord[], position: number): number {
+  let [low, high] = [0, entries.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (entries[middle].position <= position) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/**
+ * A broker that lives and ends with its process: the port's contract in its plainest form.
+ *
+ * @example A group that reads
+ * ```ts
+ * import { MemoryBroker } from "@annals/annals/broker/memory";
+ *
+ * const broker = new MemoryBroker();
+ * await broker.createGroup("bank::account", "Auditor", 0);
+ * console.log(await broker.read({ stream: "bank::account", group: "Auditor", consumer: "me", count: 10, block: 0 })); // []
+ * await broker.close();
+ * ```
+ */
+export class MemoryBroker implements Broker {
+  /** Always `memory`. */
+  readonly kind = "memory";
+  /** Always `(this process)`. */
+  readonly location = "(this process)";
+  #now: () => number;
+  #streams = new Map<string, Stream>();
+  #closed = false;
+
+  /**
+   * Makes an empty broker.
+   *
+   * @param options Settings.
+   */
+  constructor(options: MemoryBrokerOptions = {}) {
+    this.#now = options.now ?? Date.now;
+  }
+
+  #stream(name: string): Stream {
+    if (this.#closed) throw new BrokerUnavailableError("Cannot use the memory broker: it is closed");
+    let stream = this.#streams.get(name);
+    if (!stream) this.#streams.set(name, stream = { last: 0, entries: [], groups: new Map(), signal: new Signal() });
+    return stream;
+  }
+
+  #group(stream: string, group: string): Group {
+    const found = this.#stream(stream).groups.get(group);
+    if (!found) throw new GroupMissingError(stream, group);
+    return found;
+  }
+
+  async publish(messages: readonly MessageRecord[]): Promise<number> {
+    let added = 0;
+    const touched = new Set<Stream>();
+    for (const message of messages) {
+      const stream = this.#stream(message.category);
+      if (message.position <= stream.last) continue;
+      stream.entries.push(message);
+      stream.last = message.position;
+      touched.add(stream);
+      added++;
+    }
+    for (const stream of touched) stream.signal.notify();
+    return added;
+  }
+
+  async createGroup(stream: string, group: string, after: number): Promise<void> {
+    const { groups } = this.#stream(stream);
+    if (!groups.has(group)) groups.set(group, { delivered: after, pending: new Map() });
+  }
+
+  async seek(stream: string, group: string, after: number): Promise<void> {
+    this.#stream(stream).groups.set(group, { delivered: after, pending: new Map() });
+  }
+
+  async read({ stream, group, consumer, count, block, signal }: ReadGroupOptions): Promise<MessageRecord[]> {
+    const until = performance.now() + block;
+    while (true) {
+      const { entries, signal: published } = this.#stream(stream);
+      const reader = this.#group(stream, group);
+      const from = firstAfter(entries, reader.delivered);
+      const found = entries.slice(from, from + count);
+      if (found.length > 0) {
+        const at = this.#now();
+        for (const { position } of found) reader.pending.set(position, { consumer, at });
+        reader.delivered = found[found.length - 1].position;
+        return found;
+      }
+      const left = until - performance.now();
+      if (left <= 0 || signal?.aborted || this.#closed) return [];
+      await published.wait(left, signal);
+      if (this.#closed) return [];
+    }
+  }
+
+  async acknowledge(stream: string, group: string, positions: readonly number[]): Promise<void> {
+    const pending = this.#stream(stream).groups.get(group)?.pending;
+    for (const position of positions) pending?.delete(position);
+  }
+
+  async claim({ stream, group, consumer, idle, count }: ClaimOptions): Promise<MessageRecord[]> {
+    const { entries } = this.#stream(stream);
+    const { pending } = this.#group(stream, group);
+    const at = this.#now();
+    const claimed: MessageRecord[] = [];
+    for (const position of [...pending.keys()].sort((a, b) => a - b)) {
+      const held = pending.get(position)!;
+      if (claimed.length === count) break;
+      if (held.consumer === consumer || held.at > at - idle) continue;
+      const entry = entries[firstAfter(entries, position - 1)];
+      if (entry?.position === position) {
+        pending.set(position, { consumer, at });
+        claimed.push(entry);
+      } else pending.delete(position);
+    }
+    return claimed;
+  }
+
+  async trim(stream: string, upTo: number): Promise<number> {
+    const { entries } = this.#stream(stream);
+    return entries.splice(0, firstAfter(entries, upTo)).length;
+  }
+
+  async describe(stream: string): Promise<BrokerStreamInfo> {
+    const { last, entries, groups } = this.#stream(stream);
+    const infos = [...groups].sort(([a], [b]) => a < b ? -1 : 1).map(([group, { delivered, pending }]) => ({
+      group,
+      delivered,
+      pending: pending.size,
+      lowestPending: pending.size === 0 ? null : Math.min(...pending.keys()),
+    }));
+    return { last, first: entries[0]?.position ?? null, length: entries.length, groups: infos };
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const { signal } of this.#streams.values()) signal.notify();
+  }
+}

@@ -1,0 +1,98 @@
+import type { MessageRecord } from "../messages/envelope.ts";
+
+/** How to read for a consumer group. */
+export interface ReadGroupOptions {
+  /** The broker stream: a category. */
+  readonly stream: string;
+  /** The consumer group. */
+  readonly group: string;
+  /** Who reads: what it gets stays its own until it is acknowledged or claimed. */
+  readonly consumer: string;
+  /** At most this many. */
+  readonly count: number;
+  /** How long to wait for the first one, in milliseconds. 0: not at all. */
+  readonly block: number;
+  /** Ends the wait early. */
+  readonly signal?: AbortSignal;
+}
+
+/** How to take over what vanished consumers left. */
+export interface ClaimOptions {
+  /** The broker stream. */
+  readonly stream: string;
+  /** The consumer group. */
+  readonly group: string;
+  /** Who takes over. */
+  readonly consumer: string;
+  /** Only what was delivered at least this long ago, in milliseconds. */
+  readonly idle: number;
+  /** At most this many. */
+  readonly count: number;
+}
+
+/** One consumer group of a broker stream. */
+export interface GroupInfo {
+  /** Its name. */
+  readonly group: string;
+  /** The last position that was delivered to it. */
+  readonly delivered: number;
+  /** How many were delivered and not acknowledged. */
+  readonly pending: number;
+  /** The lowest of them; `null` when there is none. */
+  readonly lowestPending: number | null;
+}
+
+/** What a broker stream holds. */
+export interface BrokerStreamInfo {
+  /** The last position that was ever published to it; 0 when none was, or when the broker was wiped. */
+  readonly last: number;
+  /** The first position it still has; `null` when it has none. */
+  readonly first: number | null;
+  /** How many entries it has. */
+  readonly length: number;
+  /** Its groups, by name. */
+  readonly groups: readonly GroupInfo[];
+}
+
+/**
+ * The broker: copies of categories, read by consumer groups. It is a cache of the log and may be wiped at any time.
+ *
+ * An entry's id is its message's position. An adapter is correct when it passes the suite of `@annals/annals/testing`.
+ */
+export interface Broker {
+  /** What it is, like `redis`. */
+  readonly kind: string;
+  /** Where it is, without secrets. */
+  readonly location: string;
+  /**
+   * Adds messages to the broker streams of their categories, in order of position. Those at or below a stream's last position
+   * are there already and are passed over: publishing again is harmless.
+   *
+   * @returns How many were new.
+   */
+  publish(messages: readonly MessageRecord[]): Promise<number>;
+  /** Makes a group that starts behind a position; leaves an existing one alone. */
+  createGroup(stream: string, group: string, after: number): Promise<void>;
+  /** Puts a group behind a position, with nothing pending; makes it when missing. */
+  seek(stream: string, group: string, after: number): Promise<void>;
+  /**
+   * The next messages for a group; they are pending until acknowledged.
+   *
+   * @throws {GroupMissingError} When there is no such group.
+   */
+  read(options: ReadGroupOptions): Promise<MessageRecord[]>;
+  /** Takes messages off a group's pending list. */
+  acknowledge(stream: string, group: string, positions: readonly number[]): Promise<void>;
+  /**
+   * Takes over messages that another consumer of the group was given and did not acknowledge, lowest first.
+   *
+   * @throws {GroupMissingError} When there is no such group.
+   */
+  claim(options: ClaimOptions): Promise<MessageRecord[]>;
+  /** Deletes entries up to a position; returns how many. */
+  trim(stream: string, upTo: number): Promise<number>;
+  /** What a broker stream holds. */
+  describe(stream: string): Promise<BrokerStreamInfo>;
+  /** Lets go of everything. */
+  close(): Promise<void>;
+}

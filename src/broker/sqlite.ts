@@ -1,0 +1,191 @@
+import type { StatementSync } from "node:sqlite";
+import type { MessageRecord } from "../messages/envelope.ts";
+import { SqliteDatabase, type SqliteOptions } from "../sqlite/database.ts";
+import { GroupMissingError } from "./errors.ts";
+import type { Broker, BrokerStreamInfo, ClaimOptions, GroupInfo, ReadGroupOptions } from "./port.ts";
+
+export type { SqliteOptions } from "../sqlite/database.ts";
+
+/** Settings of {@linkcode SqliteBroker}. */
+export interface SqliteBrokerOptions extends SqliteOptions {
+  /** Tells the time, in milliseconds since 1970. @default {Date.now} */
+  readonly now?: () => number;
+}
+
+/**
+ * A broker in the SQLite file of the store: for one machine, with nothing to install.
+ *
+ * Its commits do not wait for the disk unless asked to (`synchronous: "full"`): what a power failure takes is published again from the log.
+ *
+ * @example A group that reads
+ * ```ts
+ * import { SqliteBroker } from "@annals/annals/broker/sqlite";
+ *
+ * const broker = new SqliteBroker({ path: `${await Deno.makeTempDir()}/log.db` });
+ * await broker.createGroup("bank::account", "Auditor", 0);
+ * console.log(await broker.read({ stream: "bank::account", group: "Auditor", consumer: "me", count: 10, block: 0 })); // []
+ * await broker.close();
+ * ```
+ */
+export class SqliteBroker implements Broker {
+  /** Always `sqlite`. */
+  readonly kind = "sqlite";
+  /** The file. */
+  readonly location: string;
+  #db: SqliteDatabase;
+  #now: () => number;
+  #prepared = new Map<string, StatementSync>();
+
+  /**
+   * Opens the file.
+   *
+   * @param options Which file, and how.
+   * @throws {StoreUnavailableError} When the file is foreign, newer, damaged, locked or cannot be opened.
+   */
+  constructor(options: SqliteBrokerOptions) {
+    this.location = options.path;
+    this.#now = options.now ?? Date.now;
+    this.#db = new SqliteDatabase({ synchronous: "normal", ...options });
+  }
+
+  #sql(sql: string): StatementSync {
+    let statement = this.#prepared.get(sql);
+    if (!statement) this.#prepared.set(sql, statement = this.#db.prepare(sql));
+    return statement;
+  }
+
+  publish(messages: readonly MessageRecord[]): Promise<number> {
+    return this.#db.write(() => {
+      const lasts = new Map<string, number>();
+      let added = 0;
+      for (const message of messages) {
+        const { category, position } = message;
+        const last = lasts.get(category) ?? this.#last(category);
+        if (position <= last) continue;
+        this.#sql("insert into broker_entries values (?, ?, ?)").run(category, position, JSON.stringify(message));
+        lasts.set(category, position);
+        added++;
+      }
+      for (const [category, last] of lasts) {
+        this.#sql("insert into broker_streams values (?, ?) on conflict do update set last = excluded.last")
+          .run(category, last);
+      }
+      return added;
+    });
+  }
+
+  #last(stream: string): number {
+    return (this.#sql("select last from broker_streams where stream = ?").get(stream)?.last as number | undefined) ?? 0;
+  }
+
+  async createGroup(stream: string, group: string, after: number): Promise<void> {
+    await this.#db.write(() => {
+      this.#sql("insert or ignore into broker_groups values (?, ?, ?)").run(stream, group, after);
+    });
+  }
+
+  async seek(stream: string, group: string, after: number): Promise<void> {
+    await this.#db.write(() => {
+      this.#sql("insert or replace into broker_groups values (?, ?, ?)").run(stream, group, after);
+      this.#sql(`delete from broker_pending where stream = ? and "group" = ?`).run(stream, group);
+    });
+  }
+
+  #delivered(stream: string, group: string): number {
+    const row = this.#sql(`select delivered from broker_groups where stream = ? and "group" = ?`).get(stream, group);
+    if (!row) throw new GroupMissingError(stream, group);
+    return row.delivered as number;
+  }
+
+  async read({ stream, group, consumer, count, block, signal }: ReadGroupOptions): Promise<MessageRecord[]> {
+    const until = performance.now() + block;
+    while (true) {
+      // Looking takes no lock; only a delivery does.
+      const some = await this.#db.read(() => this.#last(stream) > this.#delivered(stream, group));
+      if (some) {
+        const found = await this.#db.write(() => this.#deliver(stream, group, consumer, count));
+        if (found.length > 0) return found;
+      }
+      const left = until - performance.now();
+      if (left <= 0 || signal?.aborted) return [];
+      await this.#db.changed(left, signal);
+    }
+  }
+
+  #deliver(stream: string, group: string, consumer: string, count: number): MessageRecord[] {
+    const rows = this.#sql(
+      "select position, message from broker_entries where stream = ? and position > ? order by position limit ?",
+    ).all(stream, this.#delivered(stream, group), count);
+    if (rows.length === 0) return [];
+    const first = rows[0].position as number;
+    const last = rows[rows.length - 1].position as number;
+    this.#sql(
+      `insert or replace into broker_pending select stream, ?, position, ?, ?, 1
+       from broker_entries where stream = ? and position between ? and ?`,
+    ).run(group, consumer, this.#now(), stream, first, last);
+    this.#sql(`update broker_groups set delivered = ? where stream = ? and "group" = ?`).run(last, stream, group);
+    return rows.map((row) => JSON.parse(row.message as string));
+  }
+
+  async acknowledge(stream: string, group: string, positions: readonly number[]): Promise<void> {
+    if (positions.length === 0) return;
+    await this.#db.write(() => {
+      this.#sql(
+        `delete from broker_pending where stream = ? and "group" = ? and position in (select value from json_each(?))`,
+      ).run(stream, group, JSON.stringify(positions));
+    });
+  }
+
+  claim({ stream, group, consumer, idle, count }: ClaimOptions): Promise<MessageRecord[]> {
+    return this.#db.write(() => {
+      this.#delivered(stream, group);
+      // What was trimmed cannot be delivered again, and needs not be: trimming waits for every group.
+      this.#sql(
+        `delete from broker_pending where stream = ?1 and "group" = ?2
+         and position < coalesce((select min(position) from broker_entries where stream = ?1), 9e15)`,
+      ).run(stream, group);
+      const rows = this.#sql(
+        `select p.position, e.message from broker_pending p
+         join broker_entries e on e.stream = p.stream and e.position = p.position
+         where p.stream = ? and p."group" = ? and p.consumer <> ? and p.delivered_at <= ?
+         order by p.position limit ?`,
+      ).all(stream, group, consumer, this.#now() - idle, count);
+      const take = this.#sql(
+        `update broker_pending set consumer = ?, delivered_at = ?, deliveries = deliveries + 1
+         where stream = ? and "group" = ? and position = ?`,
+      );
+      for (const row of rows) take.run(consumer, this.#now(), stream, group, row.position);
+      return rows.map((row) => JSON.parse(row.message as string));
+    });
+  }
+
+  async trim(stream: string, upTo: number): Promise<number> {
+    return await this.#db.write(() =>
+      Number(this.#sql("delete from broker_entries where stream = ? and position <= ?").run(stream, upTo).changes)
+    );
+  }
+
+  describe(stream: string): Promise<BrokerStreamInfo> {
+    return this.#db.read(() => {
+      const entries = this.#sql(
+        "select count(*) as length, min(position) as first from broker_entries where stream = ?",
+      )
+        .get(stream) as unknown as { length: number; first: number | null };
+      const groups = this.#sql(
+        `select g."group", g.delivered, count(p.position) as pending, min(p.position) as lowestPending
+         from broker_groups g left join broker_pending p on p.stream = g.stream and p."group" = g."group"
+         where g.stream = ? group by g."group" order by g."group"`,
+      ).all(stream).map((row) => ({ ...row }) as unknown as GroupInfo);
+      return { last: this.#last(stream), first: entries.first, length: entries.length, groups };
+    });
+  }
+
+  /** Wakes those who wait in `read()`: another connection has written. */
+  wake(): void {
+    this.#db.wake();
+  }
+
+  async close(): Promise<void> {
+    await Promise.resolve(this.#db.close());
+  }
+}
