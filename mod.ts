@@ -1,1 +1,7 @@
+/**
+ * The core of Annals: messages and domain modelling, without any driver.
+ *
+ * @module
+ */
+export * from "./src/domain/mod.ts";
 export * from "./src/messages/mod.ts";

@@ -1,0 +1,121 @@
+import type { Draft, Message } from "../messages/envelope.ts";
+import { DomainDefinitionError } from "../messages/errors.ts";
+import type { EventType, MessageType, NameOf, PayloadOf } from "../messages/message_type.ts";
+import { DomainRuleError } from "./errors.ts";
+
+/** What `evolve` sees of an event: the same when it was just made and when it is read back years later. */
+export type AppliedEvent<Name extends string = string, Payload = unknown> = Pick<
+  Message<Name, Payload>,
+  "type" | "payload" | "aggregateId" | "version" | "time"
+>;
+
+/** The one of some message types that has a name. */
+export type Named<T extends MessageType, Name extends string> = Extract<T, { readonly type: Name }>;
+
+/** One pure function per event: the state that follows from it. */
+export type Evolve<State, Events extends readonly EventType[]> = {
+  readonly [Name in NameOf<Events[number]>]: (
+    state: State,
+    event: AppliedEvent<Name, PayloadOf<Named<Events[number], Name>>>,
+  ) => State;
+};
+
+/** The events of an aggregate, made but not stored. */
+export type DraftOf<Events extends readonly EventType[]> = {
+  [Name in NameOf<Events[number]>]: Draft<Name, PayloadOf<Named<Events[number], Name>>>;
+}[NameOf<Events[number]>];
+
+/** Settings of {@linkcode aggregate}. */
+export interface AggregateOptions<State, Events extends readonly EventType[]> {
+  /** Every event of its streams. */
+  readonly events: Events;
+  /** The state before the first event. */
+  readonly initial: () => State;
+  /** The state that follows from each event. Pure. */
+  readonly evolve: NoInfer<Evolve<State, Events>>;
+  /** What must hold after every event, by its wording. A command that breaks one is refused. */
+  readonly invariants?: Readonly<Record<string, (state: State) => boolean>>;
+}
+
+/** A consistency boundary: one stream per instance, its state a fold over its events. */
+export interface Aggregate<
+  Name extends string = string,
+  State = any,
+  Events extends readonly EventType[] = readonly EventType[],
+> {
+  /** Tells it from other parts of a domain. */
+  readonly kind: "aggregate";
+  /** Its name, unique in the domain. */
+  readonly name: Name;
+  /** Every event of its streams. */
+  readonly events: Events;
+  /** The state before the first event. */
+  readonly initial: () => State;
+  /** The state that follows from an event. */
+  readonly apply: (state: State, event: AppliedEvent) => State;
+  /**
+   * Checks the invariants.
+   *
+   * @throws {DomainRuleError} When one does not hold.
+   */
+  readonly check: (state: State) => void;
+}
+
+/**
+ * Defines an aggregate.
+ *
+ * @param name Its name, unique in the domain.
+ * @param options Its events, its first state, how it evolves, and what must hold.
+ * @returns The aggregate, to be listed in the domain.
+ * @throws {DomainDefinitionError} When `evolve` and `events` do not match.
+ *
+ * @example A counter that may not go below zero
+ * ```ts
+ * import { aggregate, event, type } from "@annals/annals";
+ *
+ * const Counted = event("Counted", { schema: type<{ by: number }>() });
+ * const Counter = aggregate("Counter", {
+ *   events: [Counted],
+ *   initial: () => 0,
+ *   evolve: { Counted: (state, event) => state + event.payload.by },
+ *   invariants: { "may not go below zero": (state) => state >= 0 },
+ * });
+ * console.log(Counter.initial()); // 0
+ * ```
+ */
+export function aggregate<const Name extends string, State, const Events extends readonly EventType[]>(
+  name: Name,
+  options: AggregateOptions<State, Events>,
+): Aggregate<Name, State, Events> {
+  const { events, initial, evolve, invariants = {} } = options;
+  const functions = evolve as Readonly<Record<string, (state: State, event: any) => State>>;
+  for (const { type } of events) {
+    if (typeof functions[type] !== "function") {
+      throw new DomainDefinitionError(`Cannot define aggregate "${name}": its evolve has no function for "${type}"`);
+    }
+  }
+  for (const type of Object.keys(functions)) {
+    if (!events.some((event) => event.type === type)) {
+      throw new DomainDefinitionError(
+        `Cannot define aggregate "${name}": it evolves by "${type}", which is not in its events`,
+      );
+    }
+  }
+  const rules = Object.entries(invariants);
+  return Object.freeze({
+    kind: "aggregate" as const,
+    name,
+    events,
+    initial,
+    apply: (state: State, event: AppliedEvent) => functions[event.type](state, event),
+    check: (state: State) => {
+      for (const [rule, holds] of rules) if (!holds(state)) throw new DomainRuleError(name, rule);
+    },
+  });
+}
+
+/** The state of an aggregate. */
+export type StateOf<A> = A extends Aggregate<string, infer State> ? State : never;
+
+/** The events of an aggregate, made but not stored. */
+export type EventsOf<A> = A extends Aggregate<string, any, infer Events> ? DraftOf<Events> : never;

@@ -1,0 +1,129 @@
+import { type Draft, type Message, streamName } from "../messages/envelope.ts";
+import type { CommandContext } from "./context.ts";
+import type { Domain } from "./domain.ts";
+import { DomainRuleError } from "./errors.ts";
+import type { CommandHandler } from "./handlers.ts";
+import { type Delivery, type Effects, isThenable, type PlannedOutcome, type Reaction } from "./reaction.ts";
+import { type ReadStream, type StateCache, UnitOfWork } from "./unit_of_work.ts";
+
+/** Handles a batch of commands on one unit of work. */
+export class CommandReaction implements Reaction {
+  #handler: CommandHandler;
+  #unit: UnitOfWork;
+  #outcomes: PlannedOutcome[] = [];
+
+  /**
+   * Makes an empty batch.
+   *
+   * @param domain The domain.
+   * @param handler The command handler.
+   * @param options Where to read from, and states left behind by earlier batches.
+   */
+  constructor(
+    domain: Domain,
+    handler: CommandHandler,
+    options: { readStream: ReadStream; cache?: StateCache; now?: () => number },
+  ) {
+    this.#handler = handler;
+    this.#unit = new UnitOfWork({ domain, ...options });
+  }
+
+  async prepare(messages: readonly Message[]): Promise<void> {
+    const ids = [...new Set(messages.map((message) => message.aggregateId))];
+    await Promise.all(ids.map((id) => this.#unit.load(this.#handler.aggregate, id)));
+    this.#unit.keep();
+  }
+
+  handle(delivery: Delivery): void | Promise<void> {
+    const unit = this.#unit;
+    unit.begin(delivery.message);
+    try {
+      const done = unit.has(this.#handler.aggregate, delivery.message.aggregateId)
+        ? this.#decide(delivery)
+        : unit.load(this.#handler.aggregate, delivery.message.aggregateId).then(() => this.#decide(delivery));
+      if (isThenable(done)) {
+        return Promise.resolve(done).then(
+          () => this.#accept(delivery.message),
+          (error) => this.#refuse(delivery.message, error),
+        );
+      }
+      this.#accept(delivery.message);
+    } catch (error) {
+      this.#refuse(delivery.message, error);
+    }
+  }
+
+  #decide(delivery: Delivery): void | Promise<void> {
+    const { message } = delivery;
+    const { aggregate, handle } = this.#handler;
+    const id = message.aggregateId;
+    const reservations: [field: string, value: string, release: boolean][] = [];
+    const { state, version } = this.#unit.state(aggregate, id);
+    const context: CommandContext = {
+      message,
+      attempt: delivery.attempt,
+      now: message.time,
+      log: delivery.log,
+      aggregateId: id,
+      version,
+      load: (other, otherId) => this.#unit.load(other, otherId),
+      append: async (other, otherId, events) => {
+        await this.#unit.load(other, otherId);
+        this.#unit.append(other, otherId, ([] as Draft[]).concat(events));
+      },
+      reserve: (field, value) => void reservations.push([field, value, false]),
+      release: (field, value) => void reservations.push([field, value, true]),
+    };
+    const finish = (decision: unknown): void | Promise<void> => {
+      const drafts = decision === undefined || decision === null
+        ? []
+        : ([] as Draft[]).concat(decision as Draft | Draft[]);
+      this.#unit.append(aggregate, id, drafts);
+      if (reservations.length === 0) return;
+      return (async () => {
+        for (const [field, value, release] of reservations) await this.#unit.reserve(field, value, id, release);
+      })();
+    };
+    const decision = handle[message.type](state, message, context);
+    return isThenable(decision) ? Promise.resolve(decision).then(finish) : finish(decision);
+  }
+
+  #accept(command: Message): void {
+    const detail = JSON.stringify({ aggregateId: command.aggregateId, events: this.#unit.made });
+    this.#unit.keep();
+    this.#outcomes.push({ commandId: command.id, status: "accepted", detail });
+  }
+
+  #refuse(command: Message, error: unknown): void {
+    this.#unit.drop();
+    if (!(error instanceof DomainRuleError)) throw error;
+    const { field, rule, message } = error;
+    const detail = JSON.stringify({ aggregateId: command.aggregateId, field, rule, message });
+    this.#outcomes.push({ commandId: command.id, status: "refused", detail });
+  }
+
+  effects(): Effects {
+    return { appends: this.#unit.appends(), rows: [], outcomes: this.#outcomes };
+  }
+
+  settle(written: boolean): void {
+    this.#unit.settle(written);
+  }
+}
+
+/**
+ * Names the stream that a command is stored in.
+ *
+ * @param domain The domain.
+ * @param handler The handler of the command.
+ * @param aggregateId The aggregate that it is for.
+ * @returns Category and stream.
+ */
+export function commandStream(
+  domain: Domain,
+  handler: CommandHandler,
+  aggregateId: string,
+): { category: string; stream: string } {
+  const [category] = domain.categoriesOf(handler);
+  return { category, stream: streamName(category, aggregateId) };
+}

@@ -1,0 +1,142 @@
+import { categoryName, commandCategory } from "../messages/envelope.ts";
+import { DomainDefinitionError } from "../messages/errors.ts";
+import type { CommandType, EventType, MessageType } from "../messages/message_type.ts";
+import type { Aggregate } from "./aggregate.ts";
+import type { CommandHandler, Handler } from "./handlers.ts";
+
+/** What a domain is made of. */
+export interface DomainOptions {
+  /** Its aggregates. */
+  readonly aggregates: readonly Aggregate[];
+  /** Its handlers: each is a consumer group. */
+  readonly handlers: readonly Handler[];
+}
+
+/** A domain: everything that a server has to know to run it. */
+export interface Domain {
+  /** Tells it from other values a module may export. */
+  readonly kind: "domain";
+  /** Its name: the first part of its streams' names. */
+  readonly name: string;
+  /** Its aggregates, by name. */
+  readonly aggregates: ReadonlyMap<string, Aggregate>;
+  /** Its handlers, by name. */
+  readonly handlers: ReadonlyMap<string, Handler>;
+  /** All of its events and commands, by name. */
+  readonly types: ReadonlyMap<string, MessageType>;
+  /** The category of an aggregate. */
+  readonly categoryOf: (aggregate: Aggregate) => string;
+  /** The categories that a handler reads. */
+  readonly categoriesOf: (handler: Handler) => readonly string[];
+  /** Which handler decides on a command. */
+  readonly handlerOf: (command: string) => CommandHandler | undefined;
+}
+
+function addUnique<T>(map: Map<string, T>, what: string, name: string, value: T): void {
+  const found = map.get(name);
+  if (found !== undefined && found !== value) {
+    throw new DomainDefinitionError(`Cannot define the domain: two ${what}s are called "${name}"`);
+  }
+  map.set(name, value);
+}
+
+/**
+ * Puts a domain together.
+ *
+ * @param name Its name, lower case: the first part of its streams' names.
+ * @param options Its aggregates and handlers.
+ * @returns The domain: the default export of a domain module.
+ * @throws {DomainDefinitionError} When names collide, or a handler uses an event that no aggregate has.
+ *
+ * @example The smallest domain
+ * ```ts
+ * import { aggregate, domain, event, type } from "@annals/annals";
+ *
+ * const Counted = event("Counted", { schema: type<{ by: number }>() });
+ * const Counter = aggregate("Counter", {
+ *   events: [Counted],
+ *   initial: () => 0,
+ *   evolve: { Counted: (state, event) => state + event.payload.by },
+ * });
+ * const counting = domain("counting", { aggregates: [Counter], handlers: [] });
+ * console.log(counting.categoryOf(Counter)); // counting::counter
+ * ```
+ */
+export function domain(name: string, options: DomainOptions): Domain {
+  if (!/^[a-z][a-z0-9-]*$/.test(name)) {
+    throw new DomainDefinitionError(
+      `Cannot define domain "${name}": a name starts with a lower-case letter and has only a-z, 0-9 and "-"`,
+    );
+  }
+  const aggregates = new Map<string, Aggregate>();
+  const handlers = new Map<string, Handler>();
+  const types = new Map<string, MessageType>();
+  const owners = new Map<EventType, Aggregate>();
+  const deciders = new Map<string, CommandHandler>();
+  const categories = new Set<string>();
+
+  for (const aggregate of options.aggregates) {
+    addUnique(aggregates, "aggregate", aggregate.name, aggregate);
+    const category = categoryName(name, aggregate.name);
+    if (categories.has(category)) {
+      throw new DomainDefinitionError(
+        `Cannot define domain "${name}": two aggregates share the category "${category}"`,
+      );
+    }
+    categories.add(category);
+    for (const event of aggregate.events) {
+      addUnique(types, "message type", event.type, event);
+      const owner = owners.get(event);
+      if (owner && owner !== aggregate) {
+        throw new DomainDefinitionError(
+          `Cannot define domain "${name}": event "${event.type}" is of both "${owner.name}" and "${aggregate.name}"`,
+        );
+      }
+      owners.set(event, aggregate);
+    }
+  }
+
+  const categoryOf = (aggregate: Aggregate): string => categoryName(name, aggregate.name);
+  const own = (handler: Handler, aggregate: Aggregate | undefined, what: string): Aggregate => {
+    if (aggregate && aggregates.get(aggregate.name) === aggregate) return aggregate;
+    throw new DomainDefinitionError(
+      `Cannot define domain "${name}": handler "${handler.name}" needs ${what}; add the aggregate to "aggregates"`,
+    );
+  };
+  const read = new Map<Handler, readonly string[]>();
+  for (const handler of options.handlers) {
+    if (handlers.has(handler.name)) {
+      throw new DomainDefinitionError(`Cannot define domain "${name}": two handlers are called "${handler.name}"`);
+    }
+    handlers.set(handler.name, handler);
+    if (handler.kind === "command handler") {
+      const category = categoryOf(own(handler, handler.aggregate, `aggregate "${handler.aggregate.name}"`));
+      read.set(handler, [commandCategory(category)]);
+      for (const command of handler.commands) {
+        addUnique<MessageType>(types, "message type", command.type, command as CommandType);
+        const other = deciders.get(command.type);
+        if (other) {
+          throw new DomainDefinitionError(
+            `Cannot define domain "${name}": command "${command.type}" is handled by both "${other.name}" and "${handler.name}"`,
+          );
+        }
+        deciders.set(command.type, handler);
+      }
+    } else {
+      const found = handler.events.map((event) =>
+        categoryOf(own(handler, owners.get(event), `event "${event.type}", which no aggregate has`))
+      );
+      read.set(handler, [...new Set(found)]);
+    }
+  }
+  return Object.freeze({
+    kind: "domain" as const,
+    name,
+    aggregates,
+    handlers,
+    types,
+    categoryOf,
+    categoriesOf: (handler: Handler) => read.get(handler) ?? [],
+    handlerOf: (command: string) => deciders.get(command),
+  });
+}

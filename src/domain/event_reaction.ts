@@ -1,0 +1,115 @@
+import { DomainDefinitionError } from "../messages/errors.ts";
+import { validate } from "../messages/schema.ts";
+import { commandStream } from "./command_reaction.ts";
+import type { EventContext } from "./context.ts";
+import type { Domain } from "./domain.ts";
+import type { CommandDraft, EventHandler } from "./handlers.ts";
+import type { Projection } from "./projection.ts";
+import { type Delivery, type Effects, isThenable, type PlannedRow, type Reaction } from "./reaction.ts";
+import { type ReadStream, UnitOfWork } from "./unit_of_work.ts";
+
+/** Reads rows of a projection, as JSON text. */
+export type ReadRows = (
+  projection: string,
+  keys: readonly string[],
+) => Promise<readonly { readonly key: string; readonly row: string | null }[]>;
+
+/** Handles a batch of events with effects: what handlers send and put is collected, and written with the checkpoint. */
+export class EventReaction implements Reaction {
+  #domain: Domain;
+  #handler: EventHandler;
+  #readRows: ReadRows;
+  #unit: UnitOfWork;
+  #rows = new Map<string, PlannedRow>();
+
+  /**
+   * Makes an empty batch.
+   *
+   * @param domain The domain.
+   * @param handler The event handler.
+   * @param options Where to read from.
+   */
+  constructor(
+    domain: Domain,
+    handler: EventHandler,
+    options: { readStream: ReadStream; readRows: ReadRows; now?: () => number },
+  ) {
+    this.#domain = domain;
+    this.#handler = handler;
+    this.#readRows = options.readRows;
+    this.#unit = new UnitOfWork({ domain, ...options });
+  }
+
+  prepare(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  handle(delivery: Delivery): void | Promise<void> {
+    const { message } = delivery;
+    this.#unit.begin(message);
+    const step: PlannedRow[] = [];
+    let open = true;
+    const stillOpen = (): void => {
+      if (!open) throw new Error(`The handling of message ${message.position} has ended; its context is closed`);
+    };
+    const write = (projection: Projection, key: string, row: string | null): void => {
+      stillOpen();
+      step.push({ projection: projection.name, key, row, position: message.position });
+    };
+    const context: EventContext = {
+      message,
+      attempt: delivery.attempt,
+      now: message.time,
+      log: delivery.log,
+      signal: delivery.signal,
+      send: (command) => {
+        stillOpen();
+        this.#send(command);
+      },
+      put: (projection, row) => {
+        const checked = validate(projection.name, projection.schema, row);
+        write(projection, String((checked as Record<string, unknown>)[projection.key]), JSON.stringify(checked));
+      },
+      remove: (projection, key) => write(projection, key, null),
+      get: async (projection, key) => await this.#get(projection, key, step),
+    };
+    const keep = (): void => {
+      open = false;
+      this.#unit.keep();
+      for (const row of step) this.#rows.set(JSON.stringify([row.projection, row.key]), row);
+    };
+    const drop = (error: unknown): never => {
+      open = false;
+      this.#unit.drop();
+      throw error;
+    };
+    try {
+      const done = this.#handler.on[message.type](message, context);
+      if (isThenable(done)) return Promise.resolve(done).then(keep, drop);
+      keep();
+    } catch (error) {
+      drop(error);
+    }
+  }
+
+  #send(command: CommandDraft): void {
+    const handler = command?.kind === "command" ? this.#domain.handlerOf(command.type) : undefined;
+    if (!handler) {
+      throw new DomainDefinitionError(`Cannot send "${command?.type}": no handler of the domain takes this command`);
+    }
+    this.#unit.queue(commandStream(this.#domain, handler, command.aggregateId).category, command.aggregateId, command);
+  }
+
+  async #get(projection: Projection, key: string, step: readonly PlannedRow[]): Promise<any> {
+    const own = step.findLast((row) => row.projection === projection.name && row.key === key) ??
+      this.#rows.get(JSON.stringify([projection.name, key]));
+    const row = own ? own.row : (await this.#readRows(projection.name, [key]))[0]?.row ?? null;
+    return row === null ? null : JSON.parse(row);
+  }
+
+  effects(): Effects {
+    return { appends: this.#unit.appends(), rows: [...this.#rows.values()], outcomes: [] };
+  }
+
+  settle(_written: boolean): void {}
+}

@@ -1,0 +1,49 @@
+import type { OutputOf, Schema } from "../messages/schema.ts";
+
+/** Settings of {@linkcode projection}. */
+export interface ProjectionOptions<S extends Schema, Key extends string> {
+  /** The field of a row that identifies it. */
+  readonly key: Key;
+  /** What a row looks like. */
+  readonly schema: S;
+}
+
+/** A table of rows that a projector keeps up to date. */
+export interface Projection<Name extends string = string, Row = any, Key extends string = string> {
+  /** Tells it from other parts of a domain. */
+  readonly kind: "projection";
+  /** Its name, unique in the domain. */
+  readonly name: Name;
+  /** The field of a row that identifies it. */
+  readonly key: Key;
+  /** What a row looks like. */
+  readonly schema: Schema;
+  /** Carries the row's type; never there at run time. */
+  readonly rowType?: Row;
+}
+
+/** The row of a projection. */
+export type RowOf<P> = P extends Projection<string, infer Row> ? Row : never;
+
+/**
+ * Defines a projection.
+ *
+ * @param name Its name, unique in the domain.
+ * @param options Its key and what a row looks like.
+ * @returns The projection.
+ *
+ * @example A row per account
+ * ```ts
+ * import { projection, type } from "@annals/annals";
+ *
+ * const Balance = projection("Balance", { key: "accountId", schema: type<{ accountId: string; cents: number }>() });
+ * console.log(Balance.key); // accountId
+ * ```
+ */
+export function projection<
+  const Name extends string,
+  S extends Schema,
+  const Key extends keyof OutputOf<S> & string,
+>(name: Name, options: ProjectionOptions<S, Key>): Projection<Name, OutputOf<S>, Key> {
+  return Object.freeze({ kind: "projection" as const, name, key: options.key, schema: options.schema });
+}

@@ -1,0 +1,59 @@
+import type { Message } from "../messages/envelope.ts";
+import { validate } from "../messages/schema.ts";
+import type { ReadRows } from "./event_reaction.ts";
+import type { Projector } from "./handlers.ts";
+import type { Delivery, Effects, Reaction } from "./reaction.ts";
+
+/** Projects a batch of events: rows are read once, folded over in memory, and written once. */
+export class ProjectorReaction implements Reaction {
+  #projector: Projector;
+  #readRows: ReadRows;
+  #rows = new Map<string, unknown>();
+  #changed = new Map<string, number>();
+
+  /**
+   * Makes an empty batch.
+   *
+   * @param projector The projector.
+   * @param options Where to read rows from.
+   */
+  constructor(projector: Projector, options: { readRows: ReadRows }) {
+    this.#projector = projector;
+    this.#readRows = options.readRows;
+  }
+
+  async prepare(messages: readonly Message[]): Promise<void> {
+    const keys = [...new Set(messages.map((message) => this.#projector.keyOf(message)))]
+      .filter((key) => !this.#rows.has(key));
+    if (keys.length === 0) return;
+    for (const key of keys) this.#rows.set(key, null);
+    for (const { key, row } of await this.#readRows(this.#projector.projection.name, keys)) {
+      this.#rows.set(key, row === null ? null : JSON.parse(row));
+    }
+  }
+
+  handle({ message }: Delivery): void {
+    const { on, projection, keyOf } = this.#projector;
+    const key = keyOf(message);
+    // A copy: a function that changes its row and then throws must leave nothing behind.
+    const row = on[message.type](structuredClone(this.#rows.get(key) ?? null), message);
+    const next = row === null || row === undefined ? null : validate(projection.name, projection.schema, row);
+    this.#rows.set(key, next);
+    this.#changed.set(key, message.position);
+  }
+
+  effects(): Effects {
+    const rows = [...this.#changed].map(([key, position]) => {
+      const row = this.#rows.get(key) ?? null;
+      return {
+        projection: this.#projector.projection.name,
+        key,
+        row: row === null ? null : JSON.stringify(row),
+        position,
+      };
+    });
+    return { appends: [], rows, outcomes: [] };
+  }
+
+  settle(_written: boolean): void {}
+}

@@ -1,0 +1,300 @@
+import { decode } from "../messages/codec.ts";
+import { type Draft, type Message, type MessageRecord, type NewMessage, streamName } from "../messages/envelope.ts";
+import { DomainDefinitionError } from "../messages/errors.ts";
+import { newId } from "../messages/ids.ts";
+import type { Aggregate } from "./aggregate.ts";
+import type { Loaded } from "./context.ts";
+import type { Domain } from "./domain.ts";
+import { DomainRuleError } from "./errors.ts";
+
+/** Reads a stream from a version on: all that the domain needs of a store. */
+export type ReadStream = (stream: string, from: number) => Promise<readonly MessageRecord[]>;
+
+/** What a unit of work wants appended: structurally the store's `StreamAppend`. */
+export interface PlannedAppend {
+  /** The stream. */
+  readonly stream: string;
+  /** Its category. */
+  readonly category: string;
+  /** The version that the stream was loaded at; -1 when it had no message. `any` for streams that were not loaded. */
+  readonly expected: number | "any";
+  /** The messages, in order. */
+  readonly messages: readonly NewMessage[];
+  /** Whether the relay has to take them to the broker. */
+  readonly publish: boolean;
+}
+
+/** Settings of {@linkcode UnitOfWork}. */
+export interface UnitOfWorkOptions {
+  /** The domain. */
+  readonly domain: Domain;
+  /** Reads streams. */
+  readonly readStream: ReadStream;
+  /** States that earlier units left behind, by stream. */
+  readonly cache?: StateCache;
+  /** Tells the time, in milliseconds since 1970. @default {Date.now} */
+  readonly now?: () => number;
+}
+
+/** States of aggregates by stream, the least recently used ones forgotten. */
+export class StateCache {
+  #most: number;
+  #states = new Map<string, Loaded<unknown>>();
+
+  /**
+   * Makes an empty cache.
+   *
+   * @param most How many states to keep.
+   */
+  constructor(most = 10_000) {
+    this.#most = most;
+  }
+
+  /** The state of a stream, when known. */
+  get(stream: string): Loaded<unknown> | undefined {
+    const found = this.#states.get(stream);
+    if (found) {
+      this.#states.delete(stream);
+      this.#states.set(stream, found);
+    }
+    return found;
+  }
+
+  /** Remembers the state of a stream. */
+  set(stream: string, loaded: Loaded<unknown>): void {
+    this.#states.delete(stream);
+    this.#states.set(stream, loaded);
+    if (this.#states.size > this.#most) this.#states.delete(this.#states.keys().next().value!);
+  }
+
+  /** Forgets a stream: its state is not the newest. */
+  delete(stream: string): void {
+    this.#states.delete(stream);
+  }
+}
+
+interface Touched {
+  readonly category: string;
+  readonly loadedAt: number;
+  readonly state: unknown;
+  readonly version: number;
+  readonly messages: readonly NewMessage[];
+  readonly publish: boolean;
+}
+
+interface Reservation {
+  readonly holder: string | null;
+}
+
+const RESERVED = "ValueReserved";
+const RELEASED = "ValueReleased";
+
+/**
+ * Collects what the handling of messages wants written, across aggregates and streams, as one append.
+ *
+ * Several messages may share a unit: each is handled in a step of its own that is kept or dropped as a whole.
+ */
+export class UnitOfWork {
+  #options: UnitOfWorkOptions;
+  #now: () => number;
+  #kept = new Map<string, Touched>();
+  #step = new Map<string, Touched>();
+  #queued: PlannedAppend[] = [];
+  #stepQueued: PlannedAppend[] = [];
+  #cause: Message | undefined;
+
+  /**
+   * Makes an empty unit.
+   *
+   * @param options The domain, and where to read from.
+   */
+  constructor(options: UnitOfWorkOptions) {
+    this.#options = options;
+    this.#now = options.now ?? Date.now;
+  }
+
+  /** Begins the handling of a message: what is made from here on carries its correlation. */
+  begin(cause: Message): void {
+    this.drop();
+    this.#cause = cause;
+  }
+
+  /** Keeps what was made since {@linkcode UnitOfWork.begin}. */
+  keep(): void {
+    for (const [stream, touched] of this.#step) this.#kept.set(stream, touched);
+    this.#queued.push(...this.#stepQueued);
+    this.#step = new Map();
+    this.#stepQueued = [];
+  }
+
+  /** Forgets what was made since {@linkcode UnitOfWork.begin}. */
+  drop(): void {
+    // What was only loaded stays useful, and costs a read to get again.
+    for (const [stream, touched] of this.#step) {
+      if (touched.messages.length === 0 && !this.#kept.has(stream)) this.#kept.set(stream, touched);
+    }
+    this.#step = new Map();
+    this.#stepQueued = [];
+  }
+
+  #find(stream: string): Touched | undefined {
+    return this.#step.get(stream) ?? this.#kept.get(stream);
+  }
+
+  /** Whether an aggregate's state is at hand, so that {@linkcode UnitOfWork.state} does not have to wait. */
+  has(aggregate: Aggregate, id: string): boolean {
+    return this.#find(streamName(this.#options.domain.categoryOf(aggregate), id)) !== undefined;
+  }
+
+  /** The state of an aggregate that was loaded before. */
+  state(aggregate: Aggregate, id: string): Loaded<unknown> {
+    const stream = streamName(this.#options.domain.categoryOf(aggregate), id);
+    const found = this.#find(stream);
+    if (!found) throw new Error(`Stream "${stream}" was not loaded`);
+    return found;
+  }
+
+  /** Loads an aggregate: from this unit, from the cache and what came since, or from its first event on. */
+  async load(aggregate: Aggregate, id: string): Promise<Loaded<any>> {
+    const { domain, readStream, cache } = this.#options;
+    const category = domain.categoryOf(aggregate);
+    const stream = streamName(category, id);
+    const found = this.#find(stream);
+    if (found) return found;
+    let { state, version } = cache?.get(stream) ?? { state: aggregate.initial(), version: -1 };
+    // A cached state is caught up too: a command must not be refused for a state that is no longer the newest.
+    for (const record of await readStream(stream, version + 1)) {
+      state = aggregate.apply(state, decode(record, domain.types));
+      version = record.version;
+    }
+    const raced = this.#find(stream);
+    if (raced) return raced;
+    const loaded = { category, loadedAt: version, state, version, messages: [], publish: true };
+    this.#step.set(stream, loaded);
+    return loaded;
+  }
+
+  /**
+   * Adds events to an aggregate that was loaded, and checks its invariants after each.
+   *
+   * @throws {DomainRuleError} When an invariant breaks.
+   */
+  append(aggregate: Aggregate, id: string, drafts: readonly Draft[]): void {
+    const { domain } = this.#options;
+    const stream = streamName(domain.categoryOf(aggregate), id);
+    const found = this.#find(stream);
+    if (!found) throw new Error(`Stream "${stream}" was not loaded`);
+    let { state, version } = found;
+    const messages = [...found.messages];
+    for (const draft of drafts) {
+      if (draft?.kind !== "event" || !aggregate.events.some((event) => event.type === draft.type)) {
+        throw new DomainDefinitionError(
+          `Cannot append to "${stream}": ${
+            draft?.kind === "event" ? `"${draft.type}"` : "a handler's result"
+          } is not an event of "${aggregate.name}"`,
+        );
+      }
+      const message = this.#message(draft);
+      version++;
+      state = aggregate.apply(state, {
+        type: draft.type,
+        payload: draft.payload,
+        aggregateId: id,
+        version,
+        time: new Date(message.time),
+      });
+      aggregate.check(state);
+      messages.push(message);
+    }
+    this.#step.set(stream, { ...found, state, version, messages });
+  }
+
+  #message(draft: Draft): NewMessage {
+    const id = newId();
+    const cause = this.#cause;
+    return {
+      id,
+      type: draft.type,
+      schemaVersion: draft.schemaVersion,
+      time: this.#now(),
+      correlationId: cause?.correlationId ?? id,
+      causationId: cause?.id ?? null,
+      data: JSON.stringify(draft.payload),
+      metadata: cause && Object.keys(cause.metadata).length > 0 ? JSON.stringify(cause.metadata) : null,
+    };
+  }
+
+  /** Queues a message for a stream that is only written to, like a command. */
+  queue(category: string, aggregateId: string, draft: Draft): void {
+    const stream = streamName(category, aggregateId);
+    this.#stepQueued.push({ category, stream, expected: "any", messages: [this.#message(draft)], publish: true });
+  }
+
+  /**
+   * Claims a value, or gives it back. Each value has a stream of its own, appended with the rest.
+   *
+   * @throws {DomainRuleError} When another aggregate has the value.
+   */
+  async reserve(field: string, value: string, holder: string, release: boolean): Promise<void> {
+    const { domain, readStream } = this.#options;
+    const category = `${domain.name}::reservation`;
+    const stream = streamName(category, `${field}:${value}`);
+    let found = this.#find(stream);
+    if (!found) {
+      const records = await readStream(stream, 0);
+      const last = records.at(-1);
+      const state: Reservation = { holder: last?.type === RESERVED ? JSON.parse(last.data).holder : null };
+      found = {
+        category,
+        loadedAt: last?.version ?? -1,
+        state,
+        version: last?.version ?? -1,
+        messages: [],
+        publish: false,
+      };
+      this.#step.set(stream, found);
+    }
+    const current = (found.state as Reservation).holder;
+    if (!release && current !== null && current !== holder) throw new DomainRuleError(field, `"${value}" is taken`);
+    if (release ? current !== holder : current === holder) return;
+    const type = release ? RELEASED : RESERVED;
+    const message = this.#message({ kind: "event", type, schemaVersion: 1, payload: { field, value, holder } });
+    this.#step.set(stream, {
+      ...found,
+      state: { holder: release ? null : holder },
+      version: found.version + 1,
+      messages: [...found.messages, message],
+    });
+  }
+
+  /** How many messages the current step has made so far. */
+  get made(): string[] {
+    const types: string[] = [];
+    for (const [stream, touched] of this.#step) {
+      if (!touched.publish) continue;
+      types.push(
+        ...touched.messages.slice(this.#kept.get(stream)?.messages.length ?? 0).map((message) => message.type),
+      );
+    }
+    return types;
+  }
+
+  /** Everything that was kept, to be written as one append. */
+  appends(): PlannedAppend[] {
+    const planned: PlannedAppend[] = [];
+    for (const [stream, { category, loadedAt, messages, publish }] of this.#kept) {
+      if (messages.length > 0) planned.push({ stream, category, expected: loadedAt, messages, publish });
+    }
+    return [...planned, ...this.#queued];
+  }
+
+  /** After the append: leaves the states behind for the next unit. After a conflict: forgets them. */
+  settle(written: boolean): void {
+    const { cache } = this.#options;
+    for (const [stream, { state, version, publish }] of this.#kept) {
+      if (!publish) continue;
+      if (written) cache?.set(stream, { state, version });
+      else cache?.delete(stream);
+    }
+  }
+}
