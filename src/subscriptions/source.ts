@@ -1,0 +1,157 @@
+import { GroupMissingError } from "../broker/errors.ts";
+import type { Broker } from "../broker/port.ts";
+import type { MessageRecord } from "../messages/envelope.ts";
+import type { EventStore } from "../store/port.ts";
+import { brokerFloor, type Lane, RELAY_GROUP } from "./lane.ts";
+
+/** Where a subscription gets its messages from. */
+export interface Source {
+  /** What it is, as shown to people. */
+  readonly kind: "StreamSubscription" | "EventStoreSubscription";
+  /** Starts behind a position. */
+  open(after: number): Promise<void>;
+  /** The next messages, in order of position; none when `wait` milliseconds have passed without. */
+  next(count: number, wait: number, signal: AbortSignal): Promise<MessageRecord[]>;
+  /** Called when messages are done, or parked: committed, never to be delivered again. */
+  done(messages: readonly MessageRecord[]): Promise<void>;
+}
+
+/** Reads the log itself, by position. */
+export class LogSource implements Source {
+  /** What it is, as shown to people. */
+  readonly kind = "EventStoreSubscription";
+  #store: EventStore;
+  #category: string;
+  #cursor = 0;
+
+  /**
+   * Makes a source that is not open yet.
+   *
+   * @param store The store.
+   * @param category The category to read.
+   */
+  constructor(store: EventStore, category: string) {
+    this.#store = store;
+    this.#category = category;
+  }
+
+  /** The position of the last message that was read. */
+  get cursor(): number {
+    return this.#cursor;
+  }
+
+  open(after: number): Promise<void> {
+    this.#cursor = after;
+    return Promise.resolve();
+  }
+
+  async next(count: number, wait: number, signal: AbortSignal): Promise<MessageRecord[]> {
+    const read = () => this.#store.readLog({ category: this.#category, after: this.#cursor, limit: count });
+    let found: MessageRecord[] = [];
+    const until = performance.now() + wait;
+    while (!signal.aborted) {
+      // Asked for before reading, so that what is written in between is not slept over.
+      const stop = new AbortController();
+      const changed = this.#store.changed(
+        Math.max(0, until - performance.now()),
+        AbortSignal.any([signal, stop.signal]),
+      );
+      found = await read().catch((error) => {
+        stop.abort();
+        throw error;
+      });
+      if (found.length > 0 || performance.now() >= until) {
+        stop.abort();
+        break;
+      }
+      await changed;
+    }
+    if (found.length > 0) this.#cursor = found[found.length - 1].position;
+    return found;
+  }
+
+  done(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+/**
+ * Reads the broker's copy of a category as a consumer group. What the broker no longer has, or never had, comes from
+ * the log first.
+ */
+export class StreamSource implements Source {
+  /** What it is, as shown to people. */
+  readonly kind = "StreamSubscription";
+  #store: EventStore;
+  #broker: Broker;
+  #category: string;
+  #group: string;
+  #consumer: string;
+  #cursor = 0;
+  #catchUp: LogSource | undefined;
+  #floor = 0;
+
+  /**
+   * Makes a source that is not open yet.
+   *
+   * @param store The store, for what the broker does not have.
+   * @param broker The broker.
+   * @param lane Which group and category.
+   * @param consumer The consumer's name.
+   */
+  constructor(store: EventStore, broker: Broker, lane: Lane, consumer: string) {
+    this.#store = store;
+    this.#broker = broker;
+    this.#category = lane.category;
+    this.#group = lane.partitions === 1 ? lane.group : `${lane.group}/${lane.partition}of${lane.partitions}`;
+    this.#consumer = consumer;
+  }
+
+  async open(after: number): Promise<void> {
+    this.#cursor = after;
+    this.#floor = brokerFloor(await this.#store.checkpoints(RELAY_GROUP), this.#category);
+    if (after < this.#floor) {
+      this.#catchUp = new LogSource(this.#store, this.#category);
+      await this.#catchUp.open(after);
+      return;
+    }
+    this.#catchUp = undefined;
+    // The checkpoint is the truth: whatever a consumer that vanished had pending is delivered again from there.
+    await this.#broker.seek(this.#category, this.#group, after);
+  }
+
+  async next(count: number, wait: number, signal: AbortSignal): Promise<MessageRecord[]> {
+    if (this.#catchUp) {
+      const found = await this.#catchUp.next(count, 0, signal);
+      if (found.length > 0) {
+        this.#cursor = this.#catchUp.cursor;
+        return found;
+      }
+      // Everything there was is read; what was trimmed in the meantime would be below the new floor.
+      await this.open(Math.max(this.#cursor, this.#floor));
+      return [];
+    }
+    try {
+      const found = await this.#broker.read({
+        stream: this.#category,
+        group: this.#group,
+        consumer: this.#consumer,
+        count,
+        block: wait,
+        signal,
+      });
+      if (found.length > 0) this.#cursor = Math.max(this.#cursor, found[found.length - 1].position);
+      return found;
+    } catch (error) {
+      if (!(error instanceof GroupMissingError)) throw error;
+      // The broker was wiped: the relay fills it again, and the group goes on where it was.
+      await this.open(this.#cursor);
+      return [];
+    }
+  }
+
+  async done(messages: readonly MessageRecord[]): Promise<void> {
+    if (this.#catchUp || messages.length === 0) return;
+    await this.#broker.acknowledge(this.#category, this.#group, messages.map((message) => message.position));
+  }
+}
