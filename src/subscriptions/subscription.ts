@@ -5,12 +5,13 @@ import type { Reaction } from "../domain/reaction.ts";
 import { decode, type MessageTypes } from "../messages/codec.ts";
 import type { Message, MessageRecord } from "../messages/envelope.ts";
 import { UndecodableMessageError } from "../messages/errors.ts";
-import { newId } from "../messages/ids.ts";
+import { newId, partitionOf } from "../messages/ids.ts";
 import { StoreUnavailableError, WrongExpectedVersionError } from "../store/errors.ts";
 import type { Commit, DeadLetter, EventStore, ParkedMessage } from "../store/port.ts";
 import { type Batch, type Execution, type Failure, runBatch } from "./execution.ts";
 import { type Lane, Progress } from "./lane.ts";
 import { type Parked, Parking } from "./parking.ts";
+import { PendingCommit } from "./pending_commit.ts";
 import { retryDelay, type SubscriptionSettings } from "./settings.ts";
 import type { Source } from "./source.ts";
 
@@ -162,13 +163,7 @@ export class Subscription {
 
   #adopt(parked: ParkedMessage, suspect: boolean): void {
     const { category, partition, partitions } = this.#options.lane;
-    if (parked.category !== category) return;
-    if (
-      partitions > 1 &&
-      new Progress({ ...this.#options.lane, partition, partitions }, []).wants(asRecord(parked)) === false
-    ) {
-      return;
-    }
+    if (parked.category !== category || partitionOf(parked.stream, partitions) !== partition) return;
     if (!this.#parking.has(parked.stream, parked.position)) this.#parking.put({ ...parked, suspect });
   }
 
@@ -193,7 +188,7 @@ export class Subscription {
     for (let tries = 0;; tries++) {
       try {
         if (tries > 0) await this.#open();
-        if (tries === 0 || work !== undefined) return await work();
+        return await work();
       } catch (error) {
         if (!isAway(error) || signal.aborted) throw error;
         if (!this.#away) this.#options.log.warn(`${error.message}; waiting for it to come back`);
@@ -227,11 +222,12 @@ export class Subscription {
     const waiting = new Set<string>();
     for (const record of records) {
       if (!this.#progress.wants(record) || !this.#options.handles.has(record.type)) continue;
-      if (this.#parking.blocks(record.stream) || waiting.has(record.stream) || this.#suspicious > 0) {
-        if (this.#suspicious > 0) this.#suspicious--;
+      if (this.#parking.has(record.stream, record.position)) continue;
+      const suspect = this.#suspicious > 0;
+      if (suspect) this.#suspicious--;
+      if (suspect || waiting.has(record.stream) || this.#parking.blocks(record.stream)) {
         waiting.add(record.stream);
-        const suspect = !this.#parking.blocks(record.stream) || this.#options.suspicious === true;
-        commit.park({ ...this.#parkedRow(record), attempts: 0, dueAt: 0, failures: [], replayed: false, suspect });
+        commit.parked.push(this.#waiting(record, suspect));
         continue;
       }
       const message = this.#decode(record, commit);
@@ -256,7 +252,7 @@ export class Subscription {
         limit: 1,
       });
       if (!record) {
-        commit.unpark(parked);
+        commit.unparked.push(parked);
         continue;
       }
       const message = this.#decode(record, commit, parked);
@@ -273,7 +269,7 @@ export class Subscription {
       failures.push({ at: this.#now(), error: "The worker ended while it handled this message" });
     }
     const counted: Parked = { ...parked, failures, attempts: parked.attempts + 1, suspect: false, replayed: false };
-    if (counted.attempts > this.#retries(settings) + 1) {
+    if (counted.attempts > settings.maxRetries + 1) {
       const [record] = await store.readLog({ after: parked.position - 1, upTo: parked.position, limit: 1 });
       const commit = new PendingCommit();
       const error = failures.at(-1)?.error ?? "";
@@ -283,7 +279,7 @@ export class Subscription {
           error,
           stack: null,
         });
-      } else commit.unpark(parked);
+      } else commit.unparked.push(parked);
       await this.#write(commit, undefined, undefined);
       return null;
     }
@@ -293,14 +289,10 @@ export class Subscription {
     return counted;
   }
 
-  #retries(settings: SubscriptionSettings): number {
-    return settings.maxRetries;
-  }
-
-  #parkedRow(
-    { category, stream, position }: MessageRecord,
-  ): Pick<ParkedMessage, "group" | "category" | "stream" | "position"> {
-    return { group: this.#options.lane.group, category, stream, position };
+  /** The row of a message that has to wait, or to be tried alone, and was not tried yet. */
+  #waiting({ category, stream, position }: MessageRecord, suspect: boolean): Parked {
+    const { group } = this.#options.lane;
+    return { group, category, stream, position, attempts: 0, dueAt: 0, failures: [], replayed: false, suspect };
   }
 
   #decode(record: MessageRecord, commit: PendingCommit, parked?: Parked): Message | undefined {
@@ -322,13 +314,10 @@ export class Subscription {
   ): void {
     const { lane: { group }, log, settings } = this.#options;
     const fields = { position: record.position, type: record.type, stream: record.stream, attempts };
-    commit.unpark({ group, position: record.position, stream: record.stream });
+    commit.unparked.push({ group, position: record.position, stream: record.stream });
     if (record.category.endsWith(":command")) {
-      commit.outcomes.push({
-        commandId: record.id,
-        status: "failed",
-        detail: JSON.stringify({ message: error, reason }),
-      });
+      const detail = JSON.stringify({ message: error, reason });
+      commit.outcomes.push({ commandId: record.id, status: "failed", detail, position: record.position });
     }
     if (!settings.enableDlq) {
       log.error(`Gave up on ${record.type} at ${record.position} and passed over it: ${error}`, fields);
@@ -357,75 +346,81 @@ export class Subscription {
   ): Promise<void> {
     if (items.length === 0) return await this.#write(commit, undefined, last);
     const batch = await this.#execute(items, signal);
-    if (batch === "apart" && items.length > 1) {
-      // What belongs to no item goes first; the checkpoint may not pass what is not handled yet.
-      await this.#write(commit, undefined, undefined);
-      for (const item of items) {
-        await this.#handle(
-          [item],
-          new PendingCommit(),
-          item.parked || last === undefined ? undefined : item.record.position,
-          signal,
-        );
-      }
-      return last === undefined ? undefined : await this.#write(new PendingCommit(), undefined, last);
-    }
-    const ran = batch as Batch;
-    ran.failures.forEach((failure, i) => this.#fail(items[i], failure, commit));
+    if (batch === "apart") return await this.#handleApart(items, commit, last, signal);
     let reached = last;
-    ran.handled.forEach((item) => items[item].parked && commit.unpark(items[item].parked!));
-    const missed = items.filter((_, i) => !ran.handled.includes(i) && !ran.failures.has(i));
-    for (const { record, parked } of missed) {
-      if (ran.stuck) reached = reached === undefined ? undefined : Math.min(reached, record.position - 1);
-      else if (!parked) {
-        commit.park({
-          ...this.#parkedRow(record),
-          attempts: 0,
-          dueAt: 0,
-          failures: [],
-          replayed: false,
-          suspect: false,
-        });
-      }
+    const stuckAt = batch.stuck ? Math.max(...batch.failures.keys()) : items.length;
+    const unreached = items[stuckAt + 1];
+    if (unreached && last !== undefined) {
+      // What came behind the stuck one was not begun: whoever takes over reads it again.
+      reached = unreached.record.position - 1;
     }
-    if (ran.stuck && reached !== undefined) commit.dropParkedBehind(reached);
-    const written = await this.#write(commit, ran.reaction, reached).then(() => true, (error) => {
-      if (error instanceof WrongExpectedVersionError) return false;
-      throw error;
+    const written = commit.copyUpTo(reached ?? Infinity);
+    items.forEach((item, i) => {
+      const failure = batch.failures.get(i);
+      if (failure) this.#fail(item, failure, written);
+      else if (batch.handled.includes(i)) item.parked && written.unparked.push(item.parked);
+      else if (i < stuckAt && !item.parked) written.parked.push(this.#waiting(item.record, false));
     });
-    if (!written) return await this.#rerun(items, last, signal);
-    if (ran.stuck) throw new HandlerStuckError(`A handler of ${this.#options.lane.group} did not come back in time`);
+    try {
+      await this.#write(written, batch.reaction, reached);
+    } catch (error) {
+      if (!(error instanceof WrongExpectedVersionError)) throw error;
+      return await this.#handleApart(items, commit, last, signal);
+    }
+    if (batch.stuck) throw new HandlerStuckError(`A handler of ${this.#options.lane.group} did not come back in time`);
   }
 
-  /** Somebody else wrote to the same stream first: each message once more, alone, on fresh state. */
-  async #rerun(items: readonly Item[], last: number | undefined, signal: AbortSignal): Promise<void> {
+  /** Handles items one by one, each with a transaction of its own, up to the last position. */
+  async #handleApart(
+    items: readonly Item[],
+    commit: PendingCommit,
+    last: number | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
     for (const item of items) {
-      for (let rerun = 1;; rerun++) {
-        const batch = await this.#execute([item], signal);
-        const commit = new PendingCommit();
-        if (batch === "apart") throw new Error("A single message cannot be taken apart");
-        batch.failures.forEach((failure) => this.#fail(item, failure, commit));
-        if (item.parked && batch.handled.length > 0) commit.unpark(item.parked);
-        const reached = item.parked || last === undefined ? undefined : item.record.position;
-        try {
-          await this.#write(commit, batch.reaction, reached);
-          if (batch.stuck) {
-            throw new HandlerStuckError(`A handler of ${this.#options.lane.group} did not come back in time`);
-          }
-          break;
-        } catch (error) {
-          if (!(error instanceof WrongExpectedVersionError)) throw error;
-          if (rerun >= MOST_RERUNS) {
-            const failed = new PendingCommit();
-            this.#fail(item, { error }, failed);
-            await this.#write(failed, undefined, reached);
-            break;
-          }
-          await this.#sleep(this.#random() * 2 ** Math.min(rerun, 6), signal);
+      const { record, parked } = item;
+      const reached = parked || last === undefined ? undefined : record.position;
+      const own = reached === undefined ? new PendingCommit() : commit.takeUpTo(reached);
+      const waits = !parked && this.#parking.blocks(record.stream);
+      if (waits) {
+        own.parked.push(this.#waiting(record, false));
+        await this.#write(own, undefined, reached);
+      } else await this.#handleAlone(item, own, reached, signal);
+    }
+    await this.#write(commit, undefined, last);
+  }
+
+  /** Handles one item; when somebody else wrote to the same stream first, again on fresh state. */
+  async #handleAlone(
+    item: Item,
+    commit: PendingCommit,
+    reached: number | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    for (let rerun = 1;; rerun++) {
+      const batch = await this.#execute([item], signal);
+      if (batch === "apart") throw new Error("A single message cannot be taken apart");
+      const own = commit.takeUpTo(Infinity);
+      const failure = batch.failures.get(0);
+      if (failure) this.#fail(item, failure, own);
+      else if (item.parked) own.unparked.push(item.parked);
+      try {
+        await this.#write(own, batch.reaction, reached);
+        if (batch.stuck) {
+          throw new HandlerStuckError(`A handler of ${this.#options.lane.group} did not come back in time`);
         }
+        return;
+      } catch (error) {
+        if (!(error instanceof WrongExpectedVersionError)) throw error;
+        commit = own;
+        if (rerun >= MOST_RERUNS) {
+          this.#fail(item, { error }, commit);
+          return await this.#write(commit, undefined, reached);
+        }
+        if (item.parked) commit.unparked.splice(commit.unparked.indexOf(item.parked), 1);
+        await this.#sleep(this.#random() * 2 ** Math.min(rerun, 6), signal);
       }
     }
-    if (last !== undefined) await this.#write(new PendingCommit(), undefined, last);
   }
 
   async #execute(items: readonly Item[], signal: AbortSignal): Promise<Batch | "apart"> {
@@ -449,19 +444,13 @@ export class Subscription {
     const stack = error instanceof Error ? error.stack ?? null : null;
     const attempt = Math.max(1, parked?.attempts ?? 1);
     const failures = [...parked?.failures ?? [], { at: this.#now(), error: text }];
-    if (attempt > this.#retries(settings)) {
+    if (attempt > settings.maxRetries) {
       this.#giveUp(record, commit, { attempts: attempt, failures }, { reason: "handler failed", error: text, stack });
       return;
     }
     const delay = retryDelay(settings, attempt, this.#random());
-    commit.park({
-      ...this.#parkedRow(record),
-      attempts: attempt,
-      dueAt: Math.round(this.#now() + delay),
-      failures,
-      replayed: false,
-      suspect: false,
-    });
+    const dueAt = Math.round(this.#now() + delay);
+    commit.parked.push({ ...this.#waiting(record, false), attempts: attempt, dueAt, failures });
     log.warn(
       `${record.type} at ${record.position} failed (attempt ${attempt} of ${settings.maxRetries + 1}), again in ${
         (delay / 1000).toFixed(1)
@@ -482,9 +471,9 @@ export class Subscription {
       ...(moves && { checkpoint: this.#progress.checkpoint(last) }),
       appends,
       rows,
-      outcomes: [...outcomes, ...pending.outcomes],
+      outcomes: [...outcomes, ...pending.outcomes.map(({ position: _, ...outcome }) => outcome)],
       park: pending.parked.map(({ suspect: _, ...row }) => row),
-      unpark: pending.unparked,
+      unpark: pending.unparked.map(({ group, position }) => ({ group, position })),
       deadLetters: pending.deadLetters,
     };
     try {
@@ -497,35 +486,5 @@ export class Subscription {
     for (const { stream, position } of pending.unparked) this.#parking.remove(stream, position);
     for (const parked of pending.parked) this.#parking.put(parked);
     if (moves) this.#progress.moveTo(last);
-  }
-}
-
-function asRecord({ stream, position }: ParkedMessage): MessageRecord {
-  return { stream, position } as MessageRecord;
-}
-
-/** What is to be written beside the effects. */
-class PendingCommit {
-  readonly parked: Parked[] = [];
-  readonly unparked: { group: string; position: number; stream: string }[] = [];
-  readonly deadLetters: DeadLetter[] = [];
-  readonly outcomes: { commandId: string; status: "failed"; detail: string }[] = [];
-
-  get empty(): boolean {
-    return this.parked.length + this.unparked.length + this.deadLetters.length + this.outcomes.length === 0;
-  }
-
-  park(parked: Parked): void {
-    this.parked.push(parked);
-  }
-
-  unpark({ group, position, stream }: { group: string; position: number; stream: string }): void {
-    this.unparked.push({ group, position, stream });
-  }
-
-  /** Forgets what was to be set aside behind a position that will not be passed. */
-  dropParkedBehind(position: number): void {
-    const kept = this.parked.filter((parked) => parked.position <= position || parked.attempts > 0);
-    this.parked.splice(0, this.parked.length, ...kept);
   }
 }
