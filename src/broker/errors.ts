@@ -14,6 +14,23 @@ export class GroupMissingError extends Error {
   }
 }
 
+/** A broker stream has lost its end: the broker was wiped, or fell back to an older copy. */
+export class BrokerBehindError extends Error {
+  /** Always `BrokerBehindError`. */
+  override readonly name = "BrokerBehindError";
+
+  /**
+   * Makes the error.
+   *
+   * @param stream The broker stream.
+   * @param expected The last position that was published to it.
+   * @param actual The last position that it knows of.
+   */
+  constructor(readonly stream: string, readonly expected: number, readonly actual: number) {
+    super(`Cannot publish to broker stream "${stream}": it ends at ${actual}, but ${expected} was published to it`);
+  }
+}
+
 /** The broker cannot be used right now; waiting can help. */
 export class BrokerUnavailableError extends Error {
   /** Always `BrokerUnavailableError`. */

@@ -1,6 +1,6 @@
 import { Signal } from "../async/signal.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
-import { BrokerUnavailableError, GroupMissingError } from "./errors.ts";
+import { BrokerBehindError, BrokerUnavailableError, GroupMissingError } from "./errors.ts";
 import type { Broker, BrokerStreamInfo, ClaimOptions, ReadGroupOptions } from "./port.ts";
 
 /** Settings of {@linkcode MemoryBroker}. */
@@ -76,7 +76,11 @@ export class MemoryBroker implements Broker {
     return found;
   }
 
-  async publish(messages: readonly MessageRecord[]): Promise<number> {
+  async publish(messages: readonly MessageRecord[], expected?: ReadonlyMap<string, number>): Promise<number> {
+    for (const [stream, position] of expected ?? []) {
+      const { last } = this.#stream(stream);
+      if (last < position) throw new BrokerBehindError(stream, position, last);
+    }
     let added = 0;
     const touched = new Set<Stream>();
     for (const message of messages) {

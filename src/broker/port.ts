@@ -68,9 +68,12 @@ export interface Broker {
    * Adds messages to the broker streams of their categories, in order of position. Those at or below a stream's last position
    * are there already and are passed over: publishing again is harmless.
    *
+   * @param messages The messages.
+   * @param expected For some streams, the last position that they must have at least.
    * @returns How many were new.
+   * @throws {BrokerBehindError} When a stream has lost what it had; nothing was added to any stream.
    */
-  publish(messages: readonly MessageRecord[]): Promise<number>;
+  publish(messages: readonly MessageRecord[], expected?: ReadonlyMap<string, number>): Promise<number>;
   /** Makes a group that starts behind a position; leaves an existing one alone. */
   createGroup(stream: string, group: string, after: number): Promise<void>;
   /** Puts a group behind a position, with nothing pending; makes it when missing. */

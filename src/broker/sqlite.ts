@@ -1,7 +1,7 @@
 import type { StatementSync } from "node:sqlite";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { SqliteDatabase, type SqliteOptions } from "../sqlite/database.ts";
-import { GroupMissingError } from "./errors.ts";
+import { BrokerBehindError, GroupMissingError } from "./errors.ts";
 import type { Broker, BrokerStreamInfo, ClaimOptions, GroupInfo, ReadGroupOptions } from "./port.ts";
 
 export type { SqliteOptions } from "../sqlite/database.ts";
@@ -54,8 +54,12 @@ export class SqliteBroker implements Broker {
     return statement;
   }
 
-  publish(messages: readonly MessageRecord[]): Promise<number> {
+  publish(messages: readonly MessageRecord[], expected?: ReadonlyMap<string, number>): Promise<number> {
     return this.#db.write(() => {
+      for (const [stream, position] of expected ?? []) {
+        const last = this.#last(stream);
+        if (last < position) throw new BrokerBehindError(stream, position, last);
+      }
       const lasts = new Map<string, number>();
       let added = 0;
       for (const message of messages) {

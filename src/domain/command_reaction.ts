@@ -4,7 +4,7 @@ import type { Domain } from "./domain.ts";
 import { DomainRuleError } from "./errors.ts";
 import type { CommandHandler } from "./handlers.ts";
 import { type Delivery, type Effects, isThenable, type PlannedOutcome, type Reaction } from "./reaction.ts";
-import { type ReadStream, type StateCache, UnitOfWork } from "./unit_of_work.ts";
+import { UnitOfWork, type UnitOfWorkOptions } from "./unit_of_work.ts";
 
 /** Handles a batch of commands on one unit of work. */
 export class CommandReaction implements Reaction {
@@ -22,7 +22,7 @@ export class CommandReaction implements Reaction {
   constructor(
     domain: Domain,
     handler: CommandHandler,
-    options: { readStream: ReadStream; cache?: StateCache; now?: () => number },
+    options: Omit<UnitOfWorkOptions, "domain">,
   ) {
     this.#handler = handler;
     this.#unit = new UnitOfWork({ domain, ...options });

@@ -6,7 +6,7 @@ import type { Domain } from "./domain.ts";
 import type { CommandDraft, EventHandler } from "./handlers.ts";
 import type { Projection } from "./projection.ts";
 import { type Delivery, type Effects, isThenable, type PlannedRow, type Reaction } from "./reaction.ts";
-import { type ReadStream, UnitOfWork } from "./unit_of_work.ts";
+import { UnitOfWork, type UnitOfWorkOptions } from "./unit_of_work.ts";
 
 /** Reads rows of a projection, as JSON text. */
 export type ReadRows = (
@@ -32,7 +32,7 @@ export class EventReaction implements Reaction {
   constructor(
     domain: Domain,
     handler: EventHandler,
-    options: { readStream: ReadStream; readRows: ReadRows; now?: () => number },
+    options: Omit<UnitOfWorkOptions, "domain"> & { readonly readRows: ReadRows },
   ) {
     this.#domain = domain;
     this.#handler = handler;

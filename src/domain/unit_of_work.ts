@@ -32,6 +32,8 @@ export interface UnitOfWorkOptions {
   readonly readStream: ReadStream;
   /** States that earlier units left behind, by stream. */
   readonly cache?: StateCache;
+  /** Runs the folding of events into state. @default {run directly} */
+  readonly guard?: <T>(work: () => T) => T;
   /** Tells the time, in milliseconds since 1970. @default {Date.now} */
   readonly now?: () => number;
 }
@@ -156,16 +158,21 @@ export class UnitOfWork {
 
   /** Loads an aggregate: from this unit, from the cache and what came since, or from its first event on. */
   async load(aggregate: Aggregate, id: string): Promise<Loaded<any>> {
-    const { domain, readStream, cache } = this.#options;
+    const { domain, readStream, cache, guard = (work) => work() } = this.#options;
     const category = domain.categoryOf(aggregate);
     const stream = streamName(category, id);
     const found = this.#find(stream);
     if (found) return found;
     let { state, version } = cache?.get(stream) ?? { state: aggregate.initial(), version: -1 };
     // A cached state is caught up too: a command must not be refused for a state that is no longer the newest.
-    for (const record of await readStream(stream, version + 1)) {
-      state = aggregate.apply(state, decode(record, domain.types));
-      version = record.version;
+    const records = await readStream(stream, version + 1);
+    if (records.length > 0) {
+      guard(() => {
+        for (const record of records) {
+          state = aggregate.apply(state, decode(record, domain.types));
+          version = record.version;
+        }
+      });
     }
     const raced = this.#find(stream);
     if (raced) return raced;

@@ -169,12 +169,13 @@ export class MemoryEventStore implements EventStore {
 
   async readLog(options: ReadLogOptions = {}): Promise<MessageRecord[]> {
     this.#open();
-    const { after = 0, upTo = Infinity, limit = 1000, category, type, correlationId, since = 0 } = options;
+    const { after = 0, upTo = Infinity, limit = 1000, category, type, correlationId, since = 0, backward = false } =
+      options;
     const from = category === undefined ? this.#log : this.#categories.get(category) ?? [];
     const found: MessageRecord[] = [];
-    for (let i = firstAfter(from, after); i < from.length && found.length < limit; i++) {
-      const message = from[i];
-      if (message.position > upTo) break;
+    const [low, high] = [firstAfter(from, after), firstAfter(from, upTo)];
+    for (let i = low; i < high && found.length < limit; i++) {
+      const message = from[backward ? high - 1 - (i - low) : i];
       if (type !== undefined && message.type !== type) continue;
       if (correlationId !== undefined && message.correlationId !== correlationId) continue;
       if (message.time >= since) found.push(message);

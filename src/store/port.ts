@@ -172,6 +172,8 @@ export interface ReadLogOptions {
   readonly correlationId?: string;
   /** Only messages made at or after this time, in milliseconds since 1970. @default {no bound} */
   readonly since?: number;
+  /** Newest first. @default {false} */
+  readonly backward?: boolean;
 }
 
 /** A lease that was granted. */
@@ -224,7 +226,7 @@ export interface EventLog {
   commit(commit: Commit): Promise<CommitResult>;
   /** Reads one stream, in order of version. */
   readStream(stream: string, options?: ReadStreamOptions): Promise<MessageRecord[]>;
-  /** Reads the log, in order of position. Nothing ever appears behind a position that was read. */
+  /** Reads the log, in order of position (or backward). Nothing ever appears behind a position that was read. */
   readLog(options?: ReadLogOptions): Promise<MessageRecord[]>;
   /** Position of the last message; 0 when there is none. */
   lastPosition(): Promise<number>;

@@ -129,7 +129,8 @@ export class SqliteEventStore implements EventStore {
   }
 
   readLog(options: ReadLogOptions = {}): Promise<MessageRecord[]> {
-    const { after = 0, upTo = Number.MAX_SAFE_INTEGER, limit = 1000, category, type, correlationId, since } = options;
+    const { after = 0, upTo = Number.MAX_SAFE_INTEGER, limit = 1000, backward = false } = options;
+    const { category, type, correlationId, since } = options;
     const values: (string | number)[] = [after, upTo];
     let where = "m.position > ? and m.position <= ?";
     for (
@@ -144,7 +145,11 @@ export class SqliteEventStore implements EventStore {
       where += ` and ${condition}`;
       values.push(value);
     }
-    return this.#all(`select ${MESSAGE} from messages m where ${where} order by m.position limit ?`, ...values, limit);
+    return this.#all(
+      `select ${MESSAGE} from messages m where ${where} order by m.position ${backward ? "desc" : "asc"} limit ?`,
+      ...values,
+      limit,
+    );
   }
 
   async lastPosition(): Promise<number> {

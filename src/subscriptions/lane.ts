@@ -94,10 +94,10 @@ export class Progress {
  * Tells from where on the broker has everything of a category. What is at or below it may have been trimmed, and is
  * to be read from the log.
  *
- * @param checkpoints The checkpoints of {@linkcode RELAY_GROUP}.
+ * @param checkpoints Checkpoints, those of {@linkcode RELAY_GROUP} among them.
  * @param category The category.
  * @returns A position; 0 when the broker has everything.
  */
 export function brokerFloor(checkpoints: readonly Checkpoint[], category: string): number {
-  return checkpoints.find((checkpoint) => checkpoint.category === category)?.position ?? 0;
+  return checkpoints.find((c) => c.group === RELAY_GROUP && c.category === category)?.position ?? 0;
 }

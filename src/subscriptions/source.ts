@@ -56,6 +56,8 @@ export class LogSource implements Source {
         Math.max(0, until - performance.now()),
         AbortSignal.any([signal, stop.signal]),
       );
+      // Whether anybody comes to wait for it is not known yet.
+      changed.catch(() => {});
       found = await read().catch((error) => {
         stop.abort();
         throw error;
@@ -109,8 +111,7 @@ export class StreamSource implements Source {
 
   async open(after: number): Promise<void> {
     this.#cursor = after;
-    this.#floor = brokerFloor(await this.#store.checkpoints(RELAY_GROUP), this.#category);
-    if (after < this.#floor) {
+    if (await this.#belowFloor()) {
       this.#catchUp = new LogSource(this.#store, this.#category);
       await this.#catchUp.open(after);
       return;
@@ -118,6 +119,13 @@ export class StreamSource implements Source {
     this.#catchUp = undefined;
     // The checkpoint is the truth: whatever a consumer that vanished had pending is delivered again from there.
     await this.#broker.seek(this.#category, this.#group, after);
+    // The floor may have risen while nobody knew of this group.
+    if (await this.#belowFloor()) await this.open(after);
+  }
+
+  async #belowFloor(): Promise<boolean> {
+    this.#floor = brokerFloor(await this.#store.checkpoints(RELAY_GROUP), this.#category);
+    return this.#cursor < this.#floor;
   }
 
   async next(count: number, wait: number, signal: AbortSignal): Promise<MessageRecord[]> {
@@ -129,7 +137,7 @@ export class StreamSource implements Source {
       }
       // Everything there was is read; what was trimmed in the meantime would be below the new floor.
       await this.open(Math.max(this.#cursor, this.#floor));
-      return [];
+      return await this.next(count, wait, signal);
     }
     try {
       const found = await this.#broker.read({

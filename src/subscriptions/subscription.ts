@@ -1,4 +1,5 @@
 import { setImmediate } from "node:timers";
+import { sleep } from "../async/sleep.ts";
 import { BrokerUnavailableError } from "../broker/errors.ts";
 import type { HandlerLog } from "../domain/context.ts";
 import type { Reaction } from "../domain/reaction.ts";
@@ -39,6 +40,8 @@ export interface SubscriptionOptions {
   readonly react: () => Reaction;
   /** Where to log. */
   readonly log: HandlerLog;
+  /** Whether what handlers append goes through the outbox. @default {true} */
+  readonly outbox?: boolean;
   /** Whether a consumer before this one vanished: what may have been in its hands is tried one at a time. @default {false} */
   readonly suspicious?: boolean;
   /** How handlers are run and watched. @default {run directly} */
@@ -70,19 +73,6 @@ const MOST_RERUNS = 10;
 
 /** The longest pause between tries to reach a store or broker that is away, in milliseconds. */
 const LONGEST_PAUSE = 5_000;
-
-function sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, milliseconds);
-    if (signal?.aborted) done();
-    else signal?.addEventListener("abort", done);
-  });
-}
 
 function isAway(error: unknown): error is Error {
   return error instanceof BrokerUnavailableError || (error instanceof StoreUnavailableError && error.retryable);
@@ -134,7 +124,7 @@ export class Subscription {
    */
   async run(signal: AbortSignal): Promise<void> {
     await this.#patiently(() => this.#open(), signal);
-    while (!signal.aborted) await this.#patiently(() => this.#turn(signal), signal);
+    while (!signal.aborted) await this.#patiently(async () => void await this.#turn(signal), signal);
   }
 
   /**
@@ -146,10 +136,8 @@ export class Subscription {
   async runUntil(position: number, signal: AbortSignal): Promise<void> {
     await this.#open();
     while (!signal.aborted) {
-      const before = this.#progress.position;
-      if (before >= position) return;
-      await this.#turn(signal, 0);
-      if (this.#progress.position === before && this.#parking.due(this.#now(), 1).length === 0) return;
+      if (this.#progress.position >= position && this.#parking.due(this.#now(), 1).length === 0) return;
+      if (!await this.#turn(signal, 0)) return;
     }
   }
 
@@ -167,20 +155,27 @@ export class Subscription {
     if (!this.#parking.has(parked.stream, parked.position)) this.#parking.put({ ...parked, suspect });
   }
 
-  /** One read or one retry. */
-  async #turn(signal: AbortSignal, wait = this.#options.settings.blockingTimeoutMs): Promise<void> {
+  /** One read or one retry; returns whether there was anything to do. */
+  async #turn(signal: AbortSignal, wait = this.#options.settings.blockingTimeoutMs): Promise<boolean> {
     const { source, settings } = this.#options;
     await this.#pickUpReplays();
     const due = this.#parking.due(this.#now(), settings.messagesPerTick);
-    if (due.length > 0) return await this.#retry(due, signal);
+    if (due.length > 0) {
+      await this.#retry(due, signal);
+      return true;
+    }
     const pause = Math.min(wait, this.#parking.nextDue() - this.#now());
-    if (this.#parking.size >= MOST_PARKED) return await this.#sleep(Math.max(1, pause), signal);
+    if (this.#parking.size >= MOST_PARKED) {
+      await this.#sleep(Math.max(1, pause), signal);
+      return false;
+    }
     const records = await source.next(settings.messagesPerTick, Math.max(0, pause), signal);
     this.#present();
     if (records.length > 0) {
       await this.#take(records, signal);
       await source.done(records);
     }
+    return records.length > 0;
   }
 
   /** Runs something that needs store and broker; when one is away, waits and goes on where the checkpoint is. */
@@ -461,7 +456,7 @@ export class Subscription {
 
   /** Writes effects, parked messages, dead letters and the checkpoint in one transaction. */
   async #write(pending: PendingCommit, reaction: Reaction | undefined, last: number | undefined): Promise<void> {
-    const { store, lane: { fence } } = this.#options;
+    const { store, lane: { fence }, outbox = true } = this.#options;
     const { appends = [], rows = [], outcomes = [] } = reaction?.effects() ?? {};
     const moves = last !== undefined && last > this.#progress.position;
     const nothing = !moves && pending.empty && appends.length + rows.length + outcomes.length === 0;
@@ -469,7 +464,7 @@ export class Subscription {
     const commit: Commit = {
       ...(fence && { fence }),
       ...(moves && { checkpoint: this.#progress.checkpoint(last) }),
-      appends,
+      appends: outbox ? appends : appends.map((append) => ({ ...append, publish: false })),
       rows,
       outcomes: [...outcomes, ...pending.outcomes.map(({ position: _, ...outcome }) => outcome)],
       park: pending.parked.map(({ suspect: _, ...row }) => row),

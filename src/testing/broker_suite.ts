@@ -66,6 +66,15 @@ export function brokerSuite(register: Register, open: () => Promise<BrokerUnderT
     assert.deepEqual(positions(await broker.read(from("a"))), [1, 2, 3, 4]);
   });
 
+  test("publish() refuses to write to a stream that has lost its end", async (broker) => {
+    await broker.publish([sampleRecord(1), sampleRecord(2, { category: "more" })]);
+    await broker.publish([sampleRecord(3)], new Map([["test", 1]]));
+    const late = [sampleRecord(5), sampleRecord(6, { category: "more" })];
+    await assert.rejects(broker.publish(late, new Map([["test", 3], ["more", 4]])), { name: "BrokerBehindError" });
+    assert.equal((await broker.describe("test")).last, 3);
+    assert.equal((await broker.describe("more")).last, 2);
+  });
+
   test("publish() passes over what was trimmed", async (broker) => {
     await broker.publish([1, 2].map((position) => sampleRecord(position)));
     await broker.trim("test", 2);

@@ -187,6 +187,8 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.deepEqual(await read({ after: 2 }), [3, 4, 5]);
     assert.deepEqual(await read({ after: 1, upTo: 3 }), [2, 3]);
     assert.deepEqual(await read({ limit: 2 }), [1, 2]);
+    assert.deepEqual(await read({ limit: 2, backward: true }), [5, 4]);
+    assert.deepEqual(await read({ category: "test", upTo: 4, limit: 1, backward: true }), [2]);
     assert.deepEqual(await read({ category: "test" }), [1, 2, 5]);
     assert.deepEqual(await read({ category: "test", after: 1, limit: 1 }), [2]);
     assert.deepEqual(await read({ category: "none" }), []);

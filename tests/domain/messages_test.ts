@@ -10,7 +10,7 @@ import {
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { z } from "zod";
-import { sampleRecord } from "../src/testing/broker_suite.ts";
+import { sampleRecord } from "../../src/testing/broker_suite.ts";
 
 Deno.test("event() refuses a payload with the path of each fault", () => {
   const Placed = event("Placed", {

@@ -1,0 +1,238 @@
+import { sleep } from "../async/sleep.ts";
+import { BrokerBehindError, BrokerUnavailableError } from "../broker/errors.ts";
+import type { Broker } from "../broker/port.ts";
+import type { HandlerLog } from "../domain/context.ts";
+import type { MessageRecord } from "../messages/envelope.ts";
+import { StoreUnavailableError } from "../store/errors.ts";
+import type { Checkpoint, EventStore, Fence } from "../store/port.ts";
+import { brokerFloor, RELAY_GROUP } from "../subscriptions/lane.ts";
+
+/** What a relay works on. */
+export interface RelayOptions {
+  /** The store. */
+  readonly store: EventStore;
+  /** The broker. */
+  readonly broker: Broker;
+  /** The domain's categories, each with the groups that read it: the broker keeps what one of them still needs. */
+  readonly readers: ReadonlyMap<string, readonly string[]>;
+  /** The lease it works under; without one, nobody else may run a relay. */
+  readonly fence?: Fence;
+  /** Whether there are outbox rows; `false`: it follows the log itself. @default {true} */
+  readonly outbox?: boolean;
+  /** How many messages to move at a time. @default {1000} */
+  readonly batch?: number;
+  /** How often to look whether the broker lost something, and to trim it, in milliseconds. @default {1000} */
+  readonly checkInterval?: number;
+  /** Where to log. */
+  readonly log?: Pick<HandlerLog, "info" | "warn">;
+  /** Random numbers from 0 to 1. @default {Math.random} */
+  readonly random?: () => number;
+}
+
+/** The longest pause between tries to reach a broker or store that is away, in milliseconds. */
+const LONGEST_PAUSE = 5_000;
+
+function isAway(error: unknown): error is Error {
+  return error instanceof BrokerUnavailableError || (error instanceof StoreUnavailableError && error.retryable);
+}
+
+/** Streams of reservations are bookkeeping of the log: no group reads them. */
+function isPublic({ category }: MessageRecord): boolean {
+  return !category.endsWith("::reservation");
+}
+
+/**
+ * Moves messages from the outbox to the broker, in order of position. It may end anywhere and begin again: publishing
+ * twice is refused by position.
+ *
+ * What the broker lost (wiped, restarted empty, behind after a failover) is published again from the log. What all
+ * groups have passed is trimmed.
+ */
+export class Relay {
+  #options: RelayOptions;
+  #batch: number;
+  #checkInterval: number;
+  #nextCheck = 0;
+  #floors = new Map<string, number>();
+  /** The last position that was published to each broker stream. */
+  #lasts = new Map<string, number>();
+  #away = false;
+
+  /**
+   * Makes a relay that does not run yet.
+   *
+   * @param options What it works on.
+   */
+  constructor(options: RelayOptions) {
+    this.#options = options;
+    this.#batch = options.batch ?? 1000;
+    this.#checkInterval = options.checkInterval ?? 1000;
+  }
+
+  /**
+   * Runs until aborted.
+   *
+   * @param signal Asks it to stop.
+   * @throws {FencedError} When another relay has taken over.
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    const { log, random = Math.random, store } = this.#options;
+    let tries = 0;
+    while (!signal.aborted) {
+      const woken = new AbortController();
+      // Asked for before looking, so that what is written in between is not slept over.
+      const left = Math.max(0, this.#nextCheck - performance.now());
+      const changed = store.changed(left, AbortSignal.any([signal, woken.signal]));
+      // Whether anybody comes to wait for it is not known yet.
+      changed.catch(() => {});
+      try {
+        if (performance.now() >= this.#nextCheck) await this.check();
+        const moved = await this.drain(signal);
+        if (this.#away) log?.info(`The broker is back; the relay goes on`);
+        this.#away = false;
+        tries = 0;
+        if (moved === 0) await changed;
+      } catch (error) {
+        if (!isAway(error)) throw error;
+        if (!this.#away) log?.warn(`${error.message}; the relay keeps what it has and waits`);
+        this.#away = true;
+        const pause = Math.min(LONGEST_PAUSE, 50 * 2 ** Math.min(tries++, 10)) * (0.5 + random() / 2);
+        await sleep(pause, signal);
+      } finally {
+        woken.abort();
+      }
+    }
+  }
+
+  /**
+   * Moves everything that waits.
+   *
+   * @param signal Asks it to stop.
+   * @returns How many messages it moved.
+   */
+  async drain(signal?: AbortSignal): Promise<number> {
+    let moved = 0;
+    while (!signal?.aborted) {
+      const records = await this.#waiting();
+      if (records.length === 0) return moved;
+      if (!await this.#publish(records.filter(isPublic))) continue;
+      await this.#options.store.markPublished(records[records.length - 1].position, this.#options.fence);
+      moved += records.length;
+    }
+    return moved;
+  }
+
+  /** Publishes; when the broker has lost what it had, fills it up to here first, and says `false`: try again. */
+  async #publish(records: readonly MessageRecord[]): Promise<boolean> {
+    const expected = new Map<string, number>();
+    const reached = new Map(records.map(({ category, position }) => [category, position]));
+    for (const category of reached.keys()) expected.set(category, await this.#last(category));
+    try {
+      await this.#options.broker.publish(records, expected);
+    } catch (error) {
+      if (!(error instanceof BrokerBehindError)) throw error;
+      await this.check();
+      return false;
+    }
+    for (const [category, position] of reached) this.#lasts.set(category, position);
+    return true;
+  }
+
+  /** The last position that was published to a broker stream, whether it still knows or not. */
+  async #last(category: string): Promise<number> {
+    const known = this.#lasts.get(category);
+    if (known !== undefined) return known;
+    const { store } = this.#options;
+    const { published } = await store.outboxStatus();
+    const [record] = published === 0
+      ? []
+      : await store.readLog({ category, upTo: published, limit: 1, backward: true });
+    const last = record?.position ?? 0;
+    this.#lasts.set(category, last);
+    return last;
+  }
+
+  async #waiting(): Promise<MessageRecord[]> {
+    const { store, outbox = true } = this.#options;
+    if (outbox) return await store.readOutbox(this.#batch);
+    const { published } = await store.outboxStatus();
+    return await store.readLog({ after: published, limit: this.#batch });
+  }
+
+  /** Looks whether the broker still has what it should, fills it again where not, and trims it. */
+  async check(): Promise<void> {
+    this.#nextCheck = performance.now() + this.#checkInterval;
+    const { store, readers } = this.#options;
+    const { published } = await store.outboxStatus();
+    if (published === 0) return;
+    const checkpoints = await store.checkpoints();
+    const held = (await store.leases()).filter((lease) => lease.expiresAt > 0).map((lease) => lease.group);
+    for (const category of new Set([...readers.keys(), ...this.#lasts.keys()])) {
+      const groups = readers.get(category) ?? [];
+      const foreign = held.filter((group) =>
+        !groups.includes(group) && checkpoints.some((c) => c.group === group && c.category === category)
+      );
+      const needed = lowest(category, [...groups, ...foreign], checkpoints, published);
+      const floor = brokerFloor(checkpoints, category);
+      await this.#refill(category, needed, floor);
+      // Nobody here knows who reads the categories of other domains.
+      if (readers.has(category)) await this.#trim(category, needed, floor);
+    }
+  }
+
+  async #refill(category: string, needed: number, floor: number): Promise<void> {
+    const { store, broker, log } = this.#options;
+    const { last } = await broker.describe(category);
+    const upTo = await this.#last(category);
+    if (last >= upTo) return;
+    let after = Math.max(last, Math.min(needed, upTo - 1));
+    log?.warn(`The broker has lost messages of ${category}; publishing again from position ${after}`);
+    // From here down the broker may have nothing: who is behind reads it from the log.
+    if (after > last && after > floor) await this.#setFloor(category, after);
+    while (true) {
+      const records = await store.readLog({ category, after, upTo, limit: this.#batch });
+      if (records.length === 0) return;
+      await broker.publish(records);
+      after = records[records.length - 1].position;
+    }
+  }
+
+  async #trim(category: string, needed: number, floor: number): Promise<void> {
+    // Announced one round, done the next: a group that opens in between has been seen by then.
+    const announced = Math.min(this.#floors.get(category) ?? 0, needed);
+    if (announced > 0) await this.#options.broker.trim(category, announced);
+    if (needed > floor) await this.#setFloor(category, needed);
+    this.#floors.set(category, needed);
+  }
+
+  async #setFloor(category: string, position: number): Promise<void> {
+    const { store, fence } = this.#options;
+    const checkpoint = { group: RELAY_GROUP, category, partitions: 1, partition: 0, position };
+    await store.commit({ ...(fence && { fence }), checkpoint });
+  }
+}
+
+/** The position that all groups of a category have passed. */
+function lowest(
+  category: string,
+  groups: readonly string[],
+  checkpoints: readonly Checkpoint[],
+  published: number,
+): number {
+  let lowest = published;
+  for (const group of groups) {
+    const own = checkpoints.filter((c) => c.group === group && c.category === category);
+    lowest = Math.min(lowest, ...layoutsOf(own));
+  }
+  return lowest;
+}
+
+/** For each number of partitions that a group ever had, how far it is for certain; the furthest counts. */
+function layoutsOf(own: readonly Checkpoint[]): number[] {
+  const layouts = new Map<number, number[]>();
+  for (const { partitions, position } of own) {
+    layouts.set(partitions, [...layouts.get(partitions) ?? [], position]);
+  }
+  const complete = [...layouts].filter(([partitions, positions]) => positions.length === partitions);
+  return [Math.max(0, ...complete.map(([, positions]) => Math.min(...positions)))];
+}
