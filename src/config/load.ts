@@ -1,0 +1,155 @@
+import { dirname, isAbsolute, join, resolve } from "node:path";
+import { parse, TomlError } from "smol-toml";
+import { ConfigError, type ConfigFault } from "./errors.ts";
+import { interpolate } from "./interpolate.ts";
+import { didYouMean } from "./nearest.ts";
+import { resolveConfig } from "./resolve.ts";
+import { type ConfigFile, configSchema, Interpolated, knownKeys } from "./schema.ts";
+import type { Config } from "./config.ts";
+
+/** Settings of {@linkcode loadConfig}. */
+export interface LoadOptions {
+  /** The file. @default {`domain.toml` in the current folder, when there is one} */
+  readonly file?: string | undefined;
+  /** Looks an environment variable up. @default {Deno.env.get} */
+  readonly env?: (name: string) => string | undefined;
+}
+
+type Table = Record<string, unknown>;
+
+function isTable(value: unknown): value is Table {
+  return typeof value === "object" && value !== null && Object.getPrototypeOf(value) !== Date.prototype &&
+    !Array.isArray(value) && !(value instanceof Interpolated) && !(value instanceof Date);
+}
+
+function merge(base: Table, over: Table, from: string, origins: Map<string, string>, path = ""): Table {
+  const merged: Table = { ...base };
+  for (const [name, value] of Object.entries(over)) {
+    const key = path ? `${path}.${name}` : name;
+    const below = merged[name];
+    if (isTable(value)) merged[name] = merge(isTable(below) ? below : {}, value, from, origins, key);
+    else {
+      merged[name] = value;
+      origins.set(key, from);
+    }
+  }
+  return merged;
+}
+
+function show(value: unknown): string {
+  if (value instanceof Interpolated) return JSON.stringify(value.text);
+  if (isTable(value)) return "{…}";
+  return JSON.stringify(value) ?? String(value);
+}
+
+function at(root: unknown, path: readonly PropertyKey[]): unknown {
+  let value = root;
+  for (const step of path) value = (value as Record<PropertyKey, unknown> | undefined)?.[step];
+  return value;
+}
+
+function check(raw: unknown): { readonly file: ConfigFile } | { readonly faults: ConfigFault[] } {
+  const result = configSchema.safeParse(raw);
+  if (result.success) return { file: result.data };
+  const faults = result.error.issues.flatMap((issue): ConfigFault[] => {
+    if (issue.code === "unrecognized_keys") {
+      return issue.keys.map((name) => {
+        const key = [...issue.path, name].join(".");
+        return {
+          key: `${key} = ${show(at(raw, [...issue.path, name]))}`,
+          message: `there is no such key${didYouMean(name, knownKeys(issue.path))}`,
+        };
+      });
+    }
+    return [{ key: `${issue.path.join(".")} = ${show(at(raw, issue.path))}`, message: issue.message }];
+  });
+  return { faults };
+}
+
+function read(file: string, given: boolean): string | null {
+  try {
+    return Deno.readTextFileSync(file);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound && !given) return null;
+    const why = error instanceof Deno.errors.NotFound
+      ? "there is no such file; name one with --config"
+      : error instanceof Deno.errors.IsADirectory || (error as { code?: string }).code === "EISDIR"
+      ? "it is a folder; name the file in it"
+      : `cannot be read: ${error instanceof Error ? error.message : error}`;
+    throw new ConfigError(file, [{ key: "", message: why }]);
+  }
+}
+
+function parseFile(file: string, text: string): Table {
+  try {
+    return parse(text) as Table;
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    const what = error.message.split("\n")[0].replace("Invalid TOML document: ", "");
+    throw new ConfigError(file, [{ key: `line ${error.line}, column ${error.column}`, message: `not TOML: ${what}` }]);
+  }
+}
+
+/**
+ * Reads the configuration: file, variables, overlay of `ANNALS_ENV`, defaults.
+ *
+ * @param options Which file.
+ * @returns The effective configuration.
+ * @throws {ConfigError} When anything is wrong with it; all faults are named at once.
+ */
+export function loadConfig(options: LoadOptions = {}): Config {
+  const { env = (name) => Deno.env.get(name) } = options;
+  const file = options.file ?? "domain.toml";
+  const text = read(file, options.file !== undefined);
+  const origins = new Map<string, string>();
+  let raw: Table = {};
+  if (text !== null) {
+    const { env: overlays, ...base } = parseFile(file, text);
+    raw = merge({}, base, file, origins);
+    const name = env("ANNALS_ENV");
+    if (overlays !== undefined && !isTable(overlays)) {
+      throw new ConfigError(file, [{
+        key: `env = ${show(overlays)}`,
+        message: "expected tables like [env.production]",
+      }]);
+    }
+    if (name && !isTable(overlays?.[name])) {
+      const known = Object.keys(overlays ?? {});
+      throw new ConfigError(file, [{
+        key: `[env.${name}]`,
+        message: `ANNALS_ENV is "${name}", but there is no such section${didYouMean(name, known)}`,
+      }]);
+    }
+    // The overlays that are not in use are held to the same rules: a mistake in production is found at home.
+    const faults = Object.entries(overlays ?? {}).flatMap(([overlay, value]) => {
+      if (overlay === name) return [];
+      const result = check(unresolved(value));
+      return "faults" in result ? result.faults.map((fault) => ({ ...fault, key: `env.${overlay}.${fault.key}` })) : [];
+    });
+    if (faults.length > 0) throw new ConfigError(file, faults);
+    if (name) raw = merge(raw, overlays![name] as Table, `[env.${name}] of ${file}`, origins);
+  }
+  const faults: ConfigFault[] = [];
+  raw = interpolate(raw, {
+    env,
+    onValue: (key, variable, set) => {
+      const from = origins.get(key.replace(/\[\d+\]$/, ""));
+      origins.set(key, set ? `${variable} (environment), by ${from}` : `${from} (${variable} is not set)`);
+    },
+    onFault: (fault) => void faults.push(fault),
+  }) as Table;
+  if (faults.length > 0) throw new ConfigError(file, faults);
+  const result = check(raw);
+  if ("faults" in result) throw new ConfigError(file, result.faults);
+  const folder = text === null ? Deno.cwd() : dirname(isAbsolute(file) ? file : join(Deno.cwd(), file));
+  return resolveConfig(result.file, { file: text === null ? null : file, folder: resolve(folder), origins });
+}
+
+/** Variables of an overlay that is not in use are not looked up: their texts count as anything. */
+function unresolved(value: unknown): unknown {
+  return interpolate(value, {
+    env: () => undefined,
+    onValue: () => {},
+    onFault: () => {},
+  });
+}

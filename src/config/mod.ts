@@ -1,0 +1,3 @@
+export type { BrokerConfig, Config, GroupConfig, PermissionGrant, StoreConfig } from "./config.ts";
+export { ConfigError, type ConfigFault } from "./errors.ts";
+export { loadConfig, type LoadOptions } from "./load.ts";

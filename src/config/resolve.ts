@@ -1,0 +1,206 @@
+import { isAbsolute, resolve } from "node:path";
+import { DEFAULT_SETTINGS, type SubscriptionSettings } from "../subscriptions/settings.ts";
+import type { BrokerConfig, Config, GroupConfig, PermissionGrant, StoreConfig } from "./config.ts";
+import { ConfigError } from "./errors.ts";
+import type { ConfigFile } from "./schema.ts";
+
+/** Where an embedded store or broker is when nobody says. */
+const DEFAULT_URL = "sqlite:.annals/{domain}.db";
+
+interface Context {
+  readonly file: string | null;
+  readonly folder: string;
+  readonly origins: ReadonlyMap<string, string>;
+}
+
+const SCHEMES: Record<string, string> = {
+  "memory": "memory",
+  "sqlite": "sqlite",
+  "redis": "redis",
+  "rediss": "redis",
+  "postgres": "postgres",
+  "postgresql": "postgres",
+};
+
+/** Hides what only the operator should see. */
+function mask(url: string): string {
+  return url.replace(/:\/\/([^:@/]*):[^@]*@/, "://$1:***@").replace(/([?&](?:password|token|key)=)[^&]*/gi, "$1***");
+}
+
+function locate<P extends string>(
+  key: string,
+  given: { provider?: P | undefined; url?: string | undefined },
+  providers: readonly P[],
+  context: Context,
+): { provider: P; url: string } {
+  const fault = (message: string) =>
+    new ConfigError(context.file, [{ key: `${key}.url = "${mask(given.url ?? "")}"`, message }]);
+  const schemes = Object.keys(SCHEMES).filter((scheme) => (providers as readonly string[]).includes(SCHEMES[scheme]));
+  const url = given.url ?? (given.provider === "memory" ? "memory:" : DEFAULT_URL);
+  const scheme = /^([a-z]+):/i.exec(url)?.[1].toLowerCase();
+  const provider = scheme === undefined ? undefined : SCHEMES[scheme];
+  if (provider === undefined || !schemes.includes(scheme!)) {
+    throw fault(`expected a URL that begins with ${schemes.map((known) => `"${known}:"`).join(" or ")}`);
+  }
+  if (given.provider !== undefined && given.provider !== provider) {
+    if (given.url === undefined) {
+      throw new ConfigError(context.file, [{
+        key: `${key}.provider = "${given.provider}"`,
+        message: `needs a url, like url = "${given.provider}://localhost"`,
+      }]);
+    }
+    throw fault(`is of provider "${provider}", but ${key}.provider is "${given.provider}"; leave one of them out`);
+  }
+  if (provider === "memory") return { provider: provider as P, url: "" };
+  if (provider !== "sqlite") return { provider: provider as P, url };
+  const path = url.slice("sqlite:".length).replace(/^\/\/(?=\/)/, "");
+  if (path === "" || path === "//") throw fault(`expected a path, like "${DEFAULT_URL}"`);
+  return { provider: provider as P, url: isAbsolute(path) ? path : resolve(context.folder, path) };
+}
+
+/** Host permissions are what Deno takes; paths become absolute. */
+function grantOf(given: PermissionGrant, folder: string): PermissionGrant {
+  const absolute = (paths: readonly string[] | undefined) => paths?.map((path) => resolve(folder, path));
+  return Object.fromEntries(
+    Object.entries({ ...given, read: absolute(given.read), write: absolute(given.write) })
+      .filter(([, value]) => value !== undefined),
+  );
+}
+
+function settingsOf(
+  given: NonNullable<NonNullable<ConfigFile["server"]>["stream_subscription"]> | undefined,
+  base: SubscriptionSettings,
+): SubscriptionSettings {
+  return {
+    messagesPerTick: given?.messages_per_tick ?? base.messagesPerTick,
+    blockingTimeoutMs: given?.blocking_timeout_ms ?? base.blockingTimeoutMs,
+    maxRetries: given?.max_retries ?? base.maxRetries,
+    retryDelaySeconds: given?.retry_delay_seconds ?? base.retryDelaySeconds,
+    enableDlq: given?.enable_dlq ?? base.enableDlq,
+    handlerTimeoutSeconds: given?.handler_timeout_seconds ?? base.handlerTimeoutSeconds,
+  };
+}
+
+/**
+ * Fills in defaults and resolves paths.
+ *
+ * @param config What the file says.
+ * @param context Where it was read from.
+ * @returns The effective configuration.
+ * @throws {ConfigError} When a URL cannot be used.
+ */
+export function resolveConfig(config: ConfigFile, context: Context): Config {
+  const { file, folder, origins } = context;
+  const broker = config.brokers?.default ?? {};
+  const server = config.server ?? {};
+  const storeUrl = locate("event_store", config.event_store ?? {}, ["memory", "sqlite", "postgres"], context);
+  const store: StoreConfig = { ...storeUrl, synchronous: config.event_store?.synchronous ?? "full" };
+  const brokerUrl: BrokerConfig = locate("brokers.default", broker, ["memory", "sqlite", "redis"], context);
+  for (const [key, { provider }] of [["event_store", store], ["brokers.default", brokerUrl]] as const) {
+    if (provider === "redis" || provider === "postgres") {
+      throw new ConfigError(file, [{
+        key: `${key}.provider = "${provider}"`,
+        message: `this version of Annals has no ${provider} adapter; use "sqlite" or "memory"`,
+      }]);
+    }
+  }
+  const both = <T>(name: "event_processing" | "command_processing" | "enable_outbox", fallback: T): T =>
+    (config[name] ?? broker[name] ?? fallback) as T;
+  const base = settingsOf({
+    messages_per_tick: server.messages_per_tick,
+    handler_timeout_seconds: server.handler_timeout_seconds,
+  }, DEFAULT_SETTINGS);
+  const groupConfig = (group: string): GroupConfig => {
+    const own = server.subscriptions?.[group];
+    const type = own?.type ?? server.default_subscription_type ?? "stream";
+    return { type, settings: settingsOf(own, settingsOf(server[`${type}_subscription`], base)) };
+  };
+  const named = (["subscriptions", "workers", "permissions"] as const).flatMap((section) =>
+    Object.keys(server[section] ?? {}).map((group) => ({ group, key: `server.${section}.${group}` }))
+  );
+  const everyone = server.permissions?.["*"] ?? {};
+  const values = {
+    "event_processing": both("event_processing", "async"),
+    "command_processing": both("command_processing", "async"),
+    "enable_outbox": both("enable_outbox", true),
+    "brokers.default.provider": brokerUrl.provider,
+    "brokers.default.url": mask(brokerUrl.url),
+    "event_store.provider": store.provider,
+    "event_store.url": mask(store.url),
+    "event_store.synchronous": store.synchronous,
+    "server.default_subscription_type": server.default_subscription_type ?? "stream",
+    "server.shutdown_timeout_seconds": server.shutdown_timeout_seconds ?? 10,
+    "server.max_heap_mb": server.max_heap_mb ?? 2048,
+    ...flatten("server.stream_subscription", settingsOf(server.stream_subscription, base)),
+    ...flatten("server.event_store_subscription", settingsOf(server.event_store_subscription, base)),
+    ...flatten("domains", config.domains ?? {}),
+    ...Object.fromEntries(
+      Object.entries(server.subscriptions ?? {}).flatMap(([group, own]) =>
+        Object.entries(own).map(([key, value]) => [`server.subscriptions.${group}.${key}`, value])
+      ),
+    ),
+    ...flatten("server.workers", server.workers ?? {}),
+    ...Object.fromEntries(
+      Object.entries(server.permissions ?? {}).flatMap(([group, own]) =>
+        Object.entries(own).map(([key, value]) => [`server.permissions.${group}.${key}`, value])
+      ),
+    ),
+  };
+  const aliases: Record<string, string[]> = {
+    event_processing: ["brokers.default.event_processing"],
+    command_processing: ["brokers.default.command_processing"],
+    enable_outbox: ["brokers.default.enable_outbox"],
+    "brokers.default.provider": ["brokers.default.url"],
+    "event_store.provider": ["event_store.url"],
+  };
+  for (const type of ["stream", "event_store"]) {
+    aliases[`server.${type}_subscription.messages_per_tick`] = ["server.messages_per_tick"];
+    aliases[`server.${type}_subscription.handler_timeout_seconds`] = ["server.handler_timeout_seconds"];
+  }
+  return {
+    file,
+    folder,
+    domains: Object.fromEntries(
+      Object.entries(config.domains ?? {}).map(([name, module]) => [
+        name,
+        /^[a-z]+:/i.test(module) ? module : resolve(folder, module),
+      ]),
+    ),
+    store,
+    broker: brokerUrl,
+    eventProcessing: both("event_processing", "async"),
+    commandProcessing: both("command_processing", "async"),
+    enableOutbox: both("enable_outbox", true),
+    shutdownTimeoutSeconds: server.shutdown_timeout_seconds ?? 10,
+    maxHeapMb: server.max_heap_mb ?? 2048,
+    namedGroups: named.filter(({ group }) => group !== "*"),
+    groupConfig,
+    workers: (group) => server.workers?.[group] ?? 1,
+    grants: (group) => {
+      const own = server.permissions?.[group] ?? {};
+      const joined = (["net", "env", "read", "write"] as const)
+        .map((kind) => [kind, [...everyone[kind] ?? [], ...own[kind] ?? []]] as const)
+        .filter(([, list]) => list.length > 0);
+      return grantOf(Object.fromEntries(joined), folder);
+    },
+    values: Object.entries(values).map(([key, value]) => ({
+      key,
+      value,
+      from: [key, ...aliases[key] ?? []].map((name) => origins.get(name)).find((from) => from) ?? "default",
+    })),
+  };
+}
+
+/** Keys as the file spells them. */
+function flatten(prefix: string, values: object): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(values).map(([name, value]) => [
+      `${prefix}.${prefix === "domains" || prefix.endsWith("workers") ? name : snake(name)}`,
+      value,
+    ]),
+  );
+}
+
+function snake(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}

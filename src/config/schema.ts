@@ -1,0 +1,107 @@
+import { z } from "zod";
+
+/** A value that came out of `${NAME|default}`: text that may stand for a number or a boolean. */
+export class Interpolated {
+  /** @param text What the variable held. */
+  constructor(readonly text: string) {}
+}
+
+function unwrap(convert: (text: string) => unknown): (value: unknown) => unknown {
+  return (value) => value instanceof Interpolated ? convert(value.text) : value;
+}
+
+const asText = unwrap((text) => text);
+const asNumber = unwrap((text) => text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text));
+const asFlag = unwrap((text) => text === "true" ? true : text === "false" ? false : text);
+
+function whole(low: number, high: number) {
+  const error = `expected a whole number from ${low} to ${high}`;
+  return z.preprocess(asNumber, z.number({ error }).int({ error }).min(low, { error }).max(high, { error })).optional();
+}
+
+function seconds(low: number, high: number) {
+  const error = `expected a number of seconds from ${low} to ${high}`;
+  return z.preprocess(asNumber, z.number({ error }).min(low, { error }).max(high, { error })).optional();
+}
+
+function choice<const T extends [string, ...string[]]>(...values: T) {
+  const error = `expected ${values.map((value) => `"${value}"`).join(" or ")}`;
+  return z.preprocess(asText, z.enum(values, { error })).optional();
+}
+
+const flag = z.preprocess(asFlag, z.boolean({ error: "expected true or false" })).optional();
+const text = z.preprocess(asText, z.string({ error: "expected a text" }).min(1, { error: "expected a text" }));
+const texts = z.array(text, { error: `expected a list of texts, like ["a", "b"]` }).optional();
+const table = { error: "expected a table of keys" };
+
+const subscription = {
+  messages_per_tick: whole(1, 10_000),
+  blocking_timeout_ms: whole(1, 60_000),
+  max_retries: whole(0, 1_000),
+  retry_delay_seconds: seconds(0, 86_400),
+  enable_dlq: flag,
+  handler_timeout_seconds: seconds(0.01, 86_400),
+};
+
+const processing = {
+  event_processing: choice("async", "sync"),
+  command_processing: choice("async", "sync"),
+  enable_outbox: flag,
+};
+
+const permissions = z.strictObject({ net: texts, env: texts, read: texts, write: texts }, table);
+
+/** What `domain.toml` may say. */
+export const configSchema = z.strictObject({
+  ...processing,
+  domains: z.record(z.string(), text, table).optional(),
+  brokers: z.strictObject({
+    default: z.strictObject({
+      provider: choice("memory", "sqlite", "redis"),
+      url: text.optional(),
+      ...processing,
+    }, table).optional(),
+  }, table).optional(),
+  event_store: z.strictObject({
+    provider: choice("memory", "sqlite", "postgres"),
+    url: text.optional(),
+    synchronous: choice("full", "normal"),
+  }, table).optional(),
+  server: z.strictObject({
+    default_subscription_type: choice("stream", "event_store"),
+    messages_per_tick: subscription.messages_per_tick,
+    handler_timeout_seconds: subscription.handler_timeout_seconds,
+    shutdown_timeout_seconds: seconds(0.1, 3_600),
+    max_heap_mb: whole(64, 1_000_000),
+    stream_subscription: z.strictObject(subscription, table).optional(),
+    event_store_subscription: z.strictObject(subscription, table).optional(),
+    subscriptions: z.record(
+      z.string(),
+      z.strictObject({ type: choice("stream", "event_store"), ...subscription }, table),
+      table,
+    ).optional(),
+    workers: z.record(z.string(), whole(1, 64), table).optional(),
+    permissions: z.record(z.string(), permissions, table).optional(),
+  }, table).optional(),
+}, table);
+
+/** What `domain.toml` says, checked. */
+export type ConfigFile = z.infer<typeof configSchema>;
+
+/** The keys that a table knows, at a path; empty when any key goes. */
+export function knownKeys(path: readonly PropertyKey[]): string[] {
+  let schema: unknown = configSchema;
+  for (const step of path) {
+    schema = inner(schema);
+    if (schema instanceof z.ZodObject) schema = schema.shape[step as string];
+    else if (schema instanceof z.ZodRecord) schema = schema.valueType;
+    else return [];
+  }
+  schema = inner(schema);
+  return schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
+}
+
+function inner(schema: unknown): unknown {
+  while (schema instanceof z.ZodOptional) schema = schema.unwrap();
+  return schema;
+}
