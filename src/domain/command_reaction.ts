@@ -1,7 +1,7 @@
 import { type Draft, type Message, streamName } from "../messages/envelope.ts";
 import type { CommandContext } from "./context.ts";
 import type { Domain } from "./domain.ts";
-import { DomainRuleError } from "./errors.ts";
+import type { DomainRuleError } from "./errors.ts";
 import type { CommandHandler } from "./handlers.ts";
 import { type Delivery, type Effects, isThenable, type PlannedOutcome, type Reaction } from "./reaction.ts";
 import { UnitOfWork, type UnitOfWorkOptions } from "./unit_of_work.ts";
@@ -96,8 +96,9 @@ export class CommandReaction implements Reaction {
 
   #refuse(command: Message, error: unknown): void {
     this.#unit.drop();
-    if (!(error instanceof DomainRuleError)) throw error;
-    const { field, rule, message } = error;
+    // By name: the domain may have been written against another copy of this module.
+    if ((error as { name?: unknown } | null)?.name !== "DomainRuleError") throw error;
+    const { field, rule, message } = error as DomainRuleError;
     const detail = JSON.stringify({ aggregateId: command.aggregateId, field, rule, message });
     this.#outcomes.push({ commandId: command.id, status: "refused", detail });
   }

@@ -23,6 +23,8 @@ export interface RelayOptions {
   readonly batch?: number;
   /** How often to look whether the broker lost something, and to trim it, in milliseconds. @default {1000} */
   readonly checkInterval?: number;
+  /** Called when messages have reached the broker. */
+  readonly onPublished?: () => void;
   /** Where to log. */
   readonly log?: Pick<HandlerLog, "info" | "warn">;
   /** Random numbers from 0 to 1. @default {Math.random} */
@@ -117,6 +119,7 @@ export class Relay {
       if (records.length === 0) return moved;
       if (!await this.#publish(records.filter(isPublic))) continue;
       await this.#options.store.markPublished(records[records.length - 1].position, this.#options.fence);
+      this.#options.onPublished?.();
       moved += records.length;
     }
     return moved;

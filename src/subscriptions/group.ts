@@ -31,6 +31,8 @@ export interface GroupOptions {
   readonly execution?: Partial<Execution>;
   /** Where the subscription and its handlers log. @default {nowhere} */
   readonly log?: HandlerLog;
+  /** Says in words what a handler threw. @default {its name and message} */
+  readonly explain?: (error: unknown) => string;
   /** Whether what handlers append goes through the outbox. @default {true} */
   readonly outbox?: boolean;
   /** Whether a consumer before this one vanished: what may have been in its hands is tried one at a time. @default {false} */

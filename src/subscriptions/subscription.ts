@@ -40,6 +40,8 @@ export interface SubscriptionOptions {
   readonly react: () => Reaction;
   /** Where to log. */
   readonly log: HandlerLog;
+  /** Says in words what a handler threw. @default {its name and message} */
+  readonly explain?: (error: unknown) => string;
   /** Whether what handlers append goes through the outbox. @default {true} */
   readonly outbox?: boolean;
   /** Whether a consumer before this one vanished: what may have been in its hands is tried one at a time. @default {false} */
@@ -76,6 +78,11 @@ const LONGEST_PAUSE = 5_000;
 
 function isAway(error: unknown): error is Error {
   return error instanceof BrokerUnavailableError || (error instanceof StoreUnavailableError && error.retryable);
+}
+
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.name === "Error" ? error.message : `${error.name}: ${error.message}`;
 }
 
 /**
@@ -432,10 +439,8 @@ export class Subscription {
   }
 
   #fail({ record, parked }: Item, { error }: Failure, commit: PendingCommit): void {
-    const { settings, log } = this.#options;
-    const text = error instanceof Error
-      ? `${error.name === "Error" ? "" : `${error.name}: `}${error.message}`
-      : String(error);
+    const { settings, log, explain = describe } = this.#options;
+    const text = explain(error);
     const stack = error instanceof Error ? error.stack ?? null : null;
     const attempt = Math.max(1, parked?.attempts ?? 1);
     const failures = [...parked?.failures ?? [], { at: this.#now(), error: text }];

@@ -1,0 +1,31 @@
+import process from "node:process";
+import type { HandlerLog } from "../domain/context.ts";
+
+/**
+ * Takes away what permissions do not cover, before domain code is loaded.
+ *
+ * @param env The variables that domain code and drivers may see.
+ * @param log Where `console` goes: stdout belongs to the server.
+ */
+export function confine(env: Readonly<Record<string, string>>, log: HandlerLog): void {
+  // Drivers enumerate process.env while they load, which would otherwise need all of it.
+  Object.defineProperty(process, "env", { value: { ...env }, configurable: true, writable: true });
+  const refuse = (what: string) => (): never => {
+    throw new Error(`${what} is not for handlers: the worker would end with everything in its hands`);
+  };
+  Object.defineProperty(Deno, "exit", { value: refuse("Deno.exit()") });
+  Object.defineProperty(process, "exit", { value: refuse("process.exit()") });
+  Object.defineProperty(process, "abort", { value: refuse("process.abort()") });
+  Object.defineProperty(process, "reallyExit", { value: refuse("process.reallyExit()") });
+  Object.defineProperty(globalThis, "close", { value: refuse("close()") });
+  const line = (level: keyof HandlerLog) => (...values: unknown[]) =>
+    log[level](values.map((value) => typeof value === "string" ? value : Deno.inspect(value)).join(" "));
+  Object.assign(console, {
+    log: line("info"),
+    info: line("info"),
+    debug: line("debug"),
+    warn: line("warn"),
+    error: line("error"),
+    trace: line("debug"),
+  });
+}

@@ -1,0 +1,68 @@
+import { basename, dirname, isAbsolute, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { Config } from "../config/config.ts";
+import { didYouMean } from "../config/nearest.ts";
+import { EngineStartError } from "./errors.ts";
+
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
+
+/** The names under which domains can be found here. */
+function known(config: Config, cwd: string): string[] {
+  const names = new Set(Object.keys(config.domains));
+  for (const folder of [cwd, resolve(cwd, "examples")]) {
+    try {
+      for (const entry of Deno.readDirSync(folder)) {
+        if (entry.isDirectory && isFile(resolve(folder, entry.name, "domain.ts"))) names.add(entry.name);
+      }
+    } catch {
+      // No such folder: nothing to list.
+    }
+  }
+  return [...names].sort();
+}
+
+/**
+ * Finds the module that `--domain=` means: a URL, a path, or a name.
+ *
+ * @param given What was given.
+ * @param config The configuration.
+ * @param cwd Where relative paths start from. @default {the current folder}
+ * @returns A URL.
+ * @throws {EngineStartError} When there is none; lists what there is.
+ */
+export function findDomain(given: string, config: Config, cwd: string = Deno.cwd()): string {
+  if (/^(file|https?|jsr|npm|data):/.test(given)) return given;
+  const configured = config.domains[given];
+  if (configured !== undefined) {
+    if (/^(file|https?|jsr|npm|data):/.test(configured)) return configured;
+    if (!isFile(configured)) {
+      throw new EngineStartError(
+        `${config.file}: domains.${given} = "${configured}": there is no such file; correct the path`,
+        true,
+      );
+    }
+    return pathToFileURL(configured).href;
+  }
+  const isPath = isAbsolute(given) || /[/\\.]/.test(given);
+  const candidates = isPath ? [given] : [`${given}.ts`, `${given}/domain.ts`, `examples/${given}/domain.ts`];
+  for (const candidate of candidates) {
+    const path = resolve(cwd, candidate);
+    if (isFile(path)) return pathToFileURL(path).href;
+  }
+  const names = known(config, cwd);
+  const name = isPath ? basename(given.replace(/\.ts$/, "")) : given;
+  throw new EngineStartError(
+    isPath
+      ? `There is no domain module "${given}" (looked in ${dirname(resolve(cwd, given))})${didYouMean(name, names)}`
+      : `There is no domain "${given}"${didYouMean(given, names)}${
+        names.length === 0 ? "; name a module, like --domain=./domain.ts" : ""
+      }`,
+    true,
+  );
+}

@@ -1,0 +1,335 @@
+import { resolve } from "node:path";
+import { sleep } from "../async/sleep.ts";
+import type { Broker } from "../broker/port.ts";
+import type { Config } from "../config/config.ts";
+import { didYouMean } from "../config/nearest.ts";
+import { newId } from "../messages/ids.ts";
+import { Relay } from "../outbox/relay.ts";
+import { StoreUnavailableError } from "../store/errors.ts";
+import type { EventStore, Fence } from "../store/port.ts";
+import { locate, openBroker, openStore, type Wakeable } from "./adapters.ts";
+import { announceAdapters, announceSubscriptions, kindOf } from "./announce.ts";
+import { EngineStartError } from "./errors.ts";
+import { type GroupHealth, GroupRunner, LEASE_TTL } from "./group_runner.ts";
+import { freeLeasesOfTheDead } from "./lease_owner.ts";
+import { ungranted, workerPermissions } from "./permissions.ts";
+import { PACKAGE_ROOT, probe } from "./probe.ts";
+import type { DomainDescription, Level } from "./protocol.ts";
+import { serve } from "./remote.ts";
+
+/** Settings of {@linkcode Engine}. */
+export interface EngineOptions {
+  /** The domain's module: a URL. */
+  readonly module: string;
+  /** The configuration. */
+  readonly config: Config;
+  /** Where the lines of the start go. @default {nowhere} */
+  readonly print?: (line: string) => void;
+  /** Where log lines go: group (empty for the engine's own), level, text. @default {nowhere} */
+  readonly log?: (group: string, level: Level, text: string, fields?: Record<string, unknown>) => void;
+}
+
+/** How often leases are renewed, in milliseconds. */
+const RENEWAL_INTERVAL = 1_000;
+
+/** The lease of the relay. */
+const RELAY_LEASE = "$relay";
+
+/**
+ * Runs a domain: the relay, and a worker for each consumer group.
+ *
+ * @example Running a domain from a program of your own
+ * ```ts ignore
+ * import { Engine } from "@annals/annals/engine";
+ * import { loadConfig } from "@annals/annals/config";
+ *
+ * const engine = new Engine({ module: import.meta.resolve("./domain.ts"), config: loadConfig() });
+ * await engine.start();
+ * await engine.stop();
+ * ```
+ */
+export class Engine {
+  #options: EngineOptions;
+  #config: Config;
+  #log: NonNullable<EngineOptions["log"]>;
+  #owner = `${Deno.hostname()}:${Deno.pid}:${newId()}`;
+  #store!: EventStore & Wakeable;
+  #broker!: Broker & Wakeable;
+  #runners: GroupRunner[] = [];
+  #running: Promise<unknown>[] = [];
+  #relayFence: Fence | undefined;
+  #stop = new AbortController();
+  #stopping: Promise<void> | undefined;
+  #blocked!: () => void;
+  /** Resolves when a worker can no longer be stopped: the process has to be replaced. */
+  readonly blocked: Promise<void>;
+
+  /**
+   * Makes an engine that does not run yet.
+   *
+   * @param options Which domain, and how.
+   */
+  constructor(options: EngineOptions) {
+    this.#options = options;
+    this.#config = options.config;
+    this.#log = options.log ?? (() => {});
+    this.blocked = new Promise((resolve) => this.#blocked = resolve);
+  }
+
+  /**
+   * Asks the domain what it contains, without running any of it.
+   *
+   * @returns What would run.
+   * @throws {EngineStartError} When the domain cannot be loaded, or asks for what was not granted.
+   */
+  async describe(): Promise<DomainDescription> {
+    const { module } = this.#options;
+    const permissions = workerPermissions({ module, root: PACKAGE_ROOT }, this.#config.grants("*"), []);
+    const domain = await probe(module, permissions, (text) => this.#log("", "info", text));
+    const names = domain.handlers.map((handler) => handler.name);
+    for (const { group, key } of this.#config.namedGroups) {
+      if (names.includes(group)) continue;
+      throw new EngineStartError(
+        `${this.#config.file}: ${key}: domain "${domain.name}" has no handler "${group}"${didYouMean(group, names)}`,
+        true,
+      );
+    }
+    const missing = ungranted(domain, this.#config.grants, (path) => resolve(this.#config.folder, path));
+    if (missing !== null) {
+      throw new EngineStartError(
+        `Domain "${domain.name}" asks for permissions that were not granted. If you agree, put this into ${
+          this.#config.file ?? "domain.toml"
+        } and start again:\n\n${missing}\n`,
+      );
+    }
+    return domain;
+  }
+
+  /** The permissions that a group's workers get. */
+  permissionsOf(domain: DomainDescription, group: string): Deno.PermissionOptionsObject {
+    const adapters = [locate(this.#config.store, domain.name), locate(this.#config.broker, domain.name)];
+    const code = { module: this.#options.module, root: PACKAGE_ROOT };
+    return workerPermissions(code, this.#config.grants(group), adapters);
+  }
+
+  /**
+   * Starts everything; returns when every group runs, or stands by.
+   *
+   * @throws {EngineStartError} When the domain cannot be run.
+   * @throws {StoreUnavailableError} When the store cannot be opened.
+   */
+  async start(): Promise<void> {
+    const print = this.#options.print ?? (() => {});
+    print("Starting Annals engine…");
+    const domain = await this.describe();
+    const store = locate(this.#config.store, domain.name);
+    const broker = locate(this.#config.broker, domain.name);
+    this.#store = openStore(store);
+    this.#broker = openBroker(broker);
+    for (const line of announceAdapters(store, broker)) print(line);
+    if (store.provider === "memory") {
+      this.#log("", "warn", `event_store is "memory": the log ends with this process`);
+    }
+    for (const line of announceSubscriptions(domain, this.#config)) print(line);
+    await freeLeasesOfTheDead(this.#store, this.#owner);
+    this.#begin(domain);
+    await Promise.race([Promise.all(this.#runners.map((runner) => runner.ready)), this.blocked]);
+    print("Engine running. Press Ctrl+C to stop.");
+  }
+
+  #begin(domain: DomainDescription): void {
+    for (const { name: group } of domain.handlers) {
+      const partitions = this.#config.workers(group);
+      for (let partition = 0; partition < partitions; partition++) {
+        this.#runners.push(this.#runner(domain, group, partition, partitions));
+      }
+    }
+    const readers = new Map(domain.categories.map((category) => [
+      category,
+      domain.handlers.filter((handler) =>
+        handler.categories.includes(category) && kindOf(this.#config, handler.name) === "stream"
+      ).map((handler) => handler.name),
+    ]));
+    this.#running = [
+      ...this.#runners.map((runner) => this.#keep(runner)),
+      this.#relay(readers),
+      this.#renew(),
+      this.#wakeWorkers(),
+    ];
+  }
+
+  #runner(domain: DomainDescription, group: string, partition: number, partitions: number): GroupRunner {
+    const config = this.#config;
+    const { type, settings } = config.groupConfig(group);
+    const grant = config.grants(group);
+    const env = Object.fromEntries(
+      (grant.env ?? []).flatMap((name) => {
+        const value = Deno.env.get(name);
+        return value === undefined ? [] : [[name, value]];
+      }),
+    );
+    return new GroupRunner({
+      store: this.#store,
+      owner: this.#owner,
+      permissions: this.permissionsOf(domain, group),
+      grant,
+      assignment: {
+        module: this.#options.module,
+        group,
+        partition,
+        partitions,
+        type,
+        settings,
+        env,
+        outbox: config.enableOutbox,
+        store: locate(config.store, domain.name),
+        broker: locate(config.broker, domain.name),
+      },
+      channels: () => this.#channels(),
+      onWrote: () => this.#store.wake?.(),
+      log: (level, text, fields) => this.#log(group, level, text, fields),
+    });
+  }
+
+  /** Memory adapters live here and are served to workers over ports. */
+  #channels(): { store?: MessagePort; broker?: MessagePort } {
+    const open = (adapter: object): MessagePort => {
+      const { port1, port2 } = new MessageChannel();
+      serve(adapter, port1);
+      return port2;
+    };
+    return {
+      ...(this.#store.kind === "memory" && { store: open(this.#store) }),
+      ...(this.#broker.kind === "memory" && { broker: open(this.#broker) }),
+    };
+  }
+
+  async #keep(runner: GroupRunner): Promise<void> {
+    await this.#persist(async () => {
+      if (await runner.run() === "stopped") return;
+      this.#log(runner.health.group, "error", "Its handler can only be stopped by replacing the process");
+      this.#blocked();
+    });
+  }
+
+  async #relay(readers: ReadonlyMap<string, readonly string[]>): Promise<void> {
+    const signal = this.#stop.signal;
+    await this.#persist(async () => {
+      const request = { name: RELAY_LEASE, group: RELAY_LEASE, partitions: 1, owner: this.#owner, ttl: LEASE_TTL };
+      const granted = await this.#store.acquireLease(request);
+      if (!granted) {
+        await sleep(200, signal);
+        return "again";
+      }
+      this.#relayFence = { lease: RELAY_LEASE, token: granted.token };
+      const relay = new Relay({
+        store: this.#store,
+        broker: this.#broker,
+        readers,
+        fence: this.#relayFence,
+        outbox: this.#config.enableOutbox,
+        onPublished: () => this.#wakeAll(),
+        log: { info: (text) => this.#log("", "info", text), warn: (text) => this.#log("", "warn", text) },
+      });
+      try {
+        await relay.run(signal);
+        await this.#store.releaseLease(this.#relayFence, true);
+      } catch (error) {
+        if ((error as Error).name !== "FencedError") throw error;
+        return "again";
+      } finally {
+        this.#relayFence = undefined;
+      }
+    });
+  }
+
+  /** Does something until it is done; what goes wrong is logged and tried again. */
+  async #persist(work: () => Promise<void | "again">): Promise<void> {
+    for (let tries = 0;; tries++) {
+      try {
+        if (await work() !== "again") return;
+        if (this.#stop.signal.aborted) return;
+        tries = 0;
+      } catch (error) {
+        if (this.#stop.signal.aborted) return;
+        const message = error instanceof Error ? error.message : String(error);
+        if (tries === 0 || !(error instanceof StoreUnavailableError)) this.#log("", "error", message);
+        await sleep(Math.min(5_000, 100 * 2 ** tries), this.#stop.signal);
+      }
+    }
+  }
+
+  async #renew(): Promise<void> {
+    const signal = this.#stop.signal;
+    await this.#persist(async () => {
+      await sleep(RENEWAL_INTERVAL, signal);
+      if (signal.aborted) return;
+      await this.#renewNow();
+      return "again";
+    });
+  }
+
+  async #renewNow(): Promise<void> {
+    const held = this.#runners.flatMap((runner) => runner.fence ? [{ runner, fence: runner.fence }] : []);
+    const fences = held.map(({ fence }) => fence);
+    if (this.#relayFence) fences.push(this.#relayFence);
+    if (fences.length === 0) return;
+    const lost = await this.#store.renewLeases(fences, LEASE_TTL);
+    for (const { runner, fence } of held) {
+      if (!lost.includes(fence.lease) || runner.fence?.token !== fence.token) continue;
+      runner.abandon("fenced", "The lease was lost");
+    }
+  }
+
+  /** Workers do not look for changes themselves: one looks for all of them. */
+  async #wakeWorkers(): Promise<void> {
+    const signal = this.#stop.signal;
+    if (this.#store.kind === "memory") return;
+    await this.#persist(async () => {
+      await this.#store.changed(1_000, signal);
+      if (signal.aborted) return;
+      this.#wakeAll();
+      return "again";
+    });
+  }
+
+  #wakeAll(): void {
+    for (const runner of this.#runners) runner.wake();
+  }
+
+  /** How the groups are doing. */
+  health(): GroupHealth[] {
+    return this.#runners.map((runner) => runner.health);
+  }
+
+  /**
+   * Stops: no more is read, what is in hand is finished (within `shutdown_timeout_seconds`), leases are given back.
+   */
+  stop(): Promise<void> {
+    return this.#stopping ??= this.#shutDown();
+  }
+
+  async #shutDown(): Promise<void> {
+    for (const runner of this.#runners) runner.stop();
+    const patience = this.#config.shutdownTimeoutSeconds * 1000;
+    const until = performance.now() + patience;
+    const busy = () => this.#runners.filter(({ health }) => health.state !== "stopped" && health.state !== "failed");
+    while (busy().length > 0 && performance.now() < until) {
+      await sleep(10);
+      if (performance.now() % RENEWAL_INTERVAL < 10) await this.#renewNow().catch(() => {});
+    }
+    for (const runner of busy()) {
+      const { group } = runner.health;
+      this.#log(
+        group,
+        "warn",
+        `Did not stop within ${patience / 1000} s; what it has in hand is handled after the next start`,
+      );
+      runner.abandon("failed", "The server stops");
+    }
+    this.#stop.abort();
+    await Promise.race([Promise.allSettled(this.#running), sleep(2_000)]);
+    await this.#store?.close();
+    await this.#broker?.close();
+  }
+}

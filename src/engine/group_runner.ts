@@ -1,0 +1,250 @@
+import { sleep } from "../async/sleep.ts";
+import type { PermissionGrant } from "../config/config.ts";
+import type { EventStore, Fence } from "../store/port.ts";
+import { leaseName } from "../subscriptions/lane.ts";
+import { WORKER_ENTRY } from "./probe.ts";
+import type { Assignment, FromWorker, Level, ToWorker } from "./protocol.ts";
+
+/** How long a lease lasts without renewal, in milliseconds. */
+export const LEASE_TTL = 5_000;
+
+/** How often to ask for a lease that another process holds, in milliseconds. */
+const STANDBY_INTERVAL = 200;
+
+/** How much longer than the handler's timeout an event loop may stand still, in milliseconds. */
+const PULSE_GRACE = 2_000;
+
+/** How long a worker may take to load, in milliseconds. */
+const LOAD_PATIENCE = 30_000;
+
+/** How often a worker may end within a minute before the group is marked failed, beyond its own retries. */
+const MOST_RESTARTS = 10;
+
+/** How long a failed group rests before it is tried again, in milliseconds. */
+const REST = 60_000;
+
+/** How a group is doing. */
+export interface GroupHealth {
+  /** The consumer group. */
+  readonly group: string;
+  /** Which partition. */
+  readonly partition: number;
+  /** What it is doing. */
+  readonly state: "starting" | "standby" | "running" | "restarting" | "failed" | "stopped";
+  /** How often its worker was started again. */
+  readonly restarts: number;
+  /** Why it was last started again. */
+  readonly lastError: string | null;
+}
+
+/** What a runner works with. */
+export interface RunnerOptions {
+  /** The store, with the supervisor's own connection. */
+  readonly store: EventStore;
+  /** Who holds the leases. */
+  readonly owner: string;
+  /** What its workers are told. */
+  readonly assignment: Omit<Assignment, "fence" | "suspicious" | "pulse">;
+  /** What its workers may do. */
+  readonly permissions: Deno.PermissionOptionsObject;
+  /** What its workers were granted, for messages. */
+  readonly grant: PermissionGrant;
+  /** Opens channels to adapters that live here. */
+  readonly channels: () => { readonly store?: MessagePort; readonly broker?: MessagePort };
+  /** Called when a worker has appended. */
+  readonly onWrote: () => void;
+  /** Where its lines go. */
+  readonly log: (level: Level, text: string, fields?: Record<string, unknown>) => void;
+}
+
+/** How a worker's life ended. */
+type End = { readonly reason: "stopped" | "fenced" | "stuck" | "failed" | "blocked"; readonly message: string };
+
+/** Keeps one partition of one group running: lease, worker, restarts with backoff. */
+export class GroupRunner {
+  #options: RunnerOptions;
+  #stop = new AbortController();
+  #worker: Worker | undefined;
+  #fence: Fence | undefined;
+  #end: ((end: End) => void) | undefined;
+  #state: GroupHealth["state"] = "starting";
+  #restarts: number[] = [];
+  #total = 0;
+  #lastError: string | null = null;
+  #settled: () => void = () => {};
+  /** Resolves when its worker runs for the first time, or another process has the lease. */
+  readonly ready: Promise<void>;
+
+  /**
+   * Makes a runner that does not run yet.
+   *
+   * @param options What it works with.
+   */
+  constructor(options: RunnerOptions) {
+    this.#options = options;
+    this.ready = new Promise((resolve) => this.#settled = resolve);
+  }
+
+  /** How it is doing. */
+  get health(): GroupHealth {
+    const { group, partition } = this.#options.assignment;
+    return { group, partition, state: this.#state, restarts: this.#total, lastError: this.#lastError };
+  }
+
+  /** The lease it holds now. */
+  get fence(): Fence | undefined {
+    return this.#fence;
+  }
+
+  /**
+   * Runs until stopped.
+   *
+   * @returns `blocked` when a worker can no longer be stopped, and the process has to be replaced.
+   */
+  async run(): Promise<"stopped" | "blocked"> {
+    const { store, owner, assignment, log } = this.#options;
+    const { group, partition, partitions } = assignment;
+    const lease = leaseName(group, partition, partitions);
+    const signal = this.#stop.signal;
+    while (!signal.aborted) {
+      const granted = await store.acquireLease({ name: lease, group, partitions, owner, ttl: LEASE_TTL });
+      if (!granted) {
+        if (this.#state !== "standby") log("info", `Another process has ${lease}; standing by`);
+        this.#state = "standby";
+        this.#settled();
+        await sleep(STANDBY_INTERVAL, signal);
+        continue;
+      }
+      this.#fence = { lease, token: granted.token };
+      const end = await this.#live(this.#fence, !granted.clean);
+      const clean = end.reason === "stopped" || end.reason === "stuck";
+      this.#fence = undefined;
+      await store.releaseLease({ lease, token: granted.token }, clean);
+      if (end.reason === "blocked") {
+        this.#state = "failed";
+        return "blocked";
+      }
+      if (end.reason === "stopped") continue;
+      await this.#afterEnd(end);
+    }
+    this.#state = "stopped";
+    this.#settled();
+    return "stopped";
+  }
+
+  async #afterEnd({ reason, message }: End): Promise<void> {
+    const { assignment: { settings }, log } = this.#options;
+    if (reason === "fenced") {
+      log("warn", `Another process took over; starting again`);
+      return;
+    }
+    this.#total++;
+    this.#lastError = message;
+    const now = Date.now();
+    this.#restarts = [...this.#restarts.filter((at) => at > now - 60_000), now];
+    if (this.#restarts.length > MOST_RESTARTS + settings.maxRetries) {
+      log(
+        "error",
+        `Its worker ended ${this.#restarts.length} times within a minute; resting for ${REST / 1000} s: ${message}`,
+      );
+      this.#state = "failed";
+      this.#settled();
+      this.#restarts = [];
+      return await sleep(REST, this.#stop.signal);
+    }
+    this.#state = "restarting";
+    // A handler that did not come back has been counted and set aside already: no reason to wait.
+    const delay = reason === "stuck" ? 0 : Math.min(5_000, 100 * 2 ** (this.#restarts.length - 1));
+    log("error", `Its worker is replaced${delay > 0 ? ` in ${delay / 1000} s` : ""}: ${message}`);
+    await sleep(delay, this.#stop.signal);
+  }
+
+  /** One worker, from its start to its end. */
+  #live(fence: Fence, suspicious: boolean): Promise<End> {
+    const { assignment, permissions, channels, onWrote, log } = this.#options;
+    const pulse = new SharedArrayBuffer(4);
+    return new Promise((resolve) => {
+      const worker = this.#worker = new Worker(WORKER_ENTRY, {
+        type: "module",
+        name: fence.lease,
+        deno: { permissions },
+      });
+      const watch = this.#watch(pulse, (message) => finish({ reason: "blocked", message }));
+      const ports = channels();
+      const finish = (end: End): void => {
+        clearInterval(watch);
+        ports.store?.close();
+        ports.broker?.close();
+        this.#worker = undefined;
+        this.#end = undefined;
+        worker.terminate();
+        resolve(end);
+      };
+      this.#end = finish;
+      worker.onerror = (event) => {
+        event.preventDefault();
+        finish({ reason: "failed", message: event.message });
+      };
+      worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
+        switch (data.type) {
+          case "running":
+            this.#state = "running";
+            return this.#settled();
+          case "wrote":
+            return onWrote();
+          case "log":
+            return log(data.level, data.text, data.fields);
+          case "ended":
+            return finish({ reason: data.reason, message: data.message ?? "" });
+        }
+      };
+      const message: ToWorker = { type: "run", assignment: { ...assignment, fence, suspicious, pulse }, ...ports };
+      worker.postMessage(message, [ports.store, ports.broker].filter((port) => port !== undefined));
+      if (this.#stop.signal.aborted) worker.postMessage({ type: "stop" } satisfies ToWorker);
+    });
+  }
+
+  /** Looks whether the worker's event loop still turns: one that does not cannot be stopped from outside. */
+  #watch(pulse: SharedArrayBuffer, onBlocked: (message: string) => void): ReturnType<typeof setInterval> {
+    const counter = new Int32Array(pulse);
+    const { handlerTimeoutSeconds } = this.#options.assignment.settings;
+    let seen = 0;
+    let since = performance.now();
+    let looked = since;
+    return setInterval(() => {
+      const now = performance.now();
+      // When this process itself was suspended, nobody's pulse means anything.
+      if (now - looked > PULSE_GRACE) since = now;
+      looked = now;
+      const beat = Atomics.load(counter, 0);
+      if (beat !== seen) {
+        seen = beat;
+        since = now;
+        return;
+      }
+      const patience = beat === 0 ? LOAD_PATIENCE : handlerTimeoutSeconds * 1000 + PULSE_GRACE;
+      if (now - since < patience) return;
+      onBlocked(
+        beat === 0
+          ? `The worker did not load within ${LOAD_PATIENCE / 1000} s`
+          : `A handler keeps its thread busy since ${((now - since) / 1000).toFixed(1)} s and cannot be stopped`,
+      );
+    }, 250);
+  }
+
+  /** Tells the worker that somebody has written. */
+  wake(): void {
+    this.#worker?.postMessage({ type: "wake" } satisfies ToWorker);
+  }
+
+  /** Asks it to finish what is in hand and to end. */
+  stop(): void {
+    this.#stop.abort();
+    this.#worker?.postMessage({ type: "stop" } satisfies ToWorker);
+  }
+
+  /** Ends it without waiting: the lease was lost, or the time for stopping is over. */
+  abandon(reason: "fenced" | "failed", message: string): void {
+    this.#end?.({ reason, message });
+  }
+}

@@ -1,0 +1,127 @@
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { BrokerConfig, PermissionGrant, StoreConfig } from "../config/config.ts";
+import type { DomainDescription } from "./protocol.ts";
+
+/** What the domain's module and this package need to be loaded from. */
+export interface CodeLocation {
+  /** The domain's module: a URL. */
+  readonly module: string;
+  /** This package: the URL of its top folder. */
+  readonly root: string;
+}
+
+type Kind = "net" | "env" | "read" | "write";
+const KINDS: readonly Kind[] = ["net", "env", "read", "write"];
+
+/** The folders and hosts that code is loaded from: without them nothing could be imported. */
+function codeAccess({ module, root }: CodeLocation): { read: string[]; import: string[] } {
+  const read: string[] = [];
+  const hosts: string[] = [];
+  for (const url of [new URL(".", module), new URL(root)]) {
+    if (url.protocol === "file:") read.push(fileURLToPath(url).replace(/(?<=.)\/$/, ""));
+    else if (url.host) hosts.push(url.port ? url.host : `${url.host}:443`);
+  }
+  return { read, import: hosts };
+}
+
+/**
+ * The permissions of a worker: what its adapters need, and what the operator granted. Never run, ffi or sys.
+ *
+ * @param code Where its code comes from.
+ * @param grant What the operator granted.
+ * @param adapters Its store and broker; none for the probe.
+ * @returns For `new Worker(…, { deno: { permissions } })`.
+ */
+export function workerPermissions(
+  code: CodeLocation,
+  grant: PermissionGrant,
+  adapters: readonly (StoreConfig | BrokerConfig)[],
+): Deno.PermissionOptionsObject {
+  const access = codeAccess(code);
+  const data = [...new Set(adapters.filter(({ provider }) => provider === "sqlite").map(({ url }) => dirname(url)))];
+  const listed = (list: readonly string[]) => list.length > 0 ? [...new Set(list)] : false;
+  return {
+    read: listed([...access.read, ...data, ...grant.read ?? []]),
+    write: listed([...data, ...grant.write ?? []]),
+    net: listed(grant.net ?? []),
+    env: listed(grant.env ?? []),
+    import: listed(access.import),
+    run: false,
+    ffi: false,
+    sys: false,
+  };
+}
+
+/** The lines of `domain.toml` that grant a group what it asks for. */
+function lines(group: string, missing: PermissionGrant): string {
+  const section = /^\w+$/.test(group) ? group : JSON.stringify(group);
+  return [
+    `[server.permissions.${section}]`,
+    ...KINDS.filter((kind) => missing[kind]?.length).map((kind) => `${kind} = ${JSON.stringify(missing[kind])}`),
+  ].join("\n");
+}
+
+/** Whether a grant covers one thing that was asked for. */
+function covers(kind: Kind, granted: readonly string[], asked: string, absolute: (path: string) => string): boolean {
+  if (kind === "env") return granted.includes(asked);
+  if (kind === "net") return granted.some((host) => host === asked || host === asked.replace(/:\d+$/, ""));
+  const path = absolute(asked);
+  return granted.some((folder) => path === folder || path.startsWith(folder.endsWith("/") ? folder : `${folder}/`));
+}
+
+/**
+ * What handlers ask for and the operator has not granted.
+ *
+ * @param domain The domain.
+ * @param grants What the operator granted, by group.
+ * @param absolute Makes a path absolute.
+ * @returns The lines to add to `domain.toml`; `null` when nothing is missing.
+ */
+export function ungranted(
+  domain: DomainDescription,
+  grants: (group: string) => PermissionGrant,
+  absolute: (path: string) => string,
+): string | null {
+  const sections: string[] = [];
+  for (const { name, permissions } of domain.handlers) {
+    const grant = grants(name);
+    const missing = Object.fromEntries(
+      KINDS.map((kind) => [
+        kind,
+        (permissions[kind] ?? []).filter((asked) => !covers(kind, grant[kind] ?? [], asked, absolute)),
+      ]),
+    ) as PermissionGrant;
+    // The file holds one list per kind: what is there already has to stay in it.
+    const full = Object.fromEntries(
+      KINDS.filter((kind) => missing[kind]!.length > 0).map((
+        kind,
+      ) => [kind, [...grant[kind] ?? [], ...missing[kind]!]]),
+    );
+    if (Object.keys(full).length > 0) sections.push(lines(name, full));
+  }
+  return sections.length > 0 ? sections.join("\n") : null;
+}
+
+/**
+ * Says what to add to `domain.toml` when a handler was refused something.
+ *
+ * @param error What was thrown.
+ * @param group The consumer group, or `*` for the probe.
+ * @returns The error's text, with the line where it can be granted.
+ */
+export function explainRefusal(error: unknown, group: string): string {
+  const text = !(error instanceof Error)
+    ? String(error)
+    : ["Error", "NotCapable"].includes(error.name)
+    ? error.message
+    : `${error.name}: ${error.message}`;
+  const refused = /Requires (\w+) access(?: to "?([^"]*?)"?)?(?:,|$)/.exec(text);
+  if (!refused) return text;
+  const [, kind, what] = refused;
+  if (!what || !KINDS.includes(kind as Kind)) {
+    return `Refused ${kind} access${what ? ` to "${what}"` : ""}: it cannot be granted to a handler`;
+  }
+  const line = lines(group, { [kind]: [what] }).replace("\n", " ");
+  return `Refused ${kind} access to "${what}"; to allow it, add to domain.toml: ${line}`;
+}

@@ -1,0 +1,108 @@
+import { BrokerBehindError, BrokerUnavailableError, GroupMissingError } from "../broker/errors.ts";
+import { FencedError, StoreUnavailableError, WrongExpectedVersionError } from "../store/errors.ts";
+
+/** A call on its way to whoever has the adapter. */
+interface Call {
+  readonly id: number;
+  readonly method: string;
+  readonly given: readonly unknown[];
+}
+
+interface Reply {
+  readonly id: number;
+  readonly value?: unknown;
+  readonly error?: Record<string, unknown>;
+}
+
+/** Stands for an `AbortSignal`, which cannot be sent. */
+const SIGNAL = "\u0000signal";
+
+/** How to make an error again of its fields, by name. */
+const ERRORS: Record<string, (fields: any) => Error> = {
+  WrongExpectedVersionError: (e) => new WrongExpectedVersionError(e.stream, e.expected, e.actual),
+  FencedError: (e) => new FencedError(e.lease, e.token),
+  StoreUnavailableError: (e) => new StoreUnavailableError(e.message, e.reason, e.retryable),
+  GroupMissingError: (e) => new GroupMissingError(e.stream, e.group),
+  BrokerBehindError: (e) => new BrokerBehindError(e.stream, e.expected, e.actual),
+  BrokerUnavailableError: (e) => new BrokerUnavailableError(e.message),
+};
+
+/**
+ * Serves an adapter that lives here to a worker.
+ *
+ * @param adapter The adapter.
+ * @param port This side's end of the channel.
+ */
+export function serve(adapter: object, port: MessagePort): void {
+  const running = new Map<number, AbortController>();
+  port.onmessage = async ({ data }: MessageEvent<Call | { readonly abort: number }>) => {
+    if ("abort" in data) return running.get(data.abort)?.abort();
+    const { id, method, given } = data;
+    const stop = new AbortController();
+    const put = (value: unknown): unknown => value === SIGNAL ? stop.signal : value;
+    running.set(id, stop);
+    try {
+      const last = given.map((value) =>
+        typeof value === "object" && value !== null && (value as { signal?: unknown }).signal === SIGNAL
+          ? { ...value, signal: stop.signal }
+          : put(value)
+      );
+      port.postMessage({ id, value: await (adapter as Record<string, any>)[method](...last) });
+    } catch (error) {
+      const { name, message } = error as Error;
+      port.postMessage({ id, error: { ...error as object, name, message } });
+    } finally {
+      running.delete(id);
+    }
+  };
+}
+
+/**
+ * Makes a stand-in for an adapter that lives elsewhere.
+ *
+ * @param port This side's end of the channel.
+ * @param facts What the adapter is and where.
+ * @returns Has every method of the port.
+ */
+export function remote<T extends object>(port: MessagePort, facts: { kind: string; location: string }): T {
+  const waiting = new Map<number, { resolve: (value: any) => void; reject: (error: Error) => void }>();
+  let ids = 0;
+  port.onmessage = ({ data: { id, value, error } }: MessageEvent<Reply>) => {
+    const call = waiting.get(id);
+    waiting.delete(id);
+    if (!error) call?.resolve(value);
+    else call?.reject((ERRORS[String(error.name)] ?? (() => new Error(String(error.message))))(error));
+  };
+  const send = (method: string, given: unknown[]): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      const id = ++ids;
+      let signal: AbortSignal | undefined;
+      const sent = given.map((value) => {
+        if (value instanceof AbortSignal) {
+          signal = value;
+          return SIGNAL;
+        }
+        const inner = (value as { signal?: unknown } | null | undefined)?.signal;
+        if (!(inner instanceof AbortSignal)) return value;
+        signal = inner;
+        return { ...value as object, signal: SIGNAL };
+      });
+      const abort = () => port.postMessage({ abort: id });
+      const done = () => signal?.removeEventListener("abort", abort);
+      waiting.set(id, {
+        resolve: (value) => (done(), resolve(value)),
+        reject: (error) => (done(), reject(error)),
+      });
+      port.postMessage({ id, method, given: sent });
+      if (signal?.aborted) abort();
+      else signal?.addEventListener("abort", abort);
+    });
+  return new Proxy(facts, {
+    get: (target, name) => {
+      if (name in target) return target[name as keyof typeof target];
+      if (name === "close") return () => Promise.resolve(port.close());
+      if (typeof name !== "string" || name === "then" || name === "wake") return undefined;
+      return (...given: unknown[]) => send(name, given);
+    },
+  }) as unknown as T;
+}

@@ -1,0 +1,157 @@
+/**
+ * The entry of every worker: describes a domain, or feeds one handler of it. Nothing here runs with more than the
+ * permissions the worker was started with.
+ *
+ * @module
+ */
+import type { Broker } from "../broker/port.ts";
+import type { HandlerLog } from "../domain/context.ts";
+import type { Domain } from "../domain/domain.ts";
+import type { EventStore } from "../store/port.ts";
+import { EventStoreSubscription, type GroupOptions, StreamSubscription } from "../subscriptions/group.ts";
+import { HandlerStuckError } from "../subscriptions/subscription.ts";
+import { openBroker, openStore, type Wakeable } from "./adapters.ts";
+import { confine } from "./confine.ts";
+import { describe, importDomain } from "./describe.ts";
+import { explainRefusal } from "./permissions.ts";
+import type { Assignment, FromWorker, ToWorker } from "./protocol.ts";
+import { remote } from "./remote.ts";
+import { createGuard } from "./watchdog.ts";
+
+/** How often the event loop shows that it turns, in milliseconds. */
+const PULSE_INTERVAL = 200;
+
+const scope = globalThis as unknown as {
+  postMessage(message: FromWorker): void;
+  addEventListener(type: string, listener: (event: any) => void): void;
+};
+// Kept before domain code can touch it.
+const post = scope.postMessage.bind(scope);
+const stop = new AbortController();
+const wakeable: Wakeable[] = [];
+let stray: unknown;
+
+const log: HandlerLog = {
+  debug: (text, fields) => post({ type: "log", level: "debug", text, ...plain(fields) }),
+  info: (text, fields) => post({ type: "log", level: "info", text, ...plain(fields) }),
+  warn: (text, fields) => post({ type: "log", level: "warn", text, ...plain(fields) }),
+  error: (text, fields) => post({ type: "log", level: "error", text, ...plain(fields) }),
+};
+
+/** Fields as JSON has them: a function in a log line must not bring the worker down. */
+function plain(fields: Record<string, unknown> | undefined): { fields?: Record<string, unknown> } {
+  return fields ? { fields: JSON.parse(JSON.stringify(fields)) } : {};
+}
+
+scope.addEventListener("unhandledrejection", (event) => {
+  event.preventDefault();
+  stray = event.reason ?? new Error("A promise was rejected without a reason");
+});
+scope.addEventListener("error", (event) => {
+  event.preventDefault();
+  stray = event.error ?? new Error(event.message);
+});
+scope.addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
+  switch (data.type) {
+    case "describe":
+      return void probe(data.module);
+    case "run":
+      return void run(data.assignment, data);
+    case "stop":
+      return stop.abort();
+    case "wake":
+      for (const adapter of wakeable) adapter.wake?.();
+  }
+});
+
+async function probe(module: string): Promise<void> {
+  confine({}, log);
+  try {
+    post({ type: "described", description: describe(await importDomain(module)) });
+  } catch (error) {
+    post({ type: "undescribed", message: explainRefusal(error, "*") });
+  }
+}
+
+async function run(assignment: Assignment, ports: { store?: MessagePort; broker?: MessagePort }): Promise<void> {
+  const pulse = new Int32Array(assignment.pulse);
+  setInterval(() => void Atomics.add(pulse, 0, 1), PULSE_INTERVAL);
+  confine(assignment.env, log);
+  const store: EventStore & Wakeable = ports.store
+    ? remote<EventStore>(ports.store, { kind: "memory", location: "" })
+    : openStore(assignment.store, { pollInterval: 0, create: false });
+  const broker: Broker & Wakeable = ports.broker
+    ? remote<Broker>(ports.broker, { kind: "memory", location: "" })
+    : openBroker(assignment.broker, { pollInterval: 0, create: false });
+  wakeable.push(store, broker);
+  try {
+    await feed(await importDomain(assignment.module), assignment, store, broker);
+    post({ type: "ended", reason: "stopped" });
+  } catch (error) {
+    const reason = (error as Error)?.name === "FencedError"
+      ? "fenced"
+      : error instanceof HandlerStuckError
+      ? "stuck"
+      : "failed";
+    const stack = error instanceof Error ? error.stack : undefined;
+    post({
+      type: "ended",
+      reason,
+      message: explainRefusal(error, assignment.group),
+      ...(stack === undefined ? {} : { stack }),
+    });
+  } finally {
+    await store.close();
+    await broker.close();
+  }
+}
+
+/** Feeds the handler until asked to stop. */
+async function feed(domain: Domain, assignment: Assignment, store: EventStore, broker: Broker): Promise<void> {
+  const { group, partition, partitions, fence, settings, suspicious, outbox, type } = assignment;
+  const handler = domain.handlers.get(group);
+  if (!handler) throw new Error(`The domain no longer has a handler "${group}"`);
+  const options: GroupOptions = {
+    domain,
+    handler,
+    store: telling(store),
+    settings,
+    partition,
+    partitions,
+    fence,
+    suspicious,
+    outbox,
+    log,
+    explain: (error) => explainRefusal(error, group),
+    execution: {
+      guard: createGuard(),
+      takeStray: () => {
+        const found = stray;
+        stray = undefined;
+        return found;
+      },
+    },
+  };
+  const subscription = type === "stream"
+    ? new StreamSubscription({ ...options, broker, consumer: `${fence.lease}@${fence.token}` })
+    : new EventStoreSubscription(options);
+  post({ type: "running" });
+  await subscription.run(stop.signal);
+}
+
+/** Tells the supervisor of appends, so that the relay need not find out by itself. */
+function telling(store: EventStore): EventStore {
+  return new Proxy(store, {
+    get: (target, name) => {
+      const value = Reflect.get(target, name);
+      if (name === "commit") {
+        return async (commit: Parameters<EventStore["commit"]>[0]) => {
+          const result = await target.commit(commit);
+          if (result.lastPosition > 0) post({ type: "wrote" });
+          return result;
+        };
+      }
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}

@@ -1,0 +1,83 @@
+import { configureSync, getLogger, type LogRecord } from "@logtape/logtape";
+import { type ColorSupport, paint } from "./colors.ts";
+
+/** How log lines look. */
+export type LogFormat = "text" | "json";
+
+/** How loud a line has to be to be written. */
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+/** Settings of {@linkcode configureLogging}. */
+export interface LoggingOptions {
+  /** How lines look. @default {"text"} */
+  readonly format?: LogFormat;
+  /** What is written. @default {"info"} */
+  readonly level?: LogLevel;
+}
+
+const encoder = new TextEncoder();
+
+/** Writes all of a line to stderr: logs never mix with what a command prints. */
+function write(line: string): void {
+  const bytes = encoder.encode(line + "\n");
+  try {
+    for (let written = 0; written < bytes.length;) written += Deno.stderr.writeSync(bytes.subarray(written));
+  } catch {
+    // Nobody reads stderr any more: the server goes on without.
+  }
+}
+
+function textOf({ level, category, message, properties, timestamp }: LogRecord, colors: ColorSupport): string {
+  const time = new Date(timestamp).toISOString();
+  const name = (level === "warning" ? "warn" : level).toUpperCase().padEnd(5);
+  const color = level === "error" || level === "fatal" ? "red" : level === "warning" ? "yellow" : "none";
+  const group = category.slice(1).join(".");
+  const fields = Object.entries(properties)
+    .map(([key, value]) => ` ${key}=${typeof value === "string" ? value : JSON.stringify(value)}`).join("");
+  return `${paint(time, "dim", colors)} ${paint(name, color, colors)} ${group ? `${group}: ` : ""}${message.join("")}${
+    paint(fields, "dim", colors)
+  }`;
+}
+
+function jsonOf({ level, category, message, properties, timestamp }: LogRecord): string {
+  return JSON.stringify({
+    time: new Date(timestamp).toISOString(),
+    level: level === "warning" ? "warn" : level,
+    ...(category.length > 1 && { group: category.slice(1).join(".") }),
+    message: message.join(""),
+    ...properties,
+  });
+}
+
+/**
+ * Sends the log of this process to stderr.
+ *
+ * @param options How lines look, and which are written.
+ */
+export function configureLogging(options: LoggingOptions = {}): void {
+  const { format = "text", level = "info" } = options;
+  const colors: ColorSupport = { enabled: Deno.stderr.isTerminal() && !Deno.noColor };
+  configureSync({
+    reset: true,
+    sinks: { stderr: (record) => write(format === "json" ? jsonOf(record) : textOf(record, colors)) },
+    loggers: [
+      { category: ["annals"], sinks: ["stderr"], lowestLevel: level === "warn" ? "warning" : level },
+      { category: ["logtape", "meta"], sinks: [], lowestLevel: "fatal" },
+    ],
+  });
+}
+
+/**
+ * Writes one line of the log.
+ *
+ * @param group The consumer group; empty for the engine itself.
+ * @param level How loud.
+ * @param text What to say.
+ * @param fields Facts.
+ */
+export function logLine(group: string, level: LogLevel, text: string, fields: Record<string, unknown> = {}): void {
+  const logger = getLogger(group === "" ? ["annals"] : ["annals", group]);
+  // The text is no template: braces in it are braces.
+  const escaped = text.replaceAll("{", "{{").replaceAll("}", "}}");
+  logger[level](escaped, fields);
+}
