@@ -14,15 +14,16 @@ export interface CodeLocation {
 type Kind = "net" | "env" | "read" | "write";
 const KINDS: readonly Kind[] = ["net", "env", "read", "write"];
 
-/** The folders and hosts that code is loaded from: without them nothing could be imported. */
+/** The files and hosts that code is loaded from: without them nothing could be imported. */
 function codeAccess({ module, root }: CodeLocation): { read: string[]; import: string[] } {
   const read: string[] = [];
   const hosts: string[] = [];
-  for (const url of [new URL(".", module), new URL(root)]) {
+  // Of this package only its modules: what else lies beside them is nobody's business.
+  for (const url of [new URL(".", module), new URL("mod.ts", root), new URL("src/", root)]) {
     if (url.protocol === "file:") read.push(fileURLToPath(url).replace(/(?<=.)\/$/, ""));
     else if (url.host) hosts.push(url.port ? url.host : `${url.host}:443`);
   }
-  return { read, import: hosts };
+  return { read, import: [...new Set(hosts)] };
 }
 
 /**

@@ -39,6 +39,9 @@ export class SqliteDatabase {
   #signal = new Signal();
   #poll: ReturnType<typeof setInterval> | undefined;
   #dataVersion: StatementSync;
+  #begin: StatementSync;
+  #commit: StatementSync;
+  #rollback: StatementSync;
   #seenVersion: unknown;
   #closed = false;
 
@@ -62,6 +65,9 @@ export class SqliteDatabase {
       this.#migrate();
       // From here on waiting for a lock is ours to do: SQLite's would block the event loop.
       this.#db.exec("pragma busy_timeout = 0");
+      this.#begin = this.#db.prepare("begin immediate");
+      this.#commit = this.#db.prepare("commit");
+      this.#rollback = this.#db.prepare("rollback");
       this.#dataVersion = this.#db.prepare("pragma data_version");
       this.#seenVersion = this.#dataVersion.get()?.data_version;
     } catch (error) {
@@ -159,13 +165,13 @@ export class SqliteDatabase {
    */
   async write<T>(work: () => T): Promise<T> {
     const result = await this.#patiently("write to", () => {
-      this.#db.exec("begin immediate");
+      this.#begin.run();
       try {
         const result = work();
-        this.#db.exec("commit");
+        this.#commit.run();
         return result;
       } catch (error) {
-        if (this.#db.isTransaction) this.#db.exec("rollback");
+        if (this.#db.isTransaction) this.#rollback.run();
         throw error;
       }
     });

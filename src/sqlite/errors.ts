@@ -9,10 +9,23 @@ const SQLITE_FULL = 13;
 const SQLITE_CANTOPEN = 14;
 const SQLITE_NOTADB = 26;
 
+/** What `exec()` and opening throw has SQLite's text, but not its code. */
+const CODES: Readonly<Record<string, number>> = {
+  "database is locked": SQLITE_BUSY,
+  "database table is locked": SQLITE_LOCKED,
+  "attempt to write a readonly database": SQLITE_READONLY,
+  "disk I/O error": SQLITE_IOERR,
+  "database disk image is malformed": SQLITE_CORRUPT,
+  "database or disk is full": SQLITE_FULL,
+  "unable to open database file": SQLITE_CANTOPEN,
+  "file is not a database": SQLITE_NOTADB,
+};
+
 /** The primary result code of an error of `node:sqlite`; `undefined` for other errors. */
 function resultCode(error: unknown): number | undefined {
-  const code = (error as { errcode?: unknown } | null)?.errcode;
-  return typeof code === "number" ? code & 0xff : undefined;
+  const { errcode, code, message = "" } = (error ?? {}) as { errcode?: unknown; code?: unknown; message?: string };
+  if (typeof errcode === "number") return errcode & 0xff;
+  return code === "ERR_SQLITE_ERROR" ? CODES[message.split(":")[0]] : undefined;
 }
 
 /** Whether another connection holds the lock. */

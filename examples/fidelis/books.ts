@@ -1,0 +1,138 @@
+import type { Client } from "@annals/annals/client";
+import { Account } from "./account.ts";
+import { formatMoney } from "./money.ts";
+import { AccountSummary } from "./reactions.ts";
+
+/** What a check of the books found. */
+export interface Books {
+  /** Whether there is no problem. */
+  readonly balanced: boolean;
+  /** How many accounts there are. */
+  readonly accounts: number;
+  /** Sum of all balances, in cents. */
+  readonly total: number;
+  /** Events that the projection has still to see. */
+  readonly pending: number;
+  /** Messages that some group gave up on. */
+  readonly deadLetters: number;
+  /** What does not add up. */
+  readonly problems: readonly string[];
+}
+
+interface Entry {
+  readonly position: number;
+  readonly amount: number;
+  readonly counts: boolean;
+}
+
+/** What an event of an account adds to its balance. */
+function amountOf(type: string, payload: { openingDeposit?: number; amount?: number }): Entry["amount"] {
+  switch (type) {
+    case "AccountOpened":
+      return payload.openingDeposit ?? 0;
+    case "DepositMade":
+      return payload.amount ?? 0;
+    case "WithdrawalMade":
+      return -(payload.amount ?? 0);
+    default:
+      return 0;
+  }
+}
+
+/** Reads the log from its first event on, and adds up every account by hand: no code of the ledger is trusted. */
+async function ledger({ store, domain }: Client): Promise<Map<string, Entry[]>> {
+  const category = domain.categoryOf(Account);
+  const accounts = new Map<string, Entry[]>();
+  for (let after = 0;;) {
+    const records = await store.readLog({ category, after, limit: 5_000 });
+    if (records.length === 0) return accounts;
+    for (const { stream, type, data, position } of records) {
+      const id = stream.slice(category.length + 1);
+      const entries = accounts.get(id) ?? [];
+      const counts = type === "DepositMade" || type === "WithdrawalMade";
+      entries.push({ position, amount: amountOf(type, JSON.parse(data)), counts });
+      accounts.set(id, entries);
+    }
+    after = records[records.length - 1].position;
+  }
+}
+
+/**
+ * Checks the books: every balance recomputed from events equals the projection's row, the balances add up to deposits
+ * minus withdrawals, and nothing was given up.
+ *
+ * @param client Connected to the ledger.
+ * @returns What was found.
+ */
+export async function checkBooks(client: Client): Promise<Books> {
+  const { store, domain } = client;
+  const category = domain.categoryOf(Account);
+  const problems: string[] = [];
+  // In this order: what the checkpoint says is done has to be in rows that are read after it.
+  const checkpoints = (await store.checkpoints("AccountSummaryProjector")).filter((c) => c.category === category);
+  const done = checkpoints.length === 0 ? 0 : Math.min(...checkpoints.map((c) => c.position));
+  const parked = new Set((await store.parked("AccountSummaryProjector")).map((message) => message.stream));
+  const rows = new Map((await store.listRows(AccountSummary.name)).map((row) => [row.key, row]));
+  const accounts = await ledger(client);
+  let total = 0;
+  let pending = 0;
+  let fromRows = 0;
+  for (const [id, entries] of accounts) {
+    const row = rows.get(id);
+    const upTo = row?.position ?? 0;
+    const seen = entries.filter((entry) => entry.position <= upTo);
+    const missed = entries.filter((entry) => entry.position > upTo && entry.position <= done && entry.amount !== 0);
+    pending += entries.length - seen.length;
+    total += entries.reduce((sum, entry) => sum + entry.amount, 0);
+    const balance = seen.reduce((sum, entry) => sum + entry.amount, 0);
+    if (missed.length > 0 && !parked.has(`${category}-${id}`)) {
+      problems.push(`account ${id}: the projection has passed ${missed.length} events that it does not show`);
+    }
+    if (!row) continue;
+    const shown = JSON.parse(row.row!) as { balance: number; transactionCount: number };
+    fromRows += shown.balance;
+    if (shown.balance !== balance) {
+      problems.push(
+        `account ${id}: the projection shows ${formatMoney(shown.balance)}, its events come to ${formatMoney(balance)}`,
+      );
+    }
+    const count = seen.filter((entry) => entry.counts).length;
+    if (shown.transactionCount !== count) {
+      problems.push(`account ${id}: the projection counts ${shown.transactionCount} transactions, there are ${count}`);
+    }
+    if (balance < 0) problems.push(`account ${id}: its balance is ${formatMoney(balance)}`);
+  }
+  for (const id of rows.keys()) {
+    if (!accounts.has(id)) problems.push(`account ${id}: the projection has a row, but there are no events`);
+  }
+  if (pending === 0 && fromRows !== total) {
+    problems.push(`all balances come to ${formatMoney(fromRows)}, deposits minus withdrawals to ${formatMoney(total)}`);
+  }
+  const deadLetters = Object.values(await store.countDeadLetters()).reduce((sum, count) => sum + count, 0);
+  if (deadLetters > 0) problems.push(`${deadLetters} dead letters; see: deno task annals dlq list`);
+  return { balanced: problems.length === 0, accounts: accounts.size, total, pending, deadLetters, problems };
+}
+
+/**
+ * Waits until the projection shows every event, then checks the books.
+ *
+ * @param client Connected to the ledger.
+ * @param patience How long to wait while nothing moves, in milliseconds.
+ * @returns What was found; what is still pending after that is a problem.
+ */
+export async function settleBooks(client: Client, patience: number): Promise<Books> {
+  let books = await checkBooks(client);
+  let best = books.pending;
+  let since = performance.now();
+  while (books.pending > 0) {
+    if (performance.now() - since > patience) {
+      const problem = `${books.pending} events have not reached the projection; is the server running?`;
+      return { ...books, balanced: false, problems: [...books.problems, problem] };
+    }
+    await client.store.changed(200);
+    books = await checkBooks(client);
+    if (books.pending < best) since = performance.now();
+    best = books.pending;
+  }
+  return books;
+}

@@ -1,0 +1,261 @@
+import { type Client, connect, OutcomeTimeoutError, type Receipt } from "@annals/annals/client";
+import { loadConfig } from "@annals/annals/config";
+import { Command, InvalidArgumentError } from "commander";
+import { Account, CloseAccount, MakeDeposit, MakeWithdrawal, OpenAccount } from "./account.ts";
+import { settleBooks } from "./books.ts";
+import fidelis from "./domain.ts";
+import { CURRENCY, formatMoney, parseMoney } from "./money.ts";
+import { AccountSummary } from "./reactions.ts";
+import { simulate } from "./simulate.ts";
+
+interface Sending {
+  readonly wait?: boolean;
+  readonly idempotencyKey?: string;
+  readonly json?: boolean;
+}
+
+function money(text: string): number {
+  try {
+    return parseMoney(text);
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
+  }
+}
+
+function whole(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("Expected a whole number.");
+  return Number(text);
+}
+
+function positive(text: string): number {
+  const number = whole(text);
+  if (number === 0) throw new InvalidArgumentError("Expected a whole number from 1.");
+  return number;
+}
+
+function time(text: string): Date {
+  const date = new Date(text);
+  if (Number.isNaN(date.getTime())) {
+    throw new InvalidArgumentError("Expected a time like 2026-01-31T12:00:00Z.");
+  }
+  return date;
+}
+
+let exitCode = 0;
+
+function print(json: boolean | undefined, value: unknown, text: string): void {
+  console.log(json ? JSON.stringify(value) : text);
+}
+
+/** Runs something against the ledger's store. */
+async function withClient(program: Command, work: (client: Client) => Promise<void>): Promise<void> {
+  await using client = await connect(fidelis, { config: loadConfig({ file: program.opts().config }) });
+  await work(client);
+}
+
+/** Sends a command, and prints its id or its outcome. */
+async function send(
+  client: Client,
+  command: Parameters<Client["process"]>[0],
+  { wait, idempotencyKey, json }: Sending,
+  idOf: (receipt: Receipt) => string = (receipt) => receipt.commandId,
+): Promise<void> {
+  const receipt = await client.process(command, {
+    ...(wait === undefined ? {} : { wait }),
+    ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+  });
+  const { outcome } = receipt;
+  if (outcome === null || outcome.status === "accepted") return print(json, receipt, idOf(receipt));
+  exitCode = 1;
+  if (json) console.log(JSON.stringify(receipt));
+  console.error(`${outcome.status}: ${outcome.message}`);
+}
+
+function sending(command: Command): Command {
+  return command
+    .option("--wait", "wait until the command is decided; exit 1 when it is refused")
+    .option("--idempotency-key <key>", "send it once, however often this is called")
+    .option("--json", "print one JSON object");
+}
+
+function build(): Command {
+  const program = new Command("fidelis")
+    .description("The bank ledger: a client of the server that runs beside it.")
+    .option("--config <file>", "the server's configuration (default: domain.toml)")
+    .addHelpText("after", "\nExit codes: 0 done, 1 refused or not balanced, 2 wrong usage or configuration.")
+    .allowExcessArguments(false)
+    .showHelpAfterError("(--help shows what there is)")
+    .exitOverride();
+
+  sending(program.command("open").description("open an account; prints its id"))
+    .requiredOption("--number <number>", "the account number, unique")
+    .requiredOption("--holder <name>", "who holds it")
+    .option("--deposit <amount>", "the opening deposit", money, 0)
+    .action((options) =>
+      withClient(program, (client) =>
+        send(
+          client,
+          OpenAccount({ accountNumber: options.number, holderName: options.holder, openingDeposit: options.deposit }),
+          options,
+          (receipt) => receipt.aggregateId,
+        ))
+    );
+
+  sending(program.command("deposit").description("put money on an account; prints the command's id"))
+    .argument("<account>", "its id")
+    .argument("<amount>", "like 500.00", money)
+    .option("--reference <text>", "what it is for")
+    .option("--source-type <text>", "where it comes from")
+    .action((accountId: string, amount: number, { reference, sourceType, ...options }) =>
+      withClient(program, (client) =>
+        send(
+          client,
+          MakeDeposit({ accountId, amount, ...(reference && { reference }), ...(sourceType && { sourceType }) }),
+          options,
+        ))
+    );
+
+  sending(program.command("withdraw").description("take money from an account; prints the command's id"))
+    .argument("<account>", "its id")
+    .argument("<amount>", "like 500.00", money)
+    .option("--reference <text>", "what it is for")
+    .action((accountId: string, amount: number, { reference, ...options }) =>
+      withClient(
+        program,
+        (client) => send(client, MakeWithdrawal({ accountId, amount, ...(reference && { reference }) }), options),
+      )
+    );
+
+  sending(program.command("close").description("close an account whose balance is 0; prints the command's id"))
+    .argument("<account>", "its id")
+    .option("--reason <text>", "why")
+    .action((accountId: string, { reason, ...options }) =>
+      withClient(program, (client) => send(client, CloseAccount({ accountId, ...(reason && { reason }) }), options))
+    );
+
+  program.command("summary").description("show accounts, from the projection")
+    .argument("[account]", "its id")
+    .option("--all", "all accounts")
+    .option("--json", "print JSON")
+    .action((accountId: string | undefined, options) =>
+      withClient(program, (client) => summary(client, accountId, options))
+    );
+
+  program.command("balance").description("show a balance, from the events")
+    .argument("<account>", "its id")
+    .option("--at-version <n>", "after this event of the account", whole)
+    .option("--as-of <time>", "at this time", time)
+    .option("--json", "print one JSON object")
+    .action((accountId: string, options) => withClient(program, (client) => balance(client, accountId, options)));
+
+  program.command("simulate").description("drive random operations at the server, then check the books")
+    .option("--accounts <n>", "how many accounts", positive, 100)
+    .option("--operations <n>", "how many deposits and withdrawals", positive, 10_000)
+    .option("--concurrency <n>", "how many at a time", positive, 50)
+    .option("--rate <n>", "at most so many a second", positive)
+    .option("--seed <n>", "the same seed does the same again", whole, 42)
+    .option("--json", "print one JSON object")
+    .action((options) =>
+      withClient(program, async (client) => {
+        const result = await simulate(client, { ...options, progress: !options.json });
+        if (!result.balanced) exitCode = 1;
+        print(options.json, result, report(result));
+      })
+    );
+
+  program.command("check").description("check the books")
+    .option("--json", "print one JSON object")
+    .action((options) =>
+      withClient(program, async (client) => {
+        const books = await settleBooks(client, 10_000);
+        if (!books.balanced) exitCode = 1;
+        const text = books.balanced
+          ? `The books balance: ${books.accounts} accounts, ${formatMoney(books.total)} ${CURRENCY}`
+          : `The books do not balance:\n${books.problems.map((problem) => `  ${problem}`).join("\n")}`;
+        print(options.json, books, text);
+      })
+    );
+  return program;
+}
+
+async function summary(
+  client: Client,
+  accountId: string | undefined,
+  options: { readonly all?: boolean; readonly json?: boolean },
+): Promise<void> {
+  if ((accountId === undefined) === !options.all) {
+    throw Object.assign(new Error("Name one account, or --all"), { name: "UsageError" });
+  }
+  const found = accountId === undefined
+    ? await client.rows(AccountSummary)
+    : [await client.row(AccountSummary, accountId)];
+  if (accountId !== undefined && found[0] === null) {
+    throw Object.assign(new Error(`There is no account ${accountId} in the projection (yet)`), {
+      name: "DomainRuleError",
+    });
+  }
+  if (options.json) return console.log(JSON.stringify(options.all ? found : found[0]));
+  const rows = found.filter((row) => row !== null);
+  const widths = {
+    number: Math.max(6, ...rows.map((row) => row.accountNumber.length)),
+    holder: Math.max(6, ...rows.map((row) => row.holderName.length)),
+  };
+  console.log(
+    `${"account".padEnd(36)}  ${"number".padEnd(widths.number)}  ${"holder".padEnd(widths.holder)}  ${
+      "balance".padStart(14)
+    }  count  status`,
+  );
+  for (const row of rows) {
+    console.log(
+      `${row.accountId.padEnd(36)}  ${row.accountNumber.padEnd(widths.number)}  ${
+        row.holderName.padEnd(widths.holder)
+      }  ${formatMoney(row.balance).padStart(14)}  ${String(row.transactionCount).padStart(5)}  ${row.status}`,
+    );
+  }
+}
+
+async function balance(
+  client: Client,
+  accountId: string,
+  { atVersion, asOf, json }: { readonly atVersion?: number; readonly asOf?: Date; readonly json?: boolean },
+): Promise<void> {
+  const { state, version } = await client.load(Account, accountId, {
+    ...(atVersion === undefined ? {} : { atVersion }),
+    ...(asOf === undefined ? {} : { asOf }),
+  });
+  if (version < 0) {
+    throw Object.assign(new Error(`There is no account ${accountId}${asOf ? " at that time" : ""}`), {
+      name: "DomainRuleError",
+    });
+  }
+  const value = { accountId, balance: formatMoney(state.balance), currency: CURRENCY, status: state.status, version };
+  print(json, value, value.balance);
+}
+
+function report(result: Awaited<ReturnType<typeof simulate>>): string {
+  const { operations, accepted, refused, operationsPerSecond, latencyMs, problems } = result;
+  return [
+    `${operations} operations (${accepted} accepted, ${refused} refused), ${operationsPerSecond} a second`,
+    `from command to projection: p50 ${latencyMs.p50} ms, p99 ${latencyMs.p99} ms`,
+    ...(result.balanced
+      ? ["The books balance"]
+      : ["The books do not balance:", ...problems.map((line) => `  ${line}`)]),
+  ].join("\n");
+}
+
+/** Errors that a person can do something about: their message is enough. */
+const USAGE = ["ConfigError", "UsageError", "PayloadError"];
+
+if (import.meta.main) {
+  try {
+    await build().parseAsync();
+  } catch (error) {
+    const { name, message, exitCode: code } = error as Error & { exitCode?: number };
+    if (code !== undefined) Deno.exit(code === 0 ? 0 : 2);
+    const known = [...USAGE, "DomainRuleError", "StoreUnavailableError"].includes(name) ||
+      error instanceof OutcomeTimeoutError;
+    console.error(known ? message : error);
+    Deno.exit(USAGE.includes(name) ? 2 : 1);
+  }
+  Deno.exit(exitCode);
+}

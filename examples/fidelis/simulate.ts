@@ -1,0 +1,270 @@
+import type { Client, Receipt } from "@annals/annals/client";
+import { SingleBar } from "cli-progress";
+import { Account, MakeDeposit, MakeWithdrawal, OpenAccount } from "./account.ts";
+import { settleBooks } from "./books.ts";
+
+/** Settings of {@linkcode simulate}. */
+export interface SimulateOptions {
+  /** How many accounts to open first. */
+  readonly accounts: number;
+  /** How many deposits and withdrawals. */
+  readonly operations: number;
+  /** How many are under way at a time. */
+  readonly concurrency: number;
+  /** The same seed does the same again. */
+  readonly seed: number;
+  /** At most so many operations a second; no bound when left out. */
+  readonly rate?: number;
+  /** Whether to show a progress bar, where there is a terminal. */
+  readonly progress: boolean;
+}
+
+/** What a simulation came to. */
+export interface SimulationResult {
+  /** Whether the books balance. */
+  readonly balanced: boolean;
+  /** How many operations were decided. */
+  readonly operations: number;
+  /** How many of them were accepted. */
+  readonly accepted: number;
+  /** How many were refused by a rule. */
+  readonly refused: number;
+  /** Operations per second, from the first command to the last row of the projection. */
+  readonly operationsPerSecond: number;
+  /** From sending a command to its effect in the projection, in milliseconds. */
+  readonly latencyMs: { readonly p50: number; readonly p99: number };
+  /** Messages that some group gave up on. */
+  readonly deadLetters: number;
+  /** The seed. */
+  readonly seed: number;
+  /** What does not add up. */
+  readonly problems: readonly string[];
+}
+
+/** mulberry32: a small seeded generator (public domain, Tommy Ettinger). */
+export function seededRandom(seed: number): () => number {
+  let a = seed >>> 0;
+  return () => {
+    a = (a + 0x6d2b79f5) | 0;
+    let t = Math.imul(a ^ (a >>> 15), 1 | a);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+/** A command that was sent. */
+interface Sent {
+  readonly receipt: Receipt;
+  readonly at: number;
+  readonly decided: () => void;
+  event?: number;
+}
+
+/** Follows the log and tells what became of commands, with a few reads for all of them together. */
+class Follower {
+  readonly latencies: number[] = [];
+  accepted = 0;
+  refused = 0;
+  readonly failures: string[] = [];
+  /** When something last moved. */
+  moved = performance.now();
+  #client: Client;
+  #waiting = new Map<string, Sent>();
+  #projecting = new Map<string, Sent>();
+  #after: number;
+  #stop = new AbortController();
+
+  constructor(client: Client, after: number) {
+    this.#client = client;
+    this.#after = after;
+  }
+
+  /** How many were sent and are not in the projection yet. */
+  get open(): number {
+    return this.#waiting.size + this.#projecting.size;
+  }
+
+  /** Follows a command; resolves when it is decided. */
+  follow(receipt: Receipt, at: number): Promise<void> {
+    if (receipt.outcome) {
+      this.#count(receipt.outcome.status, receipt);
+      this.latencies.push(performance.now() - at);
+      return Promise.resolve();
+    }
+    return new Promise((decided) => this.#waiting.set(receipt.commandId, { receipt, at, decided }));
+  }
+
+  stop(): void {
+    this.#stop.abort();
+  }
+
+  async run(): Promise<void> {
+    const { store, domain } = this.#client;
+    const category = domain.categoryOf(Account);
+    while (!this.#stop.signal.aborted) {
+      const changed = store.changed(100, this.#stop.signal);
+      const progress = await this.#progress("AccountSummaryProjector", category);
+      const decided = await this.#progress("AccountCommandHandler", `${category}:command`);
+      const records = await store.readLog({ category, after: this.#after, limit: 5_000 });
+      for (const { causationId, position } of records) {
+        const sent = causationId === null ? undefined : this.#waiting.get(causationId);
+        this.#after = position;
+        if (!sent) continue;
+        this.#waiting.delete(causationId!);
+        this.#projecting.set(causationId!, Object.assign(sent, { event: position }));
+        this.#count("accepted", sent.receipt);
+        sent.decided();
+      }
+      await this.#refusals(decided);
+      const now = performance.now();
+      for (const [id, { event, at }] of this.#projecting) {
+        if (event! > progress) continue;
+        this.#projecting.delete(id);
+        this.latencies.push(now - at);
+        this.moved = now;
+      }
+      if (records.length === 0) await changed;
+    }
+  }
+
+  /** Commands that the handler has passed and that led to no event. */
+  async #refusals(decided: number): Promise<void> {
+    for (const [id, { receipt, decided: tell }] of this.#waiting) {
+      if (receipt.position > decided) continue;
+      const outcome = await this.#client.outcome(id);
+      // Accepted: its event is further on in the log. Nothing yet: it is set aside and will be tried again.
+      if (outcome === null || outcome.status === "accepted") continue;
+      this.#waiting.delete(id);
+      this.#count(outcome.status, receipt, outcome.message);
+      tell();
+    }
+  }
+
+  #count(status: string, { commandId }: Receipt, message = ""): void {
+    this.moved = performance.now();
+    if (status === "accepted") this.accepted++;
+    else if (status === "refused") this.refused++;
+    else this.failures.push(`command ${commandId} failed: ${message}`);
+  }
+
+  async #progress(group: string, category: string): Promise<number> {
+    const found = (await this.#client.store.checkpoints(group)).filter((c) => c.category === category);
+    return found.length === 0 ? 0 : Math.min(...found.map((c) => c.position));
+  }
+}
+
+/** How long nothing may move before a simulation gives up, in milliseconds. */
+const PATIENCE = 60_000;
+
+function percentile(sorted: readonly number[], p: number): number {
+  if (sorted.length === 0) return 0;
+  return Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * p))] * 100) / 100;
+}
+
+/**
+ * Opens accounts, then deposits and withdraws at random, waits until everything has settled, and checks the books.
+ *
+ * @param client Connected to the ledger; a server runs beside.
+ * @param options How much.
+ * @returns What it came to.
+ */
+export async function simulate(client: Client, options: SimulateOptions): Promise<SimulationResult> {
+  const { accounts, operations, concurrency, seed, rate } = options;
+  const random = seededRandom(seed);
+  const between = (low: number, high: number) => low + Math.floor(random() * (high - low + 1));
+  const follower = new Follower(client, await client.store.lastPosition());
+  const following = follower.run();
+  const bar = new SingleBar({
+    format: "{bar} {percentage}% | {value}/{total} | {rate} operations/s",
+    clearOnComplete: true,
+  });
+  const shown = options.progress && Deno.stderr.isTerminal();
+  const watch = { stalled: false };
+  const guard = setInterval(() => {
+    if (performance.now() - follower.moved > PATIENCE) watch.stalled = true;
+  }, 1_000);
+  let sent = 0;
+  /** Sends commands, so many at a time. */
+  const drive = async (
+    count: number,
+    make: () => Parameters<Client["process"]>[0],
+    pace?: number,
+  ): Promise<string[]> => {
+    const ids: string[] = [];
+    const began = performance.now();
+    let next = 0;
+    const lane = async (): Promise<void> => {
+      while (next < count && !watch.stalled) {
+        const n = next++;
+        const command = make();
+        if (pace !== undefined) {
+          const pause = began + n * 1000 / pace - performance.now();
+          if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
+        }
+        const at = performance.now();
+        const receipt = await client.process(command);
+        ids[n] = receipt.aggregateId;
+        const decided = follower.follow(receipt, at);
+        await Promise.race([decided, stalled(watch)]);
+        if (shown && ++sent % 20 === 0) bar.update(n, { rate: Math.round(n / (performance.now() - began) * 1000) });
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(concurrency, count) }, lane));
+    return ids;
+  };
+  if (shown) bar.start(operations, 0, { rate: 0 });
+  const run = crypto.randomUUID().slice(0, 8);
+  let opened = 0;
+  const ids = await drive(accounts, () =>
+    OpenAccount({
+      accountNumber: `SIM-${run}-${opened}`,
+      holderName: `Holder ${opened++}`,
+      openingDeposit: between(0, 200_000),
+    }));
+  const before = { latencies: follower.latencies.length, accepted: follower.accepted, refused: follower.refused };
+  const began = performance.now();
+  await drive(operations, () => {
+    const accountId = ids[between(0, ids.length - 1)];
+    return random() < 0.6
+      ? MakeDeposit({ accountId, amount: between(1, 150_000), reference: "simulation", sourceType: "cash" })
+      : MakeWithdrawal({ accountId, amount: between(1, 120_000), reference: "simulation" });
+  }, rate);
+  while (follower.open > 0 && !watch.stalled) await client.store.changed(50);
+  const seconds = (performance.now() - began) / 1000;
+  clearInterval(guard);
+  follower.stop();
+  await following;
+  if (shown) bar.stop();
+  const books = await settleBooks(client, 10_000);
+  const problems = [...books.problems, ...follower.failures];
+  if (watch.stalled) {
+    problems.push(
+      `nothing moved for ${PATIENCE / 1000} s with ${follower.open} operations open; is the server running?`,
+    );
+  }
+  const latencies = follower.latencies.slice(before.latencies).sort((a, b) => a - b);
+  const accepted = follower.accepted - before.accepted;
+  const refused = follower.refused - before.refused;
+  return {
+    balanced: problems.length === 0,
+    operations: accepted + refused,
+    accepted,
+    refused,
+    operationsPerSecond: Math.round(operations / seconds * 10) / 10,
+    latencyMs: { p50: percentile(latencies, 0.5), p99: percentile(latencies, 0.99) },
+    deadLetters: books.deadLetters,
+    seed,
+    problems,
+  };
+}
+
+function stalled(watch: { stalled: boolean }): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setInterval(() => {
+      if (!watch.stalled) return;
+      clearInterval(timer);
+      resolve();
+    }, 1_000);
+    Deno.unrefTimer(timer);
+  });
+}

@@ -1,0 +1,84 @@
+import type { Config } from "../config/config.ts";
+import type { Domain } from "../domain/domain.ts";
+import type { Handler } from "../domain/handlers.ts";
+import { newId } from "../messages/ids.ts";
+import type { EventStore } from "../store/port.ts";
+import { EventStoreSubscription } from "../subscriptions/group.ts";
+import { leaseName } from "../subscriptions/lane.ts";
+
+/** How long another process may hold a group before it is not waited for any more, in milliseconds. */
+const PATIENCE = 30_000;
+
+/** How long a lease for this lasts, in milliseconds. */
+const TTL = 30_000;
+
+/**
+ * Runs the event handlers and projectors of a domain here, up to a position. A group that a server runs is left to it,
+ * and waited for.
+ *
+ * @param domain The domain.
+ * @param store Its store.
+ * @param config How groups are fed.
+ * @param position The position to reach.
+ */
+export async function handleInline(domain: Domain, store: EventStore, config: Config, position: number): Promise<void> {
+  for (const handler of domain.handlers.values()) {
+    if (handler.kind !== "command handler") await handleGroup(domain, handler, store, config, position);
+  }
+}
+
+async function handleGroup(
+  domain: Domain,
+  handler: Handler,
+  store: EventStore,
+  config: Config,
+  position: number,
+): Promise<void> {
+  const partitions = config.workers(handler.name);
+  for (let partition = 0; partition < partitions; partition++) {
+    const lease = leaseName(handler.name, partition, partitions);
+    const until = performance.now() + PATIENCE;
+    while (!await reached(domain, handler, store, partition, position)) {
+      const request = { name: lease, group: handler.name, partitions, owner: `inline:${newId()}`, ttl: TTL };
+      const granted = await store.acquireLease(request);
+      if (granted) {
+        const fence = { lease, token: granted.token };
+        try {
+          await new EventStoreSubscription({
+            domain,
+            handler,
+            store,
+            fence,
+            partition,
+            partitions,
+            settings: config.groupConfig(handler.name).settings,
+            outbox: config.enableOutbox,
+            suspicious: !granted.clean,
+          }).runUntil(position, new AbortController().signal);
+        } finally {
+          await store.releaseLease(fence, true);
+        }
+        break;
+      }
+      if (performance.now() > until) return;
+      await store.changed(100);
+    }
+  }
+}
+
+/** Whether a group has passed a position in all categories that have something for it. */
+async function reached(
+  domain: Domain,
+  handler: Handler,
+  store: EventStore,
+  partition: number,
+  position: number,
+): Promise<boolean> {
+  const checkpoints = await store.checkpoints(handler.name);
+  for (const category of domain.categoriesOf(handler)) {
+    const own = checkpoints.find((c) => c.category === category && c.partition === partition);
+    const waiting = await store.readLog({ category, after: own?.position ?? 0, upTo: position, limit: 1 });
+    if (waiting.length > 0) return false;
+  }
+  return true;
+}
