@@ -1,4 +1,5 @@
 import type { BrokerConfig, PermissionGrant, StoreConfig } from "../config/config.ts";
+import type { MessageRecord } from "../messages/envelope.ts";
 import type { Fence } from "../store/port.ts";
 import type { SubscriptionSettings } from "../subscriptions/settings.ts";
 
@@ -24,6 +25,14 @@ export interface DomainDescription {
   readonly handlers: readonly HandlerDescription[];
   /** The categories of its aggregates and of their commands. */
   readonly categories: readonly string[];
+}
+
+/** A payload as the domain's code sees it. */
+export interface ReadPayload {
+  /** Brought up to the newest version. */
+  readonly payload: unknown;
+  /** Why it cannot be read, when it cannot. */
+  readonly unreadable?: string;
 }
 
 /** What a worker is told to feed. */
@@ -59,6 +68,7 @@ export interface Assignment {
 /** From the supervisor to a worker. */
 export type ToWorker =
   | { readonly type: "describe"; readonly module: string }
+  | { readonly type: "decode"; readonly module: string; readonly records: readonly MessageRecord[] }
   | {
     readonly type: "run";
     readonly assignment: Assignment;
@@ -74,6 +84,7 @@ export type Level = "debug" | "info" | "warn" | "error";
 /** From a worker to the supervisor. */
 export type FromWorker =
   | { readonly type: "described"; readonly description: DomainDescription }
+  | { readonly type: "decoded"; readonly payloads: readonly ReadPayload[] }
   | { readonly type: "undescribed"; readonly message: string }
   | { readonly type: "running" }
   | { readonly type: "wrote" }

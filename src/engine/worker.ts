@@ -7,6 +7,8 @@
 import type { Broker } from "../broker/port.ts";
 import type { HandlerLog } from "../domain/context.ts";
 import type { Domain } from "../domain/domain.ts";
+import { decode } from "../messages/codec.ts";
+import type { MessageRecord } from "../messages/envelope.ts";
 import type { EventStore } from "../store/port.ts";
 import { EventStoreSubscription, type GroupOptions, StreamSubscription } from "../subscriptions/group.ts";
 import { HandlerStuckError } from "../subscriptions/subscription.ts";
@@ -14,7 +16,7 @@ import { openBroker, openStore, type Wakeable } from "./adapters.ts";
 import { confine } from "./confine.ts";
 import { describe, importDomain } from "./describe.ts";
 import { explainRefusal } from "./permissions.ts";
-import type { Assignment, FromWorker, ToWorker } from "./protocol.ts";
+import type { Assignment, FromWorker, ReadPayload, ToWorker } from "./protocol.ts";
 import { remote } from "./remote.ts";
 import { createGuard } from "./watchdog.ts";
 
@@ -55,6 +57,8 @@ scope.addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
   switch (data.type) {
     case "describe":
       return void probe(data.module);
+    case "decode":
+      return void read(data.module, data.records);
     case "run":
       return void run(data.assignment, data);
     case "stop":
@@ -68,6 +72,24 @@ async function probe(module: string): Promise<void> {
   confine({}, log);
   try {
     post({ type: "described", description: describe(await importDomain(module)) });
+  } catch (error) {
+    post({ type: "undescribed", message: explainRefusal(error, "*") });
+  }
+}
+
+/** Shows an operator payloads as the domain's code sees them. */
+async function read(module: string, records: readonly MessageRecord[]): Promise<void> {
+  confine({}, log);
+  try {
+    const { types } = await importDomain(module);
+    const payloads = records.map((record): ReadPayload => {
+      try {
+        return { payload: decode(record, types).payload };
+      } catch (error) {
+        return { payload: null, unreadable: (error as { reason?: string }).reason ?? String(error) };
+      }
+    });
+    post({ type: "decoded", payloads });
   } catch (error) {
     post({ type: "undescribed", message: explainRefusal(error, "*") });
   }

@@ -1,0 +1,37 @@
+/**
+ * The operator's command line: `deno task annals …`.
+ *
+ * @module
+ */
+import { Command } from "commander";
+import denoJson from "../../deno.json" with { type: "json" };
+import { addConfig } from "./config.ts";
+import { addDlq } from "./dlq.ts";
+import { addEvents } from "./events.ts";
+import { addOutbox } from "./outbox.ts";
+import { runCommand } from "./run.ts";
+import { addSubscriptions } from "./subscriptions.ts";
+
+/**
+ * Runs one command of the operator.
+ *
+ * @param args Its arguments.
+ * @returns The exit code: 0 done, 1 it did not work, 2 wrong usage or configuration.
+ */
+export async function annalsCommand(args: readonly string[]): Promise<number> {
+  return await runCommand(async () => {
+    const program = new Command("annals")
+      .description("Looks after a running domain.")
+      .version(denoJson.version)
+      .option("--config <file>", "the server's configuration (default: domain.toml)")
+      .option("--domain <name>", "which domain (default: the only one of [domains])")
+      .addHelpText("after", "\nExit codes: 0 done, 1 it did not work, 2 wrong usage or configuration.")
+      .allowExcessArguments(false)
+      .showHelpAfterError("(--help shows what there is)")
+      .exitOverride();
+    for (const add of [addSubscriptions, addDlq, addOutbox, addEvents, addConfig]) add(program);
+    await program.parseAsync([...args], { from: "user" });
+  });
+}
+
+if (import.meta.main) Deno.exit(await annalsCommand(Deno.args));

@@ -1,0 +1,109 @@
+import type { Command } from "commander";
+import type { DeadLetter } from "../store/port.ts";
+import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
+import { print, stamp, table } from "./output.ts";
+import { UsageError } from "./run.ts";
+import { didYouMean } from "../config/nearest.ts";
+
+async function find({ store }: Operator, id: string): Promise<DeadLetter> {
+  const found = await store.deadLetter(id);
+  if (!found) throw new UsageError(`There is no dead letter "${id}"; see: annals dlq list`);
+  return found;
+}
+
+/** A group that exists, or that has dead letters of former times. */
+async function checkGroup({ domain, store }: Operator, group: string): Promise<void> {
+  const known = new Set([...domain.handlers.map(({ name }) => name), ...Object.keys(await store.countDeadLetters())]);
+  if (!known.has(group)) throw new UsageError(`There is no group "${group}"${didYouMean(group, [...known])}`);
+}
+
+function describe(letter: DeadLetter): string {
+  const { message } = letter;
+  return [
+    `dead letter  ${letter.id}`,
+    `group        ${letter.group}`,
+    `message      ${message.type} version ${message.schemaVersion}, ${message.id}`,
+    `stream       ${message.stream}, number ${message.version}, position ${message.position}`,
+    `made         ${stamp(message.time)}`,
+    `given up     ${stamp(letter.deadAt)}`,
+    `reason       ${letter.reason}`,
+    `payload      ${message.data}`,
+    ...(message.metadata === null ? [] : [`metadata     ${message.metadata}`]),
+    ...letter.attempts.map(({ at, error }, i) => `attempt ${i + 1}    ${stamp(at)}  ${error}`),
+    ...(letter.stack === null ? [] : ["", letter.stack]),
+  ].join("\n");
+}
+
+/** `annals dlq …` */
+export function addDlq(program: Command): void {
+  const run = (work: (operator: Operator) => Promise<void>) => withOperator(program.opts<GlobalOptions>(), work);
+  const dlq = program.command("dlq").description("messages that groups gave up on");
+
+  dlq.command("list").description("the newest first")
+    .option("--group <group>", "of one group")
+    .option("--limit <n>", "at most so many", Number, 100)
+    .option("--json", "print one JSON document")
+    .action((options) =>
+      run(async (operator) => {
+        if (options.group !== undefined) await checkGroup(operator, options.group);
+        const { group, limit } = options;
+        const found = await operator.store.deadLetters({ ...(group === undefined ? {} : { group }), limit });
+        print(options.json, found, () =>
+          found.length === 0 ? "No dead letters." : table(
+            ["id", "group", "type", "stream", "position", "attempts", "given up", "error"],
+            found.map(({ id, group, message, attempts, deadAt, error }) => [
+              id,
+              group,
+              message.type,
+              message.stream,
+              message.position,
+              attempts.length,
+              stamp(deadAt),
+              error.length > 60 ? `${error.slice(0, 59)}…` : error,
+            ]),
+          ));
+      })
+    );
+
+  dlq.command("inspect").description("everything about one").argument("<id>")
+    .option("--json", "print one JSON document")
+    .action((id: string, options) =>
+      run(async (operator) => {
+        const letter = await find(operator, id);
+        print(options.json, letter, () => describe(letter));
+      })
+    );
+
+  dlq.command("replay").description("hand one back to the group that failed, and to no other").argument("<id>")
+    .option("--json", "print one JSON document")
+    .action((id: string, options) =>
+      run(async (operator) => {
+        await find(operator, id);
+        const replayed = await operator.store.replayDeadLetters([id]);
+        print(options.json, { replayed }, () => `Replayed ${replayed}.`);
+      })
+    );
+
+  dlq.command("replay-all").description("hand all of a group back to it")
+    .requiredOption("--group <group>", "which group")
+    .option("--json", "print one JSON document")
+    .action((options) =>
+      run(async (operator) => {
+        await checkGroup(operator, options.group);
+        const letters = await operator.store.deadLetters({ group: options.group });
+        const replayed = await operator.store.replayDeadLetters(letters.map(({ id }) => id).reverse());
+        print(options.json, { replayed }, () => `Replayed ${replayed}.`);
+      })
+    );
+
+  dlq.command("purge").description("delete all of a group for good")
+    .requiredOption("--group <group>", "which group")
+    .option("--json", "print one JSON document")
+    .action((options) =>
+      run(async (operator) => {
+        await checkGroup(operator, options.group);
+        const purged = await operator.store.purgeDeadLetters({ group: options.group });
+        print(options.json, { purged }, () => `Purged ${purged}.`);
+      })
+    );
+}

@@ -1,0 +1,129 @@
+import { type Command, InvalidArgumentError } from "commander";
+import { PACKAGE_ROOT, readPayloads } from "../engine/probe.ts";
+import { workerPermissions } from "../engine/permissions.ts";
+import type { MessageRecord } from "../messages/envelope.ts";
+import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
+import { print, stamp, table } from "./output.ts";
+import { UsageError } from "./run.ts";
+
+function whole(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError("Expected a whole number.");
+  return Number(text);
+}
+
+/** A time: ISO 8601, or so long ago (`15m`, `2h`, `3d`). */
+function since(text: string): number {
+  const ago = /^(\d+)([smhd])$/.exec(text);
+  if (ago) return Date.now() - Number(ago[1]) * { s: 1e3, m: 6e4, h: 36e5, d: 864e5 }[ago[2] as "s" | "m" | "h" | "d"];
+  const time = Date.parse(text);
+  if (Number.isNaN(time)) throw new InvalidArgumentError("Expected a time like 2026-01-31T12:00:00Z, or 15m, 2h, 3d.");
+  return time;
+}
+
+/** Payloads as the code of today sees them; what it cannot read is shown as it was stored. */
+async function current(
+  { module, config }: Operator,
+  records: readonly MessageRecord[],
+  raw: boolean,
+): Promise<{ message: MessageRecord; payload: unknown; unreadable?: string }[]> {
+  if (raw) return records.map((message) => ({ message, payload: message.data }));
+  const permissions = workerPermissions({ module, root: PACKAGE_ROOT }, config.grants("*"), []);
+  const payloads = await readPayloads(module, permissions, records);
+  return records.map((message, i) => ({ message, ...payloads[i] }));
+}
+
+async function show(operator: Operator, records: MessageRecord[], options: { json?: boolean; raw?: boolean }) {
+  const found = await current(operator, records, options.raw ?? false);
+  print(
+    options.json,
+    found.map(({ message: { data: _, metadata, ...rest }, payload, unreadable }) => ({
+      ...rest,
+      payload,
+      metadata: metadata === null ? {} : JSON.parse(metadata),
+      ...(unreadable === undefined ? {} : { unreadable }),
+    })),
+    () =>
+      found.length === 0 ? "No messages." : table(
+        ["position", "stream", "version", "type", "time", "payload"],
+        found.map(({ message, payload, unreadable }) => [
+          message.position,
+          message.stream,
+          message.version,
+          `${message.type}${message.schemaVersion > 1 ? ` v${message.schemaVersion}` : ""}`,
+          stamp(message.time),
+          unreadable
+            ? `(${unreadable}) ${message.data}`
+            : typeof payload === "string"
+            ? payload
+            : JSON.stringify(payload),
+        ]),
+      ),
+  );
+}
+
+/** `annals events …` */
+export function addEvents(program: Command): void {
+  const run = (work: (operator: Operator) => Promise<void>) => withOperator(program.opts<GlobalOptions>(), work);
+  const events = program.command("events").description("what is in the log");
+
+  events.command("read").description("one stream, like fidelis::account-42").argument("<stream>")
+    .option("--from <version>", "from this number on", whole)
+    .option("--to <version>", "up to this number", whole)
+    .option("--backward", "newest first")
+    .option("--limit <n>", "at most so many", whole, 1000)
+    .option("--raw", "payloads as they were stored, without upcasting")
+    .option("--json", "print one JSON document")
+    .action((stream: string, { from, to, backward, limit, ...options }) =>
+      run(async (operator) => {
+        const range = { ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }), backward, limit };
+        const records = await operator.store.readStream(stream, range);
+        if (records.length === 0 && (await operator.store.readStream(stream, { limit: 1 })).length === 0) {
+          throw new UsageError(
+            `There is no stream "${stream}"; its name is category-id, like ${operator.domain.categories[0]}-ID`,
+          );
+        }
+        await show(operator, records, options);
+      })
+    );
+
+  events.command("search").description("across all streams, by position")
+    .option("--type <type>", "of this type")
+    .option("--category <category>", "in this category")
+    .option("--correlation <id>", "with this correlation id")
+    .option("--since <time>", "made since: a time, or 15m, 2h, 3d", since)
+    .option("--after <position>", "behind this position", whole)
+    .option("--limit <n>", "at most so many", whole, 100)
+    .option("--raw", "payloads as they were stored, without upcasting")
+    .option("--json", "print one JSON document")
+    .action(({ type, category, correlation, since, after, limit, ...options }) =>
+      run(async (operator) => {
+        const wanted = { type, category, correlationId: correlation, since, after, limit };
+        const given = Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined));
+        await show(operator, await operator.store.readLog(given), options);
+      })
+    );
+
+  events.command("stats").description("how many of which type")
+    .option("--json", "print one JSON document")
+    .action((options) =>
+      run(async ({ store }) => {
+        const counts = new Map<string, { category: string; type: string; count: number; last: number }>();
+        for (let after = 0;;) {
+          const records = await store.readLog({ after, limit: 5_000 });
+          if (records.length === 0) break;
+          for (const { category, type, time } of records) {
+            const key = `${category} ${type}`;
+            const entry = counts.get(key) ?? { category, type, count: 0, last: 0 };
+            counts.set(key, { ...entry, count: entry.count + 1, last: Math.max(entry.last, time) });
+          }
+          after = records[records.length - 1].position;
+        }
+        const found = [...counts.values()].sort((a, b) => b.count - a.count);
+        print(options.json, found, () =>
+          found.length === 0 ? "The log is empty." : table(
+            ["category", "type", "count", "last"],
+            found.map(({ category, type, count, last }) => [category, type, count, stamp(last)]),
+          ));
+      })
+    );
+}

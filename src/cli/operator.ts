@@ -1,0 +1,58 @@
+import { loadConfig } from "../config/load.ts";
+import type { Config } from "../config/config.ts";
+import { locate, openStore } from "../engine/adapters.ts";
+import { findDomain } from "../engine/domain_path.ts";
+import { Engine } from "../engine/engine.ts";
+import type { DomainDescription } from "../engine/protocol.ts";
+import type { EventStore } from "../store/port.ts";
+import { UsageError } from "./run.ts";
+
+/** What every command of the operator can be told. */
+export interface GlobalOptions {
+  /** The configuration. */
+  readonly config?: string;
+  /** The domain. */
+  readonly domain?: string;
+}
+
+/** What the operator looks at. */
+export interface Operator {
+  /** The configuration. */
+  readonly config: Config;
+  /** The domain's module: a URL. */
+  readonly module: string;
+  /** What the domain contains. */
+  readonly domain: DomainDescription;
+  /** Its store. */
+  readonly store: EventStore;
+}
+
+/**
+ * Opens a domain's store for an operator. Domain code only runs in the powerless probe.
+ *
+ * @param options Which domain; the only one of the configuration when it is not said.
+ * @param work What to do with it.
+ */
+export async function withOperator(options: GlobalOptions, work: (operator: Operator) => Promise<void>): Promise<void> {
+  const config = loadConfig({ file: options.config });
+  const names = Object.keys(config.domains);
+  const name = options.domain ?? (names.length === 1 ? names[0] : undefined);
+  if (name === undefined) {
+    throw new UsageError(
+      `Name a domain, like --domain=${names[0] ?? "./domain.ts"}; known: ${names.join(", ") || "none"}`,
+    );
+  }
+  if (config.store.provider === "memory") {
+    throw new UsageError(
+      `event_store is "memory": it is inside the server's process, and cannot be looked at from here`,
+    );
+  }
+  const module = findDomain(name, config);
+  const domain = await new Engine({ module, config }).describe();
+  const store = openStore(locate(config.store, domain.name), { create: false });
+  try {
+    await work({ config, module, domain, store });
+  } finally {
+    await store.close();
+  }
+}

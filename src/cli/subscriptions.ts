@@ -1,0 +1,91 @@
+import type { Command } from "commander";
+import { kindOf } from "../engine/announce.ts";
+import type { HandlerDescription } from "../engine/protocol.ts";
+import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
+import { COLORS, print, span, table } from "./output.ts";
+import { paint } from "../telemetry/colors.ts";
+
+/** How one group is doing. */
+export interface GroupStatus {
+  /** The consumer group. */
+  readonly group: string;
+  /** By which subscription it is fed. */
+  readonly kind: "stream" | "event_store";
+  /** Everything up to here is done, or set aside. */
+  readonly checkpoint: number;
+  /** How many messages are behind that. */
+  readonly lagMessages: number;
+  /** How old the first of them is, in seconds. */
+  readonly lagSeconds: number;
+  /** Messages that wait behind one that failed. */
+  readonly pending: number;
+  /** Messages that failed and will be tried again. */
+  readonly retrying: number;
+  /** Messages that were given up. */
+  readonly dead: number;
+  /** How many of its partitions somebody works on. */
+  readonly running: number;
+  /** How many workers it should have. */
+  readonly workers: number;
+}
+
+/** Finds out how a group is doing. */
+export async function statusOf({ store, config }: Operator, handler: HandlerDescription): Promise<GroupStatus> {
+  const { name: group, categories } = handler;
+  const workers = config.workers(group);
+  const checkpoints = (await store.checkpoints(group)).filter((c) => c.partitions === workers);
+  const parked = await store.parked(group);
+  const dead = await store.countDeadLetters();
+  const leases = (await store.leases()).filter((lease) => lease.group === group && lease.expiresAt > Date.now());
+  let [lag, oldest, lowest] = [0, Infinity, Infinity];
+  for (const category of categories) {
+    const own = checkpoints.filter((c) => c.category === category);
+    const position = own.length < workers ? 0 : Math.min(...own.map((c) => c.position));
+    const behind = await store.lag(category, position);
+    lag += behind.messages;
+    oldest = Math.min(oldest, behind.oldest ?? Infinity);
+    lowest = Math.min(lowest, position);
+  }
+  return {
+    group,
+    kind: kindOf(config, group),
+    checkpoint: lowest,
+    lagMessages: lag,
+    lagSeconds: oldest === Infinity ? 0 : Math.max(0, Date.now() - oldest) / 1000,
+    pending: parked.filter((message) => message.attempts === 0).length,
+    retrying: parked.filter((message) => message.attempts > 0).length,
+    dead: dead[group] ?? 0,
+    running: leases.length,
+    workers,
+  };
+}
+
+/** `annals subscriptions …` */
+export function addSubscriptions(program: Command): void {
+  const group = program.command("subscriptions").description("what the consumer groups are doing");
+  group.command("status").description("one line per group")
+    .option("--json", "print one JSON document")
+    .action((options) =>
+      withOperator(program.opts<GlobalOptions>(), async (operator) => {
+        const found: GroupStatus[] = [];
+        for (const handler of operator.domain.handlers) found.push(await statusOf(operator, handler));
+        print(options.json, found, () =>
+          table(
+            ["group", "kind", "checkpoint", "lag", "behind", "pending", "retrying", "dead", "workers"],
+            found.map((status) => [
+              status.group,
+              status.kind,
+              status.checkpoint,
+              status.lagMessages,
+              status.lagMessages === 0 ? "-" : span(status.lagSeconds * 1000),
+              status.pending,
+              status.retrying,
+              status.dead,
+              status.running < status.workers
+                ? paint(`${status.running}/${status.workers}`, "red", COLORS)
+                : `${status.running}/${status.workers}`,
+            ]),
+          ));
+      })
+    );
+}
