@@ -1,0 +1,147 @@
+import { type Client, connect } from "@annals/annals/client";
+import { type Config, loadConfig } from "@annals/annals/config";
+import type { Domain } from "@annals/annals";
+import { fileURLToPath as fromFileUrl } from "node:url";
+
+const SERVER = new URL("../../server.ts", import.meta.url);
+
+/** A folder of its own with a configuration, for one domain. */
+export class Site {
+  readonly folder: string;
+  readonly file: string;
+  readonly config: Config;
+  readonly domain: string;
+  #running = new Set<Server>();
+
+  private constructor(folder: string, domain: string, toml: string) {
+    this.folder = folder;
+    this.domain = domain;
+    this.file = `${folder}/domain.toml`;
+    Deno.writeTextFileSync(this.file, toml);
+    this.config = loadConfig({ file: this.file });
+  }
+
+  /** Makes the folder; `module` is the domain's, `toml` the rest of the configuration. */
+  static make(name: string, module: URL, toml = ""): Site {
+    const folder = Deno.makeTempDirSync({ prefix: "annals-" });
+    return new Site(folder, name, `${toml}\n[domains]\n${name} = ${JSON.stringify(fromFileUrl(module))}\n`);
+  }
+
+  /** Starts the real server. */
+  start(...args: string[]): Server {
+    const server = new Server([`--domain=${this.domain}`, `--config=${this.file}`, ...args], this.folder);
+    this.#running.add(server);
+    return server;
+  }
+
+  /** Connects to its store, as soon as the server has made it. */
+  async connect(domain: Domain): Promise<Client> {
+    return await connect(domain, { config: this.config });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const server of this.#running) await server.kill();
+    await Deno.remove(this.folder, { recursive: true });
+  }
+}
+
+/** A running server, as a process. */
+export class Server {
+  /** Everything it printed so far. */
+  stdout = "";
+  /** Everything it logged so far. */
+  stderr = "";
+  readonly status: Promise<Deno.CommandStatus>;
+  #child: Deno.ChildProcess;
+  #reading: Promise<unknown>;
+
+  constructor(args: string[], cwd: string) {
+    this.#child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--no-check", fromFileUrl(SERVER), ...args],
+      cwd,
+      env: { NO_COLOR: "1" },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    this.status = this.#child.status;
+    this.#reading = Promise.all([
+      drain(this.#child.stdout, (text) => this.stdout += text),
+      drain(this.#child.stderr, (text) => this.stderr += text),
+    ]);
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  /** The engine that the launcher has started; `undefined` while there is none. */
+  enginePid(): number | undefined {
+    try {
+      const children = Deno.readTextFileSync(`/proc/${this.pid}/task/${this.pid}/children`).trim();
+      return children === "" ? undefined : Number(children.split(" ")[0]);
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Waits until it says that it runs. */
+  async running(): Promise<this> {
+    await until(
+      () => this.stdout.includes("Engine running"),
+      () => `the server to run; it said:\n${this.stdout}${this.stderr}`,
+    );
+    return this;
+  }
+
+  signal(signal: Deno.Signal): void {
+    try {
+      this.#child.kill(signal);
+    } catch {
+      // Gone already.
+    }
+  }
+
+  /** Ends it at once, launcher and engine. */
+  async kill(): Promise<void> {
+    const engine = this.enginePid();
+    this.signal("SIGKILL");
+    if (engine !== undefined) killPid(engine);
+    await this.status;
+    await this.#reading;
+  }
+
+  /** Asks it to stop, and waits until it has. */
+  async stop(): Promise<number> {
+    this.signal("SIGTERM");
+    const { code } = await this.status;
+    await this.#reading;
+    return code;
+  }
+}
+
+/** Kills a process that may be gone. */
+export function killPid(pid: number): void {
+  try {
+    Deno.kill(pid, "SIGKILL");
+  } catch {
+    // Gone already.
+  }
+}
+
+async function drain(stream: ReadableStream<Uint8Array>, add: (text: string) => void): Promise<void> {
+  for await (const text of stream.pipeThrough(new TextDecoderStream())) add(text);
+}
+
+/** Waits for something; fails with what it was when it takes too long. */
+export async function until(
+  check: () => boolean | Promise<boolean>,
+  what: () => string,
+  patience = 30_000,
+): Promise<void> {
+  const end = performance.now() + patience;
+  while (!await check()) {
+    if (performance.now() > end) throw new Error(`Waited ${patience / 1000} s for ${what()}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
