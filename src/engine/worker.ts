@@ -97,7 +97,6 @@ async function read(module: string, records: readonly MessageRecord[]): Promise<
 
 async function run(assignment: Assignment, ports: { store?: MessagePort; broker?: MessagePort }): Promise<void> {
   const pulse = new Int32Array(assignment.pulse);
-  setInterval(() => void Atomics.add(pulse, 0, 1), PULSE_INTERVAL);
   confine(assignment.env, log);
   const store: EventStore & Wakeable = ports.store
     ? remote<EventStore>(ports.store, { kind: "memory", location: "" })
@@ -107,7 +106,11 @@ async function run(assignment: Assignment, ports: { store?: MessagePort; broker?
     : openBroker(assignment.broker, { pollInterval: 0, create: false });
   wakeable.push(store, broker);
   try {
-    await feed(await importDomain(assignment.module), assignment, store, broker);
+    const domain = await importDomain(assignment.module);
+    // The first beat says that all is loaded: from here on standing still means a handler.
+    Atomics.add(pulse, 0, 1);
+    setInterval(() => void Atomics.add(pulse, 0, 1), PULSE_INTERVAL);
+    await feed(domain, assignment, store, broker);
     post({ type: "ended", reason: "stopped" });
   } catch (error) {
     const reason = (error as Error)?.name === "FencedError"
