@@ -297,6 +297,11 @@ export class Engine {
     for (const runner of this.#runners) runner.wake();
   }
 
+  /** The open store: clients inside this process share it. */
+  get store(): EventStore {
+    return this.#store;
+  }
+
   /** How the groups are doing. */
   health(): GroupHealth[] {
     return this.#runners.map((runner) => runner.health);

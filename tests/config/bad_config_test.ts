@@ -1,0 +1,151 @@
+import { ConfigError, loadConfig } from "@annals/annals/config";
+import assert from "node:assert/strict";
+
+/** What somebody wrote, and what they are told: each names the key, the value, what was expected. */
+const WRONG: [name: string, toml: string, told: RegExp, env?: Record<string, string>][] = [
+  ["text that is not TOML", "a = = 1", /line 1, column 5: not TOML/],
+  ["a key twice", "enable_outbox = true\nenable_outbox = false", /line 2.*not TOML/],
+  [
+    "an unknown key at the top",
+    "event_procesing = 'async'",
+    /event_procesing = "async": there is no such key; did you mean "event_processing"\?/,
+  ],
+  ["an unknown section", "[sever]\nx = 1", /sever = \{…\}: there is no such key; did you mean "server"\?/],
+  [
+    "an unknown key of the server",
+    "[server]\nmessages_per_tik = 5",
+    /server\.messages_per_tik = 5: .*did you mean "messages_per_tick"\?/,
+  ],
+  ["a key nothing is like", "[server]\nzzzzzzzzzzzzzzzzzz = 5", /no such key; known: default_subscription_type, /],
+  [
+    "an unknown key of a subscription",
+    "[server.stream_subscription]\nretries = 5",
+    /server\.stream_subscription\.retries = 5: there is no such key/,
+  ],
+  [
+    "an unknown key of one group",
+    "[server.subscriptions.X]\nmax_retrys = 5",
+    /server\.subscriptions\.X\.max_retrys = 5: .*did you mean "max_retries"/,
+  ],
+  [
+    "an unknown permission",
+    "[server.permissions.X]\nrun = ['ls']",
+    /server\.permissions\.X\.run = \["ls"\]: there is no such key; known: env, net, read, write/,
+  ],
+  [
+    "a number as text",
+    "[server]\nmessages_per_tick = '100'",
+    /server\.messages_per_tick = "100": expected a whole number from 1 to 10000/,
+  ],
+  [
+    "a number out of range",
+    "[server]\nmessages_per_tick = 0",
+    /server\.messages_per_tick = 0: expected a whole number from 1/,
+  ],
+  ["a fraction", "[server]\nmessages_per_tick = 1.5", /= 1\.5: expected a whole number/],
+  [
+    "a negative delay",
+    "[server.stream_subscription]\nretry_delay_seconds = -1",
+    /retry_delay_seconds = -1: expected a number of seconds from 0/,
+  ],
+  ["text for a boolean", "enable_outbox = 'yes'", /enable_outbox = "yes": expected true or false/],
+  ["an unknown choice", "event_processing = 'later'", /event_processing = "later": expected "async" or "sync"/],
+  [
+    "an unknown subscription type",
+    "[server]\ndefault_subscription_type = 'push'",
+    /= "push": expected "stream" or "event_store"/,
+  ],
+  [
+    "an unknown provider",
+    "[event_store]\nprovider = 'mysql'",
+    /event_store\.provider = "mysql": expected "memory" or "sqlite" or "postgres"/,
+  ],
+  [
+    "a URL of an unknown kind",
+    "[event_store]\nurl = 'mysql://x'",
+    /event_store\.url = "mysql:\/\/x": expected a URL that begins with "memory:" or "sqlite:"/,
+  ],
+  ["a URL without a scheme", "[event_store]\nurl = 'data/log.db'", /expected a URL that begins with/],
+  [
+    "a provider and a URL that disagree",
+    "[event_store]\nprovider = 'memory'\nurl = 'sqlite:x.db'",
+    /is of provider "sqlite", but event_store\.provider is "memory"/,
+  ],
+  ["an SQLite URL without a path", "[event_store]\nurl = 'sqlite:'", /expected a path/],
+  [
+    "a provider that needs a URL",
+    "[brokers.default]\nprovider = 'redis'",
+    /brokers\.default\.provider = "redis": needs a url/,
+  ],
+  ["a table where a value belongs", "[enable_outbox]\nx = 1", /enable_outbox = \{…\}: expected true or false/],
+  ["a value where a table belongs", "server = 1", /server = 1: expected a table of keys/],
+  ["a second broker", "[brokers.other]\nurl = 'memory:'", /brokers\.other = \{…\}: there is no such key/],
+  [
+    "workers that are no number",
+    "[server.workers]\nX = 'many'",
+    /server\.workers\.X = "many": expected a whole number from 1 to 64/,
+  ],
+  [
+    "permissions that are no list",
+    "[server.permissions.X]\nnet = 'a.example'",
+    /net = "a\.example": expected a list of texts/,
+  ],
+  ["permissions with a number in them", "[server.permissions.X]\nnet = [1]", /net\.0 = 1: expected a text/],
+  ["a domain that is no path", "[domains]\nx = 1", /domains\.x = 1: expected a text/],
+  [
+    "a variable that is not set",
+    "[event_store]\nurl = '${NOPE}'",
+    /event_store\.url: environment variable NOPE is not set; set it, or write \$\{NOPE\|default\}/,
+  ],
+  ["a variable without an end", "[event_store]\nurl = '${NOPE'", /has a \$\{ without an end/],
+  ["a variable without a name", "[event_store]\nurl = '${|x}'", /does not name a variable/],
+  [
+    "a variable of the wrong kind",
+    "[server]\nmessages_per_tick = '${N|x}'",
+    /messages_per_tick = "x": expected a whole number/,
+  ],
+  [
+    "an overlay that is not there",
+    "[env.production]\nenable_outbox = true",
+    /ANNALS_ENV is "prodution", but there is no such section; did you mean "production"\?/,
+    { ANNALS_ENV: "prodution" },
+  ],
+  [
+    "a mistake in an overlay that is not in use",
+    "[env.production]\nenable_outbx = true",
+    /env\.production\.enable_outbx = true: .*did you mean "enable_outbox"/,
+  ],
+  ["overlays that are no tables", "env = 1", /env = 1: expected tables like \[env\.production\]/],
+];
+
+for (const [name, toml, told, env = {}] of WRONG) {
+  Deno.test(`domain.toml with ${name} is refused in words`, async () => {
+    const file = await Deno.makeTempFile({ suffix: ".toml" });
+    try {
+      await Deno.writeTextFile(file, toml);
+      assert.throws(() => loadConfig({ file, env: (key) => env[key] }), (error: unknown) => {
+        assert.ok(error instanceof ConfigError, String(error));
+        assert.match(error.message, told);
+        assert.ok(error.message.startsWith(file), "the file is named");
+        return true;
+      });
+    } finally {
+      await Deno.remove(file);
+    }
+  });
+}
+
+Deno.test("all faults of a file are named at once", async () => {
+  const file = await Deno.makeTempFile({ suffix: ".toml" });
+  await Deno.writeTextFile(file, "enable_outbox = 1\n[server]\nmessages_per_tick = 'x'\nnope = 1\n");
+  try {
+    assert.throws(() => loadConfig({ file }), (error: ConfigError) => error.faults.length === 3);
+  } finally {
+    await Deno.remove(file);
+  }
+});
+
+Deno.test("a file that is named and is not there is an error, domain.toml that is not there is none", () => {
+  assert.throws(() => loadConfig({ file: "/nowhere/x.toml" }), /\/nowhere\/x\.toml: there is no such file/);
+  assert.throws(() => loadConfig({ file: "/tmp" }), /it is a folder/);
+});
