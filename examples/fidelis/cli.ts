@@ -137,9 +137,12 @@ function build(): Command {
     .argument("[account]", "its id")
     .option("--all", "all accounts")
     .option("--json", "print JSON")
-    .action((accountId: string | undefined, options) =>
-      withClient(program, (client) => summary(client, accountId, options))
-    );
+    .action(async (accountId: string | undefined, options) => {
+      if ((accountId === undefined) === !options.all) {
+        throw Object.assign(new Error("Name one account, or --all"), { name: "UsageError" });
+      }
+      await withClient(program, (client) => summary(client, accountId, options));
+    });
 
   program.command("balance").description("show a balance, from the events")
     .argument("<account>", "its id")
@@ -183,9 +186,6 @@ async function summary(
   accountId: string | undefined,
   options: { readonly all?: boolean; readonly json?: boolean },
 ): Promise<void> {
-  if ((accountId === undefined) === !options.all) {
-    throw Object.assign(new Error("Name one account, or --all"), { name: "UsageError" });
-  }
   const found = accountId === undefined
     ? await client.rows(AccountSummary)
     : [await client.row(AccountSummary, accountId)];

@@ -27,6 +27,8 @@ export interface SqliteOptions {
   readonly pollInterval?: number;
   /** Whether to make the file when there is none. @default {true} */
   readonly create?: boolean;
+  /** The most the file may hold, in pages of 4 KiB: what is beyond is refused as if the disk were full. @default {no bound} */
+  readonly maxPages?: number;
 }
 
 /** One connection to an Annals file: opened, checked and migrated, with short transactions and a wake-up call. */
@@ -52,7 +54,7 @@ export class SqliteDatabase {
    * @throws {StoreUnavailableError} When the file is foreign, newer, damaged, locked or cannot be opened.
    */
   constructor(options: SqliteOptions) {
-    const { path, synchronous = "full", lockTimeout = 10_000, pollInterval = 4, create = true } = options;
+    const { path, synchronous = "full", lockTimeout = 10_000, pollInterval = 4, create = true, maxPages } = options;
     this.path = path;
     this.#lockTimeout = lockTimeout;
     this.#pollInterval = pollInterval;
@@ -63,6 +65,7 @@ export class SqliteDatabase {
       this.#db.exec(`pragma busy_timeout = ${lockTimeout}`);
       this.#db.exec(`pragma journal_mode = wal; pragma synchronous = ${synchronous}; pragma cache_size = -32000`);
       this.#migrate();
+      if (maxPages !== undefined) this.#db.exec(`pragma max_page_count = ${maxPages}`);
       // From here on waiting for a lock is ours to do: SQLite's would block the event loop.
       this.#db.exec("pragma busy_timeout = 0");
       this.#begin = this.#db.prepare("begin immediate");
