@@ -55,20 +55,22 @@ async function withClient(program: Command, work: (client: Client) => Promise<vo
 
 /** Sends a command, and prints its id or its outcome. */
 async function send(
-  client: Client,
+  program: Command,
   command: Parameters<Client["process"]>[0],
   { wait, idempotencyKey, json }: Sending,
   idOf: (receipt: Receipt) => string = (receipt) => receipt.commandId,
 ): Promise<void> {
-  const receipt = await client.process(command, {
-    ...(wait === undefined ? {} : { wait }),
-    ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+  await withClient(program, async (client) => {
+    const receipt = await client.process(command, {
+      ...(wait === undefined ? {} : { wait }),
+      ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+    });
+    const { outcome } = receipt;
+    if (outcome === null || outcome.status === "accepted") return print(json, receipt, idOf(receipt));
+    exitCode = 1;
+    if (json) console.log(JSON.stringify(receipt));
+    console.error(`${outcome.status}: ${outcome.message}`);
   });
-  const { outcome } = receipt;
-  if (outcome === null || outcome.status === "accepted") return print(json, receipt, idOf(receipt));
-  exitCode = 1;
-  if (json) console.log(JSON.stringify(receipt));
-  console.error(`${outcome.status}: ${outcome.message}`);
 }
 
 function sending(command: Command): Command {
@@ -91,14 +93,13 @@ function build(): Command {
     .requiredOption("--number <number>", "the account number, unique")
     .requiredOption("--holder <name>", "who holds it")
     .option("--deposit <amount>", "the opening deposit", money, 0)
-    .action((options) =>
-      withClient(program, (client) =>
-        send(
-          client,
-          OpenAccount({ accountNumber: options.number, holderName: options.holder, openingDeposit: options.deposit }),
-          options,
-          (receipt) => receipt.aggregateId,
-        ))
+    .action(({ number, holder, deposit, ...options }) =>
+      send(
+        program,
+        OpenAccount({ accountNumber: number, holderName: holder, openingDeposit: deposit }),
+        options,
+        (receipt) => receipt.aggregateId,
+      )
     );
 
   sending(program.command("deposit").description("put money on an account; prints the command's id"))
@@ -107,12 +108,11 @@ function build(): Command {
     .option("--reference <text>", "what it is for")
     .option("--source-type <text>", "where it comes from")
     .action((accountId: string, amount: number, { reference, sourceType, ...options }) =>
-      withClient(program, (client) =>
-        send(
-          client,
-          MakeDeposit({ accountId, amount, ...(reference && { reference }), ...(sourceType && { sourceType }) }),
-          options,
-        ))
+      send(
+        program,
+        MakeDeposit({ accountId, amount, ...(reference && { reference }), ...(sourceType && { sourceType }) }),
+        options,
+      )
     );
 
   sending(program.command("withdraw").description("take money from an account; prints the command's id"))
@@ -120,17 +120,14 @@ function build(): Command {
     .argument("<amount>", "like 500.00", money)
     .option("--reference <text>", "what it is for")
     .action((accountId: string, amount: number, { reference, ...options }) =>
-      withClient(
-        program,
-        (client) => send(client, MakeWithdrawal({ accountId, amount, ...(reference && { reference }) }), options),
-      )
+      send(program, MakeWithdrawal({ accountId, amount, ...(reference && { reference }) }), options)
     );
 
   sending(program.command("close").description("close an account whose balance is 0; prints the command's id"))
     .argument("<account>", "its id")
     .option("--reason <text>", "why")
     .action((accountId: string, { reason, ...options }) =>
-      withClient(program, (client) => send(client, CloseAccount({ accountId, ...(reason && { reason }) }), options))
+      send(program, CloseAccount({ accountId, ...(reason && { reason }) }), options)
     );
 
   program.command("summary").description("show accounts, from the projection")
