@@ -12,7 +12,7 @@ export const LEASE_TTL = 5_000;
 const STANDBY_INTERVAL = 200;
 
 /** How much longer than the handler's timeout an event loop may stand still, in milliseconds. */
-const PULSE_GRACE = 2_000;
+const PULSE_GRACE = 2_500;
 
 /** How long a worker may take to load, in milliseconds. */
 const LOAD_PATIENCE = 30_000;
@@ -214,7 +214,7 @@ export class GroupRunner {
     return setInterval(() => {
       const now = performance.now();
       // When this process itself was suspended, nobody's pulse means anything.
-      if (now - looked > PULSE_GRACE) since = now;
+      if (now - looked > 2 * PULSE_GRACE) since = now;
       looked = now;
       const beat = Atomics.load(counter, 0);
       if (beat !== seen) {
@@ -229,7 +229,7 @@ export class GroupRunner {
           ? `The worker did not load within ${LOAD_PATIENCE / 1000} s`
           : `A handler keeps its thread busy since ${((now - since) / 1000).toFixed(1)} s and cannot be stopped`,
       );
-    }, 250);
+    }, 1_000);
   }
 
   /** Tells the worker that somebody has written. */

@@ -21,7 +21,7 @@ import { remote } from "./remote.ts";
 import { createGuard } from "./watchdog.ts";
 
 /** How often the event loop shows that it turns, in milliseconds. */
-const PULSE_INTERVAL = 200;
+const PULSE_INTERVAL = 1_000;
 
 const scope = globalThis as unknown as {
   postMessage(message: FromWorker): void;

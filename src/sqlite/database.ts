@@ -5,6 +5,7 @@ import { Signal } from "../async/signal.ts";
 import { StoreUnavailableError } from "../store/errors.ts";
 import { explain, isBusy } from "./errors.ts";
 import { MIGRATIONS } from "./migrations.ts";
+import { FileWatcher } from "./watcher.ts";
 
 /** `ANNL`: marks a file as ours. */
 const APPLICATION_ID = 0x414e4e4c;
@@ -21,8 +22,8 @@ export interface SqliteOptions {
   /** How long to wait for a lock, in milliseconds. @default {10_000} */
   readonly lockTimeout?: number;
   /**
-   * How often to look for writes of other processes while somebody waits, in milliseconds. 0: never, somebody calls
-   * {@linkcode SqliteDatabase.wake}. @default {4}
+   * How often to look for writes of other processes while somebody waits and others write, in milliseconds; in calm
+   * times the file is watched instead. 0: never, somebody calls {@linkcode SqliteDatabase.wake}. @default {3}
    */
   readonly pollInterval?: number;
   /** Whether to make the file when there is none. @default {true} */
@@ -37,9 +38,8 @@ export class SqliteDatabase {
   readonly path: string;
   #db: DatabaseSync;
   #lockTimeout: number;
-  #pollInterval: number;
   #signal = new Signal();
-  #poll: ReturnType<typeof setInterval> | undefined;
+  #watcher: FileWatcher | undefined;
   #dataVersion: StatementSync;
   #begin: StatementSync;
   #commit: StatementSync;
@@ -54,10 +54,12 @@ export class SqliteDatabase {
    * @throws {StoreUnavailableError} When the file is foreign, newer, damaged, locked or cannot be opened.
    */
   constructor(options: SqliteOptions) {
-    const { path, synchronous = "full", lockTimeout = 10_000, pollInterval = 4, create = true, maxPages } = options;
+    const { path, synchronous = "full", lockTimeout = 10_000, pollInterval = 3, create = true, maxPages } = options;
     this.path = path;
     this.#lockTimeout = lockTimeout;
-    this.#pollInterval = pollInterval;
+    if (pollInterval > 0 && path !== ":memory:") {
+      this.#watcher = new FileWatcher(`${path}-wal`, () => this.#look(), pollInterval);
+    }
     try {
       if (path !== ":memory:" && create) mkdirSync(dirname(path), { recursive: true });
       this.#db = new DatabaseSync(path, { readOnly: false, ...(create ? {} : { open: false }) });
@@ -199,32 +201,31 @@ export class SqliteDatabase {
   /** Resolves when something was written, by this process or another, or after `timeout` milliseconds. */
   async changed(timeout: number, signal?: AbortSignal): Promise<void> {
     if (this.#closed) return;
-    if (this.#pollInterval > 0) this.#poll ??= setInterval(() => this.#look(), this.#pollInterval);
+    this.#watcher?.start();
     await this.#signal.wait(timeout, signal);
-    if (this.#signal.waiting === 0) this.#stopPolling();
+    if (this.#signal.waiting === 0) this.#stopWatching();
   }
 
-  #look(): void {
+  /** Whether another connection has written since the last look; wakes those who wait when one has. */
+  #look(): boolean {
     let version: unknown;
     try {
       version = this.#dataVersion.get()?.data_version;
     } catch (error) {
-      // A reader is never locked out for long; the wait's own timeout is the safety net.
+      // A reader is never locked out for long: the next look finds it.
       if (!isBusy(error)) this.#signal.notify();
-      return;
+      return false;
     }
-    if (version !== this.#seenVersion) {
-      this.#seenVersion = version;
-      this.#signal.notify();
-    }
+    if (version === this.#seenVersion) return false;
+    this.#seenVersion = version;
+    this.#signal.notify();
+    return true;
   }
 
-  #stopPolling(): void {
+  #stopWatching(): void {
     // Kept alive for a turn: whoever was woken mostly comes back to wait.
     setTimeout(() => {
-      if (this.#signal.waiting > 0 && !this.#closed) return;
-      clearInterval(this.#poll);
-      this.#poll = undefined;
+      if (this.#signal.waiting === 0 || this.#closed) this.#watcher?.stop();
     }, 0);
   }
 
@@ -237,7 +238,7 @@ export class SqliteDatabase {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    clearInterval(this.#poll);
+    this.#watcher?.stop();
     this.#signal.notify();
     this.#db.close();
   }

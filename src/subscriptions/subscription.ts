@@ -73,6 +73,9 @@ const REPLAY_INTERVAL = 250;
 /** How often a command is rerun on fresh state within one attempt. */
 const MOST_RERUNS = 10;
 
+/** The longest that an idle group waits for messages in one read, in milliseconds. */
+const LONGEST_READ = 1_000;
+
 /** The longest pause between tries to reach a store or broker that is away, in milliseconds. */
 const LONGEST_PAUSE = 5_000;
 
@@ -102,6 +105,8 @@ export class Subscription {
   #suspicious: number;
   #nextReplayCheck = 0;
   #away = false;
+  /** How many reads in a row found nothing. */
+  #idle = 0;
 
   /**
    * Makes a subscription that does not run yet.
@@ -171,13 +176,16 @@ export class Subscription {
       await this.#retry(due, signal);
       return true;
     }
-    const pause = Math.min(wait, this.#parking.nextDue() - this.#now());
+    // A read ends as soon as something comes: who has long had nothing to do need not look so often whether it has.
+    const patience = Math.min(wait * (1 + this.#idle), Math.max(wait, LONGEST_READ));
+    const pause = Math.min(patience, this.#parking.nextDue() - this.#now());
     if (this.#parking.size >= MOST_PARKED) {
       await this.#sleep(Math.max(1, pause), signal);
       return false;
     }
     const records = await source.next(settings.messagesPerTick, Math.max(0, pause), signal);
     this.#present();
+    this.#idle = records.length > 0 ? 0 : this.#idle + 1;
     if (records.length > 0) {
       await this.#take(records, signal);
       await source.done(records);
