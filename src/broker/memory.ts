@@ -52,6 +52,7 @@ export class MemoryBroker implements Broker {
   readonly location = "(this process)";
   #now: () => number;
   #streams = new Map<string, Stream>();
+  #logId: string | undefined;
   #closed = false;
 
   /**
@@ -93,6 +94,19 @@ export class MemoryBroker implements Broker {
     }
     for (const stream of touched) stream.signal.notify();
     return added;
+  }
+
+  async adopt(logId: string): Promise<boolean> {
+    const foreign = this.#logId !== undefined && this.#logId !== logId && this.#streams.size > 0;
+    if (foreign) { for (const stream of [...this.#streams.keys()]) await this.remove(stream); }
+    this.#logId = logId;
+    return foreign;
+  }
+
+  async remove(name: string): Promise<void> {
+    const stream = this.#stream(name);
+    this.#streams.delete(name);
+    stream.signal.notify();
   }
 
   async createGroup(stream: string, group: string, after: number): Promise<void> {

@@ -74,6 +74,15 @@ export interface Broker {
    * @throws {BrokerBehindError} When a stream has lost what it had; nothing was added to any stream.
    */
   publish(messages: readonly MessageRecord[], expected?: ReadonlyMap<string, number>): Promise<number>;
+  /**
+   * Says whose copy this is. When it has copies of another log, they and their groups are deleted.
+   *
+   * @param logId The log.
+   * @returns Whether anything was deleted.
+   */
+  adopt(logId: string): Promise<boolean>;
+  /** Deletes a stream with its groups, as if it had never been. */
+  remove(stream: string): Promise<void>;
   /** Makes a group that starts behind a position; leaves an existing one alone. */
   createGroup(stream: string, group: string, after: number): Promise<void>;
   /** Puts a group behind a position, with nothing pending; makes it when missing. */

@@ -1,6 +1,7 @@
 import type { StatementSync } from "node:sqlite";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { SqliteDatabase, type SqliteOptions } from "../sqlite/database.ts";
+import { BROKER_SCHEMA } from "../sqlite/migrations.ts";
 import { BrokerBehindError, GroupMissingError } from "./errors.ts";
 import type { Broker, BrokerStreamInfo, ClaimOptions, GroupInfo, ReadGroupOptions } from "./port.ts";
 
@@ -12,10 +13,14 @@ export interface SqliteBrokerOptions extends SqliteOptions {
   readonly now?: () => number;
 }
 
+const TABLES = ["broker_streams", "broker_entries", "broker_groups", "broker_pending"];
+
 /**
- * A broker in the SQLite file of the store: for one machine, with nothing to install.
+ * A broker beside the SQLite file of the store: for one machine, with nothing to install.
  *
- * Its commits do not wait for the disk unless asked to (`synchronous: "full"`): what a power failure takes is published again from the log.
+ * It has a file of its own, named like the store's with `-broker` behind it, so that neither waits for the other's
+ * locks. That file may be deleted at any time, and its commits do not wait for the disk unless asked to
+ * (`synchronous: "full"`): what is lost is published again from the log.
  *
  * @example A group that reads
  * ```ts
@@ -30,7 +35,7 @@ export interface SqliteBrokerOptions extends SqliteOptions {
 export class SqliteBroker implements Broker {
   /** Always `sqlite`. */
   readonly kind = "sqlite";
-  /** The file. */
+  /** The store's file. */
   readonly location: string;
   #db: SqliteDatabase;
   #now: () => number;
@@ -45,7 +50,8 @@ export class SqliteBroker implements Broker {
   constructor(options: SqliteBrokerOptions) {
     this.location = options.path;
     this.#now = options.now ?? Date.now;
-    this.#db = new SqliteDatabase({ synchronous: "normal", ...options });
+    const path = options.path === ":memory:" ? options.path : `${options.path}-broker`;
+    this.#db = new SqliteDatabase({ synchronous: "normal", ...options, path }, BROKER_SCHEMA);
   }
 
   #sql(sql: string): StatementSync {
@@ -80,6 +86,24 @@ export class SqliteBroker implements Broker {
 
   #last(stream: string): number {
     return (this.#sql("select last from broker_streams where stream = ?").get(stream)?.last as number | undefined) ?? 0;
+  }
+
+  adopt(logId: string): Promise<boolean> {
+    return this.#db.write(() => {
+      const known = this.#sql("select id from broker_log").get()?.id;
+      if (known === logId) return false;
+      const some = this.#sql("select 1 from broker_streams union all select 1 from broker_groups limit 1").get();
+      for (const table of TABLES) this.#sql(`delete from ${table}`).run();
+      this.#sql("delete from broker_log").run();
+      this.#sql("insert into broker_log values (?)").run(logId);
+      return known !== undefined && some !== undefined;
+    });
+  }
+
+  async remove(stream: string): Promise<void> {
+    await this.#db.write(() => {
+      for (const table of TABLES) this.#sql(`delete from ${table} where stream = ?`).run(stream);
+    });
   }
 
   async createGroup(stream: string, group: string, after: number): Promise<void> {

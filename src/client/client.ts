@@ -297,6 +297,10 @@ function outcomeOf({ status, detail }: CommandOutcome): Outcome {
  */
 export async function connect(domain: Domain, options: { readonly config: Config }): Promise<Client> {
   const { config } = options;
-  const store = openStore(locate(config.store, domain.name), { create: config.commandProcessing === "sync" });
+  const store = openStore(locate(config.store, domain.name), {
+    create: config.commandProcessing === "sync",
+    // Beside a server its janitor tidies up; without one this still bounds the file.
+    autoCheckpoint: 8_000,
+  });
   return await Promise.resolve(new Client(domain, store, config));
 }

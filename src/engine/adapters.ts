@@ -15,6 +15,8 @@ export function locate<C extends { readonly url: string }>(config: C, domain: st
 export interface OpenOptions {
   /** How often to look for writes of others, in milliseconds; 0 when somebody calls `wake()`. */
   readonly pollInterval?: number;
+  /** For SQLite: after how many pages a commit also tidies up; high where a janitor does. */
+  readonly autoCheckpoint?: number;
   /** Whether to make what is not there. @default {true} */
   readonly create?: boolean;
 }

@@ -11,6 +11,7 @@ import { locate, openBroker, openStore, type Wakeable } from "./adapters.ts";
 import { announceAdapters, announceSubscriptions, kindOf } from "./announce.ts";
 import { EngineStartError } from "./errors.ts";
 import { type GroupHealth, GroupRunner, LEASE_TTL } from "./group_runner.ts";
+import { startJanitor, TIDIED } from "./janitor.ts";
 import { freeLeasesOfTheDead } from "./lease_owner.ts";
 import { ungranted, workerPermissions } from "./permissions.ts";
 import { PACKAGE_ROOT, probe } from "./probe.ts";
@@ -58,6 +59,7 @@ export class Engine {
   #runners: GroupRunner[] = [];
   #running: Promise<unknown>[] = [];
   #relayFence: Fence | undefined;
+  #janitor: Worker | undefined;
   #stop = new AbortController();
   #stopping: Promise<void> | undefined;
   #blocked!: () => void;
@@ -124,13 +126,20 @@ export class Engine {
     const domain = await this.describe();
     const store = locate(this.#config.store, domain.name);
     const broker = locate(this.#config.broker, domain.name);
-    this.#store = openStore(store);
-    this.#broker = openBroker(broker);
+    this.#store = openStore(store, { autoCheckpoint: TIDIED });
+    this.#broker = openBroker(broker, { autoCheckpoint: TIDIED });
+    this.#janitor = startJanitor([
+      ...(store.provider === "sqlite" ? [store.url] : []),
+      ...(broker.provider === "sqlite" ? [`${broker.url}-broker`] : []),
+    ]);
     for (const line of announceAdapters(store, broker)) print(line);
     if (store.provider === "memory") {
       this.#log("", "warn", `event_store is "memory": the log ends with this process`);
     }
     for (const line of announceSubscriptions(domain, this.#config)) print(line);
+    if (await this.#broker.adopt(await this.#store.logId())) {
+      this.#log("", "warn", "The broker had a copy of another log; it was deleted and is filled again");
+    }
     await freeLeasesOfTheDead(this.#store, this.#owner);
     this.#begin(domain);
     await Promise.race([Promise.all(this.#runners.map((runner) => runner.ready)), this.blocked]);
@@ -334,6 +343,7 @@ export class Engine {
     }
     this.#stop.abort();
     await Promise.race([Promise.allSettled(this.#running), sleep(2_000)]);
+    this.#janitor?.terminate();
     await this.#store?.close();
     await this.#broker?.close();
   }

@@ -17,11 +17,15 @@ import { confine } from "./confine.ts";
 import { describe, importDomain } from "./describe.ts";
 import { explainRefusal } from "./permissions.ts";
 import type { Assignment, FromWorker, ReadPayload, ToWorker } from "./protocol.ts";
+import { TIDIED } from "./janitor.ts";
 import { remote } from "./remote.ts";
 import { createGuard } from "./watchdog.ts";
 
 /** How often the event loop shows that it turns, in milliseconds. */
 const PULSE_INTERVAL = 1_000;
+
+/** The supervisor wakes its workers, and tidies up for them. */
+const EMBEDDED = { pollInterval: 0, create: false, autoCheckpoint: TIDIED };
 
 const scope = globalThis as unknown as {
   postMessage(message: FromWorker): void;
@@ -100,10 +104,10 @@ async function run(assignment: Assignment, ports: { store?: MessagePort; broker?
   confine(assignment.env, log);
   const store: EventStore & Wakeable = ports.store
     ? remote<EventStore>(ports.store, { kind: "memory", location: "" })
-    : openStore(assignment.store, { pollInterval: 0, create: false });
+    : openStore(assignment.store, EMBEDDED);
   const broker: Broker & Wakeable = ports.broker
     ? remote<Broker>(ports.broker, { kind: "memory", location: "" })
-    : openBroker(assignment.broker, { pollInterval: 0, create: false });
+    : openBroker(assignment.broker, EMBEDDED);
   wakeable.push(store, broker);
   try {
     const domain = await importDomain(assignment.module);

@@ -34,6 +34,10 @@ export interface RelayOptions {
 /** The longest pause between tries to reach a broker or store that is away, in milliseconds. */
 const LONGEST_PAUSE = 5_000;
 
+/** How many published messages may be unmarked, and for how long (in milliseconds): after a crash they are published again, and refused. */
+const MARK_EVERY = 1_000;
+const MARK_INTERVAL = 100;
+
 function isAway(error: unknown): error is Error {
   return error instanceof BrokerUnavailableError || (error instanceof StoreUnavailableError && error.retryable);
 }
@@ -55,9 +59,14 @@ export class Relay {
   #batch: number;
   #checkInterval: number;
   #nextCheck = 0;
+  /** Published up to here, and marked up to {@linkcode Relay.#marked}: marking waits, it costs a write of its own. */
+  #published = 0;
+  #marked = 0;
+  #markAt = 0;
   #floors = new Map<string, number>();
   /** The last position that was published to each broker stream. */
   #lasts = new Map<string, number>();
+  #adopted = false;
   #away = false;
 
   /**
@@ -83,13 +92,15 @@ export class Relay {
     while (!signal.aborted) {
       const woken = new AbortController();
       // Asked for before looking, so that what is written in between is not slept over.
-      const left = Math.max(0, this.#nextCheck - performance.now());
+      const due = this.#published > this.#marked ? Math.min(this.#markAt, this.#nextCheck) : this.#nextCheck;
+      const left = Math.max(0, due - performance.now());
       const changed = store.changed(left, AbortSignal.any([signal, woken.signal]));
       // Whether anybody comes to wait for it is not known yet.
       changed.catch(() => {});
       try {
         if (performance.now() >= this.#nextCheck) await this.check();
-        const moved = await this.drain(signal);
+        const moved = await this.#move(signal);
+        if (performance.now() >= this.#markAt) await this.#mark();
         if (this.#away) log?.info(`The broker is back; the relay goes on`);
         this.#away = false;
         tries = 0;
@@ -104,6 +115,7 @@ export class Relay {
         woken.abort();
       }
     }
+    await this.#mark();
   }
 
   /**
@@ -113,16 +125,40 @@ export class Relay {
    * @returns How many messages it moved.
    */
   async drain(signal?: AbortSignal): Promise<number> {
+    const moved = await this.#move(signal);
+    await this.#mark();
+    return moved;
+  }
+
+  async #move(signal?: AbortSignal): Promise<number> {
     let moved = 0;
     while (!signal?.aborted) {
       const records = await this.#waiting();
       if (records.length === 0) return moved;
       if (!await this.#publish(records.filter(isPublic))) continue;
-      await this.#options.store.markPublished(records[records.length - 1].position, this.#options.fence);
+      this.#published = records[records.length - 1].position;
       this.#options.onPublished?.();
       moved += records.length;
+      if (this.#published - this.#marked >= MARK_EVERY) await this.#mark();
     }
     return moved;
+  }
+
+  async #mark(): Promise<void> {
+    if (this.#published > this.#marked) {
+      await this.#options.store.markPublished(this.#published, this.#options.fence);
+      this.#marked = this.#published;
+    }
+    this.#markAt = performance.now() + MARK_INTERVAL;
+  }
+
+  /** Makes sure that the broker has a copy of this log, and of no other. */
+  async #adopt(): Promise<void> {
+    const { store, broker, log } = this.#options;
+    if (await broker.adopt(await store.logId())) {
+      log?.warn("The broker had a copy of another log; it was deleted and is filled again");
+    }
+    this.#adopted = true;
   }
 
   /** Publishes; when the broker has lost what it had, fills it up to here first, and says `false`: try again. */
@@ -146,7 +182,7 @@ export class Relay {
     const known = this.#lasts.get(category);
     if (known !== undefined) return known;
     const { store } = this.#options;
-    const { published } = await store.outboxStatus();
+    const published = Math.max(this.#published, (await store.outboxStatus()).published);
     const [record] = published === 0
       ? []
       : await store.readLog({ category, upTo: published, limit: 1, backward: true });
@@ -157,16 +193,17 @@ export class Relay {
 
   async #waiting(): Promise<MessageRecord[]> {
     const { store, outbox = true } = this.#options;
-    if (outbox) return await store.readOutbox(this.#batch);
+    if (outbox) return await store.readOutbox(this.#batch, this.#published);
     const { published } = await store.outboxStatus();
-    return await store.readLog({ after: published, limit: this.#batch });
+    return await store.readLog({ after: Math.max(published, this.#published), limit: this.#batch });
   }
 
   /** Looks whether the broker still has what it should, fills it again where not, and trims it. */
   async check(): Promise<void> {
     this.#nextCheck = performance.now() + this.#checkInterval;
     const { store, readers } = this.#options;
-    const { published } = await store.outboxStatus();
+    if (!this.#adopted) await this.#adopt();
+    const published = Math.max(this.#published, (await store.outboxStatus()).published);
     if (published === 0) return;
     const checkpoints = await store.checkpoints();
     const held = (await store.leases()).filter((lease) => lease.expiresAt > 0).map((lease) => lease.group);
@@ -187,6 +224,12 @@ export class Relay {
     const { store, broker, log } = this.#options;
     const { last } = await broker.describe(category);
     const upTo = await this.#last(category);
+    if (last > upTo && last > await store.lastPosition()) {
+      // Only a log that was put back from a backup is behind its own copies.
+      log?.warn(`The broker is ahead of the log in ${category}; its copy is made again`);
+      await broker.remove(category);
+      return await this.#refill(category, needed, floor);
+    }
     if (last >= upTo) return;
     let after = Math.max(last, Math.min(needed, upTo - 1));
     log?.warn(`The broker has lost messages of ${category}; publishing again from position ${after}`);

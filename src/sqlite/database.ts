@@ -4,11 +4,8 @@ import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { Signal } from "../async/signal.ts";
 import { StoreUnavailableError } from "../store/errors.ts";
 import { explain, isBusy } from "./errors.ts";
-import { MIGRATIONS } from "./migrations.ts";
+import type { Schema } from "./migrations.ts";
 import { FileWatcher } from "./watcher.ts";
-
-/** `ANNL`: marks a file as ours. */
-const APPLICATION_ID = 0x414e4e4c;
 
 /** Settings of {@linkcode SqliteDatabase}. */
 export interface SqliteOptions {
@@ -23,11 +20,16 @@ export interface SqliteOptions {
   readonly lockTimeout?: number;
   /**
    * How often to look for writes of other processes while somebody waits and others write, in milliseconds; in calm
-   * times the file is watched instead. 0: never, somebody calls {@linkcode SqliteDatabase.wake}. @default {3}
+   * times the file is watched instead. 0: never, somebody calls {@linkcode SqliteDatabase.wake}. @default {2}
    */
   readonly pollInterval?: number;
   /** Whether to make the file when there is none. @default {true} */
   readonly create?: boolean;
+  /**
+   * After how many pages of the write-ahead log a commit also copies them into the file, which takes tens of
+   * milliseconds. High where somebody else does that. @default {1000}
+   */
+  readonly autoCheckpoint?: number;
   /** The most the file may hold, in pages of 4 KiB: what is beyond is refused as if the disk were full. @default {no bound} */
   readonly maxPages?: number;
 }
@@ -37,6 +39,7 @@ export class SqliteDatabase {
   /** The file. */
   readonly path: string;
   #db: DatabaseSync;
+  #schema: Schema;
   #lockTimeout: number;
   #signal = new Signal();
   #watcher: FileWatcher | undefined;
@@ -51,11 +54,14 @@ export class SqliteDatabase {
    * Opens the file.
    *
    * @param options Which file, and how.
+   * @param schema Its tables.
    * @throws {StoreUnavailableError} When the file is foreign, newer, damaged, locked or cannot be opened.
    */
-  constructor(options: SqliteOptions) {
-    const { path, synchronous = "full", lockTimeout = 10_000, pollInterval = 3, create = true, maxPages } = options;
+  constructor(options: SqliteOptions, schema: Schema) {
+    const { path, synchronous = "full", lockTimeout = 10_000, pollInterval = 2, create = true, maxPages } = options;
+    const { autoCheckpoint = 1_000 } = options;
     this.path = path;
+    this.#schema = schema;
     this.#lockTimeout = lockTimeout;
     if (pollInterval > 0 && path !== ":memory:") {
       this.#watcher = new FileWatcher(`${path}-wal`, () => this.#look(), pollInterval);
@@ -65,11 +71,14 @@ export class SqliteDatabase {
       this.#db = new DatabaseSync(path, { readOnly: false, ...(create ? {} : { open: false }) });
       if (!create) this.#openExisting();
       this.#db.exec(`pragma busy_timeout = ${lockTimeout}`);
-      this.#db.exec(`pragma journal_mode = wal; pragma synchronous = ${synchronous}; pragma cache_size = -32000`);
+      this.#db.exec(
+        `pragma journal_mode = wal; pragma synchronous = ${synchronous}; pragma cache_size = -32000; pragma wal_autocheckpoint = ${autoCheckpoint}`,
+      );
       this.#migrate();
       if (maxPages !== undefined) this.#db.exec(`pragma max_page_count = ${maxPages}`);
-      // From here on waiting for a lock is ours to do: SQLite's would block the event loop.
-      this.#db.exec("pragma busy_timeout = 0");
+      // From here on long waits for a lock are ours to do: SQLite's would block the event loop. It sleeps more precisely
+      // for a millisecond or two than a timer does, though, and that is how long most locks last.
+      this.#db.exec("pragma busy_timeout = 2");
       this.#begin = this.#db.prepare("begin immediate");
       this.#commit = this.#db.prepare("commit");
       this.#rollback = this.#db.prepare("rollback");
@@ -99,20 +108,21 @@ export class SqliteDatabase {
   }
 
   #migrate(): void {
-    const current = MIGRATIONS.length;
-    const isOurs = () => this.#scalar("pragma application_id") === APPLICATION_ID;
+    const { applicationId, migrations } = this.#schema;
+    const current = migrations.length;
+    const isOurs = () => this.#scalar("pragma application_id") === applicationId;
     if (isOurs() && this.#version() === current) return;
     this.#db.exec("begin immediate");
     try {
       if (!isOurs()) {
         if (this.#scalar("select count(*) from sqlite_schema") > 0) {
           throw new StoreUnavailableError(
-            `Cannot use SQLite file "${this.path}": it belongs to another program (its tables are not of Annals); name another file`,
+            `Cannot use SQLite file "${this.path}": it belongs to another program, or is of another kind (its tables are not those that belong here); name another file`,
             "foreign",
             false,
           );
         }
-        this.#db.exec(`pragma application_id = ${APPLICATION_ID};
+        this.#db.exec(`pragma application_id = ${applicationId};
           create table annals_migrations (version integer primary key, name text not null, applied_at integer not null) strict`);
       }
       const version = this.#version();
@@ -125,8 +135,8 @@ export class SqliteDatabase {
       }
       const applied = this.#db.prepare("insert into annals_migrations values (?, ?, ?)");
       for (let v = version; v < current; v++) {
-        this.#db.exec(MIGRATIONS[v].sql);
-        applied.run(v + 1, MIGRATIONS[v].name, Date.now());
+        this.#db.exec(migrations[v].sql);
+        applied.run(v + 1, migrations[v].name, Date.now());
       }
       this.#db.exec("commit");
     } catch (error) {

@@ -1,11 +1,20 @@
+/** The tables of one kind of file. */
+export interface Schema {
+  /** Marks a file as ours, and as of this kind. */
+  readonly applicationId: number;
+  /** How the tables came to be what they are. A migration is never edited once released: changes are new ones. */
+  readonly migrations: readonly { readonly name: string; readonly sql: string }[];
+}
+
 /**
- * The tables, one migration after another. A migration is never edited once released: changes are new ones.
+ * The tables of the store.
  *
  * Times are milliseconds since 1970. JSON is text, so that it can be read with `sqlite3` and its `->` operators.
  */
-export const MIGRATIONS: readonly { readonly name: string; readonly sql: string }[] = [
-  {
-    name: "log, outbox, groups, dead letters, projections, broker",
+export const STORE_SCHEMA: Schema = {
+  applicationId: 0x414e4e4c, // ANNL
+  migrations: [{
+    name: "log, outbox, groups, dead letters, projections",
     sql: `
 -- The log. The rowid is the position: one writer at a time, so it grows in commit order without gaps.
 create table messages (
@@ -87,9 +96,22 @@ create table projections (
 ) strict, without rowid;
 
 create table outcomes (command_id text primary key, status text not null, detail text not null) strict, without rowid;
-create table once (key text primary key, value text not null) strict, without rowid;
+-- Which log this is: brokers remember whose copy they have.
+create table identity (id text not null) strict;
+insert into identity values (lower(hex(randomblob(16))));
 
--- The embedded broker: a copy of the log that may be deleted at any time.
+create table once (key text primary key, value text not null) strict, without rowid;
+`,
+  }],
+};
+
+/** The tables of the embedded broker: a copy of the log that may be deleted at any time. */
+export const BROKER_SCHEMA: Schema = {
+  applicationId: 0x414e4e42, // ANNB
+  migrations: [{
+    name: "streams, entries, groups",
+    sql: `-- Of which log this is a copy.
+create table broker_log (id text not null) strict;
 create table broker_streams (stream text primary key, last integer not null) strict, without rowid;
 create table broker_entries (
   stream   text    not null,
@@ -113,5 +135,5 @@ create table broker_pending (
   primary key (stream, "group", position)
 ) strict, without rowid;
 `,
-  },
-];
+  }],
+};

@@ -1,6 +1,3 @@
-/** How often to look while others write, in milliseconds. */
-const ACTIVE_INTERVAL = 3;
-
 /** How long nobody has to have written until the file is watched instead, in milliseconds. */
 const CALM = 250;
 
@@ -24,7 +21,7 @@ export class FileWatcher {
    * @param look Looks whether there was one.
    * @param interval How often to look while others write, in milliseconds.
    */
-  constructor(path: string, look: () => boolean, interval: number = ACTIVE_INTERVAL) {
+  constructor(path: string, look: () => boolean, interval: number) {
     this.#path = path;
     this.#look = look;
     this.#interval = interval;

@@ -55,6 +55,7 @@ export class MemoryEventStore implements EventStore {
   /** Always `(this process)`. */
   readonly location = "(this process)";
   #now: () => number;
+  #id: string = crypto.randomUUID();
   #log: MessageRecord[] = [];
   #streams = new Map<string, MessageRecord[]>();
   #categories = new Map<string, MessageRecord[]>();
@@ -192,9 +193,15 @@ export class MemoryEventStore implements EventStore {
     return this.#signal.wait(timeout, signal);
   }
 
-  async readOutbox(limit: number): Promise<MessageRecord[]> {
+  async logId(): Promise<string> {
     this.#open();
-    return this.#outbox.slice(0, limit);
+    return this.#id;
+  }
+
+  async readOutbox(limit: number, after = 0): Promise<MessageRecord[]> {
+    this.#open();
+    const from = firstAfter(this.#outbox, after);
+    return this.#outbox.slice(from, from + limit);
   }
 
   async markPublished(position: number, fence?: Fence): Promise<void> {

@@ -228,6 +228,8 @@ export interface EventLog {
   readStream(stream: string, options?: ReadStreamOptions): Promise<MessageRecord[]>;
   /** Reads the log, in order of position (or backward). Nothing ever appears behind a position that was read. */
   readLog(options?: ReadLogOptions): Promise<MessageRecord[]>;
+  /** Tells this log from all others: the same for as long as it exists. */
+  logId(): Promise<string>;
   /** Position of the last message; 0 when there is none. */
   lastPosition(): Promise<number>;
   /** Resolves when something was written, by whomever, or after `timeout` milliseconds. */
@@ -236,8 +238,8 @@ export interface EventLog {
 
 /** What has still to reach the broker. */
 export interface Outbox {
-  /** The oldest messages that the relay has not taken yet. */
-  readOutbox(limit: number): Promise<MessageRecord[]>;
+  /** The oldest messages that the relay has not taken yet; `after`: only those behind a position. */
+  readOutbox(limit: number, after?: number): Promise<MessageRecord[]>;
   /** Forgets outbox rows up to a position, and remembers the position. */
   markPublished(position: number, fence?: Fence): Promise<void>;
   /** How many rows wait, the time of the oldest, and the position up to which all was published. */

@@ -2,6 +2,7 @@ import type { StatementSync } from "node:sqlite";
 import { type Fate, GroupCommit } from "../async/group_commit.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { SqliteDatabase, type SqliteOptions } from "../sqlite/database.ts";
+import { STORE_SCHEMA } from "../sqlite/migrations.ts";
 import type {
   Checkpoint,
   CommandOutcome,
@@ -75,7 +76,7 @@ export class SqliteEventStore implements EventStore {
   constructor(options: SqliteEventStoreOptions) {
     this.location = options.path;
     this.#now = options.now ?? Date.now;
-    this.#db = new SqliteDatabase(options);
+    this.#db = new SqliteDatabase(options, STORE_SCHEMA);
     this.#committer = new SqliteCommitter(this.#db);
     this.#commits = new GroupCommit((batch) => this.#run(batch));
   }
@@ -165,9 +166,15 @@ export class SqliteEventStore implements EventStore {
     this.#db.wake();
   }
 
-  readOutbox(limit: number): Promise<MessageRecord[]> {
+  async logId(): Promise<string> {
+    return (await this.#one<{ id: string }>("select id from identity"))!.id;
+  }
+
+  readOutbox(limit: number, after = 0): Promise<MessageRecord[]> {
     return this.#all(
-      `select ${MESSAGE} from outbox o join messages m on m.position = o.position order by o.position limit ?`,
+      `select ${MESSAGE} from outbox o join messages m on m.position = o.position
+       where o.position > ? order by o.position limit ?`,
+      after,
       limit,
     );
   }

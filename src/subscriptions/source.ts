@@ -14,7 +14,13 @@ export interface Source {
   next(count: number, wait: number, signal: AbortSignal): Promise<MessageRecord[]>;
   /** Called when messages are done, or parked: committed, never to be delivered again. */
   done(messages: readonly MessageRecord[]): Promise<void>;
+  /** Called at the end of a run. */
+  close(): Promise<void>;
 }
+
+/** Acknowledging is a write of its own: it waits for so many messages, or so many milliseconds. The checkpoint counts. */
+const ACKNOWLEDGE_EVERY = 1_000;
+const ACKNOWLEDGE_INTERVAL = 200;
 
 /** Reads the log itself, by position. */
 export class LogSource implements Source {
@@ -75,6 +81,10 @@ export class LogSource implements Source {
   done(): Promise<void> {
     return Promise.resolve();
   }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
 }
 
 /**
@@ -92,6 +102,8 @@ export class StreamSource implements Source {
   #cursor = 0;
   #catchUp: LogSource | undefined;
   #floor = 0;
+  #handled: number[] = [];
+  #acknowledgeAt = 0;
 
   /**
    * Makes a source that is not open yet.
@@ -111,6 +123,7 @@ export class StreamSource implements Source {
 
   async open(after: number): Promise<void> {
     this.#cursor = after;
+    this.#handled = [];
     if (await this.#belowFloor()) {
       this.#catchUp = new LogSource(this.#store, this.#category);
       await this.#catchUp.open(after);
@@ -140,6 +153,7 @@ export class StreamSource implements Source {
       return await this.next(count, wait, signal);
     }
     try {
+      if (this.#handled.length > 0 && performance.now() >= this.#acknowledgeAt) await this.#acknowledge();
       const found = await this.#broker.read({
         stream: this.#category,
         group: this.#group,
@@ -160,6 +174,18 @@ export class StreamSource implements Source {
 
   async done(messages: readonly MessageRecord[]): Promise<void> {
     if (this.#catchUp || messages.length === 0) return;
-    await this.#broker.acknowledge(this.#category, this.#group, messages.map((message) => message.position));
+    if (this.#handled.length === 0) this.#acknowledgeAt = performance.now() + ACKNOWLEDGE_INTERVAL;
+    for (const { position } of messages) this.#handled.push(position);
+    if (this.#handled.length >= ACKNOWLEDGE_EVERY) await this.#acknowledge();
+  }
+
+  async #acknowledge(): Promise<void> {
+    const handled = this.#handled;
+    this.#handled = [];
+    await this.#broker.acknowledge(this.#category, this.#group, handled);
+  }
+
+  async close(): Promise<void> {
+    if (this.#handled.length > 0) await this.#acknowledge();
   }
 }

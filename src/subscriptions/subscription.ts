@@ -73,6 +73,9 @@ const REPLAY_INTERVAL = 250;
 /** How often a command is rerun on fresh state within one attempt. */
 const MOST_RERUNS = 10;
 
+/** How long a step of the checkpoint that nothing has to agree with may wait to be written, in milliseconds. */
+const FLUSH_INTERVAL = 50;
+
 /** The longest that an idle group waits for messages in one read, in milliseconds. */
 const LONGEST_READ = 1_000;
 
@@ -105,6 +108,9 @@ export class Subscription {
   #suspicious: number;
   #nextReplayCheck = 0;
   #away = false;
+  /** A step of the checkpoint that is still to be written, and when. */
+  #deferred: number | undefined;
+  #flushAt = 0;
   /** How many reads in a row found nothing. */
   #idle = 0;
 
@@ -137,6 +143,8 @@ export class Subscription {
   async run(signal: AbortSignal): Promise<void> {
     await this.#patiently(() => this.#open(), signal);
     while (!signal.aborted) await this.#patiently(async () => void await this.#turn(signal), signal);
+    await this.#flush();
+    await this.#options.source.close();
   }
 
   /**
@@ -148,13 +156,16 @@ export class Subscription {
   async runUntil(position: number, signal: AbortSignal): Promise<void> {
     await this.#open();
     while (!signal.aborted) {
-      if (this.#progress.position >= position && this.#parking.due(this.#now(), 1).length === 0) return;
-      if (!await this.#turn(signal, 0)) return;
+      if (this.#progress.position >= position && this.#parking.due(this.#now(), 1).length === 0) break;
+      if (!await this.#turn(signal, 0)) break;
     }
+    await this.#flush();
+    await this.#options.source.close();
   }
 
   async #open(): Promise<void> {
     const { store, lane, source, suspicious = false } = this.#options;
+    this.#deferred = undefined;
     this.#progress = new Progress(lane, await store.checkpoints(lane.group));
     this.#parking = new Parking();
     for (const parked of await store.parked(lane.group)) this.#adopt(parked, suspicious);
@@ -178,7 +189,9 @@ export class Subscription {
     }
     // A read ends as soon as something comes: who has long had nothing to do need not look so often whether it has.
     const patience = Math.min(wait * (1 + this.#idle), Math.max(wait, LONGEST_READ));
-    const pause = Math.min(patience, this.#parking.nextDue() - this.#now());
+    const late = this.#deferred === undefined ? Infinity : Math.max(0, this.#flushAt - performance.now());
+    if (late === 0) await this.#flush();
+    const pause = Math.min(patience, this.#parking.nextDue() - this.#now(), late === 0 ? Infinity : late);
     if (this.#parking.size >= MOST_PARKED) {
       await this.#sleep(Math.max(1, pause), signal);
       return false;
@@ -472,11 +485,16 @@ export class Subscription {
     const { store, lane: { fence }, outbox = true } = this.#options;
     const { appends = [], rows = [], outcomes = [] } = reaction?.effects() ?? {};
     const moves = last !== undefined && last > this.#progress.position;
-    const nothing = !moves && pending.empty && appends.length + rows.length + outcomes.length === 0;
-    if (nothing) return reaction?.settle(true);
+    const effectless = pending.empty && appends.length + rows.length + outcomes.length === 0;
+    if (effectless) {
+      // Nothing has to agree with this step of the checkpoint: it is written with the next one, or a little later.
+      if (moves) this.#defer(last);
+      return reaction?.settle(true);
+    }
+    const reached = moves ? last : this.#deferred ?? 0;
     const commit: Commit = {
       ...(fence && { fence }),
-      ...(moves && { checkpoint: this.#progress.checkpoint(last) }),
+      ...(reached > 0 && { checkpoint: this.#progress.checkpoint(reached) }),
       appends: outbox ? appends : appends.map((append) => ({ ...append, publish: false })),
       rows,
       outcomes: [...outcomes, ...pending.outcomes.map(({ position: _, ...outcome }) => outcome)],
@@ -491,8 +509,25 @@ export class Subscription {
       throw error;
     }
     reaction?.settle(true);
+    this.#deferred = undefined;
     for (const { stream, position } of pending.unparked) this.#parking.remove(stream, position);
     for (const parked of pending.parked) this.#parking.put(parked);
     if (moves) this.#progress.moveTo(last);
+  }
+
+  /** Moves on without writing it yet. */
+  #defer(position: number): void {
+    if (this.#deferred === undefined) this.#flushAt = performance.now() + FLUSH_INTERVAL;
+    this.#deferred = position;
+    this.#progress.moveTo(position);
+  }
+
+  /** Writes the checkpoint that was put off. */
+  async #flush(): Promise<void> {
+    if (this.#deferred === undefined) return;
+    const { store, lane: { fence } } = this.#options;
+    const checkpoint = this.#progress.checkpoint(this.#deferred);
+    await store.commit({ ...(fence && { fence }), checkpoint });
+    this.#deferred = undefined;
   }
 }

@@ -75,6 +75,25 @@ export function brokerSuite(register: Register, open: () => Promise<BrokerUnderT
     assert.equal((await broker.describe("more")).last, 2);
   });
 
+  test("adopt() keeps the copy of the same log, and deletes that of another", async (broker) => {
+    assert.equal(await broker.adopt("one"), false);
+    await broker.createGroup("test", "g", 0);
+    await broker.publish([sampleRecord(1)]);
+    assert.equal(await broker.adopt("one"), false);
+    assert.equal((await broker.read(from("a"))).length, 1);
+    assert.equal(await broker.adopt("two"), true);
+    assert.deepEqual(await broker.describe("test"), { last: 0, first: null, length: 0, groups: [] });
+    await assert.rejects(broker.read(from("a")), { name: "GroupMissingError" });
+  });
+
+  test("remove() deletes a stream with its groups, and no other", async (broker) => {
+    await broker.createGroup("test", "g", 0);
+    await broker.publish([sampleRecord(1), sampleRecord(2, { category: "more" })]);
+    await broker.remove("test");
+    assert.deepEqual(await broker.describe("test"), { last: 0, first: null, length: 0, groups: [] });
+    assert.equal((await broker.describe("more")).last, 2);
+  });
+
   test("publish() passes over what was trimmed", async (broker) => {
     await broker.publish([1, 2].map((position) => sampleRecord(position)));
     await broker.trim("test", 2);

@@ -202,6 +202,7 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     await store.commit({ appends: [sampleAppend("c", 1)] });
     assert.deepEqual(positions(await store.readOutbox(10)), [1, 2, 4]);
     assert.deepEqual(positions(await store.readOutbox(1)), [1]);
+    assert.deepEqual(positions(await store.readOutbox(10, 1)), [2, 4]);
     assert.deepEqual(await store.outboxStatus(), { waiting: 3, oldest: 1_700_000_000_000, published: 0 });
     await store.markPublished(2);
     assert.deepEqual(positions(await store.readOutbox(10)), [4]);
