@@ -1,0 +1,47 @@
+/**
+ * Measures what the README says, beside the floor: `deno task bench [--only NAME] [--json]`.
+ *
+ * @module
+ */
+import { Command } from "commander";
+import { table } from "../src/cli/output.ts";
+import { didYouMean } from "../src/config/nearest.ts";
+import { append } from "./append.ts";
+import { load } from "./load.ts";
+import { relay } from "./relay.ts";
+import type { Result } from "./result.ts";
+import { idle, simulate, size } from "./server.ts";
+import { subscription } from "./subscription.ts";
+
+const BENCHES: Record<string, () => Promise<Result[]>> = { append, subscription, relay, load, simulate, size, idle };
+
+const program = new Command("bench")
+  .option("--only <name>", `one of ${Object.keys(BENCHES).join(", ")}`)
+  .option("--json", "print one JSON object");
+const { only, json } = program.parse(Deno.args, { from: "user" }).opts<{ only?: string; json?: boolean }>();
+if (only !== undefined && !(only in BENCHES)) {
+  console.error(`There is no bench "${only}"${didYouMean(only, Object.keys(BENCHES))}`);
+  Deno.exit(2);
+}
+const results: Result[] = [];
+for (const [name, bench] of Object.entries(BENCHES)) {
+  if (only !== undefined && name !== only) continue;
+  if (Deno.stderr.isTerminal()) console.error(`measuring ${name}…`);
+  results.push(...await bench());
+}
+if (json) console.log(JSON.stringify({ results }));
+else {
+  console.log(table(
+    ["what", "value", "unit", "floor", "ratio", "goal", "met"],
+    results.map(({ name, value, unit, floor, ratio, goal, met }) => [
+      name,
+      value.toLocaleString("en"),
+      unit,
+      floor === null ? "-" : floor.toLocaleString("en"),
+      ratio ?? "-",
+      goal,
+      met ? "yes" : "NO",
+    ]),
+  ));
+}
+Deno.exit(0);
