@@ -6,6 +6,9 @@ export const TIDIED = 32_000;
 /** How often the janitor looks, in milliseconds. */
 const INTERVAL = 500;
 
+/** The same while little is written. */
+const CALM = 2_000;
+
 /** With so many pages in the write-ahead log, writers are stopped for a moment so that it can begin anew. */
 const RESTART = 4_000;
 
@@ -28,6 +31,6 @@ export function startJanitor(files: readonly string[]): Worker | undefined {
   });
   // Without a janitor connections tidy up later and by themselves: nothing is lost.
   worker.onerror = (event) => event.preventDefault();
-  worker.postMessage({ files, interval: INTERVAL, restart: RESTART });
+  worker.postMessage({ files, interval: INTERVAL, calm: CALM, restart: RESTART });
   return worker;
 }

@@ -9,32 +9,42 @@ interface File {
   readonly db: DatabaseSync;
   readonly version: StatementSync;
   seen: unknown;
+  pages: number;
 }
 
 let files: File[] = [];
 
-/** Copies what is new; makes the log begin anew when it has grown long. */
-function tidy(file: File, restart: number): void {
+/** Fewer new pages than this since the last time: nothing much is going on. */
+const FEW = 100;
+
+/** Copies what is new; makes the log begin anew when it has grown long. Returns whether much was new. */
+function tidy(file: File, restart: number): boolean {
   const version = file.version.get()?.data_version;
-  if (version === file.seen) return;
+  if (version === file.seen) return false;
   file.seen = version;
   try {
-    const result = file.db.prepare("pragma wal_checkpoint(passive)").get() as { log: number } | undefined;
-    if ((result?.log ?? 0) > restart) file.db.prepare("pragma wal_checkpoint(restart)").get();
+    const { log } = file.db.prepare("pragma wal_checkpoint(passive)").get() as unknown as { log: number };
+    const busy = Math.abs(log - file.pages) > FEW;
+    file.pages = log;
+    if (log > restart) file.db.prepare("pragma wal_checkpoint(restart)").get();
+    return busy;
   } catch {
     // Locked, or out of space: the next round tries again, and whoever writes is told.
+    return false;
   }
 }
 
 (globalThis as unknown as Worker).onmessage = (
-  { data }: MessageEvent<{ files: string[]; interval: number; restart: number }>,
+  { data }: MessageEvent<{ files: string[]; interval: number; calm: number; restart: number }>,
 ) => {
   files = data.files.map((path) => {
     const db = new DatabaseSync(path);
     db.exec("pragma busy_timeout = 50; pragma wal_autocheckpoint = 0");
-    return { db, version: db.prepare("pragma data_version"), seen: undefined };
+    return { db, version: db.prepare("pragma data_version"), seen: undefined, pages: 0 };
   });
-  setInterval(() => {
-    for (const file of files) tidy(file, data.restart);
-  }, data.interval);
+  const round = (): void => {
+    const busy = files.map((file) => tidy(file, data.restart)).includes(true);
+    setTimeout(round, busy ? data.interval : data.calm);
+  };
+  round();
 };
