@@ -50,7 +50,9 @@ export class EventReaction implements Reaction {
     const step: PlannedRow[] = [];
     let open = true;
     const stillOpen = (): void => {
-      if (!open) throw new Error(`The handling of message ${message.position} has ended; its context is closed`);
+      if (!open || delivery.signal.aborted) {
+        throw new Error(`The handling of message ${message.position} has ended; its context is closed`);
+      }
     };
     const write = (projection: Projection, key: string, row: string | null): void => {
       stillOpen();

@@ -214,6 +214,32 @@ for (const kind of ["stream", "event_store"] as const) {
     assert.deepEqual(handled, [0, 1]);
   });
 
+  test("a handler that wakes up after it was given up for dead writes nothing", async (world) => {
+    const { store, subscribe, settle } = world;
+    const domain = tickingDomain();
+    const projection = [...domain.handlers.values()].find((handler) => handler.kind === "projector")!.projection;
+    await tick(store, ["a"]);
+    let wake!: () => void;
+    const asleep = new Promise<void>((resolve) => wake = resolve);
+    let said = "";
+    const hang = async (_n: number, context?: EventContext) => {
+      await asleep;
+      try {
+        context!.put(projection, { id: "late", ns: [1] });
+      } catch (error) {
+        said = (error as Error).message;
+      }
+    };
+    const settings = { ...SETTINGS, handlerTimeoutSeconds: 0.01 };
+    await assert.rejects(settle(subscribe("Reactor", hang, { settings })), HandlerStuckError);
+    const before = await store.parked("Reactor");
+    wake();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.match(said, /its context is closed/);
+    assert.deepEqual(await seen(store), {});
+    assert.deepEqual(await store.parked("Reactor"), before);
+  });
+
   test("one that lost its lease writes nothing", async (world) => {
     const { store, now, subscribe, settle } = world;
     const lease = leaseName("Tally", 0, 1);
