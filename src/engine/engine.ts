@@ -294,10 +294,15 @@ export class Engine {
   async #wakeWorkers(): Promise<void> {
     const signal = this.#stop.signal;
     if (this.#store.kind === "memory") return;
+    let seen = "";
     await this.#persist(async () => {
       await this.#store.changed(1_000, signal);
       if (signal.aborted) return;
-      this.#wakeAll();
+      // Leases are renewed every second: that alone is no reason to wake anybody.
+      const { published } = await this.#store.outboxStatus();
+      const now = `${await this.#store.lastPosition()}/${published}`;
+      if (now !== seen) this.#wakeAll();
+      seen = now;
       return "again";
     });
   }

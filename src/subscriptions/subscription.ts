@@ -77,7 +77,7 @@ const MOST_RERUNS = 10;
 const FLUSH_INTERVAL = 50;
 
 /** The longest that an idle group waits for messages in one read, in milliseconds. */
-const LONGEST_READ = 1_000;
+const LONGEST_READ = 2_000;
 
 /** The longest pause between tries to reach a store or broker that is away, in milliseconds. */
 const LONGEST_PAUSE = 5_000;
