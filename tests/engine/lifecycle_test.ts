@@ -73,6 +73,14 @@ Deno.test("two servers share a domain: the second stands by, and takes over when
   assert.equal(await second.stop(), 0);
 });
 
+Deno.test("a server that was killed is followed at once: nobody waits for the leases of the dead", async () => {
+  await using site = Site.make("tally", MODULE);
+  await (await site.start().running()).kill();
+  const server = await site.start().running();
+  assert.doesNotMatch(server.stderr, /standing by/);
+  assert.equal(await server.stop(), 0);
+});
+
 Deno.test("several workers of a group share its streams", async () => {
   await using site = Site.make("tally", MODULE, "[server.workers]\nAdder = 2\nSeenProjector = 3\n");
   const server = await site.start().running();
