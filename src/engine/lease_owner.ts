@@ -1,13 +1,18 @@
 import process from "node:process";
 import type { EventStore } from "../store/port.ts";
 
-/** Whether a process of this machine is alive. */
+/** Whether a process of this machine is alive; one that ended and was not buried yet is not. */
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
   } catch (error) {
     return (error as { code?: string }).code === "EPERM";
+  }
+  try {
+    return !/\) [ZX] /.test(Deno.readTextFileSync(`/proc/${pid}/stat`));
+  } catch {
+    // Not Linux, or not ours to see: the signal got through.
+    return true;
   }
 }
 
