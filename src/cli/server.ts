@@ -78,7 +78,9 @@ async function runEngine(engine: Engine): Promise<number> {
     asked();
   };
   for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, onSignal);
-  if (launched) void listenToLauncher({ stop: asked, abort: () => Deno.exit(signals > 0 ? 0 : 1) });
+  if (launched) {
+    void listenToLauncher({ stop: asked, abort: () => Deno.exit(0), orphaned: () => Deno.exit(1) });
+  }
   const started = engine.start();
   // Asked to stop while it starts: what has begun is stopped all the same.
   await Promise.race([started, stopAsked]);

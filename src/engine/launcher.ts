@@ -82,9 +82,11 @@ export async function launch(options: LaunchOptions): Promise<number> {
 /**
  * Listens to the launcher.
  *
- * @param on What to do: `stop` in order, or at once (`abort`, also when the launcher is gone).
+ * @param on What to do: `stop` in order, `abort` at once, or `orphaned`: the launcher is gone.
  */
-export async function listenToLauncher(on: { readonly stop: () => void; readonly abort: () => void }): Promise<void> {
+export async function listenToLauncher(
+  on: { readonly stop: () => void; readonly abort: () => void; readonly orphaned: () => void },
+): Promise<void> {
   let text = "";
   try {
     for await (const chunk of Deno.stdin.readable.pipeThrough(new TextDecoderStream())) {
@@ -95,5 +97,5 @@ export async function listenToLauncher(on: { readonly stop: () => void; readonly
   } catch {
     // The pipe broke: the same as its end.
   }
-  on.abort();
+  on.orphaned();
 }
