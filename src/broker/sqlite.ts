@@ -26,7 +26,7 @@ const TABLES = ["broker_streams", "broker_entries", "broker_groups", "broker_pen
  * ```ts
  * import { SqliteBroker } from "@annals/annals/broker/sqlite";
  *
- * const broker = new SqliteBroker({ path: `${await Deno.makeTempDir()}/log.db` });
+ * const broker = new SqliteBroker({ path: ":memory:" }); // or the store's file
  * await broker.createGroup("bank::account", "Auditor", 0);
  * console.log(await broker.read({ stream: "bank::account", group: "Auditor", consumer: "me", count: 10, block: 0 })); // []
  * await broker.close();

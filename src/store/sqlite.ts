@@ -68,8 +68,7 @@ function plain<T>(rows: Record<string, unknown>[]): T[] {
  * ```ts
  * import { SqliteEventStore } from "@annals/annals/store/sqlite";
  *
- * const path = `${await Deno.makeTempDir()}/log.db`;
- * const store = new SqliteEventStore({ path });
+ * const store = new SqliteEventStore({ path: ":memory:" }); // or a file, like ".annals/bank.db"
  * console.log(await store.lastPosition()); // 0
  * await store.close();
  * ```
