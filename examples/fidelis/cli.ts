@@ -143,7 +143,7 @@ function build(): Command {
 
   program.command("balance").description("show a balance, from the events")
     .argument("<account>", "its id")
-    .option("--at-version <n>", "after this event of the account", whole)
+    .option("--at-version <n>", "after this event of the account; the first is 0", whole)
     .option("--as-of <time>", "at this time", time)
     .option("--json", "print one JSON object")
     .action((accountId: string, options) => withClient(program, (client) => balance(client, accountId, options)));

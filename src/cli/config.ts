@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { loadConfig } from "../config/load.ts";
+import { findDomain } from "../engine/domain_path.ts";
 import type { GlobalOptions } from "./operator.ts";
 import { print, table } from "./output.ts";
 
@@ -10,7 +11,9 @@ export function addConfig(program: Command): void {
   config.command("check").description("say whether the configuration can be used")
     .option("--json", "print one JSON document")
     .action((options) => {
-      const { file } = load();
+      const { file, domains } = load();
+      // A module that is not there is a mistake of the file, too.
+      for (const name of Object.keys(domains)) findDomain(name, load());
       print(options.json, { file, ok: true }, () => `${file ?? "No file: defaults"}: all is well.`);
     });
   config.command("show").description("what is in effect, and where it comes from")

@@ -28,7 +28,7 @@ export async function serverCommand(args: readonly string[], server: string): Pr
   const program = new Command("server.ts")
     .description("Runs a domain: the relay, and one isolated worker for each consumer group.")
     .version(denoJson.version)
-    .option("--domain <name>", "a name of [domains] in domain.toml, or the path or URL of a module")
+    .option("--domain <name>", "a name of [domains] in domain.toml, the path or URL of a module, or NAME for ./NAME.ts")
     .option("--config <file>", "the configuration (default: domain.toml, when there is one)")
     .option("--dry-run", "print what would run and with which permissions, then end")
     .addOption(new Option("--log-format <format>", "how log lines look").choices(["text", "json"]).default("text"))
@@ -41,6 +41,7 @@ export async function serverCommand(args: readonly string[], server: string): Pr
       "\nExit codes: 0 stopped as asked, 1 cannot start, 2 wrong usage or configuration, 75 start me again.",
     )
     .allowExcessArguments(false)
+    .showHelpAfterError("(--help shows what there is)")
     .exitOverride();
   const options = program.parse([...args], { from: "user" }).opts<Options>();
   configureLogging({ format: options.logFormat, level: options.logLevel });

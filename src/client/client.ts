@@ -11,7 +11,7 @@ import { decode } from "../messages/codec.ts";
 import { type Message, type NewMessage, streamName } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { newId } from "../messages/ids.ts";
-import { WrongExpectedVersionError } from "../store/errors.ts";
+import { StoreUnavailableError, WrongExpectedVersionError } from "../store/errors.ts";
 import type { CommandOutcome, EventStore } from "../store/port.ts";
 import { handleInline } from "./inline.ts";
 
@@ -93,6 +93,7 @@ export class Client {
   /** The store. */
   readonly store: EventStore;
   #config: Config;
+  #handling: Promise<void> = Promise.resolve();
 
   /**
    * Makes a client of an open store; mostly {@linkcode connect} does.
@@ -172,7 +173,7 @@ export class Client {
         });
         const sent = repeated === null ? { id: message.id, aggregateId } : JSON.parse(repeated);
         if (this.#config.eventProcessing === "sync" && lastPosition > 0) {
-          await handleInline(this.domain, this.store, this.#config, lastPosition);
+          await this.#handle(lastPosition);
         }
         const outcome = await this.outcome(sent.id);
         return { commandId: sent.id, aggregateId: sent.aggregateId, position: 0, outcome };
@@ -181,6 +182,16 @@ export class Client {
         await sleep(Math.random() * 2 ** Math.min(rerun, 6));
       }
     }
+  }
+
+  /** Runs what follows here, one run at a time: what was stored in the meantime is handled by the next. */
+  async #handle(position: number): Promise<void> {
+    const before = this.#handling;
+    const run = async (): Promise<void> => {
+      await before.catch(() => {});
+      await handleInline(this.domain, this.store, this.#config, position);
+    };
+    await (this.#handling = run());
   }
 
   /**
@@ -297,6 +308,13 @@ function outcomeOf({ status, detail }: CommandOutcome): Outcome {
  */
 export async function connect(domain: Domain, options: { readonly config: Config }): Promise<Client> {
   const { config } = options;
+  if (config.store.provider === "memory" && config.commandProcessing === "async") {
+    throw new StoreUnavailableError(
+      `Cannot connect to the store of "${domain.name}": event_store is "memory", inside the server's process; use "sqlite", or Engine and Client in one program`,
+      "missing",
+      false,
+    );
+  }
   const store = openStore(locate(config.store, domain.name), {
     create: config.commandProcessing === "sync",
     // Beside a server its janitor tidies up; without one this still bounds the file.

@@ -1,3 +1,4 @@
+import { sleep } from "../async/sleep.ts";
 import type { Config } from "../config/config.ts";
 import type { Domain } from "../domain/domain.ts";
 import type { Handler } from "../domain/handlers.ts";
@@ -61,7 +62,7 @@ async function handleGroup(
         break;
       }
       if (performance.now() > until) return;
-      await store.changed(100);
+      await sleep(5);
     }
   }
 }

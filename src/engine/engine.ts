@@ -59,7 +59,7 @@ export class Engine {
   #runners: GroupRunner[] = [];
   #running: Promise<unknown>[] = [];
   #relayFence: Fence | undefined;
-  #janitor: Worker | undefined;
+  #stopJanitor: () => Promise<void> = () => Promise.resolve();
   #stop = new AbortController();
   #stopping: Promise<void> | undefined;
   #blocked!: () => void;
@@ -128,7 +128,7 @@ export class Engine {
     const broker = locate(this.#config.broker, domain.name);
     this.#store = openStore(store, { autoCheckpoint: TIDIED });
     this.#broker = openBroker(broker, { autoCheckpoint: TIDIED });
-    this.#janitor = startJanitor([
+    this.#stopJanitor = startJanitor([
       ...(store.provider === "sqlite" ? [store.url] : []),
       ...(broker.provider === "sqlite" ? [`${broker.url}-broker`] : []),
     ]);
@@ -348,8 +348,8 @@ export class Engine {
     }
     this.#stop.abort();
     await Promise.race([Promise.allSettled(this.#running), sleep(2_000)]);
-    this.#janitor?.terminate();
-    await this.#store?.close();
+    await this.#stopJanitor();
     await this.#broker?.close();
+    await this.#store?.close();
   }
 }

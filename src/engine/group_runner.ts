@@ -115,7 +115,9 @@ export class GroupRunner {
         await sleep(STANDBY_INTERVAL, signal);
         continue;
       }
+      if (this.#state === "standby") log("info", `Took over ${lease}`);
       this.#fence = { lease, token: granted.token };
+      this.#state = "starting";
       const end = await this.#live(this.#fence, !granted.clean);
       const clean = end.reason === "stopped" || end.reason === "stuck";
       this.#fence = undefined;

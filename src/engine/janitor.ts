@@ -1,4 +1,5 @@
 import { dirname } from "node:path";
+import { sleep } from "../async/sleep.ts";
 
 /** For connections beside a janitor: after how many pages they tidy up themselves, should it fall behind. */
 export const TIDIED = 32_000;
@@ -17,10 +18,10 @@ const RESTART = 4_000;
  * waiting for the disk, which would otherwise fall on whoever commits next: p99 latency halves.
  *
  * @param files The files.
- * @returns The thread; `undefined` when there is nothing to do.
+ * @returns Ends the thread, with its files closed.
  */
-export function startJanitor(files: readonly string[]): Worker | undefined {
-  if (files.length === 0) return undefined;
+export function startJanitor(files: readonly string[]): () => Promise<void> {
+  if (files.length === 0) return () => Promise.resolve();
   const folders = [...new Set(files.map((file) => dirname(file)))];
   const worker = new Worker(new URL("./janitor_worker.ts", import.meta.url), {
     type: "module",
@@ -32,5 +33,10 @@ export function startJanitor(files: readonly string[]): Worker | undefined {
   // Without a janitor connections tidy up later and by themselves: nothing is lost.
   worker.onerror = (event) => event.preventDefault();
   worker.postMessage({ files, interval: INTERVAL, calm: CALM, restart: RESTART });
-  return worker;
+  return async () => {
+    const stopped = new Promise<void>((resolve) => worker.onmessage = () => resolve());
+    worker.postMessage("stop");
+    await Promise.race([stopped, sleep(1_000)]);
+    worker.terminate();
+  };
 }

@@ -35,8 +35,12 @@ function tidy(file: File, restart: number): boolean {
 }
 
 (globalThis as unknown as Worker).onmessage = (
-  { data }: MessageEvent<{ files: string[]; interval: number; calm: number; restart: number }>,
+  { data }: MessageEvent<{ files: string[]; interval: number; calm: number; restart: number } | "stop">,
 ) => {
+  if (data === "stop") {
+    for (const { db } of files.splice(0)) db.close();
+    return (globalThis as unknown as Worker).postMessage("stopped");
+  }
   files = data.files.map((path) => {
     const db = new DatabaseSync(path);
     db.exec("pragma busy_timeout = 50; pragma wal_autocheckpoint = 0");

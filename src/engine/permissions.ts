@@ -1,4 +1,3 @@
-import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { BrokerConfig, PermissionGrant, StoreConfig } from "../config/config.ts";
 import type { DomainDescription } from "./protocol.ts";
@@ -40,7 +39,8 @@ export function workerPermissions(
   adapters: readonly (StoreConfig | BrokerConfig)[],
 ): Deno.PermissionOptionsObject {
   const access = codeAccess(code);
-  const data = [...new Set(adapters.filter(({ provider }) => provider === "sqlite").map(({ url }) => dirname(url)))];
+  // The files by name, not their folder: it may hold those of other domains.
+  const data = adapters.filter(({ provider }) => provider === "sqlite").flatMap(({ url }) => [url, `${url}-broker`]);
   const listed = (list: readonly string[]) => list.length > 0 ? [...new Set(list)] : false;
   return {
     read: listed([...access.read, ...data, ...grant.read ?? []]),

@@ -109,13 +109,13 @@ async function run(assignment: Assignment, ports: { store?: MessagePort; broker?
     ? remote<Broker>(ports.broker, { kind: "memory", location: "" })
     : openBroker(assignment.broker, EMBEDDED);
   wakeable.push(store, broker);
+  let end: FromWorker & { type: "ended" } = { type: "ended", reason: "stopped" };
   try {
     const domain = await importDomain(assignment.module);
     // The first beat says that all is loaded: from here on standing still means a handler.
     Atomics.add(pulse, 0, 1);
     setInterval(() => void Atomics.add(pulse, 0, 1), PULSE_INTERVAL);
     await feed(domain, assignment, store, broker);
-    post({ type: "ended", reason: "stopped" });
   } catch (error) {
     const reason = (error as Error)?.name === "FencedError"
       ? "fenced"
@@ -123,16 +123,12 @@ async function run(assignment: Assignment, ports: { store?: MessagePort; broker?
       ? "stuck"
       : "failed";
     const stack = error instanceof Error ? error.stack : undefined;
-    post({
-      type: "ended",
-      reason,
-      message: explainRefusal(error, assignment.group),
-      ...(stack === undefined ? {} : { stack }),
-    });
-  } finally {
-    await store.close();
-    await broker.close();
+    const message = explainRefusal(error, assignment.group);
+    end = { type: "ended", reason, message, ...(stack === undefined ? {} : { stack }) };
   }
+  // Told at the very end: whoever hears it ends this thread, and its files are to be closed by then.
+  await Promise.allSettled([store.close(), broker.close()]);
+  post(end);
 }
 
 /** Feeds the handler until asked to stop. */

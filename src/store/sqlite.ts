@@ -235,13 +235,16 @@ export class SqliteEventStore implements EventStore {
     );
   }
 
-  acquireLease({ name, group, partitions, owner, ttl }: LeaseRequest): Promise<GrantedLease | null> {
-    return this.#db.write(() => {
-      const now = this.#now();
-      const held = this.#statement(
+  async acquireLease({ name, group, partitions, owner, ttl }: LeaseRequest): Promise<GrantedLease | null> {
+    const isHeld = (): boolean =>
+      this.#statement(
         `select 1 from leases where expires_at > ? and (name = ? or ("group" = ? and partitions <> ?)) limit 1`,
-      ).get(now, name, group, partitions);
-      if (held) return null;
+      ).get(this.#now(), name, group, partitions) !== undefined;
+    // Those who stand by ask again and again: only a grant is worth a write, and waking everybody.
+    if (await this.#db.read(isHeld)) return null;
+    return await this.#db.write(() => {
+      const now = this.#now();
+      if (isHeld()) return null;
       const last = this.#statement("select token, clean from leases where name = ?").get(name);
       const token = ((last?.token as number | undefined) ?? 0) + 1;
       this.#statement("insert or replace into leases values (?, ?, ?, ?, ?, ?, 0)")

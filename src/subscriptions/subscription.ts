@@ -73,6 +73,10 @@ const REPLAY_INTERVAL = 250;
 /** How often a command is rerun on fresh state within one attempt. */
 const MOST_RERUNS = 10;
 
+/** What is known of an attempt that nobody lived to tell of. */
+const ENDED =
+  "The worker ended while it handled this message: it was killed, ran out of memory, or looped after an await";
+
 /** How long a step of the checkpoint that nothing has to agree with may wait to be written, in milliseconds. */
 const FLUSH_INTERVAL = 50;
 
@@ -289,7 +293,7 @@ export class Subscription {
     const { store, lane: { fence }, settings } = this.#options;
     const failures = [...parked.failures];
     while (failures.length < parked.attempts) {
-      failures.push({ at: this.#now(), error: "The worker ended while it handled this message" });
+      failures.push({ at: this.#now(), error: ENDED });
     }
     const counted: Parked = { ...parked, failures, attempts: parked.attempts + 1, suspect: false, replayed: false };
     if (counted.attempts > settings.maxRetries + 1) {

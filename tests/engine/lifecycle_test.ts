@@ -123,6 +123,8 @@ Deno.test("with sync processing a command and all that follows are handled befor
   assert.deepEqual(await client.row(Seen, "a"), { id: "a", ns: [1] });
   await client.process(Add({ id: "a", n: 1 }), { idempotencyKey: "k" });
   assert.deepEqual(await client.row(Seen, "a"), { id: "a", ns: [1] });
+  await Promise.all(Array.from({ length: 20 }, (_, n) => client.process(Add({ id: `b${n % 3}`, n }))));
+  assert.equal((await client.rows(Seen)).reduce((sum, row) => sum + row.ns.length, 0), 21);
 });
 
 const WRONG: [args: string[], code: number, told: RegExp][] = [
