@@ -18,7 +18,7 @@ const PULSE_GRACE = 2_500;
 const LOAD_PATIENCE = 30_000;
 
 /** How often a worker may end within a minute before the group is marked failed, beyond its own retries. */
-const MOST_RESTARTS = 10;
+const MOST_RESTARTS = 5;
 
 /** How long a failed group rests before it is tried again, in milliseconds. */
 const REST = 60_000;
@@ -72,7 +72,7 @@ export class GroupRunner {
   #total = 0;
   #lastError: string | null = null;
   #settled: () => void = () => {};
-  /** Resolves when its worker runs for the first time, or another process has the lease. */
+  /** Resolves when its worker runs for the first time, cannot, or another process has the lease. */
   readonly ready: Promise<void>;
 
   /**
@@ -155,6 +155,8 @@ export class GroupRunner {
       return await sleep(REST, this.#stop.signal);
     }
     this.#state = "restarting";
+    // One group that cannot start does not hold up the others.
+    this.#settled();
     // A handler that did not come back has been counted and set aside already: no reason to wait.
     const delay = reason === "stuck" ? 0 : Math.min(5_000, 100 * 2 ** (this.#restarts.length - 1));
     log("error", `Its worker is replaced${delay > 0 ? ` in ${delay / 1000} s` : ""}: ${message}`);

@@ -115,6 +115,31 @@ for (const type of ["stream", "event_store"]) {
   });
 }
 
+Deno.test("a group whose worker ends again and again is marked failed, and the others go on", async () => {
+  const file = await Deno.makeTempFile({ suffix: ".toml" });
+  const fixtures = new URL("../fixtures", import.meta.url).pathname;
+  await Deno.writeTextFile(
+    file,
+    `[event_store]\nurl = "memory:"\n[brokers.default]\nurl = "memory:"\n[server.stream_subscription]\nmax_retries = 0
+[server.permissions."*"]\nread = [${JSON.stringify(fixtures)}]\n`,
+  );
+  const lines: string[] = [];
+  const engine = new Engine({
+    module: new URL("../fixtures/broken/domain.ts", import.meta.url).href,
+    config: loadConfig({ file }),
+    log: (group, _level, text) => void lines.push(`${group}: ${text}`),
+  });
+  await engine.start();
+  const health = () => Object.fromEntries(engine.health().map((group) => [group.group, group]));
+  assert.equal(health().Sound.state, "running");
+  await until(() => health().Broken.state === "failed", () => "the broken group to be marked failed");
+  assert.match(health().Broken.lastError!, /broken while it loads/);
+  assert.equal(health().Sound.state, "running");
+  assert.ok(lines.some((line) => /^Broken: Its worker ended 6 times within a minute; resting for 60 s/.test(line)));
+  await engine.stop();
+  await Deno.remove(file);
+});
+
 Deno.test("with sync processing a command and all that follows are handled before process() returns", async () => {
   await using site = Site.make("tally", MODULE, `event_processing = "sync"\ncommand_processing = "sync"\n`);
   await using client = await connect(tally, { config: site.config });
