@@ -31,8 +31,18 @@ export class BrokerBehindError extends Error {
   }
 }
 
-/** The broker cannot be used right now; waiting can help. */
+/** The broker cannot be used right now; the message says why, and what to do. */
 export class BrokerUnavailableError extends Error {
   /** Always `BrokerUnavailableError`. */
   override readonly name = "BrokerUnavailableError";
+
+  /**
+   * Makes the error.
+   *
+   * @param message What was found, what to do.
+   * @param retryable Whether waiting can help.
+   */
+  constructor(message: string, readonly retryable: boolean = true) {
+    super(message);
+  }
 }

@@ -1,7 +1,7 @@
 import { Signal } from "../async/signal.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { BrokerBehindError, BrokerUnavailableError, GroupMissingError } from "./errors.ts";
-import type { Broker, BrokerStreamInfo, ClaimOptions, ReadGroupOptions } from "./port.ts";
+import type { Broker, BrokerStreamInfo, ClaimOptions, Delivered, ReadGroupOptions } from "./port.ts";
 
 /** Settings of {@linkcode MemoryBroker}. */
 export interface MemoryBrokerOptions {
@@ -14,19 +14,26 @@ interface Group {
   pending: Map<number, { consumer: string; at: number }>;
 }
 
+interface Entry {
+  readonly message: MessageRecord;
+  readonly previous: number;
+}
+
 interface Stream {
   last: number;
-  entries: MessageRecord[];
+  entries: Entry[];
   groups: Map<string, Group>;
   signal: Signal;
 }
 
+const NOTHING: Delivered = { messages: [], previous: [] };
+
 /** Index of the first entry behind a position. */
-function firstAfter(entries: readonly MessageRecord[], position: number): number {
+function firstAfter(entries: readonly Entry[], position: number): number {
   let [low, high] = [0, entries.length];
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if (entries[middle].position <= position) low = middle + 1;
+    if (entries[middle].message.position <= position) low = middle + 1;
     else high = middle;
   }
   return low;
@@ -77,17 +84,24 @@ export class MemoryBroker implements Broker {
     return found;
   }
 
-  async publish(messages: readonly MessageRecord[], expected?: ReadonlyMap<string, number>): Promise<number> {
+  async publish(
+    messages: readonly MessageRecord[],
+    expected?: ReadonlyMap<string, number>,
+    previous: ReadonlyMap<string, number> | undefined = expected,
+  ): Promise<number> {
     for (const [stream, position] of expected ?? []) {
       const { last } = this.#stream(stream);
       if (last < position) throw new BrokerBehindError(stream, position, last);
     }
     let added = 0;
     const touched = new Set<Stream>();
+    const before = new Map(previous ?? []);
     for (const message of messages) {
       const stream = this.#stream(message.category);
+      const earlier = before.get(message.category) ?? 0;
+      before.set(message.category, message.position);
       if (message.position <= stream.last) continue;
-      stream.entries.push(message);
+      stream.entries.push({ message, previous: earlier });
       stream.last = message.position;
       touched.add(stream);
       added++;
@@ -118,7 +132,7 @@ export class MemoryBroker implements Broker {
     this.#stream(stream).groups.set(group, { delivered: after, pending: new Map() });
   }
 
-  async read({ stream, group, consumer, count, block, signal }: ReadGroupOptions): Promise<MessageRecord[]> {
+  async read({ stream, group, consumer, count, block, signal }: ReadGroupOptions): Promise<Delivered> {
     const until = performance.now() + block;
     while (true) {
       const { entries, signal: published } = this.#stream(stream);
@@ -127,14 +141,14 @@ export class MemoryBroker implements Broker {
       const found = entries.slice(from, from + count);
       if (found.length > 0) {
         const at = this.#now();
-        for (const { position } of found) reader.pending.set(position, { consumer, at });
-        reader.delivered = found[found.length - 1].position;
-        return found;
+        for (const { message } of found) reader.pending.set(message.position, { consumer, at });
+        reader.delivered = found[found.length - 1].message.position;
+        return { messages: found.map((entry) => entry.message), previous: found.map((entry) => entry.previous) };
       }
       const left = until - performance.now();
-      if (left <= 0 || signal?.aborted || this.#closed) return [];
+      if (left <= 0 || signal?.aborted || this.#closed) return NOTHING;
       await published.wait(left, signal);
-      if (this.#closed) return [];
+      if (this.#closed) return NOTHING;
     }
   }
 
@@ -153,9 +167,9 @@ export class MemoryBroker implements Broker {
       if (claimed.length === count) break;
       if (held.consumer === consumer || held.at > at - idle) continue;
       const entry = entries[firstAfter(entries, position - 1)];
-      if (entry?.position === position) {
+      if (entry?.message.position === position) {
         pending.set(position, { consumer, at });
-        claimed.push(entry);
+        claimed.push(entry.message);
       } else pending.delete(position);
     }
     return claimed;
@@ -174,7 +188,7 @@ export class MemoryBroker implements Broker {
       pending: pending.size,
       lowestPending: pending.size === 0 ? null : Math.min(...pending.keys()),
     }));
-    return { last, first: entries[0]?.position ?? null, length: entries.length, groups: infos };
+    return { last, first: entries[0]?.message.position ?? null, length: entries.length, groups: infos };
   }
 
   async close(): Promise<void> {

@@ -16,6 +16,17 @@ export interface ReadGroupOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What a group was given. */
+export interface Delivered {
+  /** The messages, in order of position. */
+  readonly messages: readonly MessageRecord[];
+  /**
+   * For each message, the position of the one that was published to the stream before it; 0 when it is the first. A
+   * reader that has not seen that one has missed something: another reader took it, or the broker lost it.
+   */
+  readonly previous: readonly number[];
+}
+
 /** How to take over what vanished consumers left. */
 export interface ClaimOptions {
   /** The broker stream. */
@@ -70,12 +81,18 @@ export interface Broker {
    *
    * @param messages The messages.
    * @param expected For some streams, the last position that they must have at least.
+   * @param previous For some streams, the position of the message before the first of these. @default {`expected`}
    * @returns How many were new.
-   * @throws {BrokerBehindError} When a stream has lost what it had; nothing was added to any stream.
+   * @throws {BrokerBehindError} When a stream has lost what it had; nothing was added to any stream (of one node).
    */
-  publish(messages: readonly MessageRecord[], expected?: ReadonlyMap<string, number>): Promise<number>;
+  publish(
+    messages: readonly MessageRecord[],
+    expected?: ReadonlyMap<string, number>,
+    previous?: ReadonlyMap<string, number>,
+  ): Promise<number>;
   /**
-   * Says whose copy this is. When it has copies of another log, they and their groups are deleted.
+   * Says whose copy this is, and that somebody looks after it. When it has copies of another log, they and their groups
+   * are deleted.
    *
    * @param logId The log.
    * @returns Whether anything was deleted.
@@ -92,11 +109,11 @@ export interface Broker {
    *
    * @throws {GroupMissingError} When there is no such group.
    */
-  read(options: ReadGroupOptions): Promise<MessageRecord[]>;
+  read(options: ReadGroupOptions): Promise<Delivered>;
   /** Takes messages off a group's pending list. */
   acknowledge(stream: string, group: string, positions: readonly number[]): Promise<void>;
   /**
-   * Takes over messages that another consumer of the group was given and did not acknowledge, lowest first.
+   * Takes over messages that a consumer of the group was given and did not acknowledge, lowest first.
    *
    * @throws {GroupMissingError} When there is no such group.
    */

@@ -3,7 +3,7 @@ import type { MessageRecord } from "../messages/envelope.ts";
 import { SqliteDatabase, type SqliteOptions } from "../sqlite/database.ts";
 import { BROKER_SCHEMA } from "../sqlite/migrations.ts";
 import { BrokerBehindError, GroupMissingError } from "./errors.ts";
-import type { Broker, BrokerStreamInfo, ClaimOptions, GroupInfo, ReadGroupOptions } from "./port.ts";
+import type { Broker, BrokerStreamInfo, ClaimOptions, Delivered, GroupInfo, ReadGroupOptions } from "./port.ts";
 
 export type { SqliteOptions } from "../sqlite/database.ts";
 
@@ -12,6 +12,8 @@ export interface SqliteBrokerOptions extends SqliteOptions {
   /** Tells the time, in milliseconds since 1970. @default {Date.now} */
   readonly now?: () => number;
 }
+
+const NOTHING: Delivered = { messages: [], previous: [] };
 
 const TABLES = ["broker_streams", "broker_entries", "broker_groups", "broker_pending"];
 
@@ -60,19 +62,27 @@ export class SqliteBroker implements Broker {
     return statement;
   }
 
-  publish(messages: readonly MessageRecord[], expected?: ReadonlyMap<string, number>): Promise<number> {
+  publish(
+    messages: readonly MessageRecord[],
+    expected?: ReadonlyMap<string, number>,
+    previous: ReadonlyMap<string, number> | undefined = expected,
+  ): Promise<number> {
     return this.#db.write(() => {
       for (const [stream, position] of expected ?? []) {
         const last = this.#last(stream);
         if (last < position) throw new BrokerBehindError(stream, position, last);
       }
       const lasts = new Map<string, number>();
+      const before = new Map(previous ?? []);
       let added = 0;
       for (const message of messages) {
         const { category, position } = message;
         const last = lasts.get(category) ?? this.#last(category);
+        const earlier = before.get(category) ?? 0;
+        before.set(category, position);
         if (position <= last) continue;
-        this.#sql("insert into broker_entries values (?, ?, ?)").run(category, position, JSON.stringify(message));
+        this.#sql("insert into broker_entries values (?, ?, ?, ?)")
+          .run(category, position, JSON.stringify(message), earlier);
         lasts.set(category, position);
         added++;
       }
@@ -88,10 +98,12 @@ export class SqliteBroker implements Broker {
     return (this.#sql("select last from broker_streams where stream = ?").get(stream)?.last as number | undefined) ?? 0;
   }
 
-  adopt(logId: string): Promise<boolean> {
-    return this.#db.write(() => {
-      const known = this.#sql("select id from broker_log").get()?.id;
-      if (known === logId) return false;
+  async adopt(logId: string): Promise<boolean> {
+    const owner = () => this.#sql("select id from broker_log").get()?.id;
+    // Asked again and again: only a change is worth a write.
+    if (await this.#db.read(owner) === logId) return false;
+    return await this.#db.write(() => {
+      const known = owner();
       const some = this.#sql("select 1 from broker_streams union all select 1 from broker_groups limit 1").get();
       for (const table of TABLES) this.#sql(`delete from ${table}`).run();
       this.#sql("delete from broker_log").run();
@@ -125,26 +137,26 @@ export class SqliteBroker implements Broker {
     return row.delivered as number;
   }
 
-  async read({ stream, group, consumer, count, block, signal }: ReadGroupOptions): Promise<MessageRecord[]> {
+  async read({ stream, group, consumer, count, block, signal }: ReadGroupOptions): Promise<Delivered> {
     const until = performance.now() + block;
     while (true) {
       // Looking takes no lock; only a delivery does.
       const some = await this.#db.read(() => this.#last(stream) > this.#delivered(stream, group));
       if (some) {
         const found = await this.#db.write(() => this.#deliver(stream, group, consumer, count));
-        if (found.length > 0) return found;
+        if (found.messages.length > 0) return found;
       }
       const left = until - performance.now();
-      if (left <= 0 || signal?.aborted) return [];
+      if (left <= 0 || signal?.aborted) return NOTHING;
       await this.#db.changed(left, signal);
     }
   }
 
-  #deliver(stream: string, group: string, consumer: string, count: number): MessageRecord[] {
+  #deliver(stream: string, group: string, consumer: string, count: number): Delivered {
     const rows = this.#sql(
-      "select position, message from broker_entries where stream = ? and position > ? order by position limit ?",
+      "select position, message, previous from broker_entries where stream = ? and position > ? order by position limit ?",
     ).all(stream, this.#delivered(stream, group), count);
-    if (rows.length === 0) return [];
+    if (rows.length === 0) return NOTHING;
     const first = rows[0].position as number;
     const last = rows[rows.length - 1].position as number;
     this.#sql(
@@ -152,7 +164,10 @@ export class SqliteBroker implements Broker {
        from broker_entries where stream = ? and position between ? and ?`,
     ).run(group, consumer, this.#now(), stream, first, last);
     this.#sql(`update broker_groups set delivered = ? where stream = ? and "group" = ?`).run(last, stream, group);
-    return rows.map((row) => JSON.parse(row.message as string));
+    return {
+      messages: rows.map((row) => JSON.parse(row.message as string)),
+      previous: rows.map((row) => row.previous as number),
+    };
   }
 
   async acknowledge(stream: string, group: string, positions: readonly number[]): Promise<void> {

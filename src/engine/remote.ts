@@ -1,5 +1,10 @@
 import { BrokerBehindError, BrokerUnavailableError, GroupMissingError } from "../broker/errors.ts";
-import { FencedError, StoreUnavailableError, WrongExpectedVersionError } from "../store/errors.ts";
+import {
+  DuplicateMessageError,
+  FencedError,
+  StoreUnavailableError,
+  WrongExpectedVersionError,
+} from "../store/errors.ts";
 
 /** A call on its way to whoever has the adapter. */
 interface Call {
@@ -22,9 +27,10 @@ const ERRORS: Record<string, (fields: any) => Error> = {
   WrongExpectedVersionError: (e) => new WrongExpectedVersionError(e.stream, e.expected, e.actual),
   FencedError: (e) => new FencedError(e.lease, e.token),
   StoreUnavailableError: (e) => new StoreUnavailableError(e.message, e.reason, e.retryable),
+  DuplicateMessageError: (e) => new DuplicateMessageError(e.message),
   GroupMissingError: (e) => new GroupMissingError(e.stream, e.group),
   BrokerBehindError: (e) => new BrokerBehindError(e.stream, e.expected, e.actual),
-  BrokerUnavailableError: (e) => new BrokerUnavailableError(e.message),
+  BrokerUnavailableError: (e) => new BrokerUnavailableError(e.message, e.retryable),
 };
 
 /**

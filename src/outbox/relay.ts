@@ -66,7 +66,6 @@ export class Relay {
   #floors = new Map<string, number>();
   /** The last position that was published to each broker stream. */
   #lasts = new Map<string, number>();
-  #adopted = false;
   #away = false;
 
   /**
@@ -158,7 +157,6 @@ export class Relay {
     if (await broker.adopt(await store.logId())) {
       log?.warn("The broker had a copy of another log; it was deleted and is filled again");
     }
-    this.#adopted = true;
   }
 
   /** Publishes; when the broker has lost what it had, fills it up to here first, and says `false`: try again. */
@@ -202,7 +200,7 @@ export class Relay {
   async check(): Promise<void> {
     this.#nextCheck = performance.now() + this.#checkInterval;
     const { store, readers } = this.#options;
-    if (!this.#adopted) await this.#adopt();
+    await this.#adopt();
     const published = Math.max(this.#published, (await store.outboxStatus()).published);
     if (published === 0) return;
     const checkpoints = await store.checkpoints();
@@ -238,7 +236,8 @@ export class Relay {
     while (true) {
       const records = await store.readLog({ category, after, upTo, limit: this.#batch });
       if (records.length === 0) return;
-      await broker.publish(records);
+      // Whoever has not seen `after` reads the log up to there.
+      await broker.publish(records, undefined, new Map([[category, after]]));
       after = records[records.length - 1].position;
     }
   }

@@ -102,6 +102,11 @@ insert into identity values (lower(hex(randomblob(16))));
 
 create table once (key text primary key, value text not null) strict, without rowid;
 `,
+  }, {
+    name: "processes that take part",
+    sql: `
+create table members (owner text primary key, types text not null, expires_at integer not null) strict, without rowid;
+`,
   }],
 };
 
@@ -134,6 +139,11 @@ create table broker_pending (
   deliveries   integer not null,
   primary key (stream, "group", position)
 ) strict, without rowid;
+`,
+  }, {
+    name: "what was published before each entry",
+    sql: `
+alter table broker_entries add column previous integer not null default 0;
 `,
   }],
 };

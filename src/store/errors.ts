@@ -46,7 +46,8 @@ export class StoreUnavailableError extends Error {
    * Makes the error.
    *
    * @param message What was being done, what was found, what to do.
-   * @param reason What is wrong.
+   * @param reason What is wrong. `unsure`: the connection broke before the answer came; what was to be written may be
+   *   written, or be written later.
    * @param retryable Whether waiting can help.
    */
   constructor(
@@ -60,9 +61,19 @@ export class StoreUnavailableError extends Error {
       | "missing"
       | "read-only"
       | "closed"
+      | "unreachable"
+      | "unsure"
+      | "busy"
+      | "denied"
       | "failed",
     readonly retryable: boolean,
   ) {
     super(message);
   }
+}
+
+/** A message with the same id is in the log already: the append that stored it was repeated. Nothing was written. */
+export class DuplicateMessageError extends Error {
+  /** Always `DuplicateMessageError`. */
+  override readonly name = "DuplicateMessageError";
 }

@@ -11,6 +11,7 @@ import type {
   GrantedLease,
   Lease,
   LeaseRequest,
+  Member,
   ParkedMessage,
   ProjectionRow,
   ReadLogOptions,
@@ -63,6 +64,7 @@ export class MemoryEventStore implements EventStore {
   #published = 0;
   #checkpoints = new Map<string, Checkpoint>();
   #leases = new Map<string, Lease & { clean: boolean }>();
+  #members = new Map<string, { member: Member; expiresAt: number }>();
   #parked = new Map<string, Map<number, ParkedMessage>>();
   #dead = new Map<string, DeadLetter>();
   #rows = new Map<string, Map<string, ProjectionRow>>();
@@ -225,13 +227,27 @@ export class MemoryEventStore implements EventStore {
     this.#open();
     const now = this.#now();
     for (const lease of this.#leases.values()) {
-      const same = lease.name === name || (lease.group === group && lease.partitions !== partitions);
-      if (same && lease.expiresAt > now) return null;
+      const taken = (lease.name === name && lease.owner !== owner) ||
+        (lease.group === group && lease.partitions !== partitions);
+      if (taken && lease.expiresAt > now) return null;
     }
     const last = this.#leases.get(name);
     const token = (last?.token ?? 0) + 1;
     this.#leases.set(name, { name, group, partitions, owner, token, expiresAt: now + ttl, clean: false });
     return { token, clean: last?.clean ?? true };
+  }
+
+  async enroll(member: Member, ttl: number): Promise<void> {
+    this.#open();
+    if (ttl === 0) this.#members.delete(member.owner);
+    else this.#members.set(member.owner, { member, expiresAt: this.#now() + ttl });
+  }
+
+  async members(): Promise<Member[]> {
+    this.#open();
+    const now = this.#now();
+    return [...this.#members.values()].filter(({ expiresAt }) => expiresAt > now).map(({ member }) => member)
+      .sort((a, b) => a.owner < b.owner ? -1 : 1);
   }
 
   async renewLeases(leases: readonly Fence[], ttl: number): Promise<string[]> {

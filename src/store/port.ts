@@ -200,6 +200,14 @@ export interface Lease {
   readonly expiresAt: number;
 }
 
+/** A process that takes part in running a domain. */
+export interface Member {
+  /** Who: the owner of its leases. */
+  readonly owner: string;
+  /** The message types that its code knows. */
+  readonly types: readonly string[];
+}
+
 /** What to ask for a lease with. */
 export interface LeaseRequest {
   /** The lease's name. */
@@ -221,7 +229,8 @@ export interface EventLog {
    *
    * @throws {WrongExpectedVersionError} When a stream is not at the expected version.
    * @throws {FencedError} When the lease was lost.
-   * @throws {StoreUnavailableError} When the store is locked, full, damaged or closed.
+   * @throws {DuplicateMessageError} When a message is stored already (stores over a network only).
+   * @throws {StoreUnavailableError} When the store is unreachable, locked, full, damaged or closed.
    */
   commit(commit: Commit): Promise<CommitResult>;
   /** Reads one stream, in order of version. */
@@ -250,7 +259,11 @@ export interface Outbox {
 export interface Groups {
   /** All checkpoints of a group; of all groups when none is named. */
   checkpoints(group?: string): Promise<Checkpoint[]>;
-  /** Grants a lease that nobody holds; `null` when somebody does. */
+  /** Says that a process takes part for so many milliseconds from now, unless it says so again; 0: no longer. */
+  enroll(member: Member, ttl: number): Promise<void>;
+  /** Who takes part now, by owner. */
+  members(): Promise<Member[]>;
+  /** Grants a lease that nobody else holds; `null` when somebody does. Asking again fences one's own earlier token. */
   acquireLease(request: LeaseRequest): Promise<GrantedLease | null>;
   /** Renews leases; returns the names of those that were lost. */
   renewLeases(leases: readonly Fence[], ttl: number): Promise<string[]>;

@@ -14,6 +14,7 @@ import type {
   GrantedLease,
   Lease,
   LeaseRequest,
+  Member,
   ParkedMessage,
   ProjectionRow,
   ReadLogOptions,
@@ -238,8 +239,9 @@ export class SqliteEventStore implements EventStore {
   async acquireLease({ name, group, partitions, owner, ttl }: LeaseRequest): Promise<GrantedLease | null> {
     const isHeld = (): boolean =>
       this.#statement(
-        `select 1 from leases where expires_at > ? and (name = ? or ("group" = ? and partitions <> ?)) limit 1`,
-      ).get(this.#now(), name, group, partitions) !== undefined;
+        `select 1 from leases where expires_at > ? and ((name = ? and owner <> ?) or ("group" = ? and partitions <> ?))
+         limit 1`,
+      ).get(this.#now(), name, owner, group, partitions) !== undefined;
     // Those who stand by ask again and again: only a grant is worth a write, and waking everybody.
     if (await this.#db.read(isHeld)) return null;
     return await this.#db.write(() => {
@@ -251,6 +253,24 @@ export class SqliteEventStore implements EventStore {
         .run(name, group, partitions, owner, token, now + ttl);
       return { token, clean: last === undefined || last.clean === 1 };
     });
+  }
+
+  async enroll({ owner, types }: Member, ttl: number): Promise<void> {
+    await this.#db.write(() => {
+      if (ttl === 0) this.#statement("delete from members where owner = ?").run(owner);
+      else {
+        this.#statement("insert or replace into members values (?, ?, ?)")
+          .run(owner, JSON.stringify(types), this.#now() + ttl);
+      }
+    });
+  }
+
+  async members(): Promise<Member[]> {
+    const rows = await this.#all<{ owner: string; types: string }>(
+      "select owner, types from members where expires_at > ? order by owner",
+      this.#now(),
+    );
+    return rows.map(({ owner, types }) => ({ owner, types: JSON.parse(types) }));
   }
 
   renewLeases(leases: readonly Fence[], ttl: number): Promise<string[]> {

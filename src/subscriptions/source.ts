@@ -154,7 +154,7 @@ export class StreamSource implements Source {
     }
     try {
       if (this.#handled.length > 0 && performance.now() >= this.#acknowledgeAt) await this.#acknowledge();
-      const found = await this.#broker.read({
+      const { messages, previous } = await this.#broker.read({
         stream: this.#category,
         group: this.#group,
         consumer: this.#consumer,
@@ -162,14 +162,32 @@ export class StreamSource implements Source {
         block: wait,
         signal,
       });
-      if (found.length > 0) this.#cursor = Math.max(this.#cursor, found[found.length - 1].position);
-      return found;
+      const whole = await this.#withoutHoles(messages, previous);
+      return this.#catchUp && whole.length === 0 ? await this.next(count, wait, signal) : whole;
     } catch (error) {
       if (!(error instanceof GroupMissingError)) throw error;
       // The broker was wiped: the relay fills it again, and the group goes on where it was.
       await this.open(this.#cursor);
       return [];
     }
+  }
+
+  /**
+   * Each message tells which one was published before it. One that was not seen here went to somebody else (a consumer
+   * that was given up for dead and woke up), or the broker lost it: from there on the log is read.
+   */
+  async #withoutHoles(messages: readonly MessageRecord[], previous: readonly number[]): Promise<MessageRecord[]> {
+    const whole: MessageRecord[] = [];
+    for (const [i, message] of messages.entries()) {
+      if (previous[i] > this.#cursor) {
+        this.#catchUp = new LogSource(this.#store, this.#category);
+        await this.#catchUp.open(this.#cursor);
+        break;
+      }
+      this.#cursor = Math.max(this.#cursor, message.position);
+      whole.push(message);
+    }
+    return whole;
   }
 
   async done(messages: readonly MessageRecord[]): Promise<void> {

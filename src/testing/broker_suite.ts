@@ -9,7 +9,7 @@ export interface BrokerUnderTest {
   /** An empty broker. */
   readonly broker: Broker;
   /** Moves the broker's clock on by some milliseconds. */
-  readonly advance: (milliseconds: number) => void;
+  readonly advance: (milliseconds: number) => void | Promise<void>;
   /** Closes the broker and removes what it left. */
   readonly [Symbol.asyncDispose]: () => Promise<void>;
 }
@@ -33,11 +33,12 @@ const positions = (messages: readonly MessageRecord[]) => messages.map((message)
  * ```
  */
 export function brokerSuite(register: Register, open: () => Promise<BrokerUnderTest>): void {
-  const test = (name: string, run: (broker: Broker, advance: (ms: number) => void) => Promise<void>) =>
+  const test = (name: string, run: (broker: Broker, advance: BrokerUnderTest["advance"]) => Promise<void>) =>
     register(name, async () => {
       await using opened = await open();
       await run(opened.broker, opened.advance);
     });
+  const read = async (broker: Broker, options: ReturnType<typeof from>) => [...(await broker.read(options)).messages];
   const from = (consumer: string, over: object = {}) => ({
     stream: "test",
     group: "g",
@@ -52,10 +53,10 @@ export function brokerSuite(register: Register, open: () => Promise<BrokerUnderT
     await broker.createGroup("test", "g", 0);
     await broker.createGroup("test", "h", 0);
     assert.equal(await broker.publish(messages), 3);
-    assert.deepEqual(await broker.read(from("a", { count: 2 })), messages.slice(0, 2));
-    assert.deepEqual(await broker.read(from("b")), messages.slice(2));
-    assert.deepEqual(await broker.read(from("a")), []);
-    assert.deepEqual(await broker.read(from("a", { group: "h" })), messages);
+    assert.deepEqual(await read(broker, from("a", { count: 2 })), messages.slice(0, 2));
+    assert.deepEqual(await read(broker, from("b")), messages.slice(2));
+    assert.deepEqual(await read(broker, from("a")), []);
+    assert.deepEqual(await read(broker, from("a", { group: "h" })), messages);
   });
 
   test("publish() passes over what is there already", async (broker) => {
@@ -63,7 +64,16 @@ export function brokerSuite(register: Register, open: () => Promise<BrokerUnderT
     await broker.publish([1, 2, 3].map((position) => sampleRecord(position)));
     assert.equal(await broker.publish([2, 3, 4].map((position) => sampleRecord(position))), 1);
     await broker.publish([sampleRecord(1)]);
-    assert.deepEqual(positions(await broker.read(from("a"))), [1, 2, 3, 4]);
+    assert.deepEqual(positions(await read(broker, from("a"))), [1, 2, 3, 4]);
+  });
+
+  test("read() tells what was published before each message", async (broker) => {
+    await broker.createGroup("test", "g", 0);
+    await broker.publish([1, 2].map((position) => sampleRecord(position)));
+    await broker.publish([sampleRecord(5), sampleRecord(6, { category: "more" })], new Map([["test", 2], ["more", 0]]));
+    await broker.publish([5, 9].map((position) => sampleRecord(position)), undefined, new Map([["test", 2]]));
+    await broker.publish([sampleRecord(12)], undefined, new Map([["test", 11]]));
+    assert.deepEqual((await broker.read(from("a"))).previous, [0, 1, 2, 5, 11]);
   });
 
   test("publish() refuses to write to a stream that has lost its end", async (broker) => {
@@ -80,10 +90,10 @@ export function brokerSuite(register: Register, open: () => Promise<BrokerUnderT
     await broker.createGroup("test", "g", 0);
     await broker.publish([sampleRecord(1)]);
     assert.equal(await broker.adopt("one"), false);
-    assert.equal((await broker.read(from("a"))).length, 1);
+    assert.equal((await read(broker, from("a"))).length, 1);
     assert.equal(await broker.adopt("two"), true);
     assert.deepEqual(await broker.describe("test"), { last: 0, first: null, length: 0, groups: [] });
-    await assert.rejects(broker.read(from("a")), { name: "GroupMissingError" });
+    await assert.rejects(read(broker, from("a")), { name: "GroupMissingError" });
   });
 
   test("remove() deletes a stream with its groups, and no other", async (broker) => {
@@ -105,64 +115,64 @@ export function brokerSuite(register: Register, open: () => Promise<BrokerUnderT
     await broker.createGroup("test", "g", 0);
     await broker.createGroup("more", "g", 0);
     await broker.publish([sampleRecord(1), sampleRecord(2, { category: "more" }), sampleRecord(3)]);
-    assert.deepEqual(positions(await broker.read(from("a"))), [1, 3]);
-    assert.deepEqual(positions(await broker.read(from("a", { stream: "more" }))), [2]);
+    assert.deepEqual(positions(await read(broker, from("a"))), [1, 3]);
+    assert.deepEqual(positions(await read(broker, from("a", { stream: "more" }))), [2]);
   });
 
   test("read() waits for a message", async (broker) => {
     await broker.createGroup("test", "g", 0);
-    const reading = broker.read(from("a", { block: 60_000 }));
+    const reading = read(broker, from("a", { block: 60_000 }));
     await new Promise((resolve) => setTimeout(resolve, 5));
     await broker.publish([sampleRecord(1)]);
     assert.deepEqual(positions(await reading), [1]);
-    assert.deepEqual(await broker.read(from("a", { block: 5 })), []);
+    assert.deepEqual(await read(broker, from("a", { block: 5 })), []);
   });
 
   test("read() ends its wait when aborted", async (broker) => {
     await broker.createGroup("test", "g", 0);
     const abort = new AbortController();
-    const reading = broker.read(from("a", { block: 60_000, signal: abort.signal }));
+    const reading = read(broker, from("a", { block: 60_000, signal: abort.signal }));
     abort.abort();
     assert.deepEqual(await reading, []);
   });
 
   test("read() and claim() say when the group is missing", async (broker) => {
     await broker.publish([sampleRecord(1)]);
-    await assert.rejects(broker.read(from("a")), GroupMissingError);
+    await assert.rejects(read(broker, from("a")), GroupMissingError);
     await assert.rejects(broker.claim({ ...from("a"), idle: 0 }), GroupMissingError);
   });
 
   test("createGroup() starts behind a position and leaves an existing group alone", async (broker) => {
     await broker.publish([1, 2, 3].map((position) => sampleRecord(position)));
     await broker.createGroup("test", "g", 1);
-    assert.deepEqual(positions(await broker.read(from("a", { count: 1 }))), [2]);
+    assert.deepEqual(positions(await read(broker, from("a", { count: 1 }))), [2]);
     await broker.createGroup("test", "g", 0);
-    assert.deepEqual(positions(await broker.read(from("a"))), [3]);
+    assert.deepEqual(positions(await read(broker, from("a"))), [3]);
   });
 
   test("seek() puts a group anywhere, with nothing pending", async (broker) => {
     await broker.publish([1, 2, 3].map((position) => sampleRecord(position)));
     await broker.seek("test", "g", 0);
-    assert.deepEqual(positions(await broker.read(from("a"))), [1, 2, 3]);
+    assert.deepEqual(positions(await read(broker, from("a"))), [1, 2, 3]);
     await broker.seek("test", "g", 2);
     assert.deepEqual((await broker.describe("test")).groups, [
       { group: "g", delivered: 2, pending: 0, lowestPending: null },
     ]);
-    assert.deepEqual(positions(await broker.read(from("a"))), [3]);
+    assert.deepEqual(positions(await read(broker, from("a"))), [3]);
   });
 
   test("what a consumer that died had not acknowledged is claimed by another", async (broker, advance) => {
     await broker.createGroup("test", "g", 0);
     await broker.publish([1, 2, 3, 4].map((position) => sampleRecord(position)));
-    await broker.read(from("dead", { count: 3 }));
+    await read(broker, from("dead", { count: 3 }));
     await broker.acknowledge("test", "g", [2]);
-    advance(100);
-    await broker.read(from("live"));
-    assert.deepEqual(await broker.claim({ ...from("live"), idle: 200 }), []);
-    advance(100);
-    assert.deepEqual(positions(await broker.claim({ ...from("live"), idle: 200, count: 1 })), [1]);
-    assert.deepEqual(positions(await broker.claim({ ...from("live"), idle: 200 })), [3]);
-    assert.deepEqual(await broker.claim({ ...from("live"), idle: 0 }), []);
+    await advance(100);
+    await read(broker, from("live"));
+    assert.deepEqual(await broker.claim({ ...from("live"), idle: 150 }), []);
+    await advance(100);
+    assert.deepEqual(positions(await broker.claim({ ...from("live"), idle: 150, count: 1 })), [1]);
+    assert.deepEqual(positions(await broker.claim({ ...from("live"), idle: 150 })), [3]);
+    assert.deepEqual(await broker.claim({ ...from("live"), idle: 60_000 }), []);
     await broker.acknowledge("test", "g", [1, 3, 4]);
     assert.deepEqual((await broker.describe("test")).groups[0].pending, 0);
   });
@@ -171,8 +181,8 @@ export function brokerSuite(register: Register, open: () => Promise<BrokerUnderT
     await broker.createGroup("test", "g", 0);
     await broker.createGroup("test", "h", 0);
     await broker.publish([1, 2].map((position) => sampleRecord(position)));
-    await broker.read(from("a"));
-    await broker.read(from("a", { group: "h" }));
+    await read(broker, from("a"));
+    await read(broker, from("a", { group: "h" }));
     await broker.acknowledge("test", "g", [1, 1, 9]);
     await broker.acknowledge("test", "g", [1]);
     await broker.acknowledge("test", "none", [1]);
@@ -196,7 +206,7 @@ export function brokerSuite(register: Register, open: () => Promise<BrokerUnderT
     await broker.publish(Array.from({ length: 200 }, (_, i) => sampleRecord(i + 1)));
     const seen: number[] = [];
     await Promise.all(Array.from({ length: 5 }, async (_, consumer) => {
-      for (let found; (found = await broker.read(from(`${consumer}`, { count: 7 }))).length > 0;) {
+      for (let found; (found = await read(broker, from(`${consumer}`, { count: 7 }))).length > 0;) {
         seen.push(...positions(found));
       }
     }));

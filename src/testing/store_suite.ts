@@ -44,6 +44,9 @@ export function sampleAppend(
   return { category: "test", stream: `test-${id}`, expected, messages, publish: true, ...over };
 }
 
+/** Ids of commands are UUIDs, as those of all messages. */
+const [C, D] = [newId(), newId()];
+
 const positions = (messages: readonly { position: number }[]) => messages.map((message) => message.position);
 
 /**
@@ -119,7 +122,7 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
         appends: [sampleAppend("a", 2, "none"), sampleAppend("b", 1, "none")],
         checkpoint: { group: "g", category: "test", partitions: 1, partition: 0, position: 9 },
         rows: [{ projection: "p", key: "k", row: "{}", position: 1 }],
-        outcomes: [{ commandId: "c", status: "accepted", detail: "[]" }],
+        outcomes: [{ commandId: C, status: "accepted", detail: "[]" }],
         once: { key: "k", value: "v" },
         park: [{ ...parkedSample, position: 1 }],
         deadLetters: [await deadSample(store, 1)],
@@ -130,7 +133,7 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.deepEqual(positions(await store.readOutbox(10)), [1]);
     assert.deepEqual(await store.checkpoints(), []);
     assert.equal(await store.readRow("p", "k"), null);
-    assert.equal(await store.outcome("c"), null);
+    assert.equal(await store.outcome(C), null);
     assert.deepEqual(await store.parked("g"), []);
     assert.deepEqual(await store.deadLetters(), []);
     assert.equal((await store.commit({ once: { key: "k", value: "w" } })).repeated, null);
@@ -221,7 +224,7 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
         row: "{}",
         position: 1,
       }],
-      outcomes: [{ commandId: "c", status: "refused", detail: '"no"' }],
+      outcomes: [{ commandId: C, status: "refused", detail: '"no"' }],
     });
     await store.commit({
       checkpoint: { ...checkpoint, position: 5 },
@@ -242,8 +245,8 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.deepEqual(await store.readRow("p", "k"), { projection: "p", key: "k", row: '{"n":2}', position: 5 });
     assert.equal(await store.readRow("p", "l"), null);
     assert.deepEqual((await store.readRows("p", ["k", "l", "m"])).map((row) => row.key), ["k"]);
-    assert.deepEqual(await store.outcome("c"), { commandId: "c", status: "refused", detail: '"no"' });
-    assert.equal(await store.outcome("d"), null);
+    assert.deepEqual(await store.outcome(C), { commandId: C, status: "refused", detail: '"no"' });
+    assert.equal(await store.outcome(D), null);
   });
 
   test("listRows() lists by key, behind a key, limited", async (store) => {
@@ -285,7 +288,26 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     await store.releaseLease({ lease: "g#0/1", token: 3 }, false);
     assert.deepEqual(await store.acquireLease(request), { token: 5, clean: false });
     await store.releaseLease({ lease: "g#0/1", token: 1 }, true);
-    assert.equal(await store.acquireLease(request), null);
+    assert.equal(await store.acquireLease({ ...request, owner: "you" }), null);
+  });
+
+  test("the holder of a lease that asks again gets a new token, and fences the old one", async (store) => {
+    await store.acquireLease(request);
+    assert.deepEqual(await store.acquireLease(request), { token: 2, clean: false });
+    await assert.rejects(store.commit({ fence: { lease: "g#0/1", token: 1 } }), FencedError);
+    await store.commit({ fence: { lease: "g#0/1", token: 2 }, appends: [sampleAppend("a")] });
+  });
+
+  test("members are there until their time is over, or they leave", async (store, advance) => {
+    await store.enroll({ owner: "b", types: ["B"] }, 1000);
+    await store.enroll({ owner: "a", types: [] }, 1000);
+    assert.deepEqual(await store.members(), [{ owner: "a", types: [] }, { owner: "b", types: ["B"] }]);
+    advance(900);
+    await store.enroll({ owner: "a", types: ["A"] }, 1000);
+    advance(200);
+    assert.deepEqual(await store.members(), [{ owner: "a", types: ["A"] }]);
+    await store.enroll({ owner: "a", types: ["A"] }, 0);
+    assert.deepEqual(await store.members(), []);
   });
 
   test("a group is never leased in two partitionings at once", async (store, advance) => {

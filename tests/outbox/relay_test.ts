@@ -34,7 +34,7 @@ Deno.test("the relay moves what waits, in order, and forgets it", async () => {
   await tick(store, ["a", "b", "a", "c", "b"]);
   assert.equal(await relay.drain(), 5);
   await broker.createGroup(CATEGORY, "g", 0);
-  const found = await broker.read({ stream: CATEGORY, group: "g", consumer: "c", count: 10, block: 0 });
+  const { messages: found } = await broker.read({ stream: CATEGORY, group: "g", consumer: "c", count: 10, block: 0 });
   assert.deepEqual(found, await store.readLog());
   assert.deepEqual(await store.outboxStatus(), { waiting: 0, oldest: null, published: 5 });
 });

@@ -1,6 +1,9 @@
 import type { StoreUnderTest } from "../../src/testing/store_suite.ts";
 import { MemoryEventStore } from "../../src/store/memory.ts";
+import { PostgresEventStore } from "../../src/store/postgres.ts";
 import { SqliteEventStore } from "../../src/store/sqlite.ts";
+import { withSchema } from "./postgres.ts";
+import { databaseUrl } from "./services.ts";
 
 /** A clock for tests: stands still until moved. */
 export function testClock(): { now: () => number; advance: (ms: number) => void } {
@@ -25,6 +28,20 @@ export const STORES: Record<string, () => Promise<StoreUnderTest>> = {
       [Symbol.asyncDispose]: async () => {
         await store.close();
         await Deno.remove(folder, { recursive: true });
+      },
+    };
+  },
+  postgres: async () => {
+    const { now, advance } = testClock();
+    const schema = await withSchema();
+    const store = new PostgresEventStore({ url: databaseUrl(), schema: schema.name, now });
+    await store.migrate();
+    return {
+      store,
+      advance,
+      [Symbol.asyncDispose]: async () => {
+        await store.close();
+        await schema[Symbol.asyncDispose]();
       },
     };
   },

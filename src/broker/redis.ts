@@ -1,0 +1,407 @@
+import { Cluster, Redis, type RedisOptions as DriverOptions } from "ioredis";
+import type { MessageRecord } from "../messages/envelope.ts";
+import { BrokerBehindError, BrokerUnavailableError, GroupMissingError } from "./errors.ts";
+import type { Broker, BrokerStreamInfo, ClaimOptions, Delivered, ReadGroupOptions } from "./port.ts";
+import { explain, wordOf } from "./redis_errors.ts";
+import { PUBLISH, type Script, SEEK } from "./redis_scripts.ts";
+
+/** Settings of {@linkcode RedisBroker}. */
+export interface RedisOptions {
+  /**
+   * `redis://user:password@host:port/database`, `rediss://` for TLS; `?cluster=true` when the host is a node of a
+   * cluster.
+   */
+  readonly url: string;
+  /** Put before every key, so that several deployments may share a Redis. @default {""} */
+  readonly prefix?: string;
+  /** Whose streams these are; two domains may share a Redis. @default {"annals"} */
+  readonly domain?: string;
+}
+
+/** How long the mark of a running deployment lasts without renewal, in milliseconds. */
+const ALIVE = 5_000;
+
+/** The longest pause between tries to connect, in milliseconds. */
+const LONGEST_PAUSE = 1_000;
+
+/** How much longer than asked a blocking read may take before its connection counts as dead, in milliseconds. */
+const BLOCKING_GRACE = 5_000;
+
+type Driver = Redis | Cluster;
+type Entry = [id: string, fields: string[]];
+
+/** A URL without its password. */
+function withoutSecrets(url: string): string {
+  return url.replace(/:\/\/([^:@/]*):[^@]*@/, "://$1:***@").replace(/\?.*$/, "");
+}
+
+function idOf(position: number): string {
+  return `${position}-0`;
+}
+
+function positionOf(id: string): number {
+  return Number(id.slice(0, id.indexOf("-")));
+}
+
+function envelopeOf({ position: _, category: __, data: ___, ...envelope }: MessageRecord): string {
+  return JSON.stringify(envelope);
+}
+
+function toMessage(category: string, [id, fields]: Entry): MessageRecord {
+  // Written by our script, always in this order: p, e, d.
+  return { position: positionOf(id), category, data: fields[5], ...JSON.parse(fields[3]) };
+}
+
+/** Pairs as Redis answers them. */
+function pairs(flat: unknown[]): Record<string, any> {
+  const found: Record<string, unknown> = {};
+  for (let i = 0; i < flat.length; i += 2) found[String(flat[i])] = flat[i + 1];
+  return found;
+}
+
+/**
+ * A broker on Redis Streams (Redis 6.2 or newer, or Valkey): one stream per category, one consumer group per group.
+ *
+ * An entry's id is `POSITION-0`, so publishing twice is refused by Redis itself. All that is in it can be deleted at
+ * any time: it is filled again from the log.
+ *
+ * @example A group that reads
+ * ```ts ignore
+ * import { RedisBroker } from "@annals/annals/broker/redis";
+ *
+ * const broker = new RedisBroker({ url: "redis://localhost:6379/0" });
+ * await broker.createGroup("bank::account", "Auditor", 0);
+ * console.log(await broker.read({ stream: "bank::account", group: "Auditor", consumer: "me", count: 10, block: 0 }));
+ * await broker.close();
+ * ```
+ */
+export class RedisBroker implements Broker {
+  /** Always `redis`. */
+  readonly kind = "redis";
+  /** The URL, without its password. */
+  readonly location: string;
+  #options: RedisOptions;
+  #prefix: string;
+  #driver: Driver;
+  /** A blocked read has a connection to itself. */
+  #readers = new Map<string, Driver>();
+  #lastError: Error | undefined;
+  #shas = new Map<Script, string>();
+  #adopted: string | undefined;
+  #closed = false;
+
+  /**
+   * Makes a broker that connects when it is used.
+   *
+   * @param options Where, and how.
+   */
+  constructor(options: RedisOptions) {
+    this.#options = options;
+    this.#prefix = options.prefix ?? "";
+    this.location = withoutSecrets(options.url);
+    this.#driver = this.#connect("commands");
+  }
+
+  #connect(use: string): Driver {
+    const url = new URL(this.#options.url);
+    const isCluster = url.searchParams.get("cluster") === "true";
+    const pause = (times: number): number => Math.min(LONGEST_PAUSE, 25 * 2 ** Math.min(times, 8));
+    const options: DriverOptions = {
+      lazyConnect: true,
+      connectTimeout: 5_000,
+      // What cannot be sent fails at once: relay and subscriptions know how to wait, and say so.
+      maxRetriesPerRequest: 0,
+      autoResendUnfulfilledCommands: false,
+      connectionName: `annals-${use}`,
+      disableClientInfo: true,
+      enableReadyCheck: true,
+      retryStrategy: pause,
+      reconnectOnError: (error) => wordOf(error) === "READONLY",
+      ...(url.protocol === "rediss:" ? { tls: {} } : {}),
+      ...(url.username && { username: decodeURIComponent(url.username) }),
+      ...(url.password && { password: decodeURIComponent(url.password) }),
+    };
+    const host = url.hostname.replace(/^\[|\]$/g, "") || "localhost";
+    const port = Number(url.port || 6379);
+    const driver = isCluster
+      ? new Cluster([{ host, port }], { redisOptions: options, clusterRetryStrategy: pause, lazyConnect: true })
+      : new Redis({ ...options, host, port, db: Number(url.pathname.slice(1) || 0) });
+    driver.on("error", (error: Error) => this.#lastError = error);
+    driver.on("ready", () => this.#lastError = undefined);
+    return driver;
+  }
+
+  #key(stream: string): string {
+    return `${this.#prefix}${stream}`;
+  }
+
+  /** A key that is not a stream. */
+  #own(name: string): string {
+    return `${this.#prefix}annals:${this.#options.domain ?? "annals"}:${name}`;
+  }
+
+  async #ask<T>(work: (driver: Driver) => Promise<T>): Promise<T> {
+    if (this.#closed) throw new BrokerUnavailableError(`Redis at ${this.location} was closed`, false);
+    try {
+      return await work(this.#driver);
+    } catch (error) {
+      throw explain(error, this.location, this.#lastError);
+    }
+  }
+
+  /** Runs a script by its hash; sends its text when the server does not know it (any more). */
+  async #run(driver: Driver, script: Script, keys: string[], args: (string | number)[]): Promise<unknown> {
+    let sha = this.#shas.get(script);
+    if (sha === undefined) {
+      const digest = await crypto.subtle.digest("SHA-1", new TextEncoder().encode(script.lua));
+      sha = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+      this.#shas.set(script, sha);
+    }
+    try {
+      return await driver.evalsha(sha, keys.length, ...keys, ...args);
+    } catch (error) {
+      if (wordOf(error) !== "NOSCRIPT") throw error;
+      return await driver.eval(script.lua, keys.length, ...keys, ...args);
+    }
+  }
+
+  async publish(
+    messages: readonly MessageRecord[],
+    expected?: ReadonlyMap<string, number>,
+    previous?: ReadonlyMap<string, number>,
+  ): Promise<number> {
+    const byStream = Map.groupBy(messages, (message) => message.category);
+    for (const stream of expected?.keys() ?? []) if (!byStream.has(stream)) byStream.set(stream, []);
+    const streams = [...byStream.keys()];
+    if (streams.length === 0) return 0;
+    // In a cluster the streams of one call must be on one node.
+    const parts = this.#driver instanceof Cluster ? streams.map((stream) => [stream]) : [streams];
+    return await this.#ask(async (driver) => {
+      const known = driver.sadd(this.#own("streams"), ...streams);
+      known.catch(() => {});
+      let added = 0;
+      for (const part of parts) {
+        const heads = part.flatMap((stream) => [
+          expected?.get(stream) ?? 0,
+          previous?.get(stream) ?? expected?.get(stream) ?? 0,
+          byStream.get(stream)!.length,
+        ]);
+        const entries = part.flatMap((stream) =>
+          byStream.get(stream)!.flatMap((message) => [message.position, envelopeOf(message), message.data])
+        );
+        const answer = await this.#run(driver, PUBLISH, part.map((stream) => this.#key(stream)), [
+          ...heads,
+          ...entries,
+        ]);
+        if (Array.isArray(answer)) {
+          const stream = part[answer[0] - 1];
+          throw new BrokerBehindError(stream, expected!.get(stream)!, answer[1]);
+        }
+        added += answer as number;
+      }
+      await known;
+      return added;
+    });
+  }
+
+  adopt(logId: string): Promise<boolean> {
+    return this.#ask(async (driver) => {
+      const alive = await driver.get(this.#own("alive"));
+      if (alive !== null && alive !== logId && alive !== this.#adopted) {
+        throw new BrokerUnavailableError(
+          `Redis at ${this.location} is in use for another log of domain "${this.#options.domain}"; ` +
+            `when that is another deployment, give this one a key prefix: [brokers.default] prefix = "…" ` +
+            `(what was killed just now is forgotten within ${ALIVE / 1000} s)`,
+          true,
+        );
+      }
+      await driver.set(this.#own("alive"), logId, "PX", ALIVE);
+      this.#adopted = logId;
+      const known = await driver.get(this.#own("log"));
+      if (known === logId) return false;
+      const streams = await driver.smembers(this.#own("streams"));
+      let deleted = 0;
+      for (const stream of streams) deleted += await driver.del(this.#key(stream));
+      await driver.del(this.#own("streams"));
+      await driver.set(this.#own("log"), logId);
+      return known !== null && deleted > 0;
+    });
+  }
+
+  async remove(stream: string): Promise<void> {
+    await this.#ask((driver) => driver.del(this.#key(stream)));
+  }
+
+  async createGroup(stream: string, group: string, after: number): Promise<void> {
+    await this.#ask(async (driver) => {
+      await driver.sadd(this.#own("streams"), stream);
+      await driver.xgroup("CREATE", this.#key(stream), group, idOf(after), "MKSTREAM").catch((error) => {
+        if (wordOf(error) !== "BUSYGROUP") throw error;
+      });
+    });
+  }
+
+  async seek(stream: string, group: string, after: number): Promise<void> {
+    await this.#ask(async (driver) => {
+      await driver.sadd(this.#own("streams"), stream);
+      await this.#run(driver, SEEK, [this.#key(stream)], [group, idOf(after)]);
+    });
+  }
+
+  async read({ stream, group, consumer, count, block, signal }: ReadGroupOptions): Promise<Delivered> {
+    if (signal?.aborted) return { messages: [], previous: [] };
+    const name = `${stream}\n${group}`;
+    const driver = block > 0 ? this.#reader(name) : this.#driver;
+    const stop = (): void => {
+      // What Redis may have delivered in this moment is delivered again: whoever goes on begins at the checkpoint.
+      this.#readers.delete(name);
+      driver.disconnect();
+    };
+    if (block > 0) signal?.addEventListener("abort", stop);
+    const guard = block > 0 ? setTimeout(stop, block + BLOCKING_GRACE) : undefined;
+    try {
+      return await this.#ask(async () => {
+        const start = ["GROUP", group, consumer, "COUNT", count, ...(block > 0 ? ["BLOCK", Math.ceil(block)] : [])];
+        const answer = await driver.call("xreadgroup", ...start, "STREAMS", this.#key(stream), ">") as
+          | [string, Entry[]][]
+          | null;
+        return this.#delivered(stream, answer?.[0]?.[1] ?? []);
+      });
+    } catch (error) {
+      if (signal?.aborted) return { messages: [], previous: [] };
+      throw this.#missing(error, stream, group);
+    } finally {
+      clearTimeout(guard);
+      signal?.removeEventListener("abort", stop);
+    }
+  }
+
+  #reader(name: string): Driver {
+    let driver = this.#readers.get(name);
+    if (!driver) this.#readers.set(name, driver = this.#connect("reader"));
+    return driver;
+  }
+
+  #delivered(stream: string, entries: readonly Entry[]): Delivered {
+    // What was trimmed while it was pending comes without fields.
+    const whole = entries.filter(([, fields]) => fields);
+    return {
+      messages: whole.map((entry) => toMessage(stream, entry)),
+      previous: whole.map(([, fields]) => Number(fields[1])),
+    };
+  }
+
+  /** A stream that is gone has no groups either. */
+  #missing(error: unknown, stream: string, group: string): unknown {
+    return ["NOGROUP", "UNBLOCKED"].includes(wordOf(error)) ? new GroupMissingError(stream, group) : error;
+  }
+
+  async acknowledge(stream: string, group: string, positions: readonly number[]): Promise<void> {
+    if (positions.length === 0) return;
+    await this.#ask((driver) => driver.xack(this.#key(stream), group, ...positions.map(idOf)));
+  }
+
+  async claim({ stream, group, consumer, idle, count }: ClaimOptions): Promise<MessageRecord[]> {
+    try {
+      return await this.#ask(async (driver) => {
+        const answer = await driver.xautoclaim(this.#key(stream), group, consumer, idle, "0-0", "COUNT", count) as [
+          string,
+          Entry[],
+        ];
+        return [...this.#delivered(stream, answer[1].filter((entry) => entry)).messages];
+      });
+    } catch (error) {
+      throw this.#missing(error, stream, group);
+    }
+  }
+
+  trim(stream: string, upTo: number): Promise<number> {
+    return this.#ask(async (driver) =>
+      Number(await driver.call("xtrim", this.#key(stream), "MINID", "=", idOf(upTo + 1)))
+    );
+  }
+
+  async describe(stream: string): Promise<BrokerStreamInfo> {
+    return await this.#ask(async (driver) => {
+      const key = this.#key(stream);
+      let info: Record<string, any>;
+      try {
+        info = pairs(await driver.xinfo("STREAM", key) as unknown[]);
+      } catch (error) {
+        if (!/no such key/.test((error as Error).message)) throw error;
+        return { last: 0, first: null, length: 0, groups: [] };
+      }
+      const found = (await driver.xinfo("GROUPS", key) as unknown[][]).map(pairs);
+      const pending = await Promise.all(found.map(({ name }) => driver.xpending(key, name)));
+      const groups = found.map(({ name, pending: waiting, ...rest }, i) => {
+        const [, lowest] = pending[i] as [number, string | null];
+        return {
+          group: name as string,
+          delivered: positionOf(rest["last-delivered-id"]),
+          pending: waiting as number,
+          lowestPending: lowest === null ? null : positionOf(lowest),
+        };
+      }).sort((a, b) => a.group < b.group ? -1 : 1);
+      const first = info["first-entry"] as Entry | null;
+      return {
+        last: positionOf(info["last-generated-id"]),
+        first: first ? positionOf(first[0]) : null,
+        length: info.length,
+        groups,
+      };
+    });
+  }
+
+  /**
+   * Looks whether this Redis can do the work, and how it is set up.
+   *
+   * @returns What an operator should know, as sentences.
+   * @throws {BrokerUnavailableError} When it is unreachable, too old, or refuses us.
+   */
+  async inspect(): Promise<string[]> {
+    const info = await this.#ask((driver) => driver.info());
+    const field = (name: string): string => new RegExp(`^${name}:(.*?)\r?$`, "m").exec(info)?.[1] ?? "";
+    const version = field("redis_version").split(".").map(Number);
+    if (version[0] < 6 || (version[0] === 6 && version[1] < 2)) {
+      throw new BrokerUnavailableError(
+        `Redis at ${this.location} is ${field("redis_version")}; Annals needs 6.2 or newer, or Valkey`,
+        false,
+      );
+    }
+    const found: string[] = [];
+    const policy = field("maxmemory_policy");
+    if (policy !== "" && policy !== "noeviction" && field("maxmemory") !== "0") {
+      found.push(
+        `Redis at ${this.location} may evict whole streams when its memory is full (maxmemory-policy ${policy}); ` +
+          `they are filled again from the log, which costs time but loses nothing. Better: noeviction`,
+      );
+    }
+    if (field("aof_enabled") === "0" && field("rdb_bgsave_in_progress") !== "" && !await this.#saves()) {
+      found.push(
+        `Redis at ${this.location} keeps nothing on disk; after a restart it is filled again from the log, ` +
+          `from where the slowest group is. Nothing is lost`,
+      );
+    }
+    return found;
+  }
+
+  async #saves(): Promise<boolean> {
+    try {
+      const [, save] = await this.#driver.call("config", "get", "save") as string[];
+      return save !== "";
+    } catch {
+      // Not allowed to look: nothing to warn of.
+      return true;
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    if (this.#adopted !== undefined && this.#driver.status === "ready") {
+      await this.#driver.del(this.#own("alive")).catch(() => {});
+    }
+    this.#closed = true;
+    for (const driver of [this.#driver, ...this.#readers.values()]) driver.disconnect();
+    this.#readers.clear();
+  }
+}

@@ -1,0 +1,58 @@
+/** A script, and how many of its arguments are keys. */
+export interface Script {
+  /** Lua. */
+  readonly lua: string;
+}
+
+/**
+ * Adds entries to streams, in order; those at or below a stream's last id are there already and passed over. When a
+ * stream has lost what it had, nothing is added to any.
+ *
+ * KEYS: the streams. ARGV: for each stream the last position it must have at least, the position before its first
+ * entry, how many entries; then, stream by stream, position, envelope and payload of each.
+ *
+ * Answers how many were added, or `{stream, last}` of the first that is behind.
+ */
+export const PUBLISH: Script = {
+  lua: `
+local function lastOf(key)
+  local info = redis.pcall('XINFO', 'STREAM', key)
+  if info.err then
+    if string.find(info.err, 'no such key') then return 0 end
+    return nil, info
+  end
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then return tonumber(string.match(info[i + 1], '^%d+')) end
+  end
+  return 0
+end
+local lasts = {}
+for i = 1, #KEYS do
+  local last, failure = lastOf(KEYS[i])
+  if failure then return failure end
+  if last < tonumber(ARGV[i * 3 - 2]) then return {i, last} end
+  lasts[i] = last
+end
+local at = #KEYS * 3
+local added = 0
+for i = 1, #KEYS do
+  local previous = ARGV[i * 3 - 1]
+  for _ = 1, tonumber(ARGV[i * 3]) do
+    local position = ARGV[at + 1]
+    if tonumber(position) > lasts[i] then
+      redis.call('XADD', KEYS[i], position .. '-0', 'p', previous, 'e', ARGV[at + 2], 'd', ARGV[at + 3])
+      added = added + 1
+    end
+    previous = position
+    at = at + 3
+  end
+end
+return added`,
+};
+
+/** Puts a group behind a position, with nothing pending. KEYS: the stream. ARGV: group, id. */
+export const SEEK: Script = {
+  lua: `
+redis.pcall('XGROUP', 'DESTROY', KEYS[1], ARGV[1])
+return redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], ARGV[2], 'MKSTREAM')`,
+};

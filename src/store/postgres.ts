@@ -1,0 +1,520 @@
+import postgres from "postgres";
+import { type Fate, GroupCommit } from "../async/group_commit.ts";
+import { Signal } from "../async/signal.ts";
+import type { MessageRecord } from "../messages/envelope.ts";
+import { FencedError, StoreUnavailableError } from "./errors.ts";
+import type {
+  Checkpoint,
+  CommandOutcome,
+  Commit,
+  CommitResult,
+  DeadLetter,
+  EventStore,
+  Fence,
+  GrantedLease,
+  Lease,
+  LeaseRequest,
+  Member,
+  ParkedMessage,
+  ProjectionRow,
+  ReadLogOptions,
+  ReadStreamOptions,
+} from "./port.ts";
+import { arrayLiteral, encodeCommits, fatesOf, type Parameter, partsOf } from "./postgres_commit.ts";
+import { explain, isAboutData } from "./postgres_errors.ts";
+import { lag, LAST_POSITION, OUTBOX_STATUS, type Query, readLog, readOutbox, readStream } from "./postgres_queries.ts";
+import { channelOf, forSchema, migrationLock, MIGRATIONS } from "./postgres_schema.ts";
+
+/** Settings of {@linkcode PostgresEventStore}. */
+export interface PostgresOptions {
+  /** `postgres://user:password@host:port/database`; `?prepare=false` for poolers that know no prepared statements. */
+  readonly url: string;
+  /** The schema that everything is in. @default {"annals"} */
+  readonly schema?: string;
+  /** A URL that is not pooled by transaction, for `LISTEN`. @default {the same as `url`} */
+  readonly listenUrl?: string;
+  /** Whether to listen for writes of others; `false` when somebody calls `wake()`. @default {true} */
+  readonly listen?: boolean;
+  /** How many connections, beside the one that listens. @default {4} */
+  readonly connections?: number;
+  /** Tells the time, in milliseconds since 1970. @default {the clock of the database} */
+  readonly now?: () => number;
+}
+
+/** How long to wait for a write before looking for one, in milliseconds: the net below notifications. */
+const POLL_INTERVAL = 1_000;
+
+/** The same while there is no connection that listens. */
+const UNHEARD_INTERVAL = 100;
+
+/** How long to try to connect, in seconds. */
+const CONNECT_TIMEOUT = 5;
+
+const COMMIT = `select status::text, detail::text, culprit::text, bases::text, to_json(repeated)::text
+  from annals.commit(${Array.from({ length: 24 }, (_, i) => `$${i + 1}`).join(", ")})`;
+const PARKED = `select "group", category, stream, position, attempts, due_at, failures::text, replayed
+  from annals.parked where "group" = $1`;
+const DEAD_LETTER = `select id, "group", message::text, reason, error, stack, attempts::text, dead_at
+  from annals.dead_letters`;
+const ROW = `select projection, key, "row"::text, position from annals.projections`;
+const NOW = "coalesce($1::bigint, annals.server_time())";
+
+function toMessage(row: any[]): MessageRecord {
+  return {
+    position: row[0],
+    id: row[1],
+    type: row[2],
+    schemaVersion: row[3],
+    category: row[4],
+    stream: row[5],
+    version: row[6],
+    time: row[7],
+    correlationId: row[8],
+    causationId: row[9],
+    data: row[10],
+    metadata: row[11],
+  };
+}
+
+function toRow([projection, key, row, position]: any[]): ProjectionRow {
+  return { projection, key, row, position };
+}
+
+function toParked([group, category, stream, position, attempts, dueAt, failures, replayed]: any[]): ParkedMessage {
+  return { group, category, stream, position, attempts, dueAt, failures: JSON.parse(failures), replayed };
+}
+
+function toDeadLetter([id, group, message, reason, error, stack, attempts, deadAt]: any[]): DeadLetter {
+  return { id, group, message: JSON.parse(message), reason, error, stack, attempts: JSON.parse(attempts), deadAt };
+}
+
+function numbers(text: string): number[] {
+  return text.length <= 2 ? [] : text.slice(1, -1).split(",").map(Number);
+}
+
+/** A UUID: other texts cannot be ids here, and are not worth asking for. */
+const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
+
+/** A URL without its password. */
+function withoutSecrets(url: string): string {
+  return url.replace(/:\/\/([^:@/]*):[^@]*@/, "://$1:***@").replace(/\?.*$/, "");
+}
+
+/**
+ * A store in a PostgreSQL database (14 or newer) that any number of processes and machines may share.
+ *
+ * An append is one call of one function: one round trip for all of its streams, rows and checkpoint. Concurrent appends
+ * of a process share a call (group commit), each with its own fate.
+ *
+ * @example A log in a database
+ * ```ts ignore
+ * import { PostgresEventStore } from "@annals/annals/store/postgres";
+ *
+ * const store = new PostgresEventStore({ url: "postgres://localhost/bank" });
+ * await store.migrate();
+ * console.log(await store.lastPosition()); // 0
+ * await store.close();
+ * ```
+ */
+export class PostgresEventStore implements EventStore {
+  /** Always `postgres`. */
+  readonly kind = "postgres";
+  /** The URL, without its password. */
+  readonly location: string;
+  #schema: string;
+  #options: PostgresOptions;
+  #sql: postgres.Sql<{ int8: number }>;
+  #prepare: boolean;
+  #commits: GroupCommit<Commit, CommitResult>;
+  #texts = new Map<string, string>();
+  #signal = new Signal();
+  #listener: postgres.Sql | undefined;
+  #hears = false;
+  #closed = false;
+
+  /**
+   * Makes a store that connects when it is used.
+   *
+   * @param options Where, and how.
+   */
+  constructor(options: PostgresOptions) {
+    this.#options = options;
+    this.#schema = options.schema ?? "annals";
+    this.location = withoutSecrets(options.url);
+    this.#prepare = !/[?&]prepare=false\b/.test(options.url);
+    this.#sql = this.#connect(options.url, options.connections ?? 4);
+    this.#commits = new GroupCommit((batch) => this.#run(batch));
+  }
+
+  #connect(url: string, max: number): postgres.Sql<{ int8: number }> {
+    const { searchParams } = new URL(url);
+    return postgres(url.replace(/([?&])prepare=\w+&?/, "$1").replace(/[?&]$/, ""), {
+      max,
+      connect_timeout: Number(searchParams.get("connect_timeout") ?? CONNECT_TIMEOUT),
+      connection: { application_name: searchParams.get("application_name") ?? "annals" },
+      fetch_types: false,
+      onnotice: () => {},
+      prepare: this.#prepare,
+      types: { int8: { to: 20, from: [20], parse: Number, serialize: String } },
+    });
+  }
+
+  #text(sql: string): string {
+    let text = this.#texts.get(sql);
+    if (text === undefined) this.#texts.set(sql, text = forSchema(sql, this.#schema));
+    return text;
+  }
+
+  async #ask(sql: string, values: readonly Parameter[], writing = false): Promise<any[][]> {
+    if (this.#closed) {
+      throw new StoreUnavailableError(`PostgreSQL at ${this.location} was closed`, "closed", false);
+    }
+    try {
+      // Only COMMIT as a statement of its own would be answered after it; the answer of an implicit one is sent, with
+      // the end of the query, when the transaction is through (pqcomm.c flushes in ReadyForQuery).
+      return await this.#sql.unsafe(this.#text(sql), values as any[], { prepare: this.#prepare }).values();
+    } catch (error) {
+      throw explain(error, this.location, writing);
+    }
+  }
+
+  async #read({ sql, values }: Query): Promise<MessageRecord[]> {
+    return (await this.#ask(sql, values)).map(toMessage);
+  }
+
+  /**
+   * Makes or updates the tables, one process at a time.
+   *
+   * @returns The names of the migrations that were applied.
+   * @throws {StoreUnavailableError} When the schema is newer than this version, or the role may not.
+   */
+  async migrate(): Promise<string[]> {
+    try {
+      return await this.#sql.begin(async (sql) => {
+        await sql.unsafe(`select pg_advisory_xact_lock(${migrationLock(this.#schema)})`);
+        const done = await this.#version(sql);
+        const missing = MIGRATIONS.slice(done);
+        if (missing.length === 0) return [];
+        if (done === 0) {
+          const [{ there }] = await sql.unsafe<{ there: boolean }[]>(
+            "select to_regnamespace($1) is not null as there",
+            [`"${this.#schema.replaceAll('"', '""')}"`],
+          );
+          if (!there) await sql.unsafe(forSchema(`create schema annals.`, this.#schema).replace(/\.$/, ""));
+          await sql.unsafe(this.#text(
+            "create table annals.migrations (version int primary key, name text not null, applied timestamptz not null)",
+          ));
+        }
+        for (const [i, { name, sql: text }] of missing.entries()) {
+          await sql.unsafe(this.#text(text));
+          await sql.unsafe(this.#text("insert into annals.migrations values ($1, $2, now())"), [done + i + 1, name]);
+        }
+        return missing.map(({ name }) => name);
+      }) as string[];
+    } catch (error) {
+      throw explain(error, this.location, false);
+    }
+  }
+
+  /** The number of the last migration; 0 when there is none. */
+  async #version(sql: postgres.Sql<any> | postgres.TransactionSql<any>): Promise<number> {
+    const name = this.#text("annals.migrations");
+    const [{ there }] = await sql.unsafe(`select to_regclass($1) is not null as there`, [name]);
+    if (!there) return 0;
+    const [{ version }] = await sql.unsafe(
+      this.#text("select coalesce(max(version), 0) as version from annals.migrations"),
+    );
+    if (version > MIGRATIONS.length) {
+      throw new StoreUnavailableError(
+        `Cannot use schema "${this.#schema}" of PostgreSQL at ${this.location}: a newer version of Annals made it (${version}, this one knows ${MIGRATIONS.length}); update Annals`,
+        "newer",
+        false,
+      );
+    }
+    return version;
+  }
+
+  /**
+   * Makes sure that the tables are there.
+   *
+   * @throws {StoreUnavailableError} When they are not; says what to do.
+   */
+  async verify(): Promise<void> {
+    try {
+      const version = await this.#version(this.#sql);
+      if (version === MIGRATIONS.length) return;
+      throw new StoreUnavailableError(
+        `Schema "${this.#schema}" of PostgreSQL at ${this.location} is at migration ${version}, this version needs ${MIGRATIONS.length}; run \`annals store migrate\` as a role that may create tables`,
+        "missing",
+        false,
+      );
+    } catch (error) {
+      throw explain(error, this.location, false);
+    }
+  }
+
+  /**
+   * Claims the schema for a domain: two domains in one would take each other's groups for their own.
+   *
+   * @param domain The domain.
+   * @throws {StoreUnavailableError} When another domain has it.
+   */
+  async claim(domain: string): Promise<void> {
+    await this.#ask("update annals.identity set domain = $1 where domain is null", [domain], true);
+    const [[owner]] = await this.#ask("select domain from annals.identity", []);
+    if (owner === domain) return;
+    throw new StoreUnavailableError(
+      `Schema "${this.#schema}" of PostgreSQL at ${this.location} holds domain "${owner}", not "${domain}"; give this one its own: [event_store] schema = "annals_${domain}"`,
+      "foreign",
+      false,
+    );
+  }
+
+  async #run(batch: Commit[]): Promise<Fate<CommitResult>[]> {
+    const fates: Fate<CommitResult>[] = [];
+    for (const part of partsOf(batch)) fates.push(...await this.#runPart(part));
+    this.#signal.notify();
+    return fates;
+  }
+
+  async #runPart(commits: Commit[]): Promise<Fate<CommitResult>[]> {
+    try {
+      const [[status, detail, culprit, bases, repeated]] = await this.#ask(COMMIT, encodeCommits(commits), true);
+      return fatesOf(commits, {
+        status: numbers(status),
+        detail: numbers(detail),
+        culprit: numbers(culprit),
+        bases: numbers(bases),
+        repeated: repeated && JSON.parse(repeated),
+      });
+    } catch (error) {
+      const aboutOne = isAboutData(error) || (error as Error).name === "DuplicateMessageError";
+      if (!aboutOne || commits.length === 1) return commits.map(() => ({ error }));
+      // One of them is to blame: each by itself.
+      const fates: Fate<CommitResult>[] = [];
+      for (const commit of commits) fates.push(...await this.#runPart([commit]));
+      return fates;
+    }
+  }
+
+  commit(commit: Commit): Promise<CommitResult> {
+    return this.#commits.submit(commit);
+  }
+
+  readStream(stream: string, options: ReadStreamOptions = {}): Promise<MessageRecord[]> {
+    return this.#read(readStream(stream, options));
+  }
+
+  readLog(options: ReadLogOptions = {}): Promise<MessageRecord[]> {
+    return this.#read(readLog(options));
+  }
+
+  async lastPosition(): Promise<number> {
+    return (await this.#ask(LAST_POSITION, []))[0][0];
+  }
+
+  async logId(): Promise<string> {
+    return (await this.#ask("select id from annals.identity", []))[0][0];
+  }
+
+  async changed(timeout: number, signal?: AbortSignal): Promise<void> {
+    if (this.#closed) return;
+    if (this.#options.listen !== false) this.#listen();
+    const deaf = this.#options.listen !== false && !this.#hears;
+    await this.#signal.wait(Math.min(timeout, deaf ? UNHEARD_INTERVAL : POLL_INTERVAL), signal);
+  }
+
+  /** Wakes those who wait in `changed()`: another connection has written. */
+  wake(): void {
+    this.#signal.notify();
+  }
+
+  #listen(): void {
+    if (this.#listener) return;
+    const listener = this.#listener = this.#connect(this.#options.listenUrl ?? this.#options.url, 1) as postgres.Sql;
+    const heard = (): void => {
+      this.#hears = true;
+      // What was written while nobody listened.
+      this.#signal.notify();
+    };
+    listener.listen(channelOf(this.#schema), () => this.#signal.notify(), heard).catch(() => {
+      // Not reachable now: until the next try, whoever waits looks for himself.
+      if (this.#listener === listener) this.#listener = undefined;
+      void listener.end({ timeout: 0 });
+    });
+  }
+
+  readOutbox(limit: number, after = 0): Promise<MessageRecord[]> {
+    return this.#read(readOutbox(limit, after));
+  }
+
+  async markPublished(position: number, fence?: Fence): Promise<void> {
+    const values = [position, fence?.lease ?? null, fence?.token ?? null];
+    const [[marked]] = await this.#ask("select annals.mark_published($1, $2, $3)", values, true);
+    if (!marked) throw new FencedError(fence!.lease, fence!.token);
+  }
+
+  async outboxStatus(): Promise<{ waiting: number; oldest: number | null; published: number }> {
+    const [[waiting, oldest, published]] = await this.#ask(OUTBOX_STATUS, []);
+    return { waiting, oldest, published };
+  }
+
+  async checkpoints(group?: string): Promise<Checkpoint[]> {
+    const rows = await this.#ask(
+      `select "group", category, partitions, partition, position from annals.checkpoints
+       where $1::text is null or "group" = $1 order by "group", category, partitions, partition`,
+      [group ?? null],
+    );
+    return rows.map(([group, category, partitions, partition, position]) => ({
+      group,
+      category,
+      partitions,
+      partition,
+      position,
+    }));
+  }
+
+  #now(): number | null {
+    return this.#options.now?.() ?? null;
+  }
+
+  async enroll({ owner, types }: Member, ttl: number): Promise<void> {
+    if (ttl === 0) {
+      await this.#ask("delete from annals.members where owner = $1", [owner], true);
+      return;
+    }
+    await this.#ask(
+      `insert into annals.members values ($2, $3::text::json, ${NOW} + $4)
+       on conflict (owner) do update set types = excluded.types, expires_at = excluded.expires_at`,
+      [this.#now(), owner, JSON.stringify(types), ttl],
+      true,
+    );
+  }
+
+  async members(): Promise<Member[]> {
+    const sql = `select owner, types::text from annals.members where expires_at > ${NOW} order by owner`;
+    return (await this.#ask(sql, [this.#now()])).map(([owner, types]) => ({ owner, types: JSON.parse(types) }));
+  }
+
+  async acquireLease({ name, group, partitions, owner, ttl }: LeaseRequest): Promise<GrantedLease | null> {
+    const [[token, clean]] = await this.#ask(
+      "select token, clean from annals.acquire_lease($1, $2, $3, $4, $5, $6)",
+      [name, group, partitions, owner, ttl, this.#now()],
+      true,
+    );
+    return token === null ? null : { token, clean };
+  }
+
+  async renewLeases(leases: readonly Fence[], ttl: number): Promise<string[]> {
+    const kept = await this.#ask(
+      `update annals.leases l set expires_at = ${NOW} + $2
+       from unnest($3::text[], $4::bigint[]) x(name, token)
+       where l.name = x.name and l.token = x.token and l.expires_at > 0 returning l.name`,
+      [this.#now(), ttl, arrayLiteral(leases.map((fence) => fence.lease)), arrayLiteral(leases.map((f) => f.token))],
+      true,
+    );
+    const names = new Set(kept.map(([name]) => name));
+    return leases.map((fence) => fence.lease).filter((name) => !names.has(name));
+  }
+
+  async releaseLease({ lease, token }: Fence, clean: boolean): Promise<void> {
+    await this.#ask("select annals.release_lease($1, $2, $3)", [lease, token, clean], true);
+  }
+
+  async leases(): Promise<Lease[]> {
+    const rows = await this.#ask(
+      `select name, "group", partitions, owner, token, expires_at from annals.leases order by name`,
+      [],
+    );
+    return rows.map(([name, group, partitions, owner, token, expiresAt]) => ({
+      name,
+      group,
+      partitions,
+      owner,
+      token,
+      expiresAt,
+    }));
+  }
+
+  async parked(group: string, options: { replayedOnly?: boolean; limit?: number } = {}): Promise<ParkedMessage[]> {
+    const only = options.replayedOnly ? "and replayed" : "";
+    return (await this.#ask(`${PARKED} ${only} order by position limit $2`, [group, options.limit ?? null]))
+      .map(toParked);
+  }
+
+  async lag(category: string, after: number): Promise<{ messages: number; oldest: number | null }> {
+    const { sql, values } = lag(category, after);
+    const [[messages, oldest]] = await this.#ask(sql, values);
+    return { messages, oldest };
+  }
+
+  async deadLetters({ group, limit }: { group?: string; limit?: number } = {}): Promise<DeadLetter[]> {
+    const sql = `${DEAD_LETTER} where $1::text is null or "group" = $1 order by id desc limit $2`;
+    return (await this.#ask(sql, [group ?? null, limit ?? null])).map(toDeadLetter);
+  }
+
+  async deadLetter(id: string): Promise<DeadLetter | null> {
+    if (!UUID.test(id)) return null;
+    const [row] = await this.#ask(`${DEAD_LETTER} where id = $1`, [id]);
+    return row ? toDeadLetter(row) : null;
+  }
+
+  async countDeadLetters(): Promise<Record<string, number>> {
+    return Object.fromEntries(
+      await this.#ask(`select "group", count(*) from annals.dead_letters group by "group"`, []),
+    );
+  }
+
+  async replayDeadLetters(ids: readonly string[]): Promise<number> {
+    const rows = await this.#ask(
+      `with gone as (delete from annals.dead_letters where id = any($1::uuid[]) returning "group", message),
+       put as (insert into annals.parked
+         select "group", (message->>'position')::bigint, message->>'category', message->>'stream', 0, 0, '[]', true from gone
+         on conflict ("group", position) do update set attempts = 0, due_at = 0, failures = '[]', replayed = true)
+       select count(*) from gone`,
+      [arrayLiteral(ids.filter((id) => UUID.test(id)))],
+      true,
+    );
+    return rows[0][0];
+  }
+
+  async purgeDeadLetters({ group, ids }: { group?: string; ids?: readonly string[] }): Promise<number> {
+    const rows = await this.#ask(
+      `with gone as (delete from annals.dead_letters where ($1::text is null or "group" = $1)
+       and ($2::uuid[] is null or id = any($2)) returning 1) select count(*) from gone`,
+      [group ?? null, ids ? arrayLiteral(ids.filter((id) => UUID.test(id))) : null],
+      true,
+    );
+    return rows[0][0];
+  }
+
+  async readRow(projection: string, key: string): Promise<ProjectionRow | null> {
+    const [row] = await this.#ask(`${ROW} where projection = $1 and key = $2`, [projection, key]);
+    return row ? toRow(row) : null;
+  }
+
+  async readRows(projection: string, keys: readonly string[]): Promise<ProjectionRow[]> {
+    const sql = `${ROW} where projection = $1 and key = any($2::text[])`;
+    return (await this.#ask(sql, [projection, arrayLiteral(keys)])).map(toRow);
+  }
+
+  async listRows(projection: string, options: { after?: string; limit?: number } = {}): Promise<ProjectionRow[]> {
+    const sql = `${ROW} where projection = $1 and key > $2 order by key limit $3`;
+    return (await this.#ask(sql, [projection, options.after ?? "", options.limit ?? null])).map(toRow);
+  }
+
+  async outcome(commandId: string): Promise<CommandOutcome | null> {
+    if (!UUID.test(commandId)) return null;
+    const [row] = await this.#ask("select command_id, status, detail from annals.outcomes where command_id = $1", [
+      commandId,
+    ]);
+    return row ? { commandId: row[0], status: row[1], detail: row[2] } : null;
+  }
+
+  async close(): Promise<void> {
+    await this.#commits.idle();
+    this.#closed = true;
+    this.#signal.notify();
+    await Promise.all([this.#sql.end({ timeout: 5 }), this.#listener?.end({ timeout: 5 })]);
+  }
+}

@@ -1,0 +1,206 @@
+import type { Fate } from "../async/group_commit.ts";
+import { FencedError, WrongExpectedVersionError } from "./errors.ts";
+import type { Commit, CommitResult, ExpectedVersion, ProjectionRow } from "./port.ts";
+
+/** A value of a parameter: arrays are PostgreSQL's array literals already. */
+export type Parameter = string | number | boolean | null;
+
+/** What `annals.commit()` answers. */
+export interface CommitAnswer {
+  /** Per commit: 0 written, 1 wrong version, 2 fenced, 3 repeated. */
+  readonly status: readonly number[];
+  /** Per commit: the last position, or the version that was found. */
+  readonly detail: readonly number[];
+  /** Per commit: the append that was refused, from 1. */
+  readonly culprit: readonly number[];
+  /** Per append: the version before it. */
+  readonly bases: readonly number[];
+  /** Per commit: what an earlier one left under its `once` key. */
+  readonly repeated: readonly (string | null)[] | null;
+}
+
+/** Stands between payloads: JSON text never contains it. */
+const SEPARATOR = "\x1e";
+
+const NEEDS_QUOTES = /["\\{},\s]|^$|^null$/i;
+
+function element(value: string | number | boolean | null): string {
+  if (value === null) return "null";
+  if (typeof value !== "string") return String(value);
+  return NEEDS_QUOTES.test(value) ? `"${value.replaceAll(/["\\]/g, "\\$&")}"` : value;
+}
+
+/** Writes an array as PostgreSQL reads it. */
+export function arrayLiteral(values: readonly (string | number | boolean | null)[]): string {
+  let text = "{";
+  for (let i = 0; i < values.length; i++) text += (i === 0 ? "" : ",") + element(values[i]);
+  return text + "}";
+}
+
+function expectation(expected: ExpectedVersion): number {
+  switch (expected) {
+    case "none":
+      return -1;
+    case "exists":
+      return -2;
+    case "any":
+      return -3;
+    default:
+      return expected;
+  }
+}
+
+/** What a commit writes that another of the same call must not: the order between them would be lost. */
+function claims(commit: Commit): string[] {
+  const keys: string[] = [];
+  if (commit.once) keys.push(`once ${commit.once.key}`);
+  if (commit.checkpoint) {
+    const { group, category, partitions, partition } = commit.checkpoint;
+    keys.push(`checkpoint ${group} ${category} ${partition}/${partitions}`);
+  }
+  for (const { projection, key } of commit.rows ?? []) keys.push(`row ${projection} ${key}`);
+  for (const { group, position } of commit.park ?? []) keys.push(`park ${group} ${position}`);
+  for (const { group, position } of commit.unpark ?? []) keys.push(`park ${group} ${position}`);
+  for (const { commandId } of commit.outcomes ?? []) keys.push(`outcome ${commandId}`);
+  for (const { id } of commit.deadLetters ?? []) keys.push(`dead ${id}`);
+  return keys;
+}
+
+/** Cuts a batch where a commit writes to what an earlier one of the same part writes to. */
+export function partsOf(batch: readonly Commit[]): Commit[][] {
+  const parts: Commit[][] = [[]];
+  let taken = new Set<string>();
+  for (const commit of batch) {
+    const keys = claims(commit);
+    if (keys.some((key) => taken.has(key))) {
+      parts.push([]);
+      taken = new Set();
+    }
+    for (const key of keys) taken.add(key);
+    parts[parts.length - 1].push(commit);
+  }
+  return parts;
+}
+
+/** The last of several rows with one key. */
+function lastOf(rows: readonly ProjectionRow[]): Iterable<ProjectionRow> {
+  return new Map(rows.map((row) => [`${row.projection}\n${row.key}`, row])).values();
+}
+
+/** What belongs to commits besides messages, as JSON; `null` when there is nothing. */
+function restOf(commits: readonly Commit[]): string | null {
+  const rest: Record<string, object[]> = {};
+  const add = (section: string, row: object): void => void (rest[section] ??= []).push(row);
+  commits.forEach((commit, i) => {
+    const c = i + 1;
+    if (commit.checkpoint) add("checkpoints", { c, ...commit.checkpoint });
+    for (const row of commit.unpark ?? []) add("unpark", { c, ...row });
+    for (const row of commit.park ?? []) add("park", { c, ...row });
+    for (const row of commit.deadLetters ?? []) add("deadLetters", { c, ...row });
+    for (const row of lastOf(commit.rows ?? [])) add(row.row === null ? "removed" : "rows", { c, ...row });
+    for (const row of commit.outcomes ?? []) add("outcomes", { c, ...row });
+  });
+  return Object.keys(rest).length === 0 ? null : JSON.stringify(rest);
+}
+
+/** The parameters of `annals.commit()`, in order. */
+export function encodeCommits(commits: readonly Commit[]): Parameter[] {
+  const streams = new Map<string, number>();
+  const c = { first: [] as number[], last: [] as number[] };
+  const a = { stream: [] as number[], expected: [] as number[], count: [] as number[] };
+  const m = {
+    append: [] as number[],
+    ord: [] as number[],
+    id: [] as string[],
+    type: [] as string[],
+    schema: [] as number[],
+    category: [] as string[],
+    stream: [] as string[],
+    time: [] as number[],
+    correlation: [] as string[],
+    causation: [] as (string | null)[],
+    data: [] as string[],
+    metadata: [] as string[],
+    publish: [] as boolean[],
+  };
+  for (const { appends = [] } of commits) {
+    c.first.push(a.stream.length + 1);
+    for (const { stream, category, expected, messages, publish } of appends) {
+      let index = streams.get(stream);
+      if (index === undefined) streams.set(stream, index = streams.size + 1);
+      a.stream.push(index);
+      a.expected.push(expectation(expected));
+      a.count.push(messages.length);
+      messages.forEach((message, ord) => {
+        m.append.push(a.stream.length);
+        m.ord.push(ord + 1);
+        m.id.push(message.id);
+        m.type.push(message.type);
+        m.schema.push(message.schemaVersion);
+        m.category.push(category);
+        m.stream.push(stream);
+        m.time.push(message.time);
+        m.correlation.push(message.correlationId);
+        m.causation.push(message.causationId);
+        m.data.push(message.data);
+        m.metadata.push(message.metadata ?? "");
+        m.publish.push(publish);
+      });
+    }
+    c.last.push(a.stream.length);
+  }
+  const some = <T>(pick: (commit: Commit) => T | undefined): string | null =>
+    commits.some((commit) => pick(commit) !== undefined)
+      ? arrayLiteral(commits.map((commit) => (pick(commit) ?? null) as string | number | null))
+      : null;
+  return [
+    arrayLiteral([...streams.keys()]),
+    arrayLiteral(c.first),
+    arrayLiteral(c.last),
+    some((commit) => commit.fence?.lease),
+    some((commit) => commit.fence?.token),
+    some((commit) => commit.once?.key),
+    some((commit) => commit.once?.value),
+    arrayLiteral(a.stream),
+    arrayLiteral(a.expected),
+    arrayLiteral(a.count),
+    arrayLiteral(m.append),
+    arrayLiteral(m.ord),
+    arrayLiteral(m.id),
+    arrayLiteral(m.type),
+    arrayLiteral(m.schema),
+    arrayLiteral(m.category),
+    arrayLiteral(m.stream),
+    arrayLiteral(m.time),
+    arrayLiteral(m.correlation),
+    arrayLiteral(m.causation),
+    m.data.join(SEPARATOR),
+    m.metadata.join(SEPARATOR),
+    arrayLiteral(m.publish),
+    restOf(commits),
+  ];
+}
+
+/** What became of each commit. */
+export function fatesOf(commits: readonly Commit[], answer: CommitAnswer): Fate<CommitResult>[] {
+  let next = 0;
+  return commits.map((commit, i): Fate<CommitResult> => {
+    const { appends = [], fence } = commit;
+    const first = next;
+    next += appends.length;
+    switch (answer.status[i]) {
+      case 1: {
+        const { stream, expected } = appends[answer.culprit[i] - 1 - first];
+        return { error: new WrongExpectedVersionError(stream, expected, answer.detail[i]) };
+      }
+      case 2:
+        return { error: new FencedError(fence!.lease, fence!.token) };
+      case 3:
+        return { ok: { lastPosition: 0, versions: [], repeated: answer.repeated![i] } };
+      default: {
+        const versions = appends.map(({ messages }, k) => answer.bases[first + k] + messages.length);
+        return { ok: { lastPosition: answer.detail[i], versions, repeated: null } };
+      }
+    }
+  });
+}

@@ -1,0 +1,113 @@
+import { DuplicateMessageError, StoreUnavailableError } from "./errors.ts";
+
+/** What the driver says when there is no connection, or no longer. */
+const DISCONNECTED = new Set([
+  "CONNECTION_CLOSED",
+  "CONNECTION_ENDED",
+  "CONNECTION_DESTROYED",
+  "CONNECT_TIMEOUT",
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ETIMEDOUT",
+  "EPIPE",
+  "ENOENT",
+]);
+
+/** Those of them that come before anything was sent. */
+const NEVER_SENT = new Set(["CONNECT_TIMEOUT", "ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENOENT"]);
+
+type Reason = StoreUnavailableError["reason"];
+
+interface Meaning {
+  readonly reason: Reason;
+  readonly retryable: boolean;
+  /** What to do. */
+  readonly advice: string;
+}
+
+/** By SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html), or its class. */
+const MEANINGS: Readonly<Record<string, Meaning>> = {
+  "28P01": { reason: "denied", retryable: false, advice: "correct user and password in the URL" },
+  "28000": { reason: "denied", retryable: false, advice: "correct the user, or allow it in pg_hba.conf" },
+  "3D000": { reason: "missing", retryable: false, advice: "create the database (createdb), or correct the URL" },
+  "42501": {
+    reason: "denied",
+    retryable: false,
+    advice:
+      "grant the role what it lacks, or let one that may run `annals store migrate` and start with --no-migrate (docs/deploy.md lists the rights)",
+  },
+  "3F000": { reason: "missing", retryable: false, advice: "run `annals store migrate`" },
+  "42P01": { reason: "missing", retryable: false, advice: "run `annals store migrate`" },
+  "42883": { reason: "missing", retryable: false, advice: "run `annals store migrate`" },
+  "53300": {
+    reason: "busy",
+    retryable: true,
+    advice: "it has no free connection; raise max_connections or use a pooler",
+  },
+  "53100": { reason: "full", retryable: true, advice: "its disk is full; free space, nothing was written" },
+  "53": { reason: "busy", retryable: true, advice: "it is short of resources, nothing was written" },
+  "57014": { reason: "busy", retryable: true, advice: "it took longer than statement_timeout, nothing was written" },
+  "25006": {
+    reason: "read-only",
+    retryable: true,
+    advice: "it is read-only: a standby, or default_transaction_read_only is on; nothing was written",
+  },
+  "40": { reason: "busy", retryable: true, advice: "it took back the transaction, nothing was written" },
+  "55P03": { reason: "locked", retryable: true, advice: "another session holds a lock; look into pg_locks" },
+  "57P01": { reason: "unsure", retryable: true, advice: "it shuts down, or an administrator ended the connection" },
+  "57": { reason: "unreachable", retryable: true, advice: "it is starting up or shutting down" },
+  "08": { reason: "unsure", retryable: true, advice: "the connection broke" },
+  "58": { reason: "failed", retryable: true, advice: "its disk fails; look into its log" },
+  "XX001": { reason: "damaged", retryable: false, advice: "its data is damaged; restore a backup" },
+};
+
+/** The driver's error code, or SQLSTATE. */
+export function codeOf(error: unknown): string {
+  return String((error as { code?: unknown } | null)?.code ?? "");
+}
+
+/** Whether an error is about the data of one commit, so that the others of its call may go through without it. */
+export function isAboutData(error: unknown): boolean {
+  return /^2[23]/.test(codeOf(error));
+}
+
+/**
+ * Says what an error of PostgreSQL means, and what to do.
+ *
+ * @param error What was thrown.
+ * @param location Where it is, without secrets.
+ * @param writing Whether something was to be written.
+ * @returns The explained error, or the error itself when it is neither the driver's nor PostgreSQL's.
+ */
+export function explain(error: unknown, location: string, writing: boolean): unknown {
+  const code = codeOf(error);
+  const text = error instanceof Error ? error.message : String(error);
+  if (DISCONNECTED.has(code)) {
+    if (code === "CONNECTION_ENDED") {
+      return new StoreUnavailableError(`Cannot use PostgreSQL at ${location}: it was closed`, "closed", false);
+    }
+    const lost = writing && !NEVER_SENT.has(code);
+    return new StoreUnavailableError(
+      lost
+        ? `Lost the connection to PostgreSQL at ${location} before it answered`
+        : `Cannot reach PostgreSQL at ${location} (${text}); start it, or correct the URL`,
+      lost ? "unsure" : "unreachable",
+      true,
+    );
+  }
+  if (code === "23505" && (error as { constraint_name?: string }).constraint_name === "messages_id") {
+    return new DuplicateMessageError(`A message with this id is stored already in PostgreSQL at ${location}`);
+  }
+  const meaning = MEANINGS[code] ?? MEANINGS[code.slice(0, 2)];
+  if (!meaning) return error;
+  const reason = meaning.reason === "unsure" && !writing ? "unreachable" : meaning.reason;
+  return new StoreUnavailableError(
+    `Cannot use PostgreSQL at ${location}: ${text}; ${meaning.advice}`,
+    reason,
+    meaning.retryable,
+  );
+}

@@ -1,0 +1,83 @@
+import type { ReadLogOptions, ReadStreamOptions } from "./port.ts";
+import type { Parameter } from "./postgres_commit.ts";
+
+/** SQL with its parameters; `annals.` stands for the configured schema. */
+export interface Query {
+  /** The text. */
+  readonly sql: string;
+  /** The values of `$1`, `$2`, … */
+  readonly values: readonly Parameter[];
+}
+
+// Payloads stay text. No cast may have the name of an indexed column: `order by` would sort by the alias.
+const MESSAGE = `m.position, m.id, m.type, m.schema_version, m.category, m.stream, m.version, m.time,
+  m.correlation_id, m.causation_id, m.data::text, m.metadata::text`;
+
+/** Reads one stream. */
+export function readStream(stream: string, options: ReadStreamOptions): Query {
+  const { backward = false, limit = null } = options;
+  const most = 2 ** 31 - 1;
+  const [low, high] = backward ? [options.to ?? 0, options.from ?? most] : [options.from ?? 0, options.to ?? most];
+  return {
+    sql: `select ${MESSAGE} from annals.messages m where m.stream = $1 and m.version between $2 and $3
+      order by m.version ${backward ? "desc" : "asc"} limit $4`,
+    values: [stream, low, high, limit],
+  };
+}
+
+/** Reads the log. */
+export function readLog(options: ReadLogOptions): Query {
+  const { after = 0, upTo = Number.MAX_SAFE_INTEGER, limit = 1000, backward = false } = options;
+  const { category, type, correlationId, since } = options;
+  const values: Parameter[] = [after, upTo];
+  let where = "m.position > $1 and m.position <= $2";
+  for (
+    const [condition, value] of [
+      ["m.category =", category],
+      ["m.type =", type],
+      ["m.correlation_id =", correlationId],
+      ["m.time >=", since],
+    ] as const
+  ) {
+    if (value === undefined) continue;
+    values.push(value);
+    where += ` and ${condition} $${values.length}`;
+  }
+  values.push(limit);
+  const order = backward ? "desc" : "asc";
+  // Named by the whole index, so that the planner walks it instead of sorting, whatever it believes about the data.
+  const by = category === undefined ? `m.position ${order}` : `m.category ${order}, m.position ${order}`;
+  return {
+    sql: `select ${MESSAGE} from annals.messages m where ${where} order by ${by} limit $${values.length}`,
+    values,
+  };
+}
+
+/** What the relay has still to take. */
+export function readOutbox(limit: number, after: number): Query {
+  return {
+    sql: `select ${MESSAGE} from annals.messages m
+      where m.publish and m.position > greatest($1, (select published from annals.relay))
+      order by m.position limit $2`,
+    values: [after, limit],
+  };
+}
+
+/** How many messages of a category are behind a position, and the time of the first of them. */
+export function lag(category: string, after: number): Query {
+  return {
+    sql: `select (select count(*) from annals.messages m where m.category = $1 and m.position > $2),
+      (select m.time from annals.messages m where m.category = $1 and m.position > $2
+       order by m.category, m.position limit 1)`,
+    values: [category, after],
+  };
+}
+
+/** The last position. */
+export const LAST_POSITION = "select coalesce(max(m.position), 0) from annals.messages m";
+
+/** How many rows wait, the time of the oldest, and how far the relay has come. */
+export const OUTBOX_STATUS = `select
+  (select count(*) from annals.messages m where m.publish and m.position > r.published),
+  (select m.time from annals.messages m where m.publish and m.position > r.published order by m.position limit 1),
+  r.published from annals.relay r`;

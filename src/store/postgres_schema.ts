@@ -1,0 +1,338 @@
+/** How the tables came to be what they are. A migration is never edited once released: changes are new ones. */
+export interface Migration {
+  /** What it does. */
+  readonly name: string;
+  /** SQL; `annals.` stands for the configured schema. */
+  readonly sql: string;
+}
+
+/**
+ * The tables and functions of the store.
+ *
+ * Times are milliseconds since 1970. Payloads are `json`, kept byte for byte, so that `data->>'amount'` works.
+ */
+export const MIGRATIONS: readonly Migration[] = [{
+  name: "log, groups, dead letters, projections",
+  sql: `
+-- Which log this is (brokers remember whose copy they have), and of which domain.
+create table annals.identity (id text not null, domain text);
+insert into annals.identity values (gen_random_uuid()::text, null);
+
+-- The log. Positions are given under a lock that is held until the commit is visible: no gaps, and nothing ever
+-- appears behind a position that somebody has read. What the relay has still to take to the broker are the rows to be
+-- published behind relay.published: an outbox without a second row to write and to delete.
+create table annals.messages (
+  position       bigint  primary key,
+  id             uuid    not null,
+  type           text    not null,
+  schema_version integer not null,
+  category       text    not null,
+  stream         text    not null,
+  version        integer not null,
+  time           bigint  not null,
+  correlation_id text    not null,
+  causation_id   text,
+  data           json    not null,
+  metadata       json,
+  publish        boolean not null
+);
+-- Reads of one stream, and the last guard of optimistic concurrency.
+create unique index messages_stream on annals.messages (stream, version);
+-- Reads of a category by position.
+create index messages_category on annals.messages (category, position);
+-- An append that is repeated after its connection broke is recognised.
+create unique index messages_id on annals.messages (id);
+
+create table annals.relay (id integer primary key check (id = 1), published bigint not null);
+insert into annals.relay values (1, 0);
+
+create view annals.outbox as
+  select m.* from annals.messages m, annals.relay r where m.publish and m.position > r.published;
+
+create table annals.checkpoints (
+  "group"    text    not null,
+  category   text    not null,
+  partitions integer not null,
+  partition  integer not null,
+  position   bigint  not null,
+  primary key ("group", category, partitions, partition)
+) with (fillfactor = 50);
+
+create table annals.leases (
+  name       text    primary key,
+  "group"    text    not null,
+  partitions integer not null,
+  owner      text    not null,
+  token      bigint  not null,
+  expires_at bigint  not null,
+  clean      boolean not null
+) with (fillfactor = 50);
+
+create table annals.members (
+  owner      text   primary key,
+  types      json   not null,
+  expires_at bigint not null
+) with (fillfactor = 50);
+
+create table annals.parked (
+  "group"  text    not null,
+  position bigint  not null,
+  category text    not null,
+  stream   text    not null,
+  attempts integer not null,
+  due_at   bigint  not null,
+  failures json    not null,
+  replayed boolean not null,
+  primary key ("group", position)
+);
+-- Replays that were not picked up yet: almost always none.
+create index parked_replayed on annals.parked ("group") where replayed;
+
+create table annals.dead_letters (
+  id       uuid   primary key,
+  "group"  text   not null,
+  message  json   not null,
+  reason   text   not null,
+  error    text   not null,
+  stack    text,
+  attempts json   not null,
+  dead_at  bigint not null
+);
+create index dead_letters_group on annals.dead_letters ("group", id);
+
+create table annals.projections (
+  projection text   not null,
+  key        text   not null collate "C",
+  "row"      json   not null,
+  position   bigint not null,
+  primary key (projection, key)
+) with (fillfactor = 80);
+
+create table annals.outcomes (command_id uuid primary key, status text not null, detail text not null);
+create table annals.once (key text primary key, value text not null);
+
+create function annals.server_time() returns bigint language sql volatile as
+  $$ select (extract(epoch from clock_timestamp()) * 1000)::bigint $$;
+
+-- Appends and everything that must agree with it, for many commits of one process at once, each with its own fate:
+-- one call, one transaction. Arrays c_* have one element per commit, a_* per append, m_* per message.
+create function annals.commit(
+  streams text[],
+  c_first int[], c_last int[], c_lease text[], c_token bigint[], c_once text[], c_value text[],
+  a_stream int[], a_expected int[], a_count int[],
+  m_append int[], m_ord int[], m_id uuid[], m_type text[], m_schema int[], m_category text[], m_stream text[],
+  m_time bigint[], m_correlation text[], m_causation text[], m_data text, m_metadata text, m_publish boolean[],
+  p_rest text,
+  out status int[], out detail bigint[], out culprit int[], out bases int[], out repeated text[]
+) language plpgsql as $$
+declare
+  n int := coalesce(cardinality(c_first), 0);
+  versions int[];
+  tokens bigint[];
+  places bigint[] := array_fill(0::bigint, array[coalesce(cardinality(a_stream), 0)]);
+  last bigint;
+  s int; v int; e int; bad int;
+begin
+  -- Whoever gives or takes a lease waits for us, so a fence that was seen whole is whole until we are through.
+  perform pg_advisory_xact_lock_shared(annals_lease_lock);
+  if cardinality(a_stream) > 0 then
+    perform pg_advisory_xact_lock(annals_append_lock);
+    select coalesce(max(m.position), 0) into last from annals.messages m;
+    versions := array(
+      select coalesce((select m.version from annals.messages m where m.stream = x.stream order by m.version desc limit 1), -1)
+      from unnest(streams) with ordinality x(stream, n) order by x.n);
+  end if;
+  status := array_fill(0, array[n]);
+  detail := array_fill(0::bigint, array[n]);
+  culprit := array_fill(0, array[n]);
+  bases := array_fill(-2, array[coalesce(cardinality(a_stream), 0)]);
+  if c_lease is not null then
+    tokens := array(
+      select coalesce((select l.token from annals.leases l where l.name = x.lease), 0)
+      from unnest(c_lease) with ordinality x(lease, n) order by x.n);
+  end if;
+  if c_once is not null then
+    repeated := array(
+      select (select o.value from annals.once o where o.key = x.key)
+      from unnest(c_once) with ordinality x(key, n) order by x.n);
+  end if;
+  for c in 1..n loop
+    if c_lease is not null and c_lease[c] is not null and tokens[c] <> c_token[c] then
+      status[c] := 2;
+    elsif c_once is not null and repeated[c] is not null then
+      status[c] := 3;
+    else
+      bad := 0;
+      for a in c_first[c]..c_last[c] loop
+        s := a_stream[a]; v := versions[s]; e := a_expected[a];
+        if e >= -1 and v <> e or e = -2 and v < 0 then
+          bad := a;
+          status[c] := 1; culprit[c] := a; detail[c] := v;
+          exit;
+        end if;
+        bases[a] := v;
+        versions[s] := v + a_count[a];
+      end loop;
+      if bad > 0 then
+        for a in c_first[c]..bad - 1 loop
+          versions[a_stream[a]] := versions[a_stream[a]] - a_count[a];
+          bases[a] := -2;
+        end loop;
+      elsif c_first[c] <= c_last[c] then
+        for a in c_first[c]..c_last[c] loop
+          places[a] := last;
+          last := last + a_count[a];
+          if a_count[a] > 0 then detail[c] := last; end if;
+        end loop;
+      end if;
+    end if;
+  end loop;
+  if cardinality(m_append) > 0 then
+    insert into annals.messages
+      select places[m.append] + m.ord, m.id, m.type, m.schema, m.category, m.stream, bases[m.append] + m.ord, m.time,
+        m.correlation, m.causation, m.data::json, nullif(m.metadata, '')::json, m.publish
+      from unnest(m_append, m_ord, m_id, m_type, m_schema, m_category, m_stream, m_time, m_correlation, m_causation,
+        string_to_array(m_data, e'\\x1e'), string_to_array(m_metadata, e'\\x1e'), m_publish)
+        as m(append, ord, id, type, schema, category, stream, time, correlation, causation, data, metadata, publish)
+      where bases[m.append] > -2;
+  end if;
+  if c_once is not null then
+    insert into annals.once
+      select c_once[c], c_value[c] from generate_series(1, n) c where status[c] = 0 and c_once[c] is not null;
+  end if;
+  if p_rest is not null then
+    perform annals.commit_rest(p_rest::json, status);
+  end if;
+  -- A queue of notifications that nobody empties must not fail commits; whoever waits also looks by itself.
+  if pg_notification_queue_usage() < 0.5 then
+    perform pg_notify('annals_channel', '');
+  end if;
+end $$;
+
+-- What belongs to commits besides messages. No two commits of one call write to the same row.
+create function annals.commit_rest(rest json, status int[]) returns void language plpgsql as $$
+begin
+  if rest->'checkpoints' is not null then
+    insert into annals.checkpoints
+      select x."group", x.category, x.partitions, x.partition, x.position
+      from json_to_recordset(rest->'checkpoints')
+        as x(c int, "group" text, category text, partitions int, partition int, position bigint)
+      where status[x.c] = 0
+    on conflict ("group", category, partitions, partition) do update set position = excluded.position;
+  end if;
+  if rest->'unpark' is not null then
+    delete from annals.parked p using json_to_recordset(rest->'unpark') as x(c int, "group" text, position bigint)
+      where status[x.c] = 0 and p."group" = x."group" and p.position = x.position;
+  end if;
+  if rest->'park' is not null then
+    insert into annals.parked
+      select x."group", x.position, x.category, x.stream, x.attempts, x."dueAt", x.failures, x.replayed
+      from json_to_recordset(rest->'park') as x(c int, "group" text, position bigint, category text, stream text,
+        attempts int, "dueAt" bigint, failures json, replayed boolean)
+      where status[x.c] = 0
+    on conflict ("group", position) do update set attempts = excluded.attempts, due_at = excluded.due_at,
+      failures = excluded.failures, replayed = excluded.replayed;
+  end if;
+  if rest->'deadLetters' is not null then
+    insert into annals.dead_letters
+      select x.id, x."group", x.message, x.reason, x.error, x.stack, x.attempts, x."deadAt"
+      from json_to_recordset(rest->'deadLetters') as x(c int, id uuid, "group" text, message json, reason text,
+        error text, stack text, attempts json, "deadAt" bigint)
+      where status[x.c] = 0
+    on conflict (id) do nothing;
+  end if;
+  if rest->'rows' is not null then
+    insert into annals.projections
+      select x.projection, x.key, x."row"::json, x.position
+      from json_to_recordset(rest->'rows') as x(c int, projection text, key text, "row" text, position bigint)
+      where status[x.c] = 0 and x."row" is not null
+    on conflict (projection, key) do update set "row" = excluded."row", position = excluded.position;
+  end if;
+  if rest->'removed' is not null then
+    delete from annals.projections p
+      using json_to_recordset(rest->'removed') as x(c int, projection text, key text)
+      where status[x.c] = 0 and p.projection = x.projection and p.key = x.key;
+  end if;
+  if rest->'outcomes' is not null then
+    insert into annals.outcomes
+      select x."commandId"::uuid, x.status, x.detail
+      from json_to_recordset(rest->'outcomes') as x(c int, "commandId" text, status text, detail text)
+      where commit_rest.status[x.c] = 0
+    on conflict (command_id) do update set status = excluded.status, detail = excluded.detail;
+  end if;
+end $$;
+
+create function annals.acquire_lease(
+  p_name text, p_group text, p_partitions int, p_owner text, p_ttl bigint, p_now bigint,
+  out token bigint, out clean boolean
+) language plpgsql as $$
+declare
+  held annals.leases%rowtype;
+  moment bigint := coalesce(p_now, annals.server_time());
+begin
+  -- Those who stand by ask again and again: only a grant is worth waiting for everybody.
+  if exists (select from annals.leases l where l.expires_at > moment and
+    (l.name = p_name and l.owner <> p_owner or l."group" = p_group and l.partitions <> p_partitions)) then
+    return;
+  end if;
+  perform pg_advisory_xact_lock(annals_lease_lock);
+  moment := coalesce(p_now, annals.server_time());
+  if exists (select from annals.leases l where l.expires_at > moment and
+    (l.name = p_name and l.owner <> p_owner or l."group" = p_group and l.partitions <> p_partitions)) then
+    return;
+  end if;
+  select * into held from annals.leases l where l.name = p_name;
+  token := coalesce(held.token, 0) + 1;
+  clean := coalesce(held.clean, true);
+  insert into annals.leases values (p_name, p_group, p_partitions, p_owner, token, moment + p_ttl, false)
+    on conflict (name) do update set "group" = excluded."group", partitions = excluded.partitions,
+      owner = excluded.owner, token = excluded.token, expires_at = excluded.expires_at, clean = false;
+end $$;
+
+create function annals.release_lease(p_name text, p_token bigint, p_clean boolean) returns void language plpgsql as $$
+begin
+  perform pg_advisory_xact_lock(annals_lease_lock);
+  -- The token moves on, so whoever held the lease is fenced from here.
+  update annals.leases set token = token + 1, expires_at = 0, clean = p_clean where name = p_name and token = p_token;
+end $$;
+
+create function annals.mark_published(p_position bigint, p_lease text, p_token bigint) returns boolean
+language plpgsql as $$
+begin
+  perform pg_advisory_xact_lock_shared(annals_lease_lock);
+  if p_lease is not null and not exists (select from annals.leases where name = p_lease and token = p_token) then
+    return false;
+  end if;
+  update annals.relay set published = greatest(published, p_position);
+  return true;
+end $$;
+`,
+}];
+
+/** Tells one schema's locks from another's. */
+function lockKey(schema: string, which: string): string {
+  let hash = 0xcbf29ce484222325n;
+  for (const byte of new TextEncoder().encode(`${schema}/${which}`)) {
+    hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n);
+  }
+  return BigInt.asIntN(64, hash).toString();
+}
+
+/** The channel that tells of writes. */
+export function channelOf(schema: string): string {
+  return `annals_${schema}`;
+}
+
+/** The lock that migrations are made under. */
+export function migrationLock(schema: string): string {
+  return lockKey(schema, "migrations");
+}
+
+/** SQL for one schema. */
+export function forSchema(sql: string, schema: string): string {
+  return sql
+    .replaceAll(/\bannals\./g, `"${schema.replaceAll('"', '""')}".`)
+    .replaceAll("annals_lease_lock", lockKey(schema, "leases"))
+    .replaceAll("annals_append_lock", lockKey(schema, "append"))
+    .replaceAll("annals_channel", channelOf(schema).replaceAll("'", "''"));
+}

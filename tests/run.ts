@@ -1,0 +1,87 @@
+/**
+ * `deno task test`: starts Redis and PostgreSQL privately, runs the tests, and removes everything, also after Ctrl+C.
+ *
+ * @module
+ */
+import {
+  environment,
+  findPrograms,
+  initialise,
+  installPrograms,
+  PostgresServer,
+  type Programs,
+  RedisServer,
+  TESTS,
+} from "./support/services.ts";
+
+const [redisUrl, databaseUrl] = [Deno.env.get("TEST_REDIS_URL"), Deno.env.get("TEST_DATABASE_URL")];
+
+async function find(): Promise<Omit<Programs, "template">> {
+  let found = await findPrograms();
+  const enough = () => (found.redisServer ?? redisUrl) && (found.postgres ?? databaseUrl);
+  if (!enough()) {
+    await installPrograms();
+    found = await findPrograms();
+  }
+  if (enough()) return found;
+  console.error(
+    "The tests need Redis and PostgreSQL. Either of these makes them run:\n" +
+      "  sudo apt-get install redis-server postgresql\n" +
+      "  TEST_REDIS_URL=redis://localhost:6379 TEST_DATABASE_URL=postgres://localhost/test deno task test",
+  );
+  Deno.exit(1);
+}
+
+const given = Deno.args.filter((arg) => !arg.startsWith("-"));
+const flags = Deno.args.filter((arg) => arg.startsWith("-"));
+const found = await find();
+const stops: (() => Promise<unknown>)[] = [];
+let child: Deno.ChildProcess | undefined;
+let asked = false;
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  Deno.addSignalListener(signal, () => {
+    asked = true;
+    try {
+      child?.kill(signal);
+    } catch {
+      // Ended already.
+    }
+  });
+}
+let code = 130;
+try {
+  let all: Programs = { ...found, template: null };
+  if (found.postgres) {
+    const template = await initialise(found);
+    stops.push(() => Deno.remove(template, { recursive: true }));
+    all = { ...found, template };
+  }
+  if (!found.postgres || !found.redisServer) {
+    console.error(
+      "Tests that need a Redis or PostgreSQL of their own are ignored: install redis-server and postgresql",
+    );
+  }
+  let redis = redisUrl;
+  if (redis === undefined) {
+    const server = await RedisServer.start([], found.redisServer);
+    stops.push(() => server.stop());
+    redis = server.url;
+  }
+  let database = databaseUrl;
+  if (database === undefined) {
+    const server = await PostgresServer.start([], all);
+    stops.push(() => server.stop());
+    database = server.url;
+  }
+  if (!asked) {
+    child = new Deno.Command(Deno.execPath(), {
+      args: ["test", "-A", "--parallel", ...flags, ...(given.length > 0 ? given : [TESTS])],
+      env: environment({ redis, database }, all),
+      stdin: "null",
+    }).spawn();
+    code = (await child.status).code;
+  }
+} finally {
+  for (const stop of stops.reverse()) await stop();
+}
+Deno.exit(code);

@@ -1,0 +1,286 @@
+import { fileURLToPath } from "node:url";
+
+/** Where the programs of the services are; handed to the tests by `tests/run.ts`. */
+export interface Programs {
+  readonly redisServer: string | null;
+  /** The folder of `initdb` and `postgres`. */
+  readonly postgres: string | null;
+  /** Whom to run PostgreSQL as: it refuses to run as root. */
+  readonly user: { readonly uid: number; readonly gid: number } | null;
+  /** A fresh data folder, to be copied. */
+  readonly template: string | null;
+}
+
+const PROGRAMS = "ANNALS_TEST_PROGRAMS";
+const PASSWORD = "a secret/of:tests@";
+
+/** How to run the tests with what they need. */
+export const HINT = "run the tests by `deno task test`: it starts Redis and PostgreSQL for them";
+
+/** The programs that `tests/run.ts` has found. */
+export function programs(): Programs {
+  const found = Deno.env.get(PROGRAMS);
+  if (found === undefined) throw new Error(HINT);
+  return JSON.parse(found);
+}
+
+/** The environment that tells tests of services. */
+export function environment(urls: { redis: string; database: string }, found: Programs): Record<string, string> {
+  return { TEST_REDIS_URL: urls.redis, TEST_DATABASE_URL: urls.database, [PROGRAMS]: JSON.stringify(found) };
+}
+
+function url(name: string): string {
+  const found = Deno.env.get(name);
+  if (found === undefined) throw new Error(HINT);
+  return found;
+}
+
+/** The Redis that all tests share: every test has a key prefix of its own. */
+export const redisUrl = (): string => url("TEST_REDIS_URL");
+
+/** The database that all tests share: every test has a schema of its own. */
+export const databaseUrl = (): string => url("TEST_DATABASE_URL");
+
+/** Whether tests can start services of their own; where not, `tests/run.ts` says so. */
+export function canStartServices(): boolean {
+  const { redisServer, postgres } = programs();
+  return redisServer !== null && postgres !== null;
+}
+
+/** A port that is free now. */
+export function freePort(): number {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr as Deno.NetAddr;
+  listener.close();
+  return port;
+}
+
+/** Runs a service; ends it and removes its folder when the process that started it ends, in whatever way. */
+const KEEPER = `trap '' INT; exec 3<&0; folder=$1; shift
+"$@" 3<&- & child=$!
+(read _ <&3; trap '' TERM; kill -QUIT $child; kill -TERM $child; exit 7) 2>/dev/null & watch=$!
+wait $child; kill $watch 2>/dev/null; wait $watch; [ $? = 7 ] && rm -rf "$folder"`;
+
+interface Kept {
+  readonly child: Deno.ChildProcess;
+  stop(): Promise<void>;
+}
+
+function keep(folder: string, command: string[], user: Programs["user"]): Kept {
+  const child = new Deno.Command("sh", {
+    args: ["-c", KEEPER, "keeper", folder, ...command],
+    stdin: "piped",
+    stdout: "null",
+    stderr: "null",
+    ...(user ?? {}),
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  return {
+    child,
+    stop: async () => {
+      await writer.close().catch(() => {});
+      await child.status;
+    },
+  };
+}
+
+async function reachable(check: () => Promise<unknown>, ended: Promise<unknown>, what: string): Promise<void> {
+  let over = false;
+  void ended.then(() => over = true);
+  for (let i = 0; i < 500 && !over; i++) {
+    try {
+      await check();
+      return;
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+  throw new Error(`${what} did not start`);
+}
+
+/** A Redis of one's own. */
+export class RedisServer {
+  readonly port: number;
+  readonly url: string;
+  #kept: Kept | undefined;
+  #args: string[];
+  #program: string;
+  #folder = "";
+  pid = 0;
+
+  private constructor(program: string, args: string[]) {
+    this.port = freePort();
+    this.url = `redis://127.0.0.1:${this.port}/0`;
+    this.#program = program;
+    this.#args = args;
+  }
+
+  /** Starts one; `args` are more arguments of `redis-server`. */
+  static async start(args: string[] = [], program = programs().redisServer): Promise<RedisServer> {
+    if (program === null) throw new Error(HINT);
+    const server = new RedisServer(program, args);
+    await server.start();
+    return server;
+  }
+
+  /** Starts it again on the same port, empty. */
+  async start(): Promise<void> {
+    const folder = this.#folder = await Deno.makeTempDir({ prefix: "annals-redis-" });
+    const command = [this.#program, "--port", String(this.port), "--bind", "127.0.0.1", "--save", "", "--dir", folder];
+    this.#kept = keep(folder, [...command, "--pidfile", `${folder}/pid`, "--daemonize", "no", ...this.#args], null);
+    const check = async () => (await Deno.connect({ hostname: "127.0.0.1", port: this.port })).close();
+    await reachable(check, this.#kept.child.status, "Redis");
+    for (let i = 0; i < 100 && !(this.pid = Number(await Deno.readTextFile(`${folder}/pid`).catch(() => "0"))); i++) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  }
+
+  /** Ends it at once. */
+  async kill(): Promise<void> {
+    Deno.kill(this.pid, "SIGKILL");
+    await this.stop();
+  }
+
+  async stop(): Promise<void> {
+    await this.#kept?.stop();
+    this.#kept = undefined;
+    await Deno.remove(this.#folder, { recursive: true }).catch(() => {});
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}
+
+async function run(command: string, args: string[], user: Programs["user"]): Promise<void> {
+  const { success, stderr, stdout } = await new Deno.Command(command, { args, cwd: "/", ...(user ?? {}) }).output();
+  if (success) return;
+  const decoder = new TextDecoder();
+  throw new Error(`${command} ${args.join(" ")}: ${decoder.decode(stderr)}${decoder.decode(stdout)}`);
+}
+
+/** Makes a fresh data folder. */
+export async function initialise(found: Omit<Programs, "template">): Promise<string> {
+  const folder = await Deno.makeTempDir({ prefix: "annals-postgres-template-" });
+  const secret = await Deno.makeTempFile({ prefix: "annals-" });
+  await Deno.writeTextFile(secret, PASSWORD);
+  if (found.user) {
+    await Deno.chown(folder, found.user.uid, found.user.gid);
+    await Deno.chown(secret, found.user.uid, found.user.gid);
+  }
+  const args = ["-D", folder, "-U", "annals", "-A", "scram-sha-256", "--pwfile", secret, "-E", "UTF8", "-N"];
+  await run(`${found.postgres}/initdb`, [...args, "--locale=C.UTF-8"], found.user);
+  await Deno.remove(secret);
+  return folder;
+}
+
+/** A PostgreSQL of one's own. */
+export class PostgresServer {
+  readonly port: number;
+  readonly url: string;
+  readonly folder: string;
+  #found: Programs;
+  #settings: string[];
+  #kept: Kept | undefined;
+
+  private constructor(found: Programs, folder: string, settings: string[]) {
+    this.port = freePort();
+    this.url = `postgres://annals:${encodeURIComponent(PASSWORD)}@127.0.0.1:${this.port}/postgres`;
+    this.folder = folder;
+    this.#found = found;
+    this.#settings = settings;
+  }
+
+  /** Starts one; `settings` are like `max_connections=10`. */
+  static async start(settings: string[] = [], found = programs()): Promise<PostgresServer> {
+    if (found.postgres === null) throw new Error(HINT);
+    const folder = await Deno.makeTempDir({ prefix: "annals-postgres-" });
+    await Deno.remove(folder);
+    await run("cp", ["-a", found.template!, folder], found.user);
+    const server = new PostgresServer(found, folder, settings);
+    await server.start();
+    return server;
+  }
+
+  /** Starts it again on the same port, with what it had. */
+  async start(settings: string[] = this.#settings): Promise<void> {
+    const all = [
+      "listen_addresses=127.0.0.1",
+      "unix_socket_directories=",
+      "fsync=off",
+      "max_connections=400",
+      ...settings,
+    ];
+    const args = ["-D", this.folder, "-p", String(this.port), ...all.flatMap((setting) => ["-c", setting])];
+    this.#kept = keep(this.folder, [`${this.#found.postgres}/postgres`, ...args], this.#found.user);
+    const ready = ["-h", "127.0.0.1", "-p", String(this.port)];
+    await reachable(
+      () => run(`${this.#found.postgres}/pg_isready`, ready, null),
+      this.#kept.child.status,
+      "PostgreSQL",
+    );
+  }
+
+  /** Ends all sessions and itself at once, as in a crash; what it has stays. */
+  async crash(): Promise<void> {
+    await run(`${this.#found.postgres}/pg_ctl`, ["-D", this.folder, "stop", "-m", "immediate"], this.#found.user);
+    await this.#kept?.stop();
+    this.#kept = undefined;
+  }
+
+  async stop(): Promise<void> {
+    await this.#kept?.stop();
+    this.#kept = undefined;
+    await Deno.remove(this.folder, { recursive: true }).catch(() => {});
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}
+
+async function output(command: string, args: string[]): Promise<string | null> {
+  try {
+    const { success, stdout } = await new Deno.Command(command, { args, stderr: "null" }).output();
+    return success ? new TextDecoder().decode(stdout).trim() : null;
+  } catch {
+    return null;
+  }
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return (await Deno.stat(path).catch(() => null))?.isFile ?? false;
+}
+
+/** Finds the programs: on the path, or where Debian puts them. */
+export async function findPrograms(): Promise<Omit<Programs, "template">> {
+  const redisServer = await output("sh", ["-c", "command -v redis-server || command -v valkey-server"]);
+  const folders: string[] = [];
+  const onPath = await output("sh", ["-c", 'readlink -f "$(command -v initdb)"']);
+  if (onPath) folders.push(onPath.replace(/\/initdb$/, ""));
+  const versions = await Array.fromAsync(Deno.readDir("/usr/lib/postgresql")).catch(() => []);
+  for (const { name } of versions.sort((a, b) => Number(b.name) - Number(a.name))) {
+    folders.push(`/usr/lib/postgresql/${name}/bin`);
+  }
+  let postgres: string | null = null;
+  for (const folder of folders) {
+    if (!postgres && await isFile(`${folder}/initdb`) && await isFile(`${folder}/postgres`)) postgres = folder;
+  }
+  const ids = Deno.uid() === 0 && postgres ? await output("sh", ["-c", "id -u postgres && id -g postgres"]) : null;
+  const [uid, gid] = ids?.split("\n").map(Number) ?? [];
+  return { redisServer, postgres, user: ids ? { uid, gid } : null };
+}
+
+/** Installs what is missing, where that can be done without asking. */
+export async function installPrograms(): Promise<void> {
+  if (Deno.uid() !== 0 || await output("sh", ["-c", "command -v apt-get"]) === null) return;
+  console.error("Installing redis-server and postgresql for the tests…");
+  const script = `export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+    apt-get install -y --no-install-recommends redis-server postgresql ||
+    { apt-get update && apt-get install -y --no-install-recommends redis-server postgresql; }`;
+  const { success, stderr } = await new Deno.Command("sh", { args: ["-c", script], stdin: "null" }).output();
+  if (!success) console.error(new TextDecoder().decode(stderr));
+}
+
+/** Where the tests are. */
+export const TESTS: string = fileURLToPath(new URL("../", import.meta.url));
