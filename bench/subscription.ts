@@ -56,7 +56,7 @@ export async function subscription(): Promise<Result[]> {
   }
   await new Relay({ store, broker, readers: new Map([["noop::thing", ["Idler"]]]) }).drain();
   const floor = await bare(await store.readLog({ limit: EVENTS }));
-  const memory = { provider: "memory", url: "", synchronous: "full" } as const;
+  const memory = { provider: "memory", url: "", synchronous: "full", schema: "", prefix: "" } as const;
   let began = 0;
   const runner = new GroupRunner({
     store,
@@ -65,6 +65,8 @@ export async function subscription(): Promise<Result[]> {
     grant: {},
     assignment: {
       module: MODULE,
+      domain: "noop",
+      owner: "bench",
       group: "Idler",
       partition: 0,
       partitions: 1,
@@ -75,6 +77,7 @@ export async function subscription(): Promise<Result[]> {
       store: memory,
       broker: memory,
     },
+    turn: () => Promise.resolve(true),
     channels: () => {
       const open = (adapter: object): MessagePort => {
         const { port1, port2 } = new MessageChannel();

@@ -49,7 +49,7 @@ export async function withOperator(options: GlobalOptions, work: (operator: Oper
   }
   const module = findDomain(name, config);
   const domain = await new Engine({ module, config }).describe();
-  const store = openStore(locate(config.store, domain.name), { create: false });
+  const store = await openStore(locate(config.store, domain.name), { create: false, domain: domain.name });
   try {
     await work({ config, module, domain, store });
   } finally {

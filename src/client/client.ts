@@ -315,10 +315,11 @@ export async function connect(domain: Domain, options: { readonly config: Config
       false,
     );
   }
-  const store = openStore(locate(config.store, domain.name), {
+  const store = await openStore(locate(config.store, domain.name), {
     create: config.commandProcessing === "sync",
+    domain: domain.name,
     // Beside a server its janitor tidies up; without one this still bounds the file.
     autoCheckpoint: 8_000,
   });
-  return await Promise.resolve(new Client(domain, store, config));
+  return new Client(domain, store, config);
 }

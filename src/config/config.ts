@@ -8,6 +8,10 @@ export interface StoreConfig {
   readonly url: string;
   /** For SQLite: whether a commit waits for the disk. */
   readonly synchronous: "full" | "normal";
+  /** For PostgreSQL: the schema. `{domain}` stands for the domain's name. */
+  readonly schema: string;
+  /** For PostgreSQL behind a pooler: a URL that leads around it, to listen. */
+  readonly listenUrl?: string;
 }
 
 /** Where the broker is. */
@@ -16,6 +20,8 @@ export interface BrokerConfig {
   readonly provider: "memory" | "sqlite" | "redis";
   /** An absolute path, or a URL; empty for memory. `{domain}` stands for the domain's name. */
   readonly url: string;
+  /** For Redis: put before every key. */
+  readonly prefix: string;
 }
 
 /** What an operator grants to a worker. */

@@ -94,13 +94,17 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
   const broker = config.brokers?.default ?? {};
   const server = config.server ?? {};
   const storeUrl = locate("event_store", config.event_store ?? {}, ["memory", "sqlite", "postgres"], context);
-  const store: StoreConfig = { ...storeUrl, synchronous: config.event_store?.synchronous ?? "full" };
-  const brokerUrl: BrokerConfig = locate("brokers.default", broker, ["memory", "sqlite", "redis"], context);
-  for (const [key, { provider }] of [["event_store", store], ["brokers.default", brokerUrl]] as const) {
-    if (provider === "redis" || provider === "postgres") {
+  const { listen_url: listenUrl, schema = "annals", synchronous = "full" } = config.event_store ?? {};
+  const store: StoreConfig = { ...storeUrl, synchronous, schema, ...(listenUrl && { listenUrl }) };
+  const brokerUrl: BrokerConfig = {
+    ...locate("brokers.default", broker, ["memory", "sqlite", "redis"], context),
+    prefix: broker.prefix ?? "",
+  };
+  for (const [key, { provider, url }] of [["event_store", store], ["brokers.default", brokerUrl]] as const) {
+    if ((provider === "redis" || provider === "postgres") && !URL.canParse(url)) {
       throw new ConfigError(file, [{
-        key: `${key}.provider = "${provider}"`,
-        message: `this version of Annals has no ${provider} adapter; use "sqlite" or "memory"`,
+        key: `${key}.url = "${mask(url)}"`,
+        message: `cannot be read as a URL; special characters of a password are written like %40 for @`,
       }]);
     }
   }
@@ -128,6 +132,8 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     "event_store.provider": store.provider,
     "event_store.url": mask(store.url),
     "event_store.synchronous": store.synchronous,
+    "event_store.schema": store.schema,
+    "brokers.default.prefix": brokerUrl.prefix,
     "server.default_subscription_type": server.default_subscription_type ?? "stream",
     "server.shutdown_timeout_seconds": server.shutdown_timeout_seconds ?? 10,
     "server.max_heap_mb": server.max_heap_mb ?? 2048,

@@ -59,12 +59,18 @@ export const configSchema = z.strictObject({
     default: z.strictObject({
       provider: choice("memory", "sqlite", "redis"),
       url: text.optional(),
+      prefix: z.preprocess(asText, z.string({ error: "expected a text" })).optional(),
       ...processing,
     }, table).optional(),
   }, table).optional(),
   event_store: z.strictObject({
     provider: choice("memory", "sqlite", "postgres"),
     url: text.optional(),
+    schema: z.preprocess(
+      asText,
+      z.string().regex(/^[A-Za-z_][\w{}]{0,40}$/, { error: 'expected a name of letters, digits and _, like "annals"' }),
+    ).optional(),
+    listen_url: text.optional(),
     synchronous: choice("full", "normal"),
   }, table).optional(),
   server: z.strictObject({

@@ -1,14 +1,16 @@
-import { MemoryBroker } from "../broker/memory.ts";
 import type { Broker } from "../broker/port.ts";
-import { SqliteBroker } from "../broker/sqlite.ts";
 import type { BrokerConfig, StoreConfig } from "../config/config.ts";
-import { MemoryEventStore } from "../store/memory.ts";
 import type { EventStore } from "../store/port.ts";
-import { SqliteEventStore } from "../store/sqlite.ts";
 
 /** Puts the domain's name where a location has `{domain}`. */
-export function locate<C extends { readonly url: string }>(config: C, domain: string): C {
-  return { ...config, url: config.url.replaceAll("{domain}", domain) };
+export function locate<C extends StoreConfig | BrokerConfig>(config: C, domain: string): C {
+  const put = (text: string): string => text.replaceAll("{domain}", domain);
+  return {
+    ...config,
+    url: put(config.url),
+    ...("schema" in config && { schema: put(config.schema) }),
+    ...("prefix" in config && { prefix: put(config.prefix) }),
+  };
 }
 
 /** Settings of {@linkcode openStore} and {@linkcode openBroker}. */
@@ -19,6 +21,12 @@ export interface OpenOptions {
   readonly autoCheckpoint?: number;
   /** Whether to make what is not there. @default {true} */
   readonly create?: boolean;
+  /** Whose store it is: for those that several domains may share. */
+  readonly domain?: string;
+  /** Whether somebody else in this process has looked whether it can be used. @default {false} */
+  readonly trusted?: boolean;
+  /** For PostgreSQL: how many connections. */
+  readonly connections?: number;
 }
 
 /** An adapter that is told when another connection has written. */
@@ -28,33 +36,87 @@ export interface Wakeable {
 }
 
 /**
- * Opens the store that a configuration names: the one place where adapters are chosen.
+ * Opens the store that a configuration names: the one place where adapters are chosen. Drivers are only loaded when
+ * they are needed, and in workers after what they may see was narrowed.
  *
  * @throws {StoreUnavailableError} When it cannot be opened.
  */
-export function openStore(config: StoreConfig, options: OpenOptions = {}): EventStore & Wakeable {
+export async function openStore(config: StoreConfig, options: OpenOptions = {}): Promise<EventStore & Wakeable> {
+  const { pollInterval, autoCheckpoint, create = true, domain, trusted = false, connections } = options;
   switch (config.provider) {
-    case "memory":
+    case "memory": {
+      const { MemoryEventStore } = await import("../store/memory.ts");
       return new MemoryEventStore();
-    case "sqlite":
-      return new SqliteEventStore({ path: config.url, synchronous: config.synchronous, ...options });
-    default:
-      throw new Error(`There is no store adapter for "${config.provider}"`);
+    }
+    case "sqlite": {
+      const { SqliteEventStore } = await import("../store/sqlite.ts");
+      return new SqliteEventStore({
+        path: config.url,
+        synchronous: config.synchronous,
+        create,
+        ...(pollInterval !== undefined && { pollInterval }),
+        ...(autoCheckpoint !== undefined && { autoCheckpoint }),
+      });
+    }
+    case "postgres": {
+      const { PostgresEventStore } = await import("../store/postgres.ts");
+      const { url, schema, listenUrl } = config;
+      const store = new PostgresEventStore({
+        url,
+        schema,
+        listen: pollInterval !== 0,
+        ...(listenUrl && { listenUrl }),
+        ...(connections && { connections }),
+      });
+      try {
+        if (!trusted) await (create ? store.migrate() : store.verify());
+        if (!trusted && domain !== undefined) await store.claim(domain);
+      } catch (error) {
+        await store.close();
+        throw error;
+      }
+      return store;
+    }
   }
 }
 
 /**
  * Opens the broker that a configuration names.
  *
- * @throws {StoreUnavailableError} When it cannot be opened.
+ * @throws {StoreUnavailableError} When its file cannot be opened.
  */
-export function openBroker(config: BrokerConfig, options: OpenOptions = {}): Broker & Wakeable {
+export async function openBroker(config: BrokerConfig, options: OpenOptions = {}): Promise<Broker & Wakeable> {
+  const { pollInterval, autoCheckpoint, create = true, domain } = options;
   switch (config.provider) {
-    case "memory":
+    case "memory": {
+      const { MemoryBroker } = await import("../broker/memory.ts");
       return new MemoryBroker();
-    case "sqlite":
-      return new SqliteBroker({ path: config.url, ...options });
-    default:
-      throw new Error(`There is no broker adapter for "${config.provider}"`);
+    }
+    case "sqlite": {
+      const { SqliteBroker } = await import("../broker/sqlite.ts");
+      return new SqliteBroker({
+        path: config.url,
+        create,
+        ...(pollInterval !== undefined && { pollInterval }),
+        ...(autoCheckpoint !== undefined && { autoCheckpoint }),
+      });
+    }
+    case "redis": {
+      const { RedisBroker } = await import("../broker/redis.ts");
+      return new RedisBroker({ url: config.url, prefix: config.prefix, ...(domain !== undefined && { domain }) });
+    }
   }
+}
+
+/** Warnings about how a service is set up. */
+export interface Inspectable {
+  /** Looks whether it can do the work, and how it is set up. */
+  inspect?(): Promise<string[]>;
+}
+
+/** The host and port of a service, as permissions name it; `null` when it is a file or in this process. */
+export function hostOf({ provider, url }: StoreConfig | BrokerConfig): string | null {
+  if (provider !== "postgres" && provider !== "redis") return null;
+  const { hostname, port } = new URL(url);
+  return `${hostname || "localhost"}:${port || (provider === "postgres" ? 5432 : 6379)}`;
 }

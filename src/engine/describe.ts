@@ -39,5 +39,5 @@ export function describe(domain: Domain): DomainDescription {
       ...(retries === undefined ? {} : { retries }),
     };
   });
-  return { name: domain.name, handlers, categories: [...categories] };
+  return { name: domain.name, handlers, categories: [...categories], types: [...domain.types.keys()] };
 }

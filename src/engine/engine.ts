@@ -1,22 +1,24 @@
 import { resolve } from "node:path";
 import { sleep } from "../async/sleep.ts";
+import { BrokerUnavailableError } from "../broker/errors.ts";
 import type { Broker } from "../broker/port.ts";
 import type { Config } from "../config/config.ts";
 import { didYouMean } from "../config/nearest.ts";
-import { newId } from "../messages/ids.ts";
 import { Relay } from "../outbox/relay.ts";
 import { StoreUnavailableError } from "../store/errors.ts";
 import type { EventStore, Fence } from "../store/port.ts";
-import { locate, openBroker, openStore, type Wakeable } from "./adapters.ts";
+import { type Inspectable, locate, openBroker, openStore, type Wakeable } from "./adapters.ts";
 import { announceAdapters, announceSubscriptions, kindOf } from "./announce.ts";
 import { EngineStartError } from "./errors.ts";
-import { type GroupHealth, GroupRunner, LEASE_TTL } from "./group_runner.ts";
+import { type GroupHealth, GroupRunner } from "./group_runner.ts";
 import { startJanitor, TIDIED } from "./janitor.ts";
-import { freeLeasesOfTheDead } from "./lease_owner.ts";
+import { leaseName } from "../subscriptions/lane.ts";
+import { freeLeasesOfTheDead, ownerName } from "./lease_owner.ts";
 import { ungranted, workerPermissions } from "./permissions.ts";
 import { PACKAGE_ROOT, probe } from "./probe.ts";
 import type { DomainDescription, Level } from "./protocol.ts";
 import { serve } from "./remote.ts";
+import { LEASE_TTL, Roster } from "./roster.ts";
 
 /** Settings of {@linkcode Engine}. */
 export interface EngineOptions {
@@ -24,6 +26,8 @@ export interface EngineOptions {
   readonly module: string;
   /** The configuration. */
   readonly config: Config;
+  /** Whether to make or update the tables of the store. @default {true} */
+  readonly migrate?: boolean;
   /** Where the lines of the start go. @default {nowhere} */
   readonly print?: (line: string) => void;
   /** Where log lines go: group (empty for the engine's own), level, text. @default {nowhere} */
@@ -53,9 +57,10 @@ export class Engine {
   #options: EngineOptions;
   #config: Config;
   #log: NonNullable<EngineOptions["log"]>;
-  #owner = `${Deno.hostname()}:${Deno.pid}:${newId()}`;
+  #owner = ownerName();
   #store!: EventStore & Wakeable;
-  #broker!: Broker & Wakeable;
+  #broker!: Broker & Wakeable & Inspectable;
+  #roster!: Roster;
   #runners: GroupRunner[] = [];
   #running: Promise<unknown>[] = [];
   #relayFence: Fence | undefined;
@@ -126,8 +131,12 @@ export class Engine {
     const domain = await this.describe();
     const store = locate(this.#config.store, domain.name);
     const broker = locate(this.#config.broker, domain.name);
-    this.#store = openStore(store, { autoCheckpoint: TIDIED });
-    this.#broker = openBroker(broker, { autoCheckpoint: TIDIED });
+    const { migrate = true } = this.#options;
+    const opening = { autoCheckpoint: TIDIED, domain: domain.name };
+    this.#store = await this.#patiently(() =>
+      openStore(store, { ...opening, create: migrate || store.provider === "sqlite" })
+    );
+    this.#broker = await openBroker(broker, opening);
     this.#stopJanitor = startJanitor([
       ...(store.provider === "sqlite" ? [store.url] : []),
       ...(broker.provider === "sqlite" ? [`${broker.url}-broker`] : []),
@@ -137,20 +146,50 @@ export class Engine {
       this.#log("", "warn", `event_store is "memory": the log ends with this process`);
     }
     for (const line of announceSubscriptions(domain, this.#config)) print(line);
-    if (await this.#broker.adopt(await this.#store.logId())) {
+    for (const warning of await this.#patiently(async () => await this.#broker.inspect?.() ?? [])) {
+      this.#log("", "warn", warning);
+    }
+    if (await this.#patiently(async () => await this.#broker.adopt(await this.#store.logId()))) {
       this.#log("", "warn", "The broker had a copy of another log; it was deleted and is filled again");
     }
-    await freeLeasesOfTheDead(this.#store, this.#owner);
+    await this.#patiently(() => freeLeasesOfTheDead(this.#store, this.#owner));
+    this.#roster = new Roster(this.#store, { owner: this.#owner, types: domain.types });
+    await this.#patiently(() => this.#roster.enroll());
+    if (this.#stop.signal.aborted) return;
     this.#begin(domain);
     await Promise.race([Promise.all(this.#runners.map((runner) => runner.ready)), this.blocked]);
     print("Engine running. Press Ctrl+C to stop.");
+  }
+
+  /** Does what needs a service that may not be up yet; what waiting cannot help is thrown. */
+  async #patiently<T>(work: () => Promise<T>): Promise<T> {
+    let said = "";
+    for (let tries = 0;; tries++) {
+      try {
+        return await work();
+      } catch (error) {
+        const { message, retryable = false } = error as Error & { retryable?: boolean };
+        if (!retryable || this.#stop.signal.aborted) throw error;
+        if (message !== said) this.#log("", "warn", `${message}; waiting for it`);
+        said = message;
+        await sleep(Math.min(5_000, 100 * 2 ** Math.min(tries, 6)), this.#stop.signal);
+        if (this.#stop.signal.aborted) throw error;
+      }
+    }
   }
 
   #begin(domain: DomainDescription): void {
     for (const { name: group } of domain.handlers) {
       const partitions = this.#config.workers(group);
       for (let partition = 0; partition < partitions; partition++) {
-        this.#runners.push(this.#runner(domain, group, partition, partitions));
+        const runner = this.#runner(domain, group, partition, partitions);
+        this.#runners.push(runner);
+        this.#roster.add({
+          lease: leaseName(group, partition, partitions),
+          held: () => runner.fence !== undefined,
+          lacks: runner.lacks,
+          yield: () => runner.yield(),
+        });
       }
     }
     const readers = new Map(domain.categories.map((category) => [
@@ -163,7 +202,8 @@ export class Engine {
       ...this.#runners.map((runner) => this.#keep(runner)),
       this.#relay(readers),
       this.#renew(),
-      this.#wakeWorkers(),
+      this.#share(),
+      this.#wakeWorkers(domain),
     ];
   }
 
@@ -184,6 +224,8 @@ export class Engine {
       grant,
       assignment: {
         module: this.#options.module,
+        domain: domain.name,
+        owner: this.#owner,
         group,
         partition,
         partitions,
@@ -195,6 +237,7 @@ export class Engine {
         broker: locate(config.broker, domain.name),
       },
       channels: () => this.#channels(),
+      turn: (lease, signal) => this.#roster.turn(lease, signal),
       onWrote: () => this.#store.wake?.(),
       log: (level, text, fields) => this.#log(group, level, text, fields),
     });
@@ -262,7 +305,8 @@ export class Engine {
       } catch (error) {
         if (this.#stop.signal.aborted) return;
         const message = error instanceof Error ? error.message : String(error);
-        if (tries === 0 || !(error instanceof StoreUnavailableError)) this.#log("", "error", message);
+        const isAway = error instanceof StoreUnavailableError || error instanceof BrokerUnavailableError;
+        if (tries === 0 || !isAway) this.#log("", isAway ? "warn" : "error", message);
         await sleep(Math.min(5_000, 100 * 2 ** tries), this.#stop.signal);
       }
     }
@@ -278,7 +322,12 @@ export class Engine {
     });
   }
 
+  async #share(): Promise<void> {
+    await this.#persist(() => this.#roster.run(this.#stop.signal));
+  }
+
   async #renewNow(): Promise<void> {
+    await this.#roster.enroll();
     const held = this.#runners.flatMap((runner) => runner.fence ? [{ runner, fence: runner.fence }] : []);
     const fences = held.map(({ fence }) => fence);
     if (this.#relayFence) fences.push(this.#relayFence);
@@ -291,9 +340,12 @@ export class Engine {
   }
 
   /** Workers do not look for changes themselves: one looks for all of them. */
-  async #wakeWorkers(): Promise<void> {
+  async #wakeWorkers(domain: DomainDescription): Promise<void> {
     const signal = this.#stop.signal;
     if (this.#store.kind === "memory") return;
+    // Redis wakes its readers itself.
+    const blind = domain.handlers.some(({ name }) => kindOf(this.#config, name) === "event_store");
+    if (this.#broker.kind === "redis" && !blind) return;
     let seen = "";
     await this.#persist(async () => {
       await this.#store.changed(1_000, signal);
@@ -330,6 +382,8 @@ export class Engine {
 
   async #shutDown(): Promise<void> {
     for (const runner of this.#runners) runner.stop();
+    if (this.#runners.length === 0) this.#stop.abort();
+    else await this.#roster.leave().catch(() => {});
     const patience = this.#config.shutdownTimeoutSeconds * 1000;
     const until = performance.now() + patience;
     const busy = () => this.#runners.filter(({ health }) => health.state !== "stopped" && health.state !== "failed");

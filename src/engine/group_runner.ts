@@ -4,12 +4,7 @@ import type { EventStore, Fence } from "../store/port.ts";
 import { leaseName } from "../subscriptions/lane.ts";
 import { WORKER_ENTRY } from "./probe.ts";
 import type { Assignment, FromWorker, Level, ToWorker } from "./protocol.ts";
-
-/** How long a lease lasts without renewal, in milliseconds. */
-export const LEASE_TTL = 5_000;
-
-/** How often to ask for a lease that another process holds, in milliseconds. */
-const STANDBY_INTERVAL = 200;
+import { LEASE_TTL } from "./roster.ts";
 
 /** How much longer than the handler's timeout an event loop may stand still, in milliseconds. */
 const PULSE_GRACE = 2_500;
@@ -51,6 +46,8 @@ export interface RunnerOptions {
   readonly grant: PermissionGrant;
   /** Opens channels to adapters that live here. */
   readonly channels: () => { readonly store?: MessagePort; readonly broker?: MessagePort };
+  /** Resolves with whether it is this process's turn to take a lease, after having looked who else is there. */
+  readonly turn: (lease: string, signal: AbortSignal) => Promise<boolean>;
   /** Called when a worker has appended. */
   readonly onWrote: () => void;
   /** Where its lines go. */
@@ -58,7 +55,14 @@ export interface RunnerOptions {
 }
 
 /** How a worker's life ended. */
-type End = { readonly reason: "stopped" | "fenced" | "stuck" | "failed" | "blocked"; readonly message: string };
+interface End {
+  readonly reason: (FromWorker & { type: "ended" })["reason"] | "blocked";
+  readonly message: string;
+  readonly unknownType?: string;
+}
+
+/** Ends in order: nothing was left in the middle by a handler. */
+const ORDERLY: readonly End["reason"][] = ["stopped", "stuck", "unsure", "unknown"];
 
 /** Keeps one partition of one group running: lease, worker, restarts with backoff. */
 export class GroupRunner {
@@ -72,6 +76,10 @@ export class GroupRunner {
   #total = 0;
   #lastError: string | null = null;
   #settled: () => void = () => {};
+  /** The token of the last worker when it ended in order, but could not give it back. */
+  #endedInOrder: number | undefined;
+  /** Types that are in the log and not in this code. */
+  readonly lacks: Set<string> = new Set();
   /** Resolves when its worker runs for the first time, cannot, or another process has the lease. */
   readonly ready: Promise<void>;
 
@@ -107,21 +115,26 @@ export class GroupRunner {
     const lease = leaseName(group, partition, partitions);
     const signal = this.#stop.signal;
     while (!signal.aborted) {
-      const granted = await store.acquireLease({ name: lease, group, partitions, owner, ttl: LEASE_TTL });
+      const request = { name: lease, group, partitions, owner, ttl: LEASE_TTL };
+      const granted = await this.#options.turn(lease, signal) ? await store.acquireLease(request) : null;
+      if (signal.aborted && !granted) break;
       if (!granted) {
         if (this.#state !== "standby") log("info", `Another process has ${lease}; standing by`);
         this.#state = "standby";
         this.#settled();
-        await sleep(STANDBY_INTERVAL, signal);
         continue;
       }
       if (this.#state === "standby") log("info", `Took over ${lease}`);
+      const isOwn = this.#endedInOrder !== undefined && granted.token === this.#endedInOrder + 1;
+      this.#endedInOrder = undefined;
       this.#fence = { lease, token: granted.token };
       this.#state = "starting";
-      const end = await this.#live(this.#fence, !granted.clean);
-      const clean = end.reason === "stopped" || end.reason === "stuck";
+      const end = await this.#live(this.#fence, !granted.clean && !isOwn);
+      const clean = ORDERLY.includes(end.reason);
       this.#fence = undefined;
+      if (clean) this.#endedInOrder = granted.token;
       await store.releaseLease({ lease, token: granted.token }, clean);
+      this.#endedInOrder = undefined;
       if (end.reason === "blocked") {
         this.#state = "failed";
         return "blocked";
@@ -134,11 +147,13 @@ export class GroupRunner {
     return "stopped";
   }
 
-  async #afterEnd({ reason, message }: End): Promise<void> {
+  async #afterEnd({ reason, message, unknownType }: End): Promise<void> {
     const { assignment: { settings }, log } = this.#options;
-    if (reason === "fenced") {
-      log("warn", `Another process took over; starting again`);
-      return;
+    if (reason === "fenced") return log("warn", `Another process took over; starting again`);
+    if (reason === "unsure") return log("warn", `${message}; starting again under a new lease`);
+    if (reason === "unknown") {
+      this.lacks.add(unknownType!);
+      return log("warn", `${message}; standing by`);
     }
     this.#total++;
     this.#lastError = message;
@@ -199,7 +214,11 @@ export class GroupRunner {
           case "log":
             return log(data.level, data.text, data.fields);
           case "ended":
-            return finish({ reason: data.reason, message: data.message ?? "" });
+            return finish({
+              reason: data.reason,
+              message: data.message ?? "",
+              ...(data.unknownType !== undefined && { unknownType: data.unknownType }),
+            });
         }
       };
       const message: ToWorker = { type: "run", assignment: { ...assignment, fence, suspicious, pulse }, ...ports };
@@ -239,6 +258,11 @@ export class GroupRunner {
   /** Tells the worker that somebody has written. */
   wake(): void {
     this.#worker?.postMessage({ type: "wake" } satisfies ToWorker);
+  }
+
+  /** Asks its worker to finish what is in hand, for another process to go on. */
+  yield(): void {
+    this.#worker?.postMessage({ type: "stop" } satisfies ToWorker);
   }
 
   /** Asks it to finish what is in hand and to end. */

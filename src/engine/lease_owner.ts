@@ -1,5 +1,24 @@
 import process from "node:process";
+import { newId } from "../messages/ids.ts";
 import type { EventStore } from "../store/port.ts";
+
+/** This machine since it was started: names of machines repeat, in containers above all. */
+function machine(): string {
+  try {
+    return `${Deno.hostname()}/${Deno.readTextFileSync("/proc/sys/kernel/random/boot_id").slice(0, 8)}`;
+  } catch {
+    return Deno.hostname();
+  }
+}
+
+/**
+ * Names this process among all that may run a domain.
+ *
+ * @returns Like `host/boot:pid:id`.
+ */
+export function ownerName(): string {
+  return `${machine()}:${Deno.pid}:${newId()}`;
+}
 
 /** Whether a process of this machine is alive; one that ended and was not buried yet is not. */
 function isAlive(pid: number): boolean {
@@ -17,19 +36,22 @@ function isAlive(pid: number): boolean {
 }
 
 /**
- * Frees the leases of processes of this machine that are gone, so that nobody has to wait until they run out.
+ * Strikes off processes of this machine that are gone, so that nobody has to wait until their leases run out.
  *
  * @param store The store.
  * @param owner Who asks: `host:pid:id`.
  */
 export async function freeLeasesOfTheDead(store: EventStore, owner: string): Promise<void> {
   const [host, pid] = owner.split(":");
-  for (const lease of await store.leases()) {
-    if (lease.expiresAt === 0 || lease.owner === owner) continue;
-    const [otherHost, otherPid] = lease.owner.split(":");
-    if (otherHost !== host) continue;
+  const isDead = (other: string): boolean => {
+    const [otherHost, otherPid] = other.split(":");
+    if (other === owner || otherHost !== host) return false;
     // The same pid under another id: the number was used again, as in a container.
-    if (otherPid !== pid && isAlive(Number(otherPid))) continue;
+    return otherPid === pid || !isAlive(Number(otherPid));
+  };
+  for (const lease of await store.leases()) {
+    if (lease.expiresAt === 0 || !isDead(lease.owner)) continue;
     await store.releaseLease({ lease: lease.name, token: lease.token }, false);
   }
+  for (const member of await store.members()) if (isDead(member.owner)) await store.enroll(member, 0);
 }

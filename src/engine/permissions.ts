@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import type { BrokerConfig, PermissionGrant, StoreConfig } from "../config/config.ts";
+import { hostOf } from "./adapters.ts";
 import type { DomainDescription } from "./protocol.ts";
 
 /** What the domain's module and this package need to be loaded from. */
@@ -41,11 +42,12 @@ export function workerPermissions(
   const access = codeAccess(code);
   // The files by name, not their folder: it may hold those of other domains.
   const data = adapters.filter(({ provider }) => provider === "sqlite").flatMap(({ url }) => [url, `${url}-broker`]);
+  const hosts = adapters.map(hostOf).filter((host) => host !== null);
   const listed = (list: readonly string[]) => list.length > 0 ? [...new Set(list)] : false;
   return {
     read: listed([...access.read, ...data, ...grant.read ?? []]),
     write: listed([...data, ...grant.write ?? []]),
-    net: listed(grant.net ?? []),
+    net: listed([...hosts, ...grant.net ?? []]),
     env: listed(grant.env ?? []),
     import: listed(access.import),
     run: false,

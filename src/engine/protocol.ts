@@ -25,6 +25,8 @@ export interface DomainDescription {
   readonly handlers: readonly HandlerDescription[];
   /** The categories of its aggregates and of their commands. */
   readonly categories: readonly string[];
+  /** The message types that its code knows. */
+  readonly types: readonly string[];
 }
 
 /** A payload as the domain's code sees it. */
@@ -39,6 +41,10 @@ export interface ReadPayload {
 export interface Assignment {
   /** The domain's module. */
   readonly module: string;
+  /** The domain's name. */
+  readonly domain: string;
+  /** The process that runs the worker, among those that take part. */
+  readonly owner: string;
   /** The handler. */
   readonly group: string;
   /** Over how many partitions the group is spread. */
@@ -91,7 +97,8 @@ export type FromWorker =
   | { readonly type: "log"; readonly level: Level; readonly text: string; readonly fields?: Record<string, unknown> }
   | {
     readonly type: "ended";
-    readonly reason: "stopped" | "fenced" | "stuck" | "failed";
+    readonly reason: "stopped" | "fenced" | "stuck" | "unsure" | "unknown" | "failed";
     readonly message?: string;
     readonly stack?: string;
+    readonly unknownType?: string;
   };

@@ -9,9 +9,10 @@ import type { HandlerLog } from "../domain/context.ts";
 import type { Domain } from "../domain/domain.ts";
 import { decode } from "../messages/codec.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
+import { StoreUnavailableError } from "../store/errors.ts";
 import type { EventStore } from "../store/port.ts";
 import { EventStoreSubscription, type GroupOptions, StreamSubscription } from "../subscriptions/group.ts";
-import { HandlerStuckError } from "../subscriptions/subscription.ts";
+import { HandlerStuckError, UnknownTypeError } from "../subscriptions/subscription.ts";
 import { openBroker, openStore, type Wakeable } from "./adapters.ts";
 import { confine } from "./confine.ts";
 import { describe, importDomain } from "./describe.ts";
@@ -24,8 +25,8 @@ import { createGuard } from "./watchdog.ts";
 /** How often the event loop shows that it turns, in milliseconds. */
 const PULSE_INTERVAL = 1_000;
 
-/** The supervisor wakes its workers, and tidies up for them. */
-const EMBEDDED = { pollInterval: 0, create: false, autoCheckpoint: TIDIED };
+/** The supervisor wakes its workers, and has looked after all for them. */
+const EMBEDDED = { pollInterval: 0, create: false, autoCheckpoint: TIDIED, trusted: true, connections: 2 };
 
 const scope = globalThis as unknown as {
   postMessage(message: FromWorker): void;
@@ -102,12 +103,13 @@ async function read(module: string, records: readonly MessageRecord[]): Promise<
 async function run(assignment: Assignment, ports: { store?: MessagePort; broker?: MessagePort }): Promise<void> {
   const pulse = new Int32Array(assignment.pulse);
   confine(assignment.env, log);
+  const opening = { ...EMBEDDED, domain: assignment.domain };
   const store: EventStore & Wakeable = ports.store
     ? remote<EventStore>(ports.store, { kind: "memory", location: "" })
-    : openStore(assignment.store, EMBEDDED);
+    : await openStore(assignment.store, opening);
   const broker: Broker & Wakeable = ports.broker
     ? remote<Broker>(ports.broker, { kind: "memory", location: "" })
-    : openBroker(assignment.broker, EMBEDDED);
+    : await openBroker(assignment.broker, opening);
   wakeable.push(store, broker);
   let end: FromWorker & { type: "ended" } = { type: "ended", reason: "stopped" };
   try {
@@ -117,18 +119,28 @@ async function run(assignment: Assignment, ports: { store?: MessagePort; broker?
     setInterval(() => void Atomics.add(pulse, 0, 1), PULSE_INTERVAL);
     await feed(domain, assignment, store, broker);
   } catch (error) {
-    const reason = (error as Error)?.name === "FencedError"
-      ? "fenced"
-      : error instanceof HandlerStuckError
-      ? "stuck"
-      : "failed";
+    const reason = endOf(error);
     const stack = error instanceof Error ? error.stack : undefined;
     const message = explainRefusal(error, assignment.group);
-    end = { type: "ended", reason, message, ...(stack === undefined ? {} : { stack }) };
+    end = {
+      type: "ended",
+      reason,
+      message,
+      ...(stack === undefined ? {} : { stack }),
+      ...(error instanceof UnknownTypeError && { unknownType: error.type }),
+    };
   }
   // Told at the very end: whoever hears it ends this thread, and its files are to be closed by then.
   await Promise.allSettled([store.close(), broker.close()]);
   post(end);
+}
+
+/** What the supervisor has to know of an error. */
+function endOf(error: unknown): "fenced" | "stuck" | "unsure" | "unknown" | "failed" {
+  if (error instanceof HandlerStuckError) return "stuck";
+  if (error instanceof UnknownTypeError) return "unknown";
+  if ((error as Error)?.name === "FencedError") return "fenced";
+  return error instanceof StoreUnavailableError && error.reason === "unsure" ? "unsure" : "failed";
 }
 
 /** Feeds the handler until asked to stop. */
@@ -146,6 +158,7 @@ async function feed(domain: Domain, assignment: Assignment, store: EventStore, b
     fence,
     suspicious,
     outbox,
+    owner: assignment.owner,
     log,
     explain: (error) => explainRefusal(error, group),
     execution: {

@@ -35,6 +35,8 @@ export interface GroupOptions {
   readonly explain?: (error: unknown) => string;
   /** Whether what handlers append goes through the outbox. @default {true} */
   readonly outbox?: boolean;
+  /** The process that runs this, among those that take part. @default {none} */
+  readonly owner?: string;
   /** Whether a consumer before this one vanished: what may have been in its hands is tried one at a time. @default {false} */
   readonly suspicious?: boolean;
   /** Tells the time, in milliseconds since 1970. @default {Date.now} */

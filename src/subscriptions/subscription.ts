@@ -22,6 +22,22 @@ export class HandlerStuckError extends Error {
   override readonly name = "HandlerStuckError";
 }
 
+/** There are messages of a type that this code does not know, and another process that takes part does. */
+export class UnknownTypeError extends Error {
+  /** Always `UnknownTypeError`. */
+  override readonly name = "UnknownTypeError";
+
+  /**
+   * Makes the error.
+   *
+   * @param message Who leaves what to whom.
+   * @param type The type.
+   */
+  constructor(message: string, readonly type: string) {
+    super(message);
+  }
+}
+
 /** What a subscription is made of. */
 export interface SubscriptionOptions {
   /** The store: checkpoints, parked messages, dead letters, effects. */
@@ -44,6 +60,8 @@ export interface SubscriptionOptions {
   readonly explain?: (error: unknown) => string;
   /** Whether what handlers append goes through the outbox. @default {true} */
   readonly outbox?: boolean;
+  /** The process that runs this, among those that take part. @default {none} */
+  readonly owner?: string;
   /** Whether a consumer before this one vanished: what may have been in its hands is tried one at a time. @default {false} */
   readonly suspicious?: boolean;
   /** How handlers are run and watched. @default {run directly} */
@@ -90,6 +108,11 @@ function isAway(error: unknown): error is Error {
   return error instanceof BrokerUnavailableError || (error instanceof StoreUnavailableError && error.retryable);
 }
 
+/** Whether nobody knows if what was to be written is written, or will be. */
+function isUnsure(error: unknown): boolean {
+  return error instanceof StoreUnavailableError && error.reason === "unsure";
+}
+
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.name === "Error" ? error.message : `${error.name}: ${error.message}`;
@@ -117,6 +140,8 @@ export class Subscription {
   #flushAt = 0;
   /** How many reads in a row found nothing. */
   #idle = 0;
+  /** Types of which it was said that nobody knows them. */
+  #passedOver = new Set<string>();
 
   /**
    * Makes a subscription that does not run yet.
@@ -204,10 +229,40 @@ export class Subscription {
     this.#present();
     this.#idle = records.length > 0 ? 0 : this.#idle + 1;
     if (records.length > 0) {
-      await this.#take(records, signal);
-      await source.done(records);
+      const known = records.findIndex((record) => !this.#options.types.has(record.type));
+      const first = known < 0 ? records : records.slice(0, known);
+      if (first.length > 0) await this.#take(first, signal);
+      await source.done(first);
+      if (known >= 0) {
+        const rest = records.slice(known);
+        await this.#leaveToOthers(rest);
+        await this.#take(rest, signal);
+        await source.done(rest);
+      }
     }
     return records.length > 0;
+  }
+
+  /**
+   * In the middle of a deploy there are types that older code does not know: its successor may handle what this one
+   * would pass over.
+   */
+  async #leaveToOthers(records: readonly MessageRecord[]): Promise<void> {
+    const { store, types, owner, log, lane: { group } } = this.#options;
+    const unknown = new Set(records.map((record) => record.type).filter((type) => !types.has(type)));
+    const members = owner === undefined ? [] : await store.members();
+    for (const type of unknown) {
+      if (members.some((member) => member.owner !== owner && member.types.includes(type))) {
+        await this.#flush();
+        throw new UnknownTypeError(
+          `${group} leaves "${type}" at ${records[0].position} to a process whose code knows it`,
+          type,
+        );
+      }
+      if (this.#passedOver.has(type)) continue;
+      this.#passedOver.add(type);
+      log.warn(`No code that runs now knows "${type}" (at ${records[0].position}); it is passed over`, { type });
+    }
   }
 
   /** Runs something that needs store and broker; when one is away, waits and goes on where the checkpoint is. */
@@ -217,7 +272,8 @@ export class Subscription {
         if (tries > 0) await this.#open();
         return await work();
       } catch (error) {
-        if (!isAway(error) || signal.aborted) throw error;
+        // A commit that may still come through must find its lease taken: whoever runs us takes a new one.
+        if (!isAway(error) || signal.aborted || isUnsure(error)) throw error;
         if (!this.#away) this.#options.log.warn(`${error.message}; waiting for it to come back`);
         this.#away = true;
         await this.#sleep(Math.min(LONGEST_PAUSE, 50 * 2 ** Math.min(tries, 10)) * (0.5 + this.#random() / 2), signal);

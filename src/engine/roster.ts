@@ -1,0 +1,169 @@
+import { sleep } from "../async/sleep.ts";
+import type { EventStore, Lease, Member } from "../store/port.ts";
+
+/** How long a process counts as alive without saying so, in milliseconds. Leases last as long. */
+export const LEASE_TTL = 4_000;
+
+/** How often to look who has what while there is something to take, in milliseconds. */
+const LOOK_INTERVAL = 200;
+
+/** The same while there is not. */
+const CALM_INTERVAL = 1_000;
+
+/** For how long what nobody takes is left to those who have less, in milliseconds. */
+const COURTESY = 1_000;
+
+/** For how long what nobody else wanted is kept before it is offered again, in milliseconds. */
+const KEEP = 30_000;
+
+/** What the roster knows of one partition of a group that this process could work on. */
+export interface Seat {
+  /** The lease. */
+  readonly lease: string;
+  /** Whether this process holds it. */
+  readonly held: () => boolean;
+  /** Types that its code lacks: while another process knows them, it is left to that one. */
+  readonly lacks: ReadonlySet<string>;
+  /** Gives it up in order, for another process to take. */
+  readonly yield: () => void;
+}
+
+/**
+ * How many of the leases each member should have, as evenly as it goes: the first by name have one more.
+ *
+ * @param members All members, by name.
+ * @param seats How many leases there are.
+ * @returns By owner.
+ */
+export function quotas(members: readonly string[], seats: number): Map<string, number> {
+  const [share, rest] = [Math.floor(seats / members.length), seats % members.length];
+  return new Map([...members].sort().map((owner, i) => [owner, share + (i < rest ? 1 : 0)]));
+}
+
+/** Shares the partitions of all groups among the processes that run a domain. */
+export class Roster {
+  #store: EventStore;
+  #member: Member;
+  #seats: Seat[] = [];
+  #waiting = new Map<string, (mayTake: boolean) => void>();
+  /** Since when a lease is free, and until when one that nobody else wanted is kept. */
+  #free = new Map<string, number>();
+  #kept = new Map<string, number>();
+  #left = false;
+
+  /**
+   * Makes a roster without seats.
+   *
+   * @param store Where processes find each other.
+   * @param member This process.
+   */
+  constructor(store: EventStore, member: Member) {
+    this.#store = store;
+    this.#member = member;
+  }
+
+  /** Adds what this process could work on. */
+  add(seat: Seat): void {
+    this.#seats.push(seat);
+  }
+
+  /** Says that this process takes part, or still does. */
+  async enroll(): Promise<void> {
+    if (!this.#left) await this.#store.enroll(this.#member, LEASE_TTL);
+  }
+
+  /** Says that it takes part no longer: others may take what it gives back. */
+  async leave(): Promise<void> {
+    this.#left = true;
+    await this.#store.enroll(this.#member, 0);
+  }
+
+  /** Resolves, after the next look around, with whether it is this process's turn to take a lease. */
+  turn(lease: string, signal: AbortSignal): Promise<boolean> {
+    return new Promise((resolve) => {
+      const give = (mayTake: boolean): void => {
+        signal.removeEventListener("abort", stop);
+        resolve(mayTake);
+      };
+      const stop = (): void => give(false);
+      if (signal.aborted) return stop();
+      signal.addEventListener("abort", stop);
+      this.#waiting.set(lease, give);
+    });
+  }
+
+  /**
+   * Looks around again and again, until aborted.
+   *
+   * @param signal Ends it.
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    try {
+      while (!signal.aborted) {
+        await this.look();
+        // Those who may take something wait again when they could not.
+        await sleep(this.#seats.every((seat) => seat.held()) ? CALM_INTERVAL : LOOK_INTERVAL, signal);
+      }
+    } finally {
+      for (const resolve of this.#waiting.values()) resolve(false);
+      this.#waiting.clear();
+    }
+  }
+
+  /** Looks around once: gives turns, and gives up what is too much. */
+  async look(): Promise<void> {
+    const { owner } = this.#member;
+    const now = Date.now();
+    const others = (await this.#store.members()).filter((member) => member.owner !== owner);
+    const names = new Set(this.#seats.map((seat) => seat.lease));
+    const leases = (await this.#store.leases()).filter((lease) => names.has(lease.name));
+    const share = quotas([owner, ...others.map((member) => member.owner)], this.#seats.length);
+    const taken = new Map<string, Lease>();
+    for (const lease of leases) {
+      if (lease.expiresAt > 0 && others.some((member) => member.owner === lease.owner)) taken.set(lease.name, lease);
+    }
+    this.#giveTurns(others, taken, share.get(owner)!, now);
+    this.#giveUp(others, taken, share, now);
+  }
+
+  #giveTurns(others: readonly Member[], taken: ReadonlyMap<string, Lease>, quota: number, now: number): void {
+    let room = quota - this.#seats.filter((seat) => seat.held() && !this.#isKept(seat, now)).length;
+    for (const seat of this.#seats) {
+      const resolve = this.#waiting.get(seat.lease);
+      if (taken.has(seat.lease) || seat.held()) this.#free.delete(seat.lease);
+      else if (!this.#free.has(seat.lease)) this.#free.set(seat.lease, now);
+      if (!resolve) continue;
+      this.#waiting.delete(seat.lease);
+      const known = (type: string): boolean => others.some((member) => member.types.includes(type));
+      const mayTake = !taken.has(seat.lease) && ![...seat.lacks].some(known);
+      if (mayTake && room > 0) {
+        room--;
+        resolve(true);
+      } else if (mayTake && now - this.#free.get(seat.lease)! >= COURTESY) {
+        this.#kept.set(seat.lease, now + KEEP);
+        resolve(true);
+      } else resolve(false);
+    }
+  }
+
+  #giveUp(
+    others: readonly Member[],
+    taken: ReadonlyMap<string, Lease>,
+    share: ReadonlyMap<string, number>,
+    now: number,
+  ): void {
+    let short = 0;
+    for (const { owner } of others) {
+      const has = [...taken.values()].filter((lease) => lease.owner === owner).length;
+      short += Math.max(0, share.get(owner)! - has);
+    }
+    const held = this.#seats.filter((seat) => seat.held() && !this.#isKept(seat, now));
+    const excess = Math.min(short, held.length - share.get(this.#member.owner)!);
+    // From the end: processes that begin together have the same seats in the same order.
+    for (const seat of excess > 0 ? held.slice(-excess) : []) seat.yield();
+  }
+
+  #isKept(seat: Seat, now: number): boolean {
+    return (this.#kept.get(seat.lease) ?? 0) > now;
+  }
+}
