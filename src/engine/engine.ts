@@ -12,7 +12,7 @@ import { announceAdapters, announceSubscriptions, kindOf } from "./announce.ts";
 import { EngineStartError } from "./errors.ts";
 import { type GroupHealth, GroupRunner } from "./group_runner.ts";
 import { startJanitor, TIDIED } from "./janitor.ts";
-import { leaseName } from "../subscriptions/lane.ts";
+import { leaseName, RELAY_GROUP } from "../subscriptions/lane.ts";
 import { freeLeasesOfTheDead, ownerName } from "./lease_owner.ts";
 import { ungranted, workerPermissions } from "./permissions.ts";
 import { PACKAGE_ROOT, probe } from "./probe.ts";
@@ -36,9 +36,6 @@ export interface EngineOptions {
 
 /** How often leases are renewed, in milliseconds. */
 const RENEWAL_INTERVAL = 1_000;
-
-/** The lease of the relay. */
-const RELAY_LEASE = "$relay";
 
 /**
  * Runs a domain: the relay, and a worker for each consumer group.
@@ -267,13 +264,13 @@ export class Engine {
   async #relay(readers: ReadonlyMap<string, readonly string[]>): Promise<void> {
     const signal = this.#stop.signal;
     await this.#persist(async () => {
-      const request = { name: RELAY_LEASE, group: RELAY_LEASE, partitions: 1, owner: this.#owner, ttl: LEASE_TTL };
+      const request = { name: RELAY_GROUP, group: RELAY_GROUP, partitions: 1, owner: this.#owner, ttl: LEASE_TTL };
       const granted = await this.#store.acquireLease(request);
       if (!granted) {
         await sleep(200, signal);
         return "again";
       }
-      this.#relayFence = { lease: RELAY_LEASE, token: granted.token };
+      this.#relayFence = { lease: RELAY_GROUP, token: granted.token };
       const relay = new Relay({
         store: this.#store,
         broker: this.#broker,

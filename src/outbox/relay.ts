@@ -38,6 +38,9 @@ const LONGEST_PAUSE = 5_000;
 const MARK_EVERY = 1_000;
 const MARK_INTERVAL = 100;
 
+/** A group that no code here has, and that nobody has worked for since so many milliseconds, is not waited for. */
+const FORGOTTEN = 600_000;
+
 function isAway(error: unknown): error is Error {
   return error instanceof BrokerUnavailableError || (error instanceof StoreUnavailableError && error.retryable);
 }
@@ -204,7 +207,9 @@ export class Relay {
     const published = Math.max(this.#published, (await store.outboxStatus()).published);
     if (published === 0) return;
     const checkpoints = await store.checkpoints();
-    const held = (await store.leases()).filter((lease) => lease.expiresAt > 0).map((lease) => lease.group);
+    const recently = Date.now() - FORGOTTEN;
+    const held = (await store.leases()).filter(({ group, expiresAt }) => group !== RELAY_GROUP && expiresAt > recently)
+      .map((lease) => lease.group);
     for (const category of new Set([...readers.keys(), ...this.#lasts.keys()])) {
       const groups = readers.get(category) ?? [];
       const foreign = held.filter((group) =>

@@ -2,7 +2,10 @@ import { partitionOf } from "../messages/ids.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import type { Checkpoint, Fence } from "../store/port.ts";
 
-/** The name of the checkpoint that says from where on the broker has a category: see {@linkcode brokerFloor}. */
+/**
+ * The name of the checkpoint that says from where on the broker has a category (see {@linkcode brokerFloor}), and of the
+ * relay's lease.
+ */
 export const RELAY_GROUP = "$relay";
 
 /** One partition of one group in one category: what one worker works on at a time. */

@@ -80,6 +80,29 @@ Deno.test("the relay trims what all groups have passed, and says from where on t
   assert.equal((await broker.describe(CATEGORY)).length, 0);
 });
 
+Deno.test("the relay goes on trimming while it holds its lease, and waits for groups of other code", async () => {
+  const { store, broker } = world();
+  const lease = { name: RELAY_GROUP, group: RELAY_GROUP, partitions: 1, owner: "me", ttl: 5000 };
+  const fence = { lease: RELAY_GROUP, token: (await store.acquireLease(lease))!.token };
+  const { relay, settle } = world({ store, broker, fence });
+  const round = async (n: number) => {
+    await tick(store, ["a"], n);
+    await relay.drain();
+    const checkpoint = { group: "Tally", category: CATEGORY, partitions: 1, partition: 0, position: n + 1 };
+    await store.commit({ checkpoint });
+    await relay.check();
+    await relay.check();
+    return (await broker.describe(CATEGORY)).first;
+  };
+  assert.deepEqual([await round(0), await round(1), await round(2)], [null, null, null]);
+  await store.acquireLease({ ...lease, name: "Elsewhere#0/1", group: "Elsewhere" });
+  await store.commit({
+    checkpoint: { group: "Elsewhere", category: CATEGORY, partitions: 1, partition: 0, position: 3 },
+  });
+  assert.equal(await round(3), 4);
+  await settle();
+});
+
 Deno.test("a group that starts after the broker was trimmed reads from the log what is gone", async () => {
   const { store, relay, settle } = world({ readers: new Map([[CATEGORY, []]]) });
   await tick(store, ["a", "b"]);
