@@ -10,6 +10,7 @@ import { addDlq } from "./dlq.ts";
 import { addEvents } from "./events.ts";
 import { addOutbox } from "./outbox.ts";
 import { runCommand } from "./run.ts";
+import { addStore } from "./store.ts";
 import { addSubscriptions } from "./subscriptions.ts";
 
 /**
@@ -29,7 +30,7 @@ export async function annalsCommand(args: readonly string[]): Promise<number> {
       .allowExcessArguments(false)
       .showHelpAfterError("(--help shows what there is)")
       .exitOverride();
-    for (const add of [addSubscriptions, addDlq, addOutbox, addEvents, addConfig]) add(program);
+    for (const add of [addSubscriptions, addDlq, addOutbox, addEvents, addStore, addConfig]) add(program);
     await program.parseAsync([...args], { from: "user" });
   });
 }

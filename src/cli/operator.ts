@@ -3,6 +3,7 @@ import type { Config } from "../config/config.ts";
 import { locate, openStore } from "../engine/adapters.ts";
 import { findDomain } from "../engine/domain_path.ts";
 import { Engine } from "../engine/engine.ts";
+import { socketPath } from "../engine/socket.ts";
 import type { DomainDescription } from "../engine/protocol.ts";
 import type { EventStore } from "../store/port.ts";
 import { UsageError } from "./run.ts";
@@ -28,13 +29,13 @@ export interface Operator {
 }
 
 /**
- * Opens a domain's store for an operator. Domain code only runs in the powerless probe.
+ * Finds the module of the domain that is meant.
  *
- * @param options Which domain; the only one of the configuration when it is not said.
- * @param work What to do with it.
+ * @param options What was asked for; the only domain of the configuration when it is not said.
+ * @param config The configuration.
+ * @returns A URL.
  */
-export async function withOperator(options: GlobalOptions, work: (operator: Operator) => Promise<void>): Promise<void> {
-  const config = loadConfig({ file: options.config });
+export function chooseDomain(options: GlobalOptions, config: Config): string {
   const names = Object.keys(config.domains);
   const name = options.domain ?? (names.length === 1 ? names[0] : undefined);
   if (name === undefined) {
@@ -42,14 +43,24 @@ export async function withOperator(options: GlobalOptions, work: (operator: Oper
       `Name a domain, like --domain=${names[0] ?? "./domain.ts"}; known: ${names.join(", ") || "none"}`,
     );
   }
-  if (config.store.provider === "memory") {
-    throw new UsageError(
-      `event_store is "memory": it is inside the server's process, and cannot be looked at from here`,
-    );
-  }
-  const module = findDomain(name, config);
+  return findDomain(name, config);
+}
+
+/**
+ * Opens a domain's store for an operator. Domain code only runs in the powerless probe.
+ *
+ * @param options Which domain; the only one of the configuration when it is not said.
+ * @param work What to do with it.
+ */
+export async function withOperator(options: GlobalOptions, work: (operator: Operator) => Promise<void>): Promise<void> {
+  const config = loadConfig({ file: options.config });
+  const module = chooseDomain(options, config);
   const domain = await new Engine({ module, config }).describe();
-  const store = await openStore(locate(config.store, domain.name), { create: false, domain: domain.name });
+  const store = await openStore(locate(config.store, domain.name), {
+    create: false,
+    domain: domain.name,
+    socket: socketPath(config.folder, domain.name),
+  });
   try {
     await work({ config, module, domain, store });
   } finally {

@@ -1,4 +1,4 @@
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import denoJson from "../../deno.json" with { type: "json" };
 import { loadConfig } from "../config/load.ts";
 import { findDomain } from "../engine/domain_path.ts";
@@ -15,6 +15,15 @@ interface Options {
   readonly logFormat: "text" | "json";
   readonly logLevel: "debug" | "info" | "warn" | "error";
   readonly launcher: boolean;
+  readonly migrate: boolean;
+  readonly workers?: number;
+}
+
+function wholeNumber(text: string): number {
+  if (!/^[1-9]\d?$/.test(text) || Number(text) > 64) {
+    throw new InvalidArgumentError("Expected a whole number from 1 to 64.");
+  }
+  return Number(text);
 }
 
 /**
@@ -35,6 +44,8 @@ export async function serverCommand(args: readonly string[], server: string): Pr
     .addOption(
       new Option("--log-level <level>", "what is logged").choices(["debug", "info", "warn", "error"]).default("info"),
     )
+    .option("--no-migrate", "do not make or update tables: somebody runs `annals store migrate`")
+    .option("--workers <n>", "how many workers each group has, where domain.toml does not say", wholeNumber)
     .option("--no-launcher", "do not watch over the engine: systemd, compose or Kubernetes do")
     .addHelpText(
       "after",
@@ -45,7 +56,10 @@ export async function serverCommand(args: readonly string[], server: string): Pr
     .exitOverride();
   const options = program.parse([...args], { from: "user" }).opts<Options>();
   configureLogging({ format: options.logFormat, level: options.logLevel });
-  const config = loadConfig({ file: options.config });
+  const config = loadConfig({
+    file: options.config,
+    ...(options.workers !== undefined && { workers: options.workers }),
+  });
   if (options.domain === undefined) {
     const names = Object.keys(config.domains);
     throw new UsageError(
@@ -59,7 +73,14 @@ export async function serverCommand(args: readonly string[], server: string): Pr
     const log = (level: "warn" | "error", text: string) => logLine("", level, text);
     return await launch({ server, args: [...args, "--no-launcher"], maxHeapMb: config.maxHeapMb, log });
   }
-  const engine = new Engine({ module, config, print: (line) => console.log(line), log: logLine });
+  const engine = new Engine({
+    module,
+    config,
+    migrate: options.migrate,
+    socket: true,
+    print: (line) => console.log(line),
+    log: logLine,
+  });
   if (options.dryRun) {
     for (const line of announceDryRun(await engine.describe(), engine, config)) console.log(line);
     return 0;

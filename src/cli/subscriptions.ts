@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { kindOf } from "../engine/announce.ts";
+import { leaseName, partitionOfLease } from "../subscriptions/lane.ts";
 import type { HandlerDescription } from "../engine/protocol.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { COLORS, print, span, table } from "./output.ts";
@@ -27,16 +28,25 @@ export interface GroupStatus {
   readonly running: number;
   /** How many workers it should have. */
   readonly workers: number;
+  /** Which process works on which partition. */
+  readonly held: readonly { readonly partition: number; readonly process: string }[];
+}
+
+/** A process without what is only there to tell it from others that were: `host/boot:pid:id`. */
+function processName(owner: string): string {
+  const [machine, pid] = owner.split(":");
+  return `${machine.split("/")[0]}:${pid}`;
 }
 
 /** Finds out how a group is doing. */
 export async function statusOf({ store, config }: Operator, handler: HandlerDescription): Promise<GroupStatus> {
   const { name: group, categories } = handler;
-  const workers = config.workers(group);
+  const leases = (await store.leases()).filter((lease) => lease.group === group && lease.expiresAt > Date.now());
+  // The servers that run now may have been told otherwise.
+  const workers = leases[0]?.partitions ?? config.workers(group, categories);
   const checkpoints = (await store.checkpoints(group)).filter((c) => c.partitions === workers);
   const parked = await store.parked(group);
   const dead = await store.countDeadLetters();
-  const leases = (await store.leases()).filter((lease) => lease.group === group && lease.expiresAt > Date.now());
   let [lag, oldest, lowest] = [0, Infinity, Infinity];
   for (const category of categories) {
     const own = checkpoints.filter((c) => c.category === category);
@@ -57,7 +67,20 @@ export async function statusOf({ store, config }: Operator, handler: HandlerDesc
     dead: dead[group] ?? 0,
     running: leases.length,
     workers,
+    held: leases.map(({ name, owner }) => ({ partition: partitionOfLease(name), process: processName(owner) })),
   };
+}
+
+/** One line per process: what it works on. */
+function processes(members: readonly string[], groups: readonly GroupStatus[]): string {
+  if (members.length === 0) return "No server runs.\n\n";
+  const lines = members.map((member) => {
+    const held = groups.flatMap(({ group, workers, held }) =>
+      held.filter(({ process }) => process === member).map(({ partition }) => leaseName(group, partition, workers))
+    );
+    return `process ${member}: ${held.length === 0 ? "stands by" : held.join(", ")}\n`;
+  });
+  return `${lines.join("")}\n`;
 }
 
 /** `annals subscriptions …` */
@@ -69,8 +92,9 @@ export function addSubscriptions(program: Command): void {
       withOperator(program.opts<GlobalOptions>(), async (operator) => {
         const found: GroupStatus[] = [];
         for (const handler of operator.domain.handlers) found.push(await statusOf(operator, handler));
+        const members = (await operator.store.members()).map(({ owner }) => processName(owner));
         print(options.json, found, () =>
-          table(
+          processes(members, found) + table(
             ["group", "kind", "checkpoint", "lag", "behind", "pending", "retrying", "dead", "workers"],
             found.map((status) => [
               status.group,

@@ -7,6 +7,7 @@ import type { Domain } from "../domain/domain.ts";
 import type { CommandDraft, CommandHandler } from "../domain/handlers.ts";
 import type { Projection, RowOf } from "../domain/projection.ts";
 import { locate, openStore } from "../engine/adapters.ts";
+import { socketPath } from "../engine/socket.ts";
 import { decode } from "../messages/codec.ts";
 import { type Message, type NewMessage, streamName } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
@@ -304,20 +305,16 @@ function outcomeOf({ status, detail }: CommandOutcome): Outcome {
  * @param domain The domain.
  * @param options The configuration: the same as the server's.
  * @returns A client.
- * @throws {StoreUnavailableError} When the store cannot be opened; for SQLite, when the server has not made it yet.
+ * @throws {StoreUnavailableError} When the store cannot be opened; for SQLite, when the server has not made it yet; for
+ *   a store in memory, when no server of this machine has it.
  */
 export async function connect(domain: Domain, options: { readonly config: Config }): Promise<Client> {
   const { config } = options;
-  if (config.store.provider === "memory" && config.commandProcessing === "async") {
-    throw new StoreUnavailableError(
-      `Cannot connect to the store of "${domain.name}": event_store is "memory", inside the server's process; use "sqlite", or Engine and Client in one program`,
-      "missing",
-      false,
-    );
-  }
   const store = await openStore(locate(config.store, domain.name), {
     create: config.commandProcessing === "sync",
     domain: domain.name,
+    // Where everything is handled at once, by whoever asks, there need not be a server.
+    ...(config.commandProcessing === "async" && { socket: socketPath(config.folder, domain.name) }),
     // Beside a server its janitor tidies up; without one this still bounds the file.
     autoCheckpoint: 8_000,
   });

@@ -35,7 +35,7 @@ async function handleGroup(
   config: Config,
   position: number,
 ): Promise<void> {
-  const partitions = config.workers(handler.name);
+  const partitions = config.workers(handler.name, domain.categoriesOf(handler));
   for (let partition = 0; partition < partitions; partition++) {
     const lease = leaseName(handler.name, partition, partitions);
     const until = performance.now() + PATIENCE;

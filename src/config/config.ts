@@ -70,8 +70,8 @@ export interface Config {
   readonly namedGroups: readonly { readonly group: string; readonly key: string }[];
   /** How a group is fed. */
   readonly groupConfig: (group: string) => GroupConfig;
-  /** How many workers a group has. */
-  readonly workers: (group: string) => number;
+  /** Over how many partitions the streams of a group's categories are spread: each has a worker. */
+  readonly workers: (group: string, categories: readonly string[]) => number;
   /** What a group's workers are granted. */
   readonly grants: (group: string) => PermissionGrant;
   /** Every effective value with where it comes from, by key; secrets are masked. */

@@ -13,6 +13,8 @@ export interface LoadOptions {
   readonly file?: string | undefined;
   /** Looks an environment variable up. @default {Deno.env.get} */
   readonly env?: (name: string) => string | undefined;
+  /** How many workers groups have of which the file does not say it. @default {`[server.workers] "*"`, or 1} */
+  readonly workers?: number;
 }
 
 type Table = Record<string, unknown>;
@@ -142,7 +144,12 @@ export function loadConfig(options: LoadOptions = {}): Config {
   const result = check(raw);
   if ("faults" in result) throw new ConfigError(file, result.faults);
   const folder = text === null ? Deno.cwd() : dirname(isAbsolute(file) ? file : join(Deno.cwd(), file));
-  return resolveConfig(result.file, { file: text === null ? null : file, folder: resolve(folder), origins });
+  return resolveConfig(result.file, {
+    file: text === null ? null : file,
+    folder: resolve(folder),
+    origins,
+    ...(options.workers !== undefined && { workers: options.workers }),
+  });
 }
 
 /** Variables of an overlay that is not in use are not looked up: their texts count as anything. */

@@ -11,6 +11,7 @@ interface Context {
   readonly file: string | null;
   readonly folder: string;
   readonly origins: ReadonlyMap<string, string>;
+  readonly workers?: number;
 }
 
 const SCHEMES: Record<string, string> = {
@@ -146,6 +147,7 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
       ),
     ),
     ...flatten("server.workers", server.workers ?? {}),
+    ...flatten("server.partitions", server.partitions ?? {}),
     ...Object.fromEntries(
       Object.entries(server.permissions ?? {}).flatMap(([group, own]) =>
         Object.entries(own).map(([key, value]) => [`server.permissions.${group}.${key}`, value])
@@ -181,7 +183,12 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     maxHeapMb: server.max_heap_mb ?? 2048,
     namedGroups: named.filter(({ group }) => group !== "*"),
     groupConfig,
-    workers: (group) => server.workers?.[group] ?? 1,
+    workers: (group, categories) =>
+      server.workers?.[group] ??
+        Math.max(
+          context.workers ?? server.workers?.["*"] ?? 1,
+          ...categories.map((name) => server.partitions?.[name] ?? 1),
+        ),
     grants: (group) => {
       const own = server.permissions?.[group] ?? {};
       const joined = (["net", "env", "read", "write"] as const)
@@ -201,7 +208,7 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
 function flatten(prefix: string, values: object): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(values).map(([name, value]) => [
-      `${prefix}.${prefix === "domains" || prefix.endsWith("workers") ? name : snake(name)}`,
+      `${prefix}.${prefix === "domains" || /(workers|partitions)$/.test(prefix) ? name : snake(name)}`,
       value,
     ]),
   );

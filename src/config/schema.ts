@@ -87,6 +87,7 @@ export const configSchema = z.strictObject({
       table,
     ).optional(),
     workers: z.record(z.string(), whole(1, 64), table).optional(),
+    partitions: z.record(z.string(), whole(1, 64), table).optional(),
     permissions: z.record(z.string(), permissions, table).optional(),
   }, table).optional(),
 }, table);

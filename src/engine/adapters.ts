@@ -27,6 +27,8 @@ export interface OpenOptions {
   readonly trusted?: boolean;
   /** For PostgreSQL: how many connections. */
   readonly connections?: number;
+  /** For a store in the memory of a server: where that server listens. @default {a store of one's own} */
+  readonly socket?: string;
 }
 
 /** An adapter that is told when another connection has written. */
@@ -45,6 +47,10 @@ export async function openStore(config: StoreConfig, options: OpenOptions = {}):
   const { pollInterval, autoCheckpoint, create = true, domain, trusted = false, connections } = options;
   switch (config.provider) {
     case "memory": {
+      if (options.socket !== undefined) {
+        const { dial } = await import("./socket.ts");
+        return await dial(options.socket, domain ?? "");
+      }
       const { MemoryEventStore } = await import("../store/memory.ts");
       return new MemoryEventStore();
     }

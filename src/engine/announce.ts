@@ -31,7 +31,7 @@ export function announceSubscriptions(domain: DomainDescription, config: Config)
     "Registered subscriptions:",
     ...domain.handlers.map(({ name, categories }) => {
       const kind = kindOf(config, name) === "stream" ? "StreamSubscription" : "EventStoreSubscription";
-      const workers = config.workers(name);
+      const workers = config.workers(name, categories);
       return `  ${name.padEnd(width)}-> ${categories.join(", ")} (${kind}${workers > 1 ? `, ${workers} workers` : ""})`;
     }),
   ];

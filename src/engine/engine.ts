@@ -19,6 +19,7 @@ import { PACKAGE_ROOT, probe } from "./probe.ts";
 import type { DomainDescription, Level } from "./protocol.ts";
 import { serve } from "./remote.ts";
 import { LEASE_TTL, Roster } from "./roster.ts";
+import { listen, socketPath } from "./socket.ts";
 
 /** Settings of {@linkcode Engine}. */
 export interface EngineOptions {
@@ -26,6 +27,8 @@ export interface EngineOptions {
   readonly module: string;
   /** The configuration. */
   readonly config: Config;
+  /** Whether a store in memory is served to clients of this machine, by a socket in the data folder. @default {false} */
+  readonly socket?: boolean;
   /** Whether to make or update the tables of the store. @default {true} */
   readonly migrate?: boolean;
   /** Where the lines of the start go. @default {nowhere} */
@@ -61,6 +64,7 @@ export class Engine {
   #runners: GroupRunner[] = [];
   #running: Promise<unknown>[] = [];
   #relayFence: Fence | undefined;
+  #closeSocket: () => void = () => {};
   #stopJanitor: () => Promise<void> = () => Promise.resolve();
   #stop = new AbortController();
   #stopping: Promise<void> | undefined;
@@ -141,6 +145,9 @@ export class Engine {
     for (const line of announceAdapters(store, broker)) print(line);
     if (store.provider === "memory") {
       this.#log("", "warn", `event_store is "memory": the log ends with this process`);
+      if (this.#options.socket) {
+        this.#closeSocket = await listen(this.#store, socketPath(this.#config.folder, domain.name));
+      }
     }
     for (const line of announceSubscriptions(domain, this.#config)) print(line);
     for (const warning of await this.#patiently(async () => await this.#broker.inspect?.() ?? [])) {
@@ -176,8 +183,8 @@ export class Engine {
   }
 
   #begin(domain: DomainDescription): void {
-    for (const { name: group } of domain.handlers) {
-      const partitions = this.#config.workers(group);
+    for (const { name: group, categories } of domain.handlers) {
+      const partitions = this.#config.workers(group, categories);
       for (let partition = 0; partition < partitions; partition++) {
         const runner = this.#runner(domain, group, partition, partitions);
         this.#runners.push(runner);
@@ -400,6 +407,7 @@ export class Engine {
     this.#stop.abort();
     await Promise.race([Promise.allSettled(this.#running), sleep(2_000)]);
     await this.#stopJanitor();
+    this.#closeSocket();
     await this.#broker?.close();
     await this.#store?.close();
   }

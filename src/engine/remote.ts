@@ -19,6 +19,18 @@ interface Reply {
   readonly error?: Record<string, unknown>;
 }
 
+/** What calls and answers go through: a `MessagePort`, or a socket. */
+export interface Channel {
+  /** Sends to the other side. */
+  postMessage(message: unknown): void;
+  /** Called with what the other side sent. */
+  onmessage: ((event: any) => void) | null;
+  /** Called when the other side is gone, where that can be known. */
+  onclose?: (() => void) | null;
+  /** Lets go. */
+  close(): void;
+}
+
 /** Stands for an `AbortSignal`, which cannot be sent. */
 const SIGNAL = "\u0000signal";
 
@@ -39,9 +51,14 @@ const ERRORS: Record<string, (fields: any) => Error> = {
  * @param adapter The adapter.
  * @param port This side's end of the channel.
  */
-export function serve(adapter: object, port: MessagePort): void {
+export function serve(adapter: object, port: Channel): void {
   const running = new Map<number, AbortController>();
-  port.onmessage = async ({ data }: MessageEvent<Call | { readonly abort: number }>) => {
+  const left = port.onclose;
+  port.onclose = () => {
+    for (const stop of running.values()) stop.abort();
+    left?.();
+  };
+  port.onmessage = async ({ data }: { readonly data: Call | { readonly abort: number } }) => {
     if ("abort" in data) return running.get(data.abort)?.abort();
     const { id, method, given } = data;
     const stop = new AbortController();
@@ -68,12 +85,23 @@ export function serve(adapter: object, port: MessagePort): void {
  *
  * @param port This side's end of the channel.
  * @param facts What the adapter is and where.
+ * @param gone Why calls fail once the other side is gone.
  * @returns Has every method of the port.
  */
-export function remote<T extends object>(port: MessagePort, facts: { kind: string; location: string }): T {
+export function remote<T extends object>(
+  port: Channel,
+  facts: { kind: string; location: string },
+  gone: () => Error = () => new Error("The other side is gone"),
+): T {
   const waiting = new Map<number, { resolve: (value: any) => void; reject: (error: Error) => void }>();
   let ids = 0;
-  port.onmessage = ({ data: { id, value, error } }: MessageEvent<Reply>) => {
+  let isGone = false;
+  port.onclose = () => {
+    isGone = true;
+    for (const { reject } of waiting.values()) reject(gone());
+    waiting.clear();
+  };
+  port.onmessage = ({ data: { id, value, error } }: { readonly data: Reply }) => {
     const call = waiting.get(id);
     waiting.delete(id);
     if (!error) call?.resolve(value);
@@ -81,6 +109,7 @@ export function remote<T extends object>(port: MessagePort, facts: { kind: strin
   };
   const send = (method: string, given: unknown[]): Promise<unknown> =>
     new Promise((resolve, reject) => {
+      if (isGone) return reject(gone());
       const id = ++ids;
       let signal: AbortSignal | undefined;
       const sent = given.map((value) => {

@@ -34,6 +34,11 @@ export function leaseName(group: string, partition: number, partitions: number):
   return `${group}#${partition}/${partitions}`;
 }
 
+/** Which partition a lease is for: what {@linkcode leaseName} has put into its name. */
+export function partitionOfLease(lease: string): number {
+  return Number(/#(\d+)\/\d+$/.exec(lease)?.[1] ?? 0);
+}
+
 /** Tells where a lane is, from the group's checkpoints, also when the number of partitions was changed. */
 export class Progress {
   #lane: Lane;

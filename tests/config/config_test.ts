@@ -52,8 +52,8 @@ A = 3
   assert.equal(a.settings.retryDelaySeconds, 0.5);
   assert.equal(a.settings.messagesPerTick, 10);
   assert.equal(config.groupConfig("B").settings.maxRetries, 4);
-  assert.equal(config.workers("A"), 3);
-  assert.equal(config.workers("B"), 1);
+  assert.equal(config.workers("A", []), 3);
+  assert.equal(config.workers("B", []), 1);
 });
 
 Deno.test("the three keys that TOML puts into [brokers.default] count there as well", async () => {
