@@ -12,9 +12,10 @@ import { decode } from "../messages/codec.ts";
 import { type Message, type NewMessage, streamName } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { newId } from "../messages/ids.ts";
-import { StoreUnavailableError, WrongExpectedVersionError } from "../store/errors.ts";
+import { WrongExpectedVersionError } from "../store/errors.ts";
 import type { CommandOutcome, EventStore } from "../store/port.ts";
 import { handleInline } from "./inline.ts";
+import { patient } from "./patient.ts";
 
 /** What became of a command. */
 export type Outcome =
@@ -318,5 +319,5 @@ export async function connect(domain: Domain, options: { readonly config: Config
     // Beside a server its janitor tidies up; without one this still bounds the file.
     autoCheckpoint: 8_000,
   });
-  return new Client(domain, store, config);
+  return new Client(domain, patient(store), config);
 }

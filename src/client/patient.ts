@@ -1,0 +1,76 @@
+import { sleep } from "../async/sleep.ts";
+import { StoreUnavailableError } from "../store/errors.ts";
+import type { Commit, CommitResult, EventStore } from "../store/port.ts";
+
+/** How long to go on trying to reach a store over a network, in milliseconds. */
+const PATIENCE = 30_000;
+
+/** What may pass by itself; a file that is locked or full was waited for already. */
+const PASSING: readonly StoreUnavailableError["reason"][] = ["unsure", "unreachable", "busy", "read-only"];
+
+/** Tries until it works, or does not seem to pass. */
+async function persist<T>(work: (unsure: boolean) => Promise<T>): Promise<T> {
+  const until = performance.now() + PATIENCE;
+  let unsure = false;
+  for (let tries = 0;; tries++) {
+    try {
+      return await work(unsure);
+    } catch (error) {
+      const passing = error instanceof StoreUnavailableError && PASSING.includes(error.reason);
+      if (!passing || performance.now() > until) throw error;
+      unsure ||= error.reason === "unsure";
+      await sleep(Math.min(1_000, 25 * 2 ** Math.min(tries, 10)) * (0.5 + Math.random() / 2));
+    }
+  }
+}
+
+/** Commits; what an earlier try may have written is recognised by the ids of its messages. */
+async function commitOnce(store: EventStore, commit: Commit): Promise<CommitResult> {
+  return await persist(async (unsure) => {
+    try {
+      return await store.commit(commit);
+    } catch (error) {
+      const { name } = error as Error;
+      const repeated = name === "DuplicateMessageError" || name === "WrongExpectedVersionError";
+      const written = unsure && repeated ? await find(store, commit) : null;
+      if (!written) throw error;
+      return written;
+    }
+  });
+}
+
+/** Finds what an earlier try has written: its last messages; `null` when they are not there. */
+async function find(store: EventStore, { appends = [] }: Commit): Promise<CommitResult | null> {
+  let lastPosition = 0;
+  const versions: number[] = [];
+  for (const { stream, messages } of appends) {
+    const last = messages.at(-1);
+    const stored = await store.readStream(stream, { backward: true, limit: last ? 10_000 : 1 });
+    const found = last ? stored.find(({ id }) => id === last.id) : stored[0];
+    if (last && !found) return null;
+    if (last) lastPosition = Math.max(lastPosition, found!.position);
+    versions.push(found?.version ?? -1);
+  }
+  return { lastPosition, versions, repeated: null };
+}
+
+/**
+ * Makes a store patient: a database that is restarted, or fails over, is waited for, and what was to be written is
+ * written once.
+ *
+ * @param store The store.
+ * @returns The same, for clients: commits without a fence.
+ */
+export function patient<S extends EventStore>(store: S): S {
+  return new Proxy(store, {
+    get: (target, name) => {
+      const value = Reflect.get(target, name);
+      if (typeof value !== "function") return value;
+      if (name === "commit") {
+        return (commit: Commit) => commit.fence ? target.commit(commit) : commitOnce(target, commit);
+      }
+      if (name === "close" || name === "changed" || name === "wake") return value.bind(target);
+      return (...given: unknown[]) => persist(() => value.apply(target, given));
+    },
+  });
+}
