@@ -47,6 +47,9 @@ const POLL_INTERVAL = 1_000;
 /** The same while there is no connection that listens. */
 const UNHEARD_INTERVAL = 100;
 
+/** The longest pause between tries to connect, in seconds. */
+const LONGEST_BACKOFF = 0.5;
+
 /** How long to try to connect, in seconds. */
 const CONNECT_TIMEOUT = 5;
 
@@ -151,6 +154,8 @@ export class PostgresEventStore implements EventStore {
     return postgres(url.replace(/([?&])prepare=\w+&?/, "$1").replace(/[?&]$/, ""), {
       max,
       connect_timeout: Number(searchParams.get("connect_timeout") ?? CONNECT_TIMEOUT),
+      // The driver would wait up to 20 s, with everything that is asked in the meantime.
+      backoff: (tries: number) => Math.min(LONGEST_BACKOFF, 0.02 * 2 ** tries),
       connection: { application_name: searchParams.get("application_name") ?? "annals" },
       fetch_types: false,
       onnotice: () => {},

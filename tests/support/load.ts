@@ -1,6 +1,7 @@
 import type { Client } from "@annals/annals/client";
 import assert from "node:assert/strict";
 import { Add, Noted, Seen } from "../fixtures/tally/domain.ts";
+import type { StoreUnavailableError } from "../../src/store/errors.ts";
 import { until } from "./server.ts";
 
 const STREAMS = 40;
@@ -12,12 +13,19 @@ export function drive(client: Client): { readonly sent: Set<number>; stop(): Pro
   const lane = async (k: number): Promise<void> => {
     for (let i = 0; going; i++) {
       const n = k * 1_000_000 + i;
-      await client.process(Add({ id: String(n % STREAMS), n }));
-      sent.add(n);
+      try {
+        await client.process(Add({ id: String(n % STREAMS), n }));
+        sent.add(n);
+      } catch (error) {
+        // Refused for certain: whoever sent it knows.
+        if ((error as StoreUnavailableError).reason !== "full") throw error;
+      }
       await new Promise((resolve) => setTimeout(resolve, 15));
     }
   };
   const lanes = Promise.all([1, 2, 3, 4].map(lane));
+  // Whoever stops it hears of it.
+  lanes.catch(() => {});
   return {
     sent,
     stop: async () => {

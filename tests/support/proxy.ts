@@ -1,0 +1,82 @@
+/** Stands between servers and a service, and cuts connections when told. */
+export class Proxy implements AsyncDisposable {
+  readonly port: number;
+  #listener: Deno.TcpListener;
+  #target: number;
+  #pairs = new Set<[Deno.TcpConn, Deno.TcpConn]>();
+  #mute = 0;
+
+  constructor(target: number) {
+    this.#target = target;
+    this.#listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    this.port = this.#listener.addr.port;
+    void this.#accept();
+  }
+
+  async #accept(): Promise<void> {
+    for await (const near of this.#listener) {
+      try {
+        const far = await Deno.connect({ hostname: "127.0.0.1", port: this.#target });
+        const pair: [Deno.TcpConn, Deno.TcpConn] = [near, far];
+        this.#pairs.add(pair);
+        void this.#pump(near, far, pair, false);
+        void this.#pump(far, near, pair, true);
+      } catch {
+        close(near);
+      }
+    }
+  }
+
+  async #pump(
+    from: Deno.TcpConn,
+    to: Deno.TcpConn,
+    pair: [Deno.TcpConn, Deno.TcpConn],
+    isAnswer: boolean,
+  ): Promise<void> {
+    const bytes = new Uint8Array(65_536);
+    try {
+      while (true) {
+        const read = await from.read(bytes);
+        if (read === null) break;
+        if (isAnswer && this.#mute > 0) {
+          // What was asked is done; that it is done is never heard.
+          this.#mute--;
+          break;
+        }
+        for (let sent = 0; sent < read;) sent += await to.write(bytes.subarray(sent, read));
+      }
+    } catch {
+      // Cut.
+    }
+    this.#cut(pair);
+  }
+
+  #cut(pair: [Deno.TcpConn, Deno.TcpConn]): void {
+    this.#pairs.delete(pair);
+    for (const side of pair) close(side);
+  }
+
+  /** Cuts the connection instead of handing on the next answers, so many times. */
+  swallow(answers = 1): void {
+    this.#mute += answers;
+  }
+
+  /** How many answers are still to be swallowed. */
+  get left(): number {
+    return this.#mute;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#listener.close();
+    for (const pair of [...this.#pairs]) this.#cut(pair);
+    return Promise.resolve();
+  }
+}
+
+function close(connection: Deno.TcpConn): void {
+  try {
+    connection.close();
+  } catch {
+    // Closed already.
+  }
+}
