@@ -32,7 +32,7 @@ type Entry = [id: string, fields: string[]];
 
 /** A URL without its password. */
 function withoutSecrets(url: string): string {
-  return url.replace(/:\/\/([^:@/]*):[^@]*@/, "://$1:***@").replace(/\?.*$/, "");
+  return url.replace(/:\/\/([^:@/]*):.*@/, "://$1:***@").replace(/\?.*$/, "");
 }
 
 function idOf(position: number): string {

@@ -108,6 +108,7 @@ async function runEngine(engine: Engine): Promise<number> {
   await Promise.race([started, stopAsked]);
   const why = await Promise.race([stopAsked.then(() => "asked"), engine.blocked.then(() => "blocked")]);
   if (why === "asked") console.log("Stopping…");
+  engine.stopWaiting();
   await Promise.allSettled([started]);
   await engine.stop();
   if (why === "asked") console.log("Stopped.");

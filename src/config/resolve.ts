@@ -25,7 +25,7 @@ const SCHEMES: Record<string, string> = {
 
 /** Hides what only the operator should see. */
 function mask(url: string): string {
-  return url.replace(/:\/\/([^:@/]*):[^@]*@/, "://$1:***@").replace(/([?&](?:password|token|key)=)[^&]*/gi, "$1***");
+  return url.replace(/:\/\/([^:@/]*):.*@/, "://$1:***@").replace(/([?&](?:password|token|key)=)[^&]*/gi, "$1***");
 }
 
 function locate<P extends string>(
@@ -102,10 +102,10 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     prefix: broker.prefix ?? "",
   };
   for (const [key, { provider, url }] of [["event_store", store], ["brokers.default", brokerUrl]] as const) {
-    if ((provider === "redis" || provider === "postgres") && !URL.canParse(url)) {
+    if ((provider === "redis" || provider === "postgres") && (!URL.canParse(url) || new URL(url).hash)) {
       throw new ConfigError(file, [{
         key: `${key}.url = "${mask(url)}"`,
-        message: `cannot be read as a URL; special characters of a password are written like %40 for @`,
+        message: `cannot be read as a URL; special characters of a password are written like %40 for @ and %23 for #`,
       }]);
     }
   }

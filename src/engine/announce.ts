@@ -5,7 +5,7 @@ import type { DomainDescription } from "./protocol.ts";
 /** A location as a person would write it, without secrets. */
 function shown({ provider, url }: StoreConfig | BrokerConfig): string {
   if (provider === "memory") return "(this process)";
-  if (provider !== "sqlite") return url.replace(/:\/\/([^:@/]*):[^@]*@/, "://$1:***@");
+  if (provider !== "sqlite") return url.replace(/:\/\/([^:@/]*):.*@/, "://$1:***@");
   const near = relative(Deno.cwd(), url);
   return near.startsWith("..") ? url : near;
 }

@@ -67,6 +67,7 @@ export class Engine {
   #closeSocket: () => void = () => {};
   #stopJanitor: () => Promise<void> = () => Promise.resolve();
   #stop = new AbortController();
+  #impatient = new AbortController();
   #stopping: Promise<void> | undefined;
   #blocked!: () => void;
   /** Resolves when a worker can no longer be stopped: the process has to be replaced. */
@@ -159,7 +160,6 @@ export class Engine {
     await this.#patiently(() => freeLeasesOfTheDead(this.#store, this.#owner));
     this.#roster = new Roster(this.#store, { owner: this.#owner, types: domain.types });
     await this.#patiently(() => this.#roster.enroll());
-    if (this.#stop.signal.aborted) return;
     this.#begin(domain);
     await Promise.race([Promise.all(this.#runners.map((runner) => runner.ready)), this.blocked]);
     print("Engine running. Press Ctrl+C to stop.");
@@ -173,11 +173,11 @@ export class Engine {
         return await work();
       } catch (error) {
         const { message, retryable = false } = error as Error & { retryable?: boolean };
-        if (!retryable || this.#stop.signal.aborted) throw error;
+        if (!retryable || this.#impatient.signal.aborted) throw error;
         if (message !== said) this.#log("", "warn", `${message}; waiting for it`);
         said = message;
-        await sleep(Math.min(5_000, 100 * 2 ** Math.min(tries, 6)), this.#stop.signal);
-        if (this.#stop.signal.aborted) throw error;
+        await sleep(Math.min(5_000, 100 * 2 ** Math.min(tries, 6)), this.#impatient.signal);
+        if (this.#impatient.signal.aborted) throw error;
       }
     }
   }
@@ -377,6 +377,11 @@ export class Engine {
     return this.#runners.map((runner) => runner.health);
   }
 
+  /** Ends a start that waits for a service. */
+  stopWaiting(): void {
+    this.#impatient.abort();
+  }
+
   /**
    * Stops: no more is read, what is in hand is finished (within `shutdown_timeout_seconds`), leases are given back.
    */
@@ -386,8 +391,7 @@ export class Engine {
 
   async #shutDown(): Promise<void> {
     for (const runner of this.#runners) runner.stop();
-    if (this.#runners.length === 0) this.#stop.abort();
-    else await this.#roster.leave().catch(() => {});
+    await this.#roster?.leave().catch(() => {});
     const patience = this.#config.shutdownTimeoutSeconds * 1000;
     const until = performance.now() + patience;
     const busy = () => this.#runners.filter(({ health }) => health.state !== "stopped" && health.state !== "failed");

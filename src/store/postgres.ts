@@ -100,7 +100,7 @@ const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
 /** A URL without its password. */
 function withoutSecrets(url: string): string {
-  return url.replace(/:\/\/([^:@/]*):[^@]*@/, "://$1:***@").replace(/\?.*$/, "");
+  return url.replace(/:\/\/([^:@/]*):.*@/, "://$1:***@").replace(/\?.*$/, "");
 }
 
 /**
