@@ -88,6 +88,8 @@ export class RedisBroker implements Broker {
   #lastError: Error | undefined;
   #shas = new Map<Script, string>();
   #adopted: string | undefined;
+  /** Streams that are in the list of streams, unless it was wiped since it was last looked. */
+  #known = new Set<string>();
   #closed = false;
 
   /**
@@ -177,8 +179,9 @@ export class RedisBroker implements Broker {
     // In a cluster the streams of one call must be on one node.
     const parts = this.#driver instanceof Cluster ? streams.map((stream) => [stream]) : [streams];
     return await this.#ask(async (driver) => {
-      const known = driver.sadd(this.#own("streams"), ...streams);
-      known.catch(() => {});
+      const unknown = streams.filter((stream) => !this.#known.has(stream));
+      if (unknown.length > 0) await driver.sadd(this.#own("streams"), ...unknown);
+      for (const stream of unknown) this.#known.add(stream);
       let added = 0;
       for (const part of parts) {
         const heads = part.flatMap((stream) => [
@@ -199,7 +202,6 @@ export class RedisBroker implements Broker {
         }
         added += answer as number;
       }
-      await known;
       return added;
     });
   }
@@ -217,6 +219,7 @@ export class RedisBroker implements Broker {
       }
       await driver.set(this.#own("alive"), logId, "PX", ALIVE);
       this.#adopted = logId;
+      this.#known.clear();
       const known = await driver.get(this.#own("log"));
       if (known === logId) return false;
       const streams = await driver.smembers(this.#own("streams"));

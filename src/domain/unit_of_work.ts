@@ -41,7 +41,7 @@ export interface UnitOfWorkOptions {
 /** States of aggregates by stream, the least recently used ones forgotten. */
 export class StateCache {
   #most: number;
-  #states = new Map<string, Loaded<unknown>>();
+  #states = new Map<string, Loaded<unknown> & { readonly trusted: boolean }>();
 
   /**
    * Makes an empty cache.
@@ -53,7 +53,7 @@ export class StateCache {
   }
 
   /** The state of a stream, when known. */
-  get(stream: string): Loaded<unknown> | undefined {
+  get(stream: string): Loaded<unknown> & { readonly trusted: boolean } | undefined {
     const found = this.#states.get(stream);
     if (found) {
       this.#states.delete(stream);
@@ -63,15 +63,16 @@ export class StateCache {
   }
 
   /** Remembers the state of a stream. */
-  set(stream: string, loaded: Loaded<unknown>): void {
+  set(stream: string, { state, version }: Loaded<unknown>): void {
     this.#states.delete(stream);
-    this.#states.set(stream, loaded);
+    this.#states.set(stream, { state, version, trusted: true });
     if (this.#states.size > this.#most) this.#states.delete(this.#states.keys().next().value!);
   }
 
-  /** Forgets a stream: its state is not the newest. */
-  delete(stream: string): void {
-    this.#states.delete(stream);
+  /** Somebody else wrote to a stream: its state is to be caught up before it is used. */
+  distrust(stream: string): void {
+    const found = this.#states.get(stream);
+    if (found) this.#states.set(stream, { ...found, trusted: false });
   }
 }
 
@@ -82,6 +83,8 @@ interface Touched {
   readonly version: number;
   readonly messages: readonly NewMessage[];
   readonly publish: boolean;
+  /** Whether nobody has looked if this is the newest state: the append has to. */
+  readonly unverified?: boolean;
 }
 
 interface Reservation {
@@ -163,8 +166,15 @@ export class UnitOfWork {
     const stream = streamName(category, id);
     const found = this.#find(stream);
     if (found) return found;
-    let { state, version } = cache?.get(stream) ?? { state: aggregate.initial(), version: -1 };
-    // A cached state is caught up too: a command must not be refused for a state that is no longer the newest.
+    const cached = cache?.get(stream);
+    let { state, version } = cached ?? { state: aggregate.initial(), version: -1 };
+    if (cached?.trusted) {
+      // Most often nobody else writes to the streams of a partition. The append checks the version of what was used,
+      // also where nothing is written: no command is refused for a state that is no longer the newest.
+      const known = { category, loadedAt: version, state, version, messages: [], publish: true, unverified: true };
+      this.#step.set(stream, known);
+      return known;
+    }
     const records = await readStream(stream, version + 1);
     if (records.length > 0) {
       guard(() => {
@@ -289,19 +299,19 @@ export class UnitOfWork {
   /** Everything that was kept, to be written as one append. */
   appends(): PlannedAppend[] {
     const planned: PlannedAppend[] = [];
-    for (const [stream, { category, loadedAt, messages, publish }] of this.#kept) {
-      if (messages.length > 0) planned.push({ stream, category, expected: loadedAt, messages, publish });
+    for (const [stream, { category, loadedAt, messages, publish, unverified }] of this.#kept) {
+      if (messages.length > 0 || unverified) planned.push({ stream, category, expected: loadedAt, messages, publish });
     }
     return [...planned, ...this.#queued];
   }
 
-  /** After the append: leaves the states behind for the next unit. After a conflict: forgets them. */
+  /** After the append: leaves the states behind for the next unit. After a conflict: no longer trusts them. */
   settle(written: boolean): void {
     const { cache } = this.#options;
     for (const [stream, { state, version, publish }] of this.#kept) {
       if (!publish) continue;
       if (written) cache?.set(stream, { state, version });
-      else cache?.delete(stream);
+      else cache?.distrust(stream);
     }
   }
 }

@@ -242,7 +242,8 @@ export class Engine {
       },
       channels: () => this.#channels(),
       turn: (lease, signal) => this.#roster.turn(lease, signal),
-      onWrote: () => this.#store.wake?.(),
+      // PostgreSQL tells of it itself.
+      onWrote: () => this.#store.kind !== "postgres" && this.#store.wake?.(),
       log: (level, text, fields) => this.#log(group, level, text, fields),
     });
   }
@@ -284,7 +285,8 @@ export class Engine {
         readers,
         fence: this.#relayFence,
         outbox: this.#config.enableOutbox,
-        onPublished: () => this.#wakeAll(),
+        // Redis wakes its readers itself.
+        ...(this.#broker.kind !== "redis" && { onPublished: () => this.#wakeAll() }),
         log: { info: (text) => this.#log("", "info", text), warn: (text) => this.#log("", "warn", text) },
       });
       try {
@@ -352,7 +354,7 @@ export class Engine {
     if (this.#broker.kind === "redis" && !blind) return;
     let seen = "";
     await this.#persist(async () => {
-      await this.#store.changed(1_000, signal);
+      await this.#store.changed(1_000, signal, this.#broker.kind === "redis" ? "messages" : "anything");
       if (signal.aborted) return;
       // Leases are renewed every second: that alone is no reason to wake anybody.
       const { published } = await this.#store.outboxStatus();

@@ -96,17 +96,18 @@ export class Relay {
       // Asked for before looking, so that what is written in between is not slept over.
       const due = this.#published > this.#marked ? Math.min(this.#markAt, this.#nextCheck) : this.#nextCheck;
       const left = Math.max(0, due - performance.now());
-      const changed = store.changed(left, AbortSignal.any([signal, woken.signal]));
+      const changed = store.changed(left, AbortSignal.any([signal, woken.signal]), "messages");
       // Whether anybody comes to wait for it is not known yet.
       changed.catch(() => {});
       try {
         if (performance.now() >= this.#nextCheck) await this.check();
-        const moved = await this.#move(signal);
+        const moved = await this.#step();
         if (performance.now() >= this.#markAt) await this.#mark();
         if (this.#away) log?.info(`The broker is back; the relay goes on`);
         this.#away = false;
         tries = 0;
-        if (moved === 0) await changed;
+        // What was written since it was looked has been heard of.
+        if (moved < this.#batch) await changed;
       } catch (error) {
         if (!isAway(error)) throw error;
         if (!this.#away) log?.warn(`${error.message}; the relay keeps what it has and waits`);
@@ -114,7 +115,8 @@ export class Relay {
         const pause = Math.min(LONGEST_PAUSE, 50 * 2 ** Math.min(tries++, 10)) * (0.5 + random() / 2);
         await sleep(pause, signal);
       } finally {
-        woken.abort();
+        // Without a reason it makes an exception with a stack each time.
+        woken.abort("done");
       }
     }
     await this.#mark();
@@ -135,15 +137,22 @@ export class Relay {
   async #move(signal?: AbortSignal): Promise<number> {
     let moved = 0;
     while (!signal?.aborted) {
-      const records = await this.#waiting();
-      if (records.length === 0) return moved;
-      if (!await this.#publish(records.filter(isPublic))) continue;
-      this.#published = records[records.length - 1].position;
-      this.#options.onPublished?.();
-      moved += records.length;
-      if (this.#published - this.#marked >= MARK_EVERY) await this.#mark();
+      const step = await this.#step();
+      if (step === 0) return moved;
+      moved += step;
     }
     return moved;
+  }
+
+  /** Moves up to one batch; returns how many messages. */
+  async #step(): Promise<number> {
+    const records = await this.#waiting();
+    if (records.length === 0) return 0;
+    while (!await this.#publish(records.filter(isPublic)));
+    this.#published = records[records.length - 1].position;
+    this.#options.onPublished?.();
+    if (this.#published - this.#marked >= MARK_EVERY) await this.#mark();
+    return records.length;
   }
 
   async #mark(): Promise<void> {

@@ -241,8 +241,14 @@ export interface EventLog {
   logId(): Promise<string>;
   /** Position of the last message; 0 when there is none. */
   lastPosition(): Promise<number>;
-  /** Resolves when something was written, by whomever, or after `timeout` milliseconds. */
-  changed(timeout: number, signal?: AbortSignal): Promise<void>;
+  /**
+   * Resolves when something was written, by whomever, or after `timeout` milliseconds; sooner does no harm.
+   *
+   * @param timeout How long at most, in milliseconds.
+   * @param signal Ends the wait.
+   * @param what Whether only messages count. @default {"anything"}
+   */
+  changed(timeout: number, signal?: AbortSignal, what?: "anything" | "messages"): Promise<void>;
 }
 
 /** What has still to reach the broker. */

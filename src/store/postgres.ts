@@ -131,6 +131,7 @@ export class PostgresEventStore implements EventStore {
   #commits: GroupCommit<Commit, CommitResult>;
   #texts = new Map<string, string>();
   #signal = new Signal();
+  #messages = new Signal();
   #listener: postgres.Sql | undefined;
   #hears = false;
   #closed = false;
@@ -278,7 +279,8 @@ export class PostgresEventStore implements EventStore {
   async #run(batch: Commit[]): Promise<Fate<CommitResult>[]> {
     const fates: Fate<CommitResult>[] = [];
     for (const part of partsOf(batch)) fates.push(...await this.#runPart(part));
-    this.#signal.notify();
+    if (fates.some((fate) => "ok" in fate && fate.ok.lastPosition > 0)) this.wake();
+    else this.#signal.notify();
     return fates;
   }
 
@@ -322,16 +324,20 @@ export class PostgresEventStore implements EventStore {
     return (await this.#ask("select id from annals.identity", []))[0][0];
   }
 
-  async changed(timeout: number, signal?: AbortSignal): Promise<void> {
+  async changed(timeout: number, signal?: AbortSignal, what?: "anything" | "messages"): Promise<void> {
     if (this.#closed) return;
     if (this.#options.listen !== false) this.#listen();
     const deaf = this.#options.listen !== false && !this.#hears;
-    await this.#signal.wait(Math.min(timeout, deaf ? UNHEARD_INTERVAL : POLL_INTERVAL), signal);
+    await (what === "messages" ? this.#messages : this.#signal).wait(
+      Math.min(timeout, deaf ? UNHEARD_INTERVAL : POLL_INTERVAL),
+      signal,
+    );
   }
 
   /** Wakes those who wait in `changed()`: another connection has written. */
   wake(): void {
     this.#signal.notify();
+    this.#messages.notify();
   }
 
   #listen(): void {
@@ -340,9 +346,10 @@ export class PostgresEventStore implements EventStore {
     const heard = (): void => {
       this.#hears = true;
       // What was written while nobody listened.
-      this.#signal.notify();
+      this.wake();
     };
-    listener.listen(channelOf(this.#schema), () => this.#signal.notify(), heard).catch(() => {
+    const told = (what: string): void => what === "" ? this.#signal.notify() : this.wake();
+    listener.listen(channelOf(this.#schema), told, heard).catch(() => {
       // Not reachable now: until the next try, whoever waits looks for himself.
       if (this.#listener === listener) this.#listener = undefined;
       void listener.end({ timeout: 0 });
@@ -519,7 +526,7 @@ export class PostgresEventStore implements EventStore {
   async close(): Promise<void> {
     await this.#commits.idle();
     this.#closed = true;
-    this.#signal.notify();
+    this.wake();
     await Promise.all([this.#sql.end({ timeout: 5 }), this.#listener?.end({ timeout: 5 })]);
   }
 }

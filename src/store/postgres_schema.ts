@@ -205,7 +205,7 @@ begin
   end if;
   -- A queue of notifications that nobody empties must not fail commits; whoever waits also looks by itself.
   if pg_notification_queue_usage() < 0.5 then
-    perform pg_notify('annals_channel', '');
+    perform pg_notify('annals_channel', case when cardinality(m_append) > 0 then 'messages' else '' end);
   end if;
 end $$;
 
@@ -303,7 +303,11 @@ begin
   if p_lease is not null and not exists (select from annals.leases where name = p_lease and token = p_token) then
     return false;
   end if;
-  update annals.relay set published = greatest(published, p_position);
+  update annals.relay set published = greatest(published, p_position) where published < p_position;
+  -- Readers of a broker that does not wake them.
+  if found and pg_notification_queue_usage() < 0.5 then
+    perform pg_notify('annals_channel', '');
+  end if;
   return true;
 end $$;
 `,

@@ -22,6 +22,9 @@ export interface Source {
 const ACKNOWLEDGE_EVERY = 1_000;
 const ACKNOWLEDGE_INTERVAL = 200;
 
+/** Without a reason `abort()` makes an exception with a stack each time. */
+const DONE = "done";
+
 /** Reads the log itself, by position. */
 export class LogSource implements Source {
   /** What it is, as shown to people. */
@@ -61,15 +64,16 @@ export class LogSource implements Source {
       const changed = this.#store.changed(
         Math.max(0, until - performance.now()),
         AbortSignal.any([signal, stop.signal]),
+        "messages",
       );
       // Whether anybody comes to wait for it is not known yet.
       changed.catch(() => {});
       found = await read().catch((error) => {
-        stop.abort();
+        stop.abort(DONE);
         throw error;
       });
       if (found.length > 0 || performance.now() >= until) {
-        stop.abort();
+        stop.abort(DONE);
         break;
       }
       await changed;
