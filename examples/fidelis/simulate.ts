@@ -1,3 +1,4 @@
+import type { EventStore } from "@annals/annals/store";
 import type { Client, Receipt } from "@annals/annals/client";
 import { SingleBar } from "cli-progress";
 import { Account, MakeDeposit, MakeWithdrawal, OpenAccount } from "./account.ts";
@@ -60,6 +61,9 @@ interface Sent {
   event?: number;
 }
 
+/** How many events to look at in one go. */
+const MOST_READ = 5_000;
+
 /** Follows the log and tells what became of commands, with a few reads for all of them together. */
 class Follower {
   readonly latencies: number[] = [];
@@ -103,9 +107,12 @@ class Follower {
     const category = domain.categoryOf(Account);
     while (!this.#stop.signal.aborted) {
       const changed = store.changed(100, this.#stop.signal);
-      const progress = await this.#progress("AccountSummaryProjector", category);
-      const decided = await this.#progress("AccountCommandHandler", `${category}:command`);
-      const records = await store.readLog({ category, after: this.#after, limit: 5_000 });
+      const [checkpoints, records] = await Promise.all([
+        store.checkpoints(),
+        store.readLog({ category, after: this.#after, limit: MOST_READ }),
+      ]);
+      const progress = progressOf(checkpoints, "AccountSummaryProjector", category);
+      const decided = progressOf(checkpoints, "AccountCommandHandler", `${category}:command`);
       for (const { causationId, position } of records) {
         const sent = causationId === null ? undefined : this.#waiting.get(causationId);
         this.#after = position;
@@ -123,7 +130,8 @@ class Follower {
         this.latencies.push(now - at);
         this.moved = now;
       }
-      if (records.length === 0) await changed;
+      // What was written since it was looked has been heard of.
+      if (records.length < MOST_READ) await changed;
     }
   }
 
@@ -146,11 +154,15 @@ class Follower {
     else if (status === "refused") this.refused++;
     else this.failures.push(`command ${commandId} failed: ${message}`);
   }
+}
 
-  async #progress(group: string, category: string): Promise<number> {
-    const found = (await this.#client.store.checkpoints(group)).filter((c) => c.category === category);
-    return found.length === 0 ? 0 : Math.min(...found.map((c) => c.position));
-  }
+function progressOf(
+  checkpoints: Awaited<ReturnType<EventStore["checkpoints"]>>,
+  group: string,
+  category: string,
+): number {
+  const found = checkpoints.filter((c) => c.group === group && c.category === category);
+  return found.length === 0 ? 0 : Math.min(...found.map((c) => c.position));
 }
 
 /** How long nothing may move before a simulation gives up, in milliseconds. */
@@ -221,6 +233,7 @@ export async function simulate(client: Client, options: SimulateOptions): Promis
       holderName: `Holder ${opened++}`,
       openingDeposit: between(0, 200_000),
     }));
+  while (follower.open > 0 && !watch.stalled) await client.store.changed(50);
   const before = { latencies: follower.latencies.length, accepted: follower.accepted, refused: follower.refused };
   const began = performance.now();
   await drive(operations, () => {

@@ -212,14 +212,19 @@ export class Relay {
   async check(): Promise<void> {
     this.#nextCheck = performance.now() + this.#checkInterval;
     const { store, readers } = this.#options;
-    await this.#adopt();
-    const published = Math.max(this.#published, (await store.outboxStatus()).published);
+    // All at once: while the broker is looked after, nothing is moved.
+    const [checkpoints, leases, status] = await Promise.all([
+      store.checkpoints(),
+      store.leases(),
+      store.outboxStatus(),
+      this.#adopt(),
+    ]);
+    const published = Math.max(this.#published, status.published);
     if (published === 0) return;
-    const checkpoints = await store.checkpoints();
     const recently = Date.now() - FORGOTTEN;
-    const held = (await store.leases()).filter(({ group, expiresAt }) => group !== RELAY_GROUP && expiresAt > recently)
+    const held = leases.filter(({ group, expiresAt }) => group !== RELAY_GROUP && expiresAt > recently)
       .map((lease) => lease.group);
-    for (const category of new Set([...readers.keys(), ...this.#lasts.keys()])) {
+    await Promise.all([...new Set([...readers.keys(), ...this.#lasts.keys()])].map(async (category) => {
       const groups = readers.get(category) ?? [];
       const foreign = held.filter((group) =>
         !groups.includes(group) && checkpoints.some((c) => c.group === group && c.category === category)
@@ -229,7 +234,7 @@ export class Relay {
       await this.#refill(category, needed, floor);
       // Nobody here knows who reads the categories of other domains.
       if (readers.has(category)) await this.#trim(category, needed, floor);
-    }
+    }));
   }
 
   async #refill(category: string, needed: number, floor: number): Promise<void> {

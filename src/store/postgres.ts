@@ -54,7 +54,7 @@ const LONGEST_BACKOFF = 0.5;
 const CONNECT_TIMEOUT = 5;
 
 const COMMIT = `select status::text, detail::text, culprit::text, bases::text, to_json(repeated)::text
-  from annals.commit(${Array.from({ length: 24 }, (_, i) => `$${i + 1}`).join(", ")})`;
+  from annals.commit(${Array.from({ length: 30 }, (_, i) => `$${i + 1}${i > 22 ? "::text::json" : ""}`).join(", ")})`;
 const PARKED = `select "group", category, stream, position, attempts, due_at, failures::text, replayed
   from annals.parked where "group" = $1`;
 const DEAD_LETTER = `select id, "group", message::text, reason, error, stack, attempts::text, dead_at
@@ -135,6 +135,7 @@ export class PostgresEventStore implements EventStore {
   #listener: postgres.Sql | undefined;
   #hears = false;
   #closed = false;
+  #logId: string | undefined;
 
   /**
    * Makes a store that connects when it is used.
@@ -321,7 +322,7 @@ export class PostgresEventStore implements EventStore {
   }
 
   async logId(): Promise<string> {
-    return (await this.#ask("select id from annals.identity", []))[0][0];
+    return this.#logId ??= (await this.#ask("select id from annals.identity", []))[0][0] as string;
   }
 
   async changed(timeout: number, signal?: AbortSignal, what?: "anything" | "messages"): Promise<void> {

@@ -87,8 +87,8 @@ function lastOf(rows: readonly ProjectionRow[]): Iterable<ProjectionRow> {
   return new Map(rows.map((row) => [`${row.projection}\n${row.key}`, row])).values();
 }
 
-/** What belongs to commits besides messages, as JSON; `null` when there is nothing. */
-function restOf(commits: readonly Commit[]): string | null {
+/** What belongs to commits besides messages, each kind as JSON; `null` where there is nothing. */
+function restOf(commits: readonly Commit[]): (string | null)[] {
   const rest: Record<string, object[]> = {};
   const add = (section: string, row: object): void => void (rest[section] ??= []).push(row);
   commits.forEach((commit, i) => {
@@ -100,7 +100,8 @@ function restOf(commits: readonly Commit[]): string | null {
     for (const row of lastOf(commit.rows ?? [])) add(row.row === null ? "removed" : "rows", { c, ...row });
     for (const row of commit.outcomes ?? []) add("outcomes", { c, ...row });
   });
-  return Object.keys(rest).length === 0 ? null : JSON.stringify(rest);
+  return ["checkpoints", "unpark", "park", "deadLetters", "rows", "removed", "outcomes"]
+    .map((section) => rest[section] ? JSON.stringify(rest[section]) : null);
 }
 
 /** The parameters of `annals.commit()`, in order. */
@@ -177,7 +178,7 @@ export function encodeCommits(commits: readonly Commit[]): Parameter[] {
     m.data.join(SEPARATOR),
     m.metadata.join(SEPARATOR),
     arrayLiteral(m.publish),
-    restOf(commits),
+    ...restOf(commits),
   ];
 }
 

@@ -122,7 +122,7 @@ create function annals.commit(
   a_stream int[], a_expected int[], a_count int[],
   m_append int[], m_ord int[], m_id uuid[], m_type text[], m_schema int[], m_category text[], m_stream text[],
   m_time bigint[], m_correlation text[], m_causation text[], m_data text, m_metadata text, m_publish boolean[],
-  p_rest text,
+  p_checkpoints json, p_unpark json, p_park json, p_dead json, p_rows json, p_removed json, p_outcomes json,
   out status int[], out detail bigint[], out culprit int[], out bases int[], out repeated text[]
 ) language plpgsql as $$
 declare
@@ -200,65 +200,58 @@ begin
     insert into annals.once
       select c_once[c], c_value[c] from generate_series(1, n) c where status[c] = 0 and c_once[c] is not null;
   end if;
-  if p_rest is not null then
-    perform annals.commit_rest(p_rest::json, status);
+  -- What belongs to commits besides messages. No two commits of one call write to the same row.
+  if p_checkpoints is not null then
+    insert into annals.checkpoints
+      select x."group", x.category, x.partitions, x.partition, x.position
+      from json_to_recordset(p_checkpoints)
+        as x(c int, "group" text, category text, partitions int, partition int, position bigint)
+      where commit.status[x.c] = 0
+    on conflict ("group", category, partitions, partition) do update set position = excluded.position;
+  end if;
+  if p_unpark is not null then
+    delete from annals.parked p using json_to_recordset(p_unpark) as x(c int, "group" text, position bigint)
+      where commit.status[x.c] = 0 and p."group" = x."group" and p.position = x.position;
+  end if;
+  if p_park is not null then
+    insert into annals.parked
+      select x."group", x.position, x.category, x.stream, x.attempts, x."dueAt", x.failures, x.replayed
+      from json_to_recordset(p_park) as x(c int, "group" text, position bigint, category text, stream text,
+        attempts int, "dueAt" bigint, failures json, replayed boolean)
+      where commit.status[x.c] = 0
+    on conflict ("group", position) do update set attempts = excluded.attempts, due_at = excluded.due_at,
+      failures = excluded.failures, replayed = excluded.replayed;
+  end if;
+  if p_dead is not null then
+    insert into annals.dead_letters
+      select x.id, x."group", x.message, x.reason, x.error, x.stack, x.attempts, x."deadAt"
+      from json_to_recordset(p_dead) as x(c int, id uuid, "group" text, message json, reason text,
+        error text, stack text, attempts json, "deadAt" bigint)
+      where commit.status[x.c] = 0
+    on conflict (id) do nothing;
+  end if;
+  if p_rows is not null then
+    insert into annals.projections
+      select x.projection, x.key, x."row"::json, x.position
+      from json_to_recordset(p_rows) as x(c int, projection text, key text, "row" text, position bigint)
+      where commit.status[x.c] = 0 and x."row" is not null
+    on conflict (projection, key) do update set "row" = excluded."row", position = excluded.position;
+  end if;
+  if p_removed is not null then
+    delete from annals.projections p
+      using json_to_recordset(p_removed) as x(c int, projection text, key text)
+      where commit.status[x.c] = 0 and p.projection = x.projection and p.key = x.key;
+  end if;
+  if p_outcomes is not null then
+    insert into annals.outcomes
+      select x."commandId"::uuid, x.status, x.detail
+      from json_to_recordset(p_outcomes) as x(c int, "commandId" text, status text, detail text)
+      where commit.status[x.c] = 0
+    on conflict (command_id) do update set status = excluded.status, detail = excluded.detail;
   end if;
   -- A queue of notifications that nobody empties must not fail commits; whoever waits also looks by itself.
   if pg_notification_queue_usage() < 0.5 then
     perform pg_notify('annals_channel', case when cardinality(m_append) > 0 then 'messages' else '' end);
-  end if;
-end $$;
-
--- What belongs to commits besides messages. No two commits of one call write to the same row.
-create function annals.commit_rest(rest json, status int[]) returns void language plpgsql as $$
-begin
-  if rest->'checkpoints' is not null then
-    insert into annals.checkpoints
-      select x."group", x.category, x.partitions, x.partition, x.position
-      from json_to_recordset(rest->'checkpoints')
-        as x(c int, "group" text, category text, partitions int, partition int, position bigint)
-      where status[x.c] = 0
-    on conflict ("group", category, partitions, partition) do update set position = excluded.position;
-  end if;
-  if rest->'unpark' is not null then
-    delete from annals.parked p using json_to_recordset(rest->'unpark') as x(c int, "group" text, position bigint)
-      where status[x.c] = 0 and p."group" = x."group" and p.position = x.position;
-  end if;
-  if rest->'park' is not null then
-    insert into annals.parked
-      select x."group", x.position, x.category, x.stream, x.attempts, x."dueAt", x.failures, x.replayed
-      from json_to_recordset(rest->'park') as x(c int, "group" text, position bigint, category text, stream text,
-        attempts int, "dueAt" bigint, failures json, replayed boolean)
-      where status[x.c] = 0
-    on conflict ("group", position) do update set attempts = excluded.attempts, due_at = excluded.due_at,
-      failures = excluded.failures, replayed = excluded.replayed;
-  end if;
-  if rest->'deadLetters' is not null then
-    insert into annals.dead_letters
-      select x.id, x."group", x.message, x.reason, x.error, x.stack, x.attempts, x."deadAt"
-      from json_to_recordset(rest->'deadLetters') as x(c int, id uuid, "group" text, message json, reason text,
-        error text, stack text, attempts json, "deadAt" bigint)
-      where status[x.c] = 0
-    on conflict (id) do nothing;
-  end if;
-  if rest->'rows' is not null then
-    insert into annals.projections
-      select x.projection, x.key, x."row"::json, x.position
-      from json_to_recordset(rest->'rows') as x(c int, projection text, key text, "row" text, position bigint)
-      where status[x.c] = 0 and x."row" is not null
-    on conflict (projection, key) do update set "row" = excluded."row", position = excluded.position;
-  end if;
-  if rest->'removed' is not null then
-    delete from annals.projections p
-      using json_to_recordset(rest->'removed') as x(c int, projection text, key text)
-      where status[x.c] = 0 and p.projection = x.projection and p.key = x.key;
-  end if;
-  if rest->'outcomes' is not null then
-    insert into annals.outcomes
-      select x."commandId"::uuid, x.status, x.detail
-      from json_to_recordset(rest->'outcomes') as x(c int, "commandId" text, status text, detail text)
-      where commit_rest.status[x.c] = 0
-    on conflict (command_id) do update set status = excluded.status, detail = excluded.detail;
   end if;
 end $$;
 
