@@ -77,7 +77,4 @@ export function lag(category: string, after: number): Query {
 export const LAST_POSITION = "select coalesce(max(m.position), 0) from annals.messages m";
 
 /** How many rows wait, the time of the oldest, and how far the relay has come. */
-export const OUTBOX_STATUS = `select
-  (select count(*) from annals.messages m where m.publish and m.position > r.published),
-  (select m.time from annals.messages m where m.publish and m.position > r.published order by m.position limit 1),
-  r.published from annals.relay r`;
+export const OUTBOX_STATUS = "select waiting, oldest, published from annals.outbox_status()";

@@ -124,7 +124,7 @@ create function annals.commit(
   m_time bigint[], m_correlation text[], m_causation text[], m_data text, m_metadata text, m_publish boolean[],
   p_checkpoints json, p_unpark json, p_park json, p_dead json, p_rows json, p_removed json, p_outcomes json,
   out status int[], out detail bigint[], out culprit int[], out bases int[], out repeated text[]
-) language plpgsql as $$
+) language plpgsql set jit = off as $$
 declare
   n int := coalesce(cardinality(c_first), 0);
   versions int[];
@@ -287,6 +287,16 @@ begin
   perform pg_advisory_xact_lock(annals_lease_lock);
   -- The token moves on, so whoever held the lease is fenced from here.
   update annals.leases set token = token + 1, expires_at = 0, clean = p_clean where name = p_name and token = p_token;
+end $$;
+
+-- Most often there is nothing behind relay.published, which no statistics tell.
+create function annals.outbox_status(out waiting bigint, out oldest bigint, out published bigint)
+language plpgsql stable set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+begin
+  select r.published into published from annals.relay r;
+  select count(*) into waiting from annals.messages m where m.position > outbox_status.published and m.publish;
+  select m.time into oldest from annals.messages m where m.position > outbox_status.published and m.publish
+    order by m.position limit 1;
 end $$;
 
 create function annals.mark_published(p_position bigint, p_lease text, p_token bigint) returns boolean
