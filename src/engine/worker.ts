@@ -103,16 +103,18 @@ async function read(module: string, records: readonly MessageRecord[]): Promise<
 async function run(assignment: Assignment, ports: { store?: MessagePort; broker?: MessagePort }): Promise<void> {
   const pulse = new Int32Array(assignment.pulse);
   confine(assignment.env, log);
-  const opening = { ...EMBEDDED, domain: assignment.domain };
-  const store: EventStore & Wakeable = ports.store
-    ? remote<EventStore>(ports.store, { kind: "memory", location: "" })
-    : await openStore(assignment.store, opening);
-  const broker: Broker & Wakeable = ports.broker
-    ? remote<Broker>(ports.broker, { kind: "memory", location: "" })
-    : await openBroker(assignment.broker, opening);
-  wakeable.push(store, broker);
   let end: FromWorker & { type: "ended" } = { type: "ended", reason: "stopped" };
+  let store: EventStore & Wakeable | undefined;
+  let broker: Broker & Wakeable | undefined;
   try {
+    const opening = { ...EMBEDDED, domain: assignment.domain };
+    store = ports.store
+      ? remote<EventStore>(ports.store, { kind: "memory", location: "" })
+      : await openStore(assignment.store, opening);
+    broker = ports.broker
+      ? remote<Broker>(ports.broker, { kind: "memory", location: "" })
+      : await openBroker(assignment.broker, opening);
+    wakeable.push(store, broker);
     const domain = await importDomain(assignment.module);
     // The first beat says that all is loaded: from here on standing still means a handler.
     Atomics.add(pulse, 0, 1);
@@ -131,7 +133,7 @@ async function run(assignment: Assignment, ports: { store?: MessagePort; broker?
     };
   }
   // Told at the very end: whoever hears it ends this thread, and its files are to be closed by then.
-  await Promise.allSettled([store.close(), broker.close()]);
+  await Promise.allSettled([store?.close(), broker?.close()]);
   post(end);
 }
 

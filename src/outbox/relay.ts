@@ -66,6 +66,8 @@ export class Relay {
   #published = 0;
   #marked = 0;
   #markAt = 0;
+  /** Up to here the log itself is read. */
+  #outboxFrom: number | undefined;
   #floors = new Map<string, number>();
   /** The last position that was published to each broker stream. */
   #lasts = new Map<string, number>();
@@ -203,9 +205,15 @@ export class Relay {
 
   async #waiting(): Promise<MessageRecord[]> {
     const { store, outbox = true } = this.#options;
-    if (outbox) return await store.readOutbox(this.#batch, this.#published);
+    // What was stored before this relay came may have been stored without outbox rows, under another configuration.
+    this.#outboxFrom ??= outbox ? await store.lastPosition() : Infinity;
+    if (this.#published >= this.#outboxFrom) return await store.readOutbox(this.#batch, this.#published);
     const { published } = await store.outboxStatus();
-    return await store.readLog({ after: Math.max(published, this.#published), limit: this.#batch });
+    const after = Math.max(published, this.#published);
+    const records = after < this.#outboxFrom ? await store.readLog({ after, limit: this.#batch }) : [];
+    if (records.length > 0 || !outbox) return records;
+    this.#outboxFrom = 0;
+    return await store.readOutbox(this.#batch, this.#published);
   }
 
   /** Looks whether the broker still has what it should, fills it again where not, and trims it. */

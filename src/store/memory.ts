@@ -232,9 +232,16 @@ export class MemoryEventStore implements EventStore {
       if (taken && lease.expiresAt > now) return null;
     }
     const last = this.#leases.get(name);
+    let vanished = false;
+    // Whoever still believes in another number of partitions is fenced with it.
+    for (const lease of this.#leases.values()) {
+      if (lease.group !== group || lease.partitions === partitions || lease.clean) continue;
+      vanished = true;
+      this.#leases.set(lease.name, { ...lease, token: lease.token + 1, expiresAt: 0, clean: true });
+    }
     const token = (last?.token ?? 0) + 1;
     this.#leases.set(name, { name, group, partitions, owner, token, expiresAt: now + ttl, clean: false });
-    return { token, clean: last?.clean ?? true };
+    return { token, clean: (last?.clean ?? true) && !vanished };
   }
 
   async enroll(member: Member, ttl: number): Promise<void> {

@@ -276,7 +276,10 @@ begin
   end if;
   select * into held from annals.leases l where l.name = p_name;
   token := coalesce(held.token, 0) + 1;
-  clean := coalesce(held.clean, true);
+  -- Whoever still believes in another number of partitions is fenced with it.
+  update annals.leases l set token = l.token + 1, expires_at = 0, clean = true
+    where l."group" = p_group and l.partitions <> p_partitions and not l.clean;
+  clean := coalesce(held.clean, true) and not found;
   insert into annals.leases values (p_name, p_group, p_partitions, p_owner, token, moment + p_ttl, false)
     on conflict (name) do update set "group" = excluded."group", partitions = excluded.partitions,
       owner = excluded.owner, token = excluded.token, expires_at = excluded.expires_at, clean = false;

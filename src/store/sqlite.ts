@@ -3,6 +3,7 @@ import { type Fate, GroupCommit } from "../async/group_commit.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { SqliteDatabase, type SqliteOptions } from "../sqlite/database.ts";
 import { STORE_SCHEMA } from "../sqlite/migrations.ts";
+import { FencedError, StoreUnavailableError, WrongExpectedVersionError } from "./errors.ts";
 import type {
   Checkpoint,
   CommandOutcome,
@@ -126,16 +127,30 @@ export class SqliteEventStore implements EventStore {
     return (await this.#all<T>(sql, ...values))[0] ?? null;
   }
 
-  #run(batch: Commit[]): Promise<Fate<CommitResult>[]> {
+  async #run(batch: Commit[]): Promise<Fate<CommitResult>[]> {
+    try {
+      return await this.#transact(batch);
+    } catch (error) {
+      if (batch.length === 1 || error instanceof StoreUnavailableError) throw error;
+      // One of them is to blame: each by itself.
+      const fates: Fate<CommitResult>[] = [];
+      for (const commit of batch) {
+        fates.push(...await this.#transact([commit]).catch((error): Fate<CommitResult>[] => [{ error }]));
+      }
+      return fates;
+    }
+  }
+
+  #transact(batch: Commit[]): Promise<Fate<CommitResult>[]> {
     return this.#db.write(() => {
       const apply = this.#committer.begin();
       return batch.map((commit): Fate<CommitResult> => {
         try {
           return { ok: apply(commit) };
         } catch (error) {
-          // What SQLite itself refuses may be half written: the whole transaction goes back.
-          if ((error as { errcode?: number }).errcode !== undefined) throw error;
-          return { error };
+          // Only these are thrown before anything is written. After any other the whole transaction goes back.
+          if (error instanceof WrongExpectedVersionError || error instanceof FencedError) return { error };
+          throw error;
         }
       });
     });
@@ -249,9 +264,18 @@ export class SqliteEventStore implements EventStore {
       if (isHeld()) return null;
       const last = this.#statement("select token, clean from leases where name = ?").get(name);
       const token = ((last?.token as number | undefined) ?? 0) + 1;
+      // Whoever still believes in another number of partitions is fenced with it.
+      const others = this.#statement(
+        `update leases set token = token + 1, expires_at = 0, clean = 1 where "group" = ? and partitions <> ?
+         and clean = 0`,
+      );
+      const vanished = this.#statement(
+        `select 1 from leases where "group" = ? and partitions <> ? and clean = 0 limit 1`,
+      ).get(group, partitions) !== undefined;
+      others.run(group, partitions);
       this.#statement("insert or replace into leases values (?, ?, ?, ?, ?, ?, 0)")
         .run(name, group, partitions, owner, token, now + ttl);
-      return { token, clean: last === undefined || last.clean === 1 };
+      return { token, clean: (last === undefined || last.clean === 1) && !vanished };
     });
   }
 

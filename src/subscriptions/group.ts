@@ -1,3 +1,4 @@
+import { Turns } from "../async/turns.ts";
 import type { Broker } from "../broker/port.ts";
 import type { HandlerLog } from "../domain/context.ts";
 import type { Domain } from "../domain/domain.ts";
@@ -75,6 +76,7 @@ export class GroupSubscription {
       ...(guard && { guard: <T>(work: () => T) => guard(work, timeout) }),
       ...(options.now && { now: options.now }),
     };
+    const turns = new Turns();
     const types = handler.kind === "command handler" ? handler.commands : handler.events;
     const handles = new Set(types.map((type) => type.type));
     const lanes = domain.categoriesOf(handler).map((category): Lane => ({
@@ -92,6 +94,7 @@ export class GroupSubscription {
         source: sourceOf(lane),
         types: domain.types,
         handles,
+        turns,
         log,
         react: () => react(domain, handler, reading),
       })

@@ -1,5 +1,6 @@
 import { setImmediate } from "node:timers";
 import { sleep } from "../async/sleep.ts";
+import { Turns } from "../async/turns.ts";
 import { BrokerUnavailableError } from "../broker/errors.ts";
 import type { HandlerLog } from "../domain/context.ts";
 import type { Reaction } from "../domain/reaction.ts";
@@ -62,6 +63,8 @@ export interface SubscriptionOptions {
   readonly outbox?: boolean;
   /** The process that runs this, among those that take part. @default {none} */
   readonly owner?: string;
+  /** Shared by the subscriptions of one group: whose turn it is to handle a batch. @default {only its own} */
+  readonly turns?: Turns;
   /** Whether a consumer before this one vanished: what may have been in its hands is tried one at a time. @default {false} */
   readonly suspicious?: boolean;
   /** How handlers are run and watched. @default {run directly} */
@@ -98,6 +101,9 @@ const ENDED =
 /** How long a step of the checkpoint that nothing has to agree with may wait to be written, in milliseconds. */
 const FLUSH_INTERVAL = 50;
 
+/** After a death, so many batches have their checkpoint written at once: more than fit into that interval. */
+const CAREFUL = 500;
+
 /** The longest that an idle group waits for messages in one read, in milliseconds. */
 const LONGEST_READ = 2_000;
 
@@ -115,7 +121,8 @@ function isUnsure(error: unknown): boolean {
 
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  return error.name === "Error" ? error.message : `${error.name}: ${error.message}`;
+  // Of user code: a message need not be a text.
+  return error.name === "Error" ? String(error.message) : `${error.name}: ${error.message}`;
 }
 
 /**
@@ -133,6 +140,8 @@ export class Subscription {
   #parking = new Parking();
   #progress!: Progress;
   #suspicious: number;
+  /** How many batches still have their checkpoint written at once. */
+  #careful: number;
   #nextReplayCheck = 0;
   #away = false;
   /** A step of the checkpoint that is still to be written, and when. */
@@ -155,6 +164,7 @@ export class Subscription {
     this.#random = options.random ?? Math.random;
     this.#sleep = options.sleep ?? sleep;
     this.#suspicious = options.suspicious ? options.settings.messagesPerTick : 0;
+    this.#careful = options.suspicious ? CAREFUL : 0;
   }
 
   /** Everything up to here is done, or parked. */
@@ -338,6 +348,12 @@ export class Subscription {
         commit.unparked.push(parked);
         continue;
       }
+      if (!this.#options.types.has(record.type)) await this.#leaveToOthers([record]);
+      else if (!this.#options.handles.has(record.type)) {
+        // The code was changed since: the group has no use for it any more.
+        commit.unparked.push(parked);
+        continue;
+      }
       const message = this.#decode(record, commit, parked);
       if (message) items.push({ record, message, parked });
     }
@@ -428,6 +444,17 @@ export class Subscription {
     signal: AbortSignal,
   ): Promise<void> {
     if (items.length === 0) return await this.#write(commit, undefined, last);
+    // Categories of one group share rows, and what a handler lets go: one batch at a time.
+    const { turns = new Turns() } = this.#options;
+    await turns.take(() => this.#handleInTurn(items, commit, last, signal));
+  }
+
+  async #handleInTurn(
+    items: readonly Item[],
+    commit: PendingCommit,
+    last: number | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
     const batch = await this.#execute(items, signal);
     if (batch === "apart") return await this.#handleApart(items, commit, last, signal);
     let reached = last;
@@ -460,8 +487,11 @@ export class Subscription {
     last: number | undefined,
     signal: AbortSignal,
   ): Promise<void> {
+    const held = new Set<string>();
     for (const item of items) {
       const { record, parked } = item;
+      // Behind one that was set aside again: it stays where it is.
+      if (parked && held.has(record.stream)) continue;
       const reached = parked || last === undefined ? undefined : record.position;
       const own = reached === undefined ? new PendingCommit() : commit.takeUpTo(reached);
       const waits = !parked && this.#parking.blocks(record.stream);
@@ -469,6 +499,7 @@ export class Subscription {
         own.parked.push(this.#waiting(record, false));
         await this.#write(own, undefined, reached);
       } else await this.#handleAlone(item, own, reached, signal);
+      if (this.#parking.has(record.stream, record.position)) held.add(record.stream);
     }
     await this.#write(commit, undefined, last);
   }
@@ -483,7 +514,8 @@ export class Subscription {
     for (let rerun = 1;; rerun++) {
       const batch = await this.#execute([item], signal);
       if (batch === "apart") throw new Error("A single message cannot be taken apart");
-      const own = commit.takeUpTo(Infinity);
+      // A copy: what becomes of an attempt that is made again must not be written with the next.
+      const own = commit.copyUpTo(Infinity);
       const failure = batch.failures.get(0);
       if (failure) this.#fail(item, failure, own);
       else if (item.parked) own.unparked.push(item.parked);
@@ -495,12 +527,10 @@ export class Subscription {
         return;
       } catch (error) {
         if (!(error instanceof WrongExpectedVersionError)) throw error;
-        commit = own;
         if (rerun >= MOST_RERUNS) {
           this.#fail(item, { error }, commit);
           return await this.#write(commit, undefined, reached);
         }
-        if (item.parked) commit.unparked.splice(commit.unparked.indexOf(item.parked), 1);
         await this.#sleep(this.#random() * 2 ** Math.min(rerun, 6), signal);
       }
     }
@@ -521,8 +551,8 @@ export class Subscription {
 
   #fail({ record, parked }: Item, { error }: Failure, commit: PendingCommit): void {
     const { settings, log, explain = describe } = this.#options;
-    const text = explain(error);
-    const stack = error instanceof Error ? error.stack ?? null : null;
+    const text = String(explain(error));
+    const stack = error instanceof Error && typeof error.stack === "string" ? error.stack : null;
     const attempt = Math.max(1, parked?.attempts ?? 1);
     const failures = [...parked?.failures ?? [], { at: this.#now(), error: text }];
     if (attempt > settings.maxRetries) {
@@ -548,7 +578,7 @@ export class Subscription {
     const effectless = pending.empty && appends.length + rows.length + outcomes.length === 0;
     if (effectless) {
       // Nothing has to agree with this step of the checkpoint: it is written with the next one, or a little later.
-      if (moves) this.#defer(last);
+      if (moves) await this.#defer(last);
       return reaction?.settle(true);
     }
     const reached = moves ? last : this.#deferred ?? 0;
@@ -576,10 +606,15 @@ export class Subscription {
   }
 
   /** Moves on without writing it yet. */
-  #defer(position: number): void {
+  async #defer(position: number): Promise<void> {
     if (this.#deferred === undefined) this.#flushAt = performance.now() + FLUSH_INTERVAL;
     this.#deferred = position;
     this.#progress.moveTo(position);
+    if (this.#careful > 0) {
+      // Whoever comes after the next death must find the culprit among the first that are tried alone.
+      this.#careful--;
+      await this.#flush();
+    }
   }
 
   /** Writes the checkpoint that was put off. */

@@ -316,7 +316,12 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.equal(await store.acquireLease(other), null);
     assert.notEqual(await store.acquireLease({ ...other, group: "h", name: "h#0/2" }), null);
     advance(1001);
-    assert.notEqual(await store.acquireLease(other), null);
+    // The holder of the other partitioning vanished, and is fenced should it wake up.
+    assert.deepEqual(await store.acquireLease(other), { token: 1, clean: false });
+    const fence = { lease: "g#0/1", token: 1 };
+    await assert.rejects(store.commit({ fence }), FencedError);
+    assert.deepEqual(await store.renewLeases([fence], 1000), ["g#0/1"]);
+    assert.deepEqual(await store.acquireLease({ ...other, name: "g#1/2" }), { token: 1, clean: true });
   });
 
   test("a commit under a lease that was lost writes nothing", async (store, advance) => {
