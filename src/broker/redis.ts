@@ -24,6 +24,9 @@ const ALIVE = 5_000;
 /** The longest pause between tries to connect, in milliseconds. */
 const LONGEST_PAUSE = 1_000;
 
+/** How long Redis may take for a command, in milliseconds. */
+const COMMAND_TIMEOUT = 10_000;
+
 /** How much longer than asked a blocking read may take before its connection counts as dead, in milliseconds. */
 const BLOCKING_GRACE = 5_000;
 
@@ -115,6 +118,8 @@ export class RedisBroker implements Broker {
       maxRetriesPerRequest: 0,
       autoResendUnfulfilledCommands: false,
       connectionName: `annals-${use}`,
+      // A blocked read has a guard of its own.
+      ...(use === "commands" && { commandTimeout: COMMAND_TIMEOUT }),
       disableClientInfo: true,
       enableReadyCheck: true,
       retryStrategy: pause,
@@ -255,21 +260,28 @@ export class RedisBroker implements Broker {
     if (signal?.aborted) return { messages: [], previous: [] };
     const name = `${stream}\n${group}`;
     const driver = block > 0 ? this.#reader(name) : this.#driver;
-    const stop = (): void => {
-      // What Redis may have delivered in this moment is delivered again: whoever goes on begins at the checkpoint.
-      this.#readers.delete(name);
-      driver.disconnect();
-    };
+    let stop = (): void => {};
+    // A connection that is let go of in the middle of a command does not always say so.
+    const stopped = new Promise<"stopped">((resolve) => {
+      stop = () => {
+        // What Redis may have delivered in this moment is delivered again: whoever goes on begins at the checkpoint.
+        this.#readers.delete(name);
+        driver.disconnect();
+        resolve("stopped");
+      };
+    });
     if (block > 0) signal?.addEventListener("abort", stop);
     const guard = block > 0 ? setTimeout(stop, block + BLOCKING_GRACE) : undefined;
     try {
-      return await this.#ask(async () => {
-        const start = ["GROUP", group, consumer, "COUNT", count, ...(block > 0 ? ["BLOCK", Math.ceil(block)] : [])];
-        const answer = await driver.call("xreadgroup", ...start, "STREAMS", this.#key(stream), ">") as
-          | [string, Entry[]][]
-          | null;
-        return this.#delivered(stream, answer?.[0]?.[1] ?? []);
-      });
+      const start = ["GROUP", group, consumer, "COUNT", count, ...(block > 0 ? ["BLOCK", Math.ceil(block)] : [])];
+      const reading = this.#ask(() =>
+        driver.call("xreadgroup", ...start, "STREAMS", this.#key(stream), ">") as Promise<[string, Entry[]][] | null>
+      );
+      reading.catch(() => {});
+      const answer = await Promise.race([reading, stopped]);
+      if (answer !== "stopped") return this.#delivered(stream, answer?.[0]?.[1] ?? []);
+      if (signal?.aborted) return { messages: [], previous: [] };
+      throw new BrokerUnavailableError(`Redis at ${this.location} does not answer; look whether it is suspended`, true);
     } catch (error) {
       if (signal?.aborted) return { messages: [], previous: [] };
       throw this.#missing(error, stream, group);

@@ -8,6 +8,7 @@ import denoJson from "../../deno.json" with { type: "json" };
 import { addConfig } from "./config.ts";
 import { addDlq } from "./dlq.ts";
 import { addEvents } from "./events.ts";
+import { addHealth } from "./health.ts";
 import { addOutbox } from "./outbox.ts";
 import { runCommand } from "./run.ts";
 import { addStore } from "./store.ts";
@@ -30,7 +31,7 @@ export async function annalsCommand(args: readonly string[]): Promise<number> {
       .allowExcessArguments(false)
       .showHelpAfterError("(--help shows what there is)")
       .exitOverride();
-    for (const add of [addSubscriptions, addDlq, addOutbox, addEvents, addStore, addConfig]) add(program);
+    for (const add of [addSubscriptions, addDlq, addOutbox, addEvents, addStore, addConfig, addHealth]) add(program);
     await program.parseAsync([...args], { from: "user" });
   });
 }

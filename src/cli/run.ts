@@ -11,7 +11,14 @@ const EXPECTED: Record<string, number> = {
   BrokerUnavailableError: 1,
   DomainRuleError: 1,
   DomainDefinitionError: 1,
+  HealthError: 1,
 };
+
+/** What should run does not. */
+export class HealthError extends Error {
+  /** Always `HealthError`. */
+  override readonly name = "HealthError";
+}
 
 /** The command line asks for something that there is not. */
 export class UsageError extends Error {

@@ -20,6 +20,11 @@ export function ownerName(): string {
   return `${machine()}:${Deno.pid}:${newId()}`;
 }
 
+/** Whether the owner of a lease is, or was, a process of this machine. */
+export function isOfThisMachine(owner: string): boolean {
+  return owner.split(":")[0] === machine();
+}
+
 /** Whether a process of this machine is alive; one that ended and was not buried yet is not. */
 function isAlive(pid: number): boolean {
   try {

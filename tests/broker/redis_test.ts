@@ -9,7 +9,7 @@ let cluster: RedisServer | undefined;
 
 Deno.test.beforeAll(async () => {
   if (ignore) return;
-  cluster = await RedisServer.start(["--cluster-enabled", "yes"]);
+  cluster = await RedisServer.start(["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]);
   const admin = connectRedis(cluster.url);
   await admin.call("cluster", "addslotsrange", "0", "16383");
   while (!String(await admin.call("cluster", "info")).includes("cluster_state:ok")) {

@@ -1,0 +1,18 @@
+import type { Command } from "commander";
+import { isOfThisMachine } from "../engine/lease_owner.ts";
+import { type GlobalOptions, withOperator } from "./operator.ts";
+import { HealthError } from "./run.ts";
+
+/** `annals health` */
+export function addHealth(program: Command): void {
+  program.command("health").description(
+    "whether a server of this machine runs, for health checks: exit code 1 when not",
+  )
+    .action(() =>
+      withOperator(program.opts<GlobalOptions>(), async ({ store, domain }) => {
+        const members = (await store.members()).filter(({ owner }) => isOfThisMachine(owner));
+        if (members.length === 0) throw new HealthError(`No server of this machine runs "${domain.name}"`);
+        console.log(`${members.length === 1 ? "A server runs" : `${members.length} servers run`} "${domain.name}"`);
+      })
+    );
+}
