@@ -7,13 +7,27 @@ import { Command } from "commander";
 import { table } from "../src/cli/output.ts";
 import { didYouMean } from "../src/config/nearest.ts";
 import { append } from "./append.ts";
+import { delivery, postgresAppend } from "./distributed.ts";
 import { load } from "./load.ts";
 import { relay } from "./relay.ts";
 import type { Result } from "./result.ts";
-import { idle, simulate, size } from "./server.ts";
+import { idle, idleDistributed, simulate, simulateDistributed, size, sizeDistributed } from "./server.ts";
 import { subscription } from "./subscription.ts";
 
-const BENCHES: Record<string, () => Promise<Result[]>> = { append, subscription, relay, load, simulate, size, idle };
+const BENCHES: Record<string, () => Promise<Result[]>> = {
+  append,
+  subscription,
+  relay,
+  load,
+  simulate,
+  size,
+  idle,
+  "postgres-append": postgresAppend,
+  delivery,
+  "distributed-simulate": simulateDistributed,
+  "distributed-size": sizeDistributed,
+  "distributed-idle": idleDistributed,
+};
 
 const program = new Command("bench")
   .option("--only <name>", `one of ${Object.keys(BENCHES).join(", ")}`)

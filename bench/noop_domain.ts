@@ -1,11 +1,19 @@
-import { aggregate, domain, event, eventHandler, type } from "@annals/annals";
+import { aggregate, domain, event, eventHandler, projection, projector, type } from "@annals/annals";
 
 const Happened = event("Happened", { schema: type<{ n: number }>() });
 const Thing = aggregate("Thing", { events: [Happened], initial: () => 0, evolve: { Happened: (n) => n + 1 } });
 
-/** One handler that does nothing: what is left is what delivering costs. */
+const Count = projection("Count", { key: "id", schema: type<{ id: string; count: number }>() });
+
+/** One handler that does nothing: what is left is what delivering costs. And one that counts. */
 export default domain("noop", {
   aggregates: [Thing],
-  handlers: [eventHandler("Idler", { events: [Happened], on: { Happened: () => {} } })],
+  handlers: [
+    eventHandler("Idler", { events: [Happened], on: { Happened: () => {} } }),
+    projector("Counter", Count, {
+      events: [Happened],
+      on: { Happened: (row, { aggregateId }) => ({ id: aggregateId, count: (row?.count ?? 0) + 1 }) },
+    }),
+  ],
 });
 export { Thing };

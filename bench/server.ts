@@ -1,9 +1,13 @@
 import { SqliteEventStore } from "@annals/annals/store/sqlite";
+import { PostgresEventStore } from "@annals/annals/store/postgres";
+import type { EventStore } from "@annals/annals/store";
 import { DatabaseSync } from "node:sqlite";
+import postgres from "postgres";
 import { command } from "../tests/support/command.ts";
 import { type Server, Site } from "../tests/support/server.ts";
 import { sampleMessage } from "../src/testing/store_suite.ts";
 import { atLeast, atMost, ratioAtLeast, type Result } from "./result.ts";
+import { startServices } from "./services.ts";
 
 const MODULE = new URL("../examples/fidelis/domain.ts", import.meta.url);
 
@@ -28,6 +32,50 @@ const WARM = ["--accounts", "100", "--operations", "2000"];
 const FULL = ["--accounts", "100", "--operations", "10000"];
 const SLOW = ["--accounts", "100", "--operations", "1500", "--rate", "100"];
 
+/** What the ledger runs on. */
+interface Setting {
+  readonly on: string;
+  readonly toml: string;
+  readonly open: (site: Site) => Promise<EventStore>;
+  readonly stop: () => Promise<void>;
+  /** Queries so far; `null` when there is nobody to ask. */
+  readonly queries: () => Promise<number | null>;
+  readonly goals: { readonly rate: number; readonly p50: number; readonly p99: number };
+}
+
+function embedded(): Promise<Setting> {
+  return Promise.resolve({
+    on: "SQLite",
+    toml: "",
+    open: (site) =>
+      Promise.resolve(new SqliteEventStore({ path: `${site.folder}/.annals/fidelis.db`, synchronous: "normal" })),
+    stop: () => Promise.resolve(),
+    queries: () => Promise.resolve(null),
+    goals: { rate: 2_000, p50: 15, p99: 60 },
+  });
+}
+
+async function distributed(): Promise<Setting> {
+  const services = await startServices();
+  const sql = postgres(services.postgres.url, { max: 1, fetch_types: false });
+  return {
+    on: "Redis + PostgreSQL",
+    toml: services.toml,
+    open: async () => {
+      const store = new PostgresEventStore({ url: services.postgres.url });
+      await store.migrate();
+      return store;
+    },
+    stop: async () => {
+      await sql.end();
+      await services.stop();
+    },
+    queries: async () =>
+      Number((await sql`select sum(xact_commit) as n from pg_stat_database where datname = current_database()`)[0].n),
+    goals: { rate: 2_500, p50: 10, p99: 50 },
+  };
+}
+
 /** One row a transaction, waiting for the disk: what an operation costs at the very least, several times over. */
 function commits(folder: string): { perSecond: number; ms: number } {
   const db = new DatabaseSync(`${folder}/floor.db`);
@@ -42,43 +90,49 @@ function commits(folder: string): { perSecond: number; ms: number } {
 }
 
 /** The ledger under load: the real server and the real command line. */
-export async function simulate(): Promise<Result[]> {
-  await using site = Site.make("fidelis", MODULE);
+export const simulate = (): Promise<Result[]> => simulateOn(embedded);
+/** The same on Redis and PostgreSQL. */
+export const simulateDistributed = (): Promise<Result[]> => simulateOn(distributed);
+
+async function simulateOn(make: () => Promise<Setting>): Promise<Result[]> {
+  const setting = await make();
+  await using site = Site.make("fidelis", MODULE, setting.toml);
   const server = await site.start().running();
   const floor = commits(site.folder);
   await run(site, ...WARM);
   const full = await run(site, ...FULL);
   const slow = await run(site, ...SLOW);
   await server.stop();
-  const name = "simulate --accounts 100 --operations 10000";
+  await setting.stop();
+  const { on, goals } = setting;
+  const name = `${on}: simulate --accounts 100 --operations 10000`;
   return [
     atLeast(
       `${name}; floor: durable one-row commits`,
       full.operationsPerSecond,
       "operations/s",
-      2_000,
+      goals.rate,
       floor.perSecond,
     ),
     atMost(
-      "command to projection at 100 operations/s, p50; floor: one durable commit",
+      `${on}: command to projection at 100 operations/s, p50; floor: one durable commit`,
       slow.latencyMs.p50,
       "ms",
-      15,
+      goals.p50,
       floor.ms,
     ),
     atMost(
-      "command to projection at 100 operations/s, p99; floor: one durable commit",
+      `${on}: command to projection at 100 operations/s, p99; floor: one durable commit`,
       slow.latencyMs.p99,
       "ms",
-      60,
+      goals.p99,
       floor.ms,
     ),
   ];
 }
 
 /** Fills the log with other accounts' events, as if the server had handled them long ago. */
-async function fill(site: Site, events: number): Promise<void> {
-  const store = new SqliteEventStore({ path: `${site.folder}/.annals/fidelis.db`, synchronous: "normal" });
+async function fill(store: EventStore, events: number): Promise<void> {
   let accounts = 0;
   while (await store.lastPosition() < events) {
     await store.commit({
@@ -126,20 +180,34 @@ async function fill(site: Site, events: number): Promise<void> {
 }
 
 /** The same rate with little and with much in the log. */
-export async function size(): Promise<Result[]> {
+export const size = (): Promise<Result[]> => sizeOn(embedded);
+/** The same on Redis and PostgreSQL. */
+export const sizeDistributed = (): Promise<Result[]> => sizeOn(distributed);
+
+async function sizeOn(make: () => Promise<Setting>): Promise<Result[]> {
   const rates: number[] = [];
+  let on = "";
   for (const events of [10_000, 1_000_000]) {
-    await using site = Site.make("fidelis", MODULE);
-    await fill(site, events);
+    const setting = await make();
+    on = setting.on;
+    await using site = Site.make("fidelis", MODULE, setting.toml);
+    await fill(await setting.open(site), events);
     const server = await site.start().running();
     await run(site, ...WARM);
     // The better of two: the machine is not alone.
     const [first, second] = [await run(site, ...FULL), await run(site, ...FULL)];
     rates.push(Math.max(first.operationsPerSecond, second.operationsPerSecond));
     await server.stop();
+    await setting.stop();
   }
   return [
-    ratioAtLeast("simulate with 1,000,000 events stored; floor: with 10,000", rates[1], "operations/s", 0.9, rates[0]),
+    ratioAtLeast(
+      `${on}: simulate with 1,000,000 events stored; floor: with 10,000`,
+      rates[1],
+      "operations/s",
+      0.9,
+      rates[0],
+    ),
   ];
 }
 
@@ -156,16 +224,24 @@ async function started(site: Site): Promise<{ server: Server; seconds: number }>
 }
 
 /** How long the start takes, and what doing nothing costs. */
-export async function idle(): Promise<Result[]> {
-  await using site = Site.make("fidelis", MODULE);
+export const idle = (): Promise<Result[]> => idleOn(embedded);
+/** The same on Redis and PostgreSQL. */
+export const idleDistributed = (): Promise<Result[]> => idleOn(distributed);
+
+async function idleOn(make: () => Promise<Setting>): Promise<Result[]> {
+  const setting = await make();
+  await using site = Site.make("fidelis", MODULE, setting.toml);
   await (await started(site)).server.stop();
   const { server, seconds } = await started(site);
   await new Promise((resolve) => setTimeout(resolve, 10_000));
   const pids = [server.pid, server.enginePid()!];
   const before = pids.reduce((sum, pid) => sum + cpu(pid), 0);
+  const asked = await setting.queries();
   await new Promise((resolve) => setTimeout(resolve, 20_000));
   const used = pids.reduce((sum, pid) => sum + cpu(pid), 0) - before;
+  const queries = asked === null ? null : (await setting.queries())! - asked;
   await server.stop();
+  await setting.stop();
   const empty = await new Deno.Command(Deno.execPath(), { args: ["eval", "performance.now()"] }).output().then(
     async () => {
       const began = performance.now();
@@ -174,7 +250,8 @@ export async function idle(): Promise<Result[]> {
     },
   );
   return [
-    atMost("idle server", used / 20_000 * 100, "% of a core", 2),
-    atMost("start to “Engine running”; floor: an empty Deno process", seconds, "s", 1.5, empty),
+    atMost(`${setting.on}: idle server`, used / 20_000 * 100, "% of a core", 2),
+    ...(queries === null ? [] : [atMost(`${setting.on}: queries of an idle server`, queries / 20, "a second", 20)]),
+    atMost(`${setting.on}: start to “Engine running”; floor: an empty Deno process`, seconds, "s", 1.5, empty),
   ];
 }

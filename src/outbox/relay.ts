@@ -206,14 +206,14 @@ export class Relay {
   async #waiting(): Promise<MessageRecord[]> {
     const { store, outbox = true } = this.#options;
     // What was stored before this relay came may have been stored without outbox rows, under another configuration.
-    this.#outboxFrom ??= outbox ? await store.lastPosition() : Infinity;
-    if (this.#published >= this.#outboxFrom) return await store.readOutbox(this.#batch, this.#published);
-    const { published } = await store.outboxStatus();
-    const after = Math.max(published, this.#published);
-    const records = after < this.#outboxFrom ? await store.readLog({ after, limit: this.#batch }) : [];
-    if (records.length > 0 || !outbox) return records;
-    this.#outboxFrom = 0;
-    return await store.readOutbox(this.#batch, this.#published);
+    if (this.#outboxFrom === undefined) {
+      this.#outboxFrom = outbox ? await store.lastPosition() : Infinity;
+      this.#published = Math.max(this.#published, (await store.outboxStatus()).published);
+      this.#marked = Math.max(this.#marked, this.#published);
+    }
+    return this.#published < this.#outboxFrom
+      ? await store.readLog({ after: this.#published, limit: this.#batch })
+      : await store.readOutbox(this.#batch, this.#published);
   }
 
   /** Looks whether the broker still has what it should, fills it again where not, and trims it. */

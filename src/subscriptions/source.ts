@@ -1,5 +1,5 @@
 import { GroupMissingError } from "../broker/errors.ts";
-import type { Broker } from "../broker/port.ts";
+import type { Broker, Delivered } from "../broker/port.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import type { EventStore } from "../store/port.ts";
 import { brokerFloor, type Lane, RELAY_GROUP } from "./lane.ts";
@@ -108,6 +108,7 @@ export class StreamSource implements Source {
   #floor = 0;
   #handled: number[] = [];
   #acknowledgeAt = 0;
+  #ahead: Promise<Delivered> | undefined;
 
   /**
    * Makes a source that is not open yet.
@@ -126,6 +127,7 @@ export class StreamSource implements Source {
   }
 
   async open(after: number): Promise<void> {
+    await this.#forgetAhead();
     this.#cursor = after;
     this.#handled = [];
     if (await this.#belowFloor()) {
@@ -158,14 +160,7 @@ export class StreamSource implements Source {
     }
     try {
       if (this.#handled.length > 0 && performance.now() >= this.#acknowledgeAt) await this.#acknowledge();
-      const { messages, previous } = await this.#broker.read({
-        stream: this.#category,
-        group: this.#group,
-        consumer: this.#consumer,
-        count,
-        block: wait,
-        signal,
-      });
+      const { messages, previous } = await this.#read(count, wait, signal);
       const whole = await this.#withoutHoles(messages, previous);
       return this.#catchUp && whole.length === 0 ? await this.next(count, wait, signal) : whole;
     } catch (error) {
@@ -174,6 +169,27 @@ export class StreamSource implements Source {
       await this.open(this.#cursor);
       return [];
     }
+  }
+
+  /** Reads; while there is a lot to read, the next messages are asked for before these are handled. */
+  async #read(count: number, block: number, signal: AbortSignal): Promise<Delivered> {
+    const options = { stream: this.#category, group: this.#group, consumer: this.#consumer, count, signal };
+    const ahead = this.#ahead;
+    this.#ahead = undefined;
+    let found = await ahead;
+    if (!found || found.messages.length === 0) found = await this.#broker.read({ ...options, block });
+    if (found.messages.length >= count) {
+      this.#ahead = this.#broker.read({ ...options, block: 0 });
+      // Whoever waits for it hears of it.
+      this.#ahead.catch(() => {});
+    }
+    return found;
+  }
+
+  /** What was asked for ahead is asked for again, from where the group is put. */
+  async #forgetAhead(): Promise<void> {
+    await this.#ahead?.catch(() => {});
+    this.#ahead = undefined;
   }
 
   /**
@@ -208,6 +224,7 @@ export class StreamSource implements Source {
   }
 
   async close(): Promise<void> {
+    await this.#forgetAhead();
     if (this.#handled.length > 0) await this.#acknowledge();
   }
 }

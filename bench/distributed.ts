@@ -1,0 +1,212 @@
+import { RedisBroker } from "@annals/annals/broker/redis";
+import { PostgresEventStore } from "@annals/annals/store/postgres";
+import { Redis } from "ioredis";
+import postgres from "postgres";
+import { GroupRunner } from "../src/engine/group_runner.ts";
+import { workerPermissions } from "../src/engine/permissions.ts";
+import { PACKAGE_ROOT } from "../src/engine/probe.ts";
+import type { Assignment } from "../src/engine/protocol.ts";
+import { Relay } from "../src/outbox/relay.ts";
+import { encodeCommits } from "../src/store/postgres_commit.ts";
+import type { EventStore, StreamAppend } from "../src/store/port.ts";
+import { DEFAULT_SETTINGS } from "../src/subscriptions/settings.ts";
+import { sampleMessage } from "../src/testing/store_suite.ts";
+import { atLeast, ratioAtLeast, type Result } from "./result.ts";
+import { type Services, startServices } from "./services.ts";
+
+const SECONDS = 4;
+const EVENTS = 200_000;
+const MODULE = new URL("./noop_domain.ts", import.meta.url).href;
+const PAYLOAD = "x".repeat(200);
+
+function happened(stream: string, count: number, type = "Happened"): StreamAppend {
+  const messages = Array.from({ length: count }, (_, n) => sampleMessage({ n, text: PAYLOAD }, { type }));
+  return { category: "noop::thing", stream: `noop::thing-${stream}`, expected: "any", messages, publish: true };
+}
+
+/** Runs so many callers for some seconds; returns how many units a second they got done. */
+async function callers(count: number, units: number, call: (caller: number) => Promise<unknown>): Promise<number> {
+  const began = performance.now();
+  let done = 0;
+  await Promise.all(Array.from({ length: count }, async (_, caller) => {
+    while (performance.now() - began < SECONDS * 1000) {
+      await call(caller);
+      done += units;
+    }
+  }));
+  return done / ((performance.now() - began) / 1000);
+}
+
+/** Appends over PostgreSQL; floors: the bare driver with ten connections. */
+export async function postgresAppend(): Promise<Result[]> {
+  const services = await startServices();
+  const store = new PostgresEventStore({ url: services.postgres.url });
+  await store.migrate();
+  const sql = postgres(services.postgres.url, { max: 10, fetch_types: false, onnotice: () => {} });
+  // The same function, called once for each append.
+  const text = `select * from annals.commit(${
+    Array.from({ length: 30 }, (_, i) => `$${i + 1}${i > 22 ? "::text::json" : ""}`).join(", ")
+  })`;
+  const call = (append: StreamAppend) =>
+    sql.unsafe(text, encodeCommits([{ appends: [append] }]) as any[], { prepare: true });
+  // The rows and nothing else: no versions, no order, no outbox.
+  await sql.unsafe(`create table bare (position bigserial primary key, id uuid, type text, schema_version int,
+    category text, stream text, version int, time bigint, correlation_id text, causation_id text, data json, metadata json)`);
+  const insert = ({ stream, category, messages }: StreamAppend) =>
+    sql`insert into bare ${
+      sql(messages.map((m, version) => ({
+        id: m.id,
+        type: m.type,
+        schema_version: m.schemaVersion,
+        category,
+        stream,
+        version,
+        time: m.time,
+        correlation_id: m.correlationId,
+        causation_id: m.causationId,
+        data: m.data,
+        metadata: m.metadata,
+      })))
+    }`;
+  const ones = await callers(50, 1, (caller) => call(happened(`${caller}`, 1)));
+  const single = await callers(50, 1, (caller) => store.commit({ appends: [happened(`${caller}`, 1)] }));
+  const tens = await callers(10, 10, (caller) => insert(happened(`${caller}`, 10)));
+  const batch = await callers(10, 10, (caller) => store.commit({ appends: [happened(`${caller}`, 10)] }));
+  await sql.end();
+  await store.close();
+  await services.stop();
+  return [
+    ratioAtLeast(
+      "append, PostgreSQL, 50 callers, one event each; floor: one call an append",
+      single,
+      "events/s",
+      2.5,
+      ones,
+    ),
+    ratioAtLeast("append, PostgreSQL, 10 callers, ten events each; floor: bare inserts", batch, "events/s", 0.8, tens),
+  ];
+}
+
+async function fill(store: EventStore): Promise<void> {
+  for (let n = 0; n < EVENTS; n += 1_000) {
+    await store.commit({ appends: Array.from({ length: 100 }, (_, stream) => happened(`${stream}`, 10)) });
+  }
+}
+
+/** One `XREADGROUP` and one `XACK` at a time, payloads parsed. */
+async function bareLoop(services: Services, count: number): Promise<number> {
+  const redis = new Redis(services.redis.url);
+  await redis.xgroup("CREATE", "noop::thing", "bare", "0");
+  const began = performance.now();
+  let done = 0;
+  while (done < count) {
+    const [[, entries]] = await redis.xreadgroup(
+      "GROUP",
+      "bare",
+      "c",
+      "COUNT",
+      DEFAULT_SETTINGS.messagesPerTick,
+      "STREAMS",
+      "noop::thing",
+      ">",
+    ) as [string, [string, string[]][]][];
+    for (const [, fields] of entries) JSON.parse(fields[5]);
+    await redis.xack("noop::thing", "bare", ...entries.map(([id]) => id));
+    done += entries.length;
+  }
+  const rate = count / ((performance.now() - began) / 1000);
+  await redis.quit();
+  return rate;
+}
+
+/** Feeds one group in a worker of its own; returns events a second. */
+async function feed(store: EventStore, services: Services, group: string, type: Assignment["type"]): Promise<number> {
+  const at = { synchronous: "full", schema: "annals" } as const;
+  const storeConfig = { provider: "postgres", url: services.postgres.url, ...at } as const;
+  const brokerConfig = { provider: "redis", url: services.redis.url, prefix: "" } as const;
+  let began = 0;
+  const runner = new GroupRunner({
+    store,
+    owner: "bench",
+    permissions: workerPermissions({ module: MODULE, root: PACKAGE_ROOT }, {}, [storeConfig, brokerConfig]),
+    grant: {},
+    assignment: {
+      module: MODULE,
+      domain: "noop",
+      owner: "bench",
+      group,
+      partition: 0,
+      partitions: 1,
+      type,
+      settings: DEFAULT_SETTINGS,
+      env: {},
+      outbox: true,
+      store: storeConfig,
+      broker: brokerConfig,
+    },
+    turn: () => Promise.resolve(true),
+    channels: () => ({}),
+    onWrote: () => {},
+    log: (_level, text) => console.error(text),
+  });
+  void runner.ready.then(() => began = performance.now());
+  const running = runner.run();
+  while ((await store.checkpoints(group))[0]?.position !== EVENTS) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  const rate = EVENTS / ((performance.now() - began) / 1000);
+  runner.stop();
+  await running;
+  return rate;
+}
+
+/** From PostgreSQL by Redis to handlers in workers. */
+export async function delivery(): Promise<Result[]> {
+  const services = await startServices();
+  const store = new PostgresEventStore({ url: services.postgres.url });
+  await store.migrate();
+  const broker = new RedisBroker({ url: services.redis.url });
+  await fill(store);
+  // The bare drivers: the same rows read in the same batches, added by pipelines.
+  const redis = new Redis(services.redis.url);
+  const sql = postgres(services.postgres.url, { max: 1, fetch_types: false });
+  let began = performance.now();
+  for (let after = 0;;) {
+    const rows =
+      await sql`select *, data::text as payload from annals.messages where position > ${after} order by position limit 1000`;
+    if (rows.length === 0) break;
+    const pipeline = redis.pipeline();
+    for (const row of rows) pipeline.xadd("floor", `${row.position}-0`, "e", row.id, "d", row.payload);
+    await pipeline.exec();
+    after = Number(rows[rows.length - 1].position);
+  }
+  const relayFloor = EVENTS / ((performance.now() - began) / 1000);
+  await redis.del("floor");
+  await redis.quit();
+  await sql.end();
+  began = performance.now();
+  await new Relay({ store, broker, readers: new Map() }).drain();
+  const relayed = EVENTS / ((performance.now() - began) / 1000);
+  const loop = await bareLoop(services, EVENTS);
+  const streamed = await feed(store, services, "Idler", "stream");
+  const projected = await feed(store, services, "Counter", "stream");
+  await store.commit({
+    checkpoint: { group: "Idler", category: "noop::thing", partitions: 1, partition: 0, position: 0 },
+  });
+  const fromLog = await feed(store, services, "Idler", "event_store");
+  await broker.close();
+  await store.close();
+  await services.stop();
+  return [
+    atLeast("relay, PostgreSQL to Redis; floor: bare drivers", relayed, "rows/s", 30_000, relayFloor),
+    ratioAtLeast(
+      "StreamSubscription, Redis, no-op in a worker; floor: XREADGROUP + XACK",
+      streamed,
+      "events/s",
+      0.6,
+      loop,
+    ),
+    atLeast("EventStoreSubscription, PostgreSQL, no-op in a worker", fromLog, "events/s", 50_000),
+    atLeast("projector, Redis, rows in PostgreSQL", projected, "events/s", 10_000),
+  ];
+}

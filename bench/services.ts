@@ -1,0 +1,31 @@
+import { findPrograms, initialise, PostgresServer, type Programs, RedisServer } from "../tests/support/services.ts";
+
+/** Redis and PostgreSQL of the bench's own: durable, as in production. */
+export interface Services {
+  readonly redis: RedisServer;
+  readonly postgres: PostgresServer;
+  /** The configuration of a site that uses them. */
+  readonly toml: string;
+  /** Removes all of it. */
+  stop(): Promise<void>;
+}
+
+/** Starts them. */
+export async function startServices(): Promise<Services> {
+  const found = await findPrograms();
+  if (!found.redisServer || !found.postgres) {
+    throw new Error("This bench needs Redis and PostgreSQL: sudo apt-get install redis-server postgresql");
+  }
+  const programs: Programs = { ...found, template: await initialise(found) };
+  const redis = await RedisServer.start(["--appendonly", "yes"], found.redisServer);
+  const postgres = await PostgresServer.start(["fsync=on"], programs);
+  return {
+    redis,
+    postgres,
+    toml: `[event_store]\nurl = "${postgres.url}"\n[brokers.default]\nurl = "${redis.url}"\n`,
+    stop: async () => {
+      await Promise.all([redis.stop(), postgres.stop()]);
+      await Deno.remove(programs.template!, { recursive: true });
+    },
+  };
+}
