@@ -65,6 +65,16 @@ export interface EventContext extends HandlerContext {
   put<P extends Projection>(projection: P, row: RowOf<P>): void;
   /** Deletes a row of a projection. */
   remove(projection: Projection, key: string): void;
+  /**
+   * Records a statement for tables of your own in the store's database. It is run in the transaction of the checkpoint,
+   * after the handler has returned: both, or neither. One that fails fails the message.
+   *
+   * @example
+   * ```ts ignore
+   * context.sql`insert into audit (account, cents) values (${payload.accountId}, ${payload.amount})`;
+   * ```
+   */
+  sql(parts: TemplateStringsArray, ...values: (string | number | boolean | null)[]): void;
   /** Reads a row of a projection. */
   get<P extends Projection>(projection: P, key: string): Promise<RowOf<P> | null>;
 }

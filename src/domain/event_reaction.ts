@@ -5,7 +5,14 @@ import type { EventContext } from "./context.ts";
 import type { Domain } from "./domain.ts";
 import type { CommandDraft, EventHandler } from "./handlers.ts";
 import type { Projection } from "./projection.ts";
-import { type Delivery, type Effects, isThenable, type PlannedRow, type Reaction } from "./reaction.ts";
+import {
+  type Delivery,
+  type Effects,
+  isThenable,
+  type PlannedRow,
+  type PlannedStatement,
+  type Reaction,
+} from "./reaction.ts";
 import { UnitOfWork, type UnitOfWorkOptions } from "./unit_of_work.ts";
 
 /** Reads rows of a projection, as JSON text. */
@@ -21,6 +28,7 @@ export class EventReaction implements Reaction {
   #readRows: ReadRows;
   #unit: UnitOfWork;
   #rows = new Map<string, PlannedRow>();
+  #statements: PlannedStatement[] = [];
 
   /**
    * Makes an empty batch.
@@ -48,6 +56,7 @@ export class EventReaction implements Reaction {
     const { message } = delivery;
     this.#unit.begin(message);
     const step: PlannedRow[] = [];
+    const statements: PlannedStatement[] = [];
     let open = true;
     const stillOpen = (): void => {
       if (!open || delivery.signal.aborted) {
@@ -73,11 +82,16 @@ export class EventReaction implements Reaction {
         write(projection, String((checked as Record<string, unknown>)[projection.key]), JSON.stringify(checked));
       },
       remove: (projection, key) => write(projection, key, null),
+      sql: (parts, ...values) => {
+        stillOpen();
+        statements.push({ parts: [...parts], values });
+      },
       get: async (projection, key) => await this.#get(projection, key, step),
     };
     const keep = (): void => {
       open = false;
       this.#unit.keep();
+      this.#statements.push(...statements);
       for (const row of step) this.#rows.set(JSON.stringify([row.projection, row.key]), row);
     };
     const drop = (error: unknown): never => {
@@ -110,7 +124,12 @@ export class EventReaction implements Reaction {
   }
 
   effects(): Effects {
-    return { appends: this.#unit.appends(), rows: [...this.#rows.values()], outcomes: [] };
+    return {
+      appends: this.#unit.appends(),
+      rows: [...this.#rows.values()],
+      outcomes: [],
+      statements: this.#statements,
+    };
   }
 
   settle(_written: boolean): void {}

@@ -24,6 +24,14 @@ export interface PlannedRow {
   readonly position: number;
 }
 
+/** A statement for the store's database: structurally the store's `Statement`. */
+export interface PlannedStatement {
+  /** Its text, cut where values stand. */
+  readonly parts: readonly string[];
+  /** The values. */
+  readonly values: readonly (string | number | boolean | null)[];
+}
+
 /** What the handling of some messages wants written. */
 export interface Effects {
   /** Messages. */
@@ -32,6 +40,8 @@ export interface Effects {
   readonly rows: readonly PlannedRow[];
   /** Outcomes of commands. */
   readonly outcomes: readonly PlannedOutcome[];
+  /** Statements, in order. */
+  readonly statements?: readonly PlannedStatement[];
 }
 
 /** How one delivery of a message goes on. */

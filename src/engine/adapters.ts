@@ -1,6 +1,7 @@
 import type { Broker } from "../broker/port.ts";
 import type { BrokerConfig, StoreConfig } from "../config/config.ts";
 import type { EventStore } from "../store/port.ts";
+import type { DomainDescription } from "./protocol.ts";
 
 /** Puts the domain's name where a location has `{domain}`. */
 export function locate<C extends StoreConfig | BrokerConfig>(config: C, domain: string): C {
@@ -43,7 +44,10 @@ export interface Wakeable {
  *
  * @throws {StoreUnavailableError} When it cannot be opened.
  */
-export async function openStore(config: StoreConfig, options: OpenOptions = {}): Promise<EventStore & Wakeable> {
+export async function openStore(
+  config: StoreConfig,
+  options: OpenOptions = {},
+): Promise<EventStore & Wakeable & Publishing> {
   const { pollInterval, autoCheckpoint, create = true, domain, trusted = false, connections } = options;
   switch (config.provider) {
     case "memory": {
@@ -112,6 +116,12 @@ export async function openBroker(config: BrokerConfig, options: OpenOptions = {}
       return new RedisBroker({ url: config.url, prefix: config.prefix, ...(domain !== undefined && { domain }) });
     }
   }
+}
+
+/** A store that shows projections to others. */
+export interface Publishing {
+  /** Makes a view for each projection. */
+  publishViews?(projections: DomainDescription["projections"]): Promise<void>;
 }
 
 /** Warnings about how a service is set up. */

@@ -1,3 +1,5 @@
+import type { Projection } from "../domain/projection.ts";
+import type { Schema } from "../messages/schema.ts";
 import type { Domain } from "../domain/domain.ts";
 import type { DomainDescription } from "./protocol.ts";
 
@@ -16,6 +18,39 @@ export async function importDomain(module: string): Promise<Domain> {
     );
   }
   return found;
+}
+
+/** The projections that the domain's projectors keep. */
+function projectionsOf(domain: Domain): Projection[] {
+  const found = new Map<string, Projection>();
+  for (const handler of domain.handlers.values()) {
+    if (handler.kind === "projector") found.set(handler.projection.name, handler.projection);
+  }
+  return [...found.values()];
+}
+
+/** What a schema tells of its fields, by Standard JSON Schema (https://standardschema.dev/json-schema). */
+function fieldsOf(schema: Schema): { name: string; type: string }[] {
+  const standard = schema["~standard"] as { jsonSchema?: { output(options: object): Record<string, any> } };
+  try {
+    const { properties = {} } = standard.jsonSchema?.output({ target: "draft-2020-12" }) ?? {};
+    return Object.entries(properties as Record<string, Record<string, any>>).map(([name, field]) => ({
+      name,
+      type: typeOf(field),
+    }));
+  } catch {
+    // It has something that JSON Schema cannot say.
+    return [];
+  }
+}
+
+/** The one type of a field, besides null; `json` when there are several. */
+function typeOf(field: Record<string, any>): string {
+  const given: unknown[] = field.anyOf?.map((one: Record<string, unknown>) => one.type) ?? [field.type].flat();
+  const types = new Set(given.filter((type) => type !== "null"));
+  if (field.enum?.every((value: unknown) => typeof value === "string")) return "string";
+  const [type] = types;
+  return types.size === 1 && typeof type === "string" ? type : "json";
 }
 
 /**
@@ -39,5 +74,6 @@ export function describe(domain: Domain): DomainDescription {
       ...(retries === undefined ? {} : { retries }),
     };
   });
-  return { name: domain.name, handlers, categories: [...categories], types: [...domain.types.keys()] };
+  const projections = projectionsOf(domain).map(({ name, schema }) => ({ name, fields: fieldsOf(schema) }));
+  return { name: domain.name, handlers, categories: [...categories], types: [...domain.types.keys()], projections };
 }

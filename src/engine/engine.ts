@@ -7,7 +7,7 @@ import { didYouMean } from "../config/nearest.ts";
 import { Relay } from "../outbox/relay.ts";
 import { StoreUnavailableError } from "../store/errors.ts";
 import type { EventStore, Fence } from "../store/port.ts";
-import { type Inspectable, locate, openBroker, openStore, type Wakeable } from "./adapters.ts";
+import { type Inspectable, locate, openBroker, openStore, type Publishing, type Wakeable } from "./adapters.ts";
 import { announceAdapters, announceSubscriptions, kindOf } from "./announce.ts";
 import { EngineStartError } from "./errors.ts";
 import { type GroupHealth, GroupRunner } from "./group_runner.ts";
@@ -58,7 +58,7 @@ export class Engine {
   #config: Config;
   #log: NonNullable<EngineOptions["log"]>;
   #owner = ownerName();
-  #store!: EventStore & Wakeable;
+  #store!: EventStore & Wakeable & Publishing;
   #broker!: Broker & Wakeable & Inspectable;
   #roster!: Roster;
   #runners: GroupRunner[] = [];
@@ -138,6 +138,7 @@ export class Engine {
     this.#store = await this.#patiently(() =>
       openStore(store, { ...opening, create: migrate || store.provider === "sqlite" })
     );
+    if (migrate) await this.#patiently(async () => await this.#store.publishViews?.(domain.projections));
     this.#broker = await openBroker(broker, opening);
     this.#stopJanitor = startJanitor([
       ...(store.provider === "sqlite" ? [store.url] : []),

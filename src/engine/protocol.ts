@@ -27,6 +27,11 @@ export interface DomainDescription {
   readonly categories: readonly string[];
   /** The message types that its code knows. */
   readonly types: readonly string[];
+  /** Its projections, and what their schemas tell of their rows. */
+  readonly projections: readonly {
+    readonly name: string;
+    readonly fields: readonly { readonly name: string; readonly type: string }[];
+  }[];
 }
 
 /** A payload as the domain's code sees it. */

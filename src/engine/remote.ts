@@ -2,6 +2,7 @@ import { BrokerBehindError, BrokerUnavailableError, GroupMissingError } from "..
 import {
   DuplicateMessageError,
   FencedError,
+  StatementError,
   StoreUnavailableError,
   WrongExpectedVersionError,
 } from "../store/errors.ts";
@@ -39,6 +40,7 @@ const ERRORS: Record<string, (fields: any) => Error> = {
   WrongExpectedVersionError: (e) => new WrongExpectedVersionError(e.stream, e.expected, e.actual),
   FencedError: (e) => new FencedError(e.lease, e.token),
   StoreUnavailableError: (e) => new StoreUnavailableError(e.message, e.reason, e.retryable),
+  StatementError: (e) => new StatementError(e.statement, e.reason),
   DuplicateMessageError: (e) => new DuplicateMessageError(e.message),
   GroupMissingError: (e) => new GroupMissingError(e.stream, e.group),
   BrokerBehindError: (e) => new BrokerBehindError(e.stream, e.expected, e.actual),

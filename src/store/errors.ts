@@ -72,6 +72,22 @@ export class StoreUnavailableError extends Error {
   }
 }
 
+/** A statement that a handler recorded cannot be run. Nothing of its commit was written. */
+export class StatementError extends Error {
+  /** Always `StatementError`. */
+  override readonly name = "StatementError";
+
+  /**
+   * Makes the error.
+   *
+   * @param statement The statement.
+   * @param reason What the database says.
+   */
+  constructor(readonly statement: string, readonly reason: string) {
+    super(`Cannot run the handler's statement "${statement}": ${reason}`);
+  }
+}
+
 /** A message with the same id is in the log already: the append that stored it was repeated. Nothing was written. */
 export class DuplicateMessageError extends Error {
   /** Always `DuplicateMessageError`. */

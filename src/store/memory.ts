@@ -1,5 +1,5 @@
 import type { MessageRecord } from "../messages/envelope.ts";
-import { FencedError, StoreUnavailableError, WrongExpectedVersionError } from "./errors.ts";
+import { FencedError, StatementError, StoreUnavailableError, WrongExpectedVersionError } from "./errors.ts";
 import type {
   Checkpoint,
   CommandOutcome,
@@ -123,6 +123,8 @@ export class MemoryEventStore implements EventStore {
       this.#checkFence(commit.fence);
       const repeated = commit.once && this.#once.get(commit.once.key);
       if (repeated !== undefined) return Promise.resolve({ lastPosition: 0, versions: [], repeated });
+      const [statement] = commit.statements ?? [];
+      if (statement) throw new StatementError(statement.parts.join("?"), "a store in memory has no SQL");
       const ahead = new Map<string, number>();
       for (const append of commit.appends ?? []) this.#check(append, ahead);
     } catch (error) {

@@ -112,6 +112,14 @@ export interface CommandOutcome {
   readonly detail: string;
 }
 
+/** A statement in the SQL of the store's database. */
+export interface Statement {
+  /** Its text, cut where values stand: one more part than values. */
+  readonly parts: readonly string[];
+  /** The values. */
+  readonly values: readonly (string | number | boolean | null)[];
+}
+
 /** All that is written at once: the whole of it, or nothing. */
 export interface Commit {
   /** Messages for one or more streams. */
@@ -130,6 +138,8 @@ export interface Commit {
   readonly deadLetters?: readonly DeadLetter[];
   /** What became of commands. */
   readonly outcomes?: readonly CommandOutcome[];
+  /** Statements of a handler, run in the same transaction, before everything else. */
+  readonly statements?: readonly Statement[];
   /** When a commit with this key has been made before, nothing is written and its `value` is returned instead. */
   readonly once?: { readonly key: string; readonly value: string };
 }
@@ -229,6 +239,7 @@ export interface EventLog {
    *
    * @throws {WrongExpectedVersionError} When a stream is not at the expected version.
    * @throws {FencedError} When the lease was lost.
+   * @throws {StatementError} When a statement cannot be run.
    * @throws {DuplicateMessageError} When a message is stored already (stores over a network only).
    * @throws {StoreUnavailableError} When the store is unreachable, locked, full, damaged or closed.
    */

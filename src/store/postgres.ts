@@ -2,7 +2,7 @@ import postgres from "postgres";
 import { type Fate, GroupCommit } from "../async/group_commit.ts";
 import { Signal } from "../async/signal.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
-import { FencedError, StoreUnavailableError } from "./errors.ts";
+import { FencedError, StatementError, StoreUnavailableError } from "./errors.ts";
 import type {
   Checkpoint,
   CommandOutcome,
@@ -21,8 +21,9 @@ import type {
   ReadStreamOptions,
 } from "./port.ts";
 import { arrayLiteral, encodeCommits, fatesOf, type Parameter, partsOf } from "./postgres_commit.ts";
-import { explain, isAboutData } from "./postgres_errors.ts";
+import { codeOf, explain, isAboutData } from "./postgres_errors.ts";
 import { lag, LAST_POSITION, OUTBOX_STATUS, type Query, readLog, readOutbox, readStream } from "./postgres_queries.ts";
+import { type ProjectionShape, viewName, viewQuery } from "./postgres_views.ts";
 import { channelOf, forSchema, migrationLock, MIGRATIONS } from "./postgres_schema.ts";
 
 /** Settings of {@linkcode PostgresEventStore}. */
@@ -93,6 +94,13 @@ function toDeadLetter([id, group, message, reason, error, stack, attempts, deadA
 
 function numbers(text: string): number[] {
   return text.length <= 2 ? [] : text.slice(1, -1).split(",").map(Number);
+}
+
+/** Takes back the transaction of a commit that was refused. */
+class Refused extends Error {
+  constructor(readonly answer: any[][]) {
+    super("refused");
+  }
 }
 
 /** A UUID: other texts cannot be ids here, and are not worth asking for. */
@@ -277,6 +285,31 @@ export class PostgresEventStore implements EventStore {
     );
   }
 
+  /**
+   * Makes a view for each projection, with a column for each field that its schema names: for reports and BI tools.
+   *
+   * @param shapes The projections.
+   */
+  async publishViews(shapes: readonly ProjectionShape[]): Promise<void> {
+    try {
+      await this.#sql.begin(async (sql) => {
+        await sql.unsafe(`select pg_advisory_xact_lock(${migrationLock(this.#schema)})`);
+        for (const shape of shapes) {
+          const view = this.#text(`annals."${viewName(shape.name)}"`);
+          const query = this.#text(viewQuery(shape));
+          const [{ known }] = await sql.unsafe("select obj_description(to_regclass($1), 'pg_class') as known", [view]);
+          if (known === query) continue;
+          await sql.unsafe(`drop view if exists ${view}`);
+          await sql.unsafe(`create view ${view} as ${query}`);
+          // What it was made from: a changed schema makes it anew.
+          await sql.unsafe(`comment on view ${view} is '${query.replaceAll("'", "''")}'`);
+        }
+      });
+    } catch (error) {
+      throw explain(error, this.location, false);
+    }
+  }
+
   async #run(batch: Commit[]): Promise<Fate<CommitResult>[]> {
     const fates: Fate<CommitResult>[] = [];
     for (const part of partsOf(batch)) fates.push(...await this.#runPart(part));
@@ -285,9 +318,34 @@ export class PostgresEventStore implements EventStore {
     return fates;
   }
 
-  async #runPart(commits: Commit[]): Promise<Fate<CommitResult>[]> {
+  /** The statements of handlers and the commit they belong to, in one transaction. */
+  async #transact(commit: Commit): Promise<any[][]> {
     try {
-      const [[status, detail, culprit, bases, repeated]] = await this.#ask(COMMIT, encodeCommits(commits), true);
+      return await this.#sql.begin(async (sql) => {
+        for (const { parts, values } of commit.statements!) {
+          const text = parts.reduce((text, part, i) => i === 0 ? part : `${text}$${i}${part}`, "");
+          await sql.unsafe(text, values as any[]).catch((error) => {
+            // What PostgreSQL says of the statement itself is for whoever wrote it.
+            if (/^(22|23|42|P0)/.test(codeOf(error))) throw new StatementError(text, (error as Error).message);
+            throw error;
+          });
+        }
+        const answer = await sql.unsafe(this.#text(COMMIT), encodeCommits([commit]) as any[]).values() as any[][];
+        if (answer[0][0] !== "{0}") throw new Refused(answer);
+        return answer;
+      }) as any[][];
+    } catch (error) {
+      if (error instanceof Refused) return error.answer;
+      throw error instanceof StatementError ? error : explain(error, this.location, true);
+    }
+  }
+
+  async #runPart(commits: Commit[]): Promise<Fate<CommitResult>[]> {
+    if (commits.length > 1 && commits.some((commit) => commit.statements?.length)) return await this.#runEach(commits);
+    try {
+      const [[status, detail, culprit, bases, repeated]] = commits[0].statements?.length
+        ? await this.#transact(commits[0])
+        : await this.#ask(COMMIT, encodeCommits(commits), true);
       return fatesOf(commits, {
         status: numbers(status),
         detail: numbers(detail),
@@ -298,11 +356,15 @@ export class PostgresEventStore implements EventStore {
     } catch (error) {
       const aboutOne = isAboutData(error) || (error as Error).name === "DuplicateMessageError";
       if (!aboutOne || commits.length === 1) return commits.map(() => ({ error }));
-      // One of them is to blame: each by itself.
-      const fates: Fate<CommitResult>[] = [];
-      for (const commit of commits) fates.push(...await this.#runPart([commit]));
-      return fates;
+      // One of them is to blame.
+      return await this.#runEach(commits);
     }
+  }
+
+  async #runEach(commits: readonly Commit[]): Promise<Fate<CommitResult>[]> {
+    const fates: Fate<CommitResult>[] = [];
+    for (const commit of commits) fates.push(...await this.#runPart([commit]));
+    return fates;
   }
 
   commit(commit: Commit): Promise<CommitResult> {

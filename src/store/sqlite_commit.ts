@@ -1,6 +1,6 @@
 import type { StatementSync } from "node:sqlite";
 import type { SqliteDatabase } from "../sqlite/database.ts";
-import { FencedError, WrongExpectedVersionError } from "./errors.ts";
+import { FencedError, StatementError, WrongExpectedVersionError } from "./errors.ts";
 import type { Commit, CommitResult, Fence, StreamAppend } from "./port.ts";
 
 function prepareAll<K extends string>(db: SqliteDatabase, sql: Record<K, string>): Record<K, StatementSync> {
@@ -32,10 +32,12 @@ const SQL = {
 
 /** Applies commits inside a transaction that somebody else has begun: each is checked first, then written. */
 export class SqliteCommitter {
+  #db: SqliteDatabase;
   #sql: Record<keyof typeof SQL, StatementSync>;
 
   /** @param db The connection. */
   constructor(db: SqliteDatabase) {
+    this.#db = db;
     this.#sql = prepareAll(db, SQL);
   }
 
@@ -74,6 +76,7 @@ export class SqliteCommitter {
       const ahead = new Map<string, number>();
       const before = appends.map((append) => this.#check(append, ahead));
       const first = last;
+      if (commit.statements) this.#run(commit.statements);
       appends.forEach((append, i) => last = this.#append(append, before[i], last));
       this.#rest(commit);
       return {
@@ -105,6 +108,17 @@ export class SqliteCommitter {
       if (publish) this.#sql.insertOutbox.run(position);
     }
     return position;
+  }
+
+  #run(statements: NonNullable<Commit["statements"]>): void {
+    for (const { parts, values } of statements) {
+      const text = parts.join("?");
+      try {
+        this.#db.prepare(text).run(...values.map((value) => typeof value === "boolean" ? Number(value) : value));
+      } catch (error) {
+        throw new StatementError(text, (error as Error).message);
+      }
+    }
   }
 
   #rest({ checkpoint: c, rows, park, unpark, deadLetters, outcomes, once }: Commit): void {

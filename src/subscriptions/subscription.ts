@@ -8,7 +8,7 @@ import { decode, type MessageTypes } from "../messages/codec.ts";
 import type { Message, MessageRecord } from "../messages/envelope.ts";
 import { UndecodableMessageError } from "../messages/errors.ts";
 import { newId, partitionOf } from "../messages/ids.ts";
-import { StoreUnavailableError, WrongExpectedVersionError } from "../store/errors.ts";
+import { StatementError, StoreUnavailableError, WrongExpectedVersionError } from "../store/errors.ts";
 import type { Commit, DeadLetter, EventStore, ParkedMessage } from "../store/port.ts";
 import { type Batch, type Execution, type Failure, runBatch } from "./execution.ts";
 import { type Lane, Progress } from "./lane.ts";
@@ -474,7 +474,7 @@ export class Subscription {
     try {
       await this.#write(written, batch.reaction, reached);
     } catch (error) {
-      if (!(error instanceof WrongExpectedVersionError)) throw error;
+      if (!(error instanceof WrongExpectedVersionError || error instanceof StatementError)) throw error;
       return await this.#handleApart(items, commit, last, signal);
     }
     if (batch.stuck) throw new HandlerStuckError(`A handler of ${this.#options.lane.group} did not come back in time`);
@@ -526,8 +526,9 @@ export class Subscription {
         }
         return;
       } catch (error) {
-        if (!(error instanceof WrongExpectedVersionError)) throw error;
-        if (rerun >= MOST_RERUNS) {
+        const isStatement = error instanceof StatementError;
+        if (!isStatement && !(error instanceof WrongExpectedVersionError)) throw error;
+        if (isStatement || rerun >= MOST_RERUNS) {
           this.#fail(item, { error }, commit);
           return await this.#write(commit, undefined, reached);
         }
@@ -573,9 +574,9 @@ export class Subscription {
   /** Writes effects, parked messages, dead letters and the checkpoint in one transaction. */
   async #write(pending: PendingCommit, reaction: Reaction | undefined, last: number | undefined): Promise<void> {
     const { store, lane: { fence }, outbox = true } = this.#options;
-    const { appends = [], rows = [], outcomes = [] } = reaction?.effects() ?? {};
+    const { appends = [], rows = [], outcomes = [], statements = [] } = reaction?.effects() ?? {};
     const moves = last !== undefined && last > this.#progress.position;
-    const effectless = pending.empty && appends.length + rows.length + outcomes.length === 0;
+    const effectless = pending.empty && appends.length + rows.length + outcomes.length + statements.length === 0;
     if (effectless) {
       // Nothing has to agree with this step of the checkpoint: it is written with the next one, or a little later.
       if (moves) await this.#defer(last);
@@ -587,6 +588,7 @@ export class Subscription {
       ...(reached > 0 && { checkpoint: this.#progress.checkpoint(reached) }),
       appends: outbox ? appends : appends.map((append) => ({ ...append, publish: false })),
       rows,
+      ...(statements.length > 0 && { statements }),
       outcomes: [...outcomes, ...pending.outcomes.map(({ position: _, ...outcome }) => outcome)],
       park: pending.parked.map(({ suspect: _, ...row }) => row),
       unpark: pending.unparked.map(({ group, position }) => ({ group, position })),
