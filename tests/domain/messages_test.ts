@@ -47,7 +47,9 @@ Deno.test("jsonFaults() refuses a cycle and accepts whatever JSON gives back", (
   const cycle: Record<string, unknown> = {};
   cycle.self = cycle;
   assert.equal(jsonFaults(cycle)[0].path, "self");
-  fc.assert(fc.property(fc.jsonValue(), (value) => {
+  // A key __proto__ is refused on purpose.
+  const harmless = fc.jsonValue().filter((value) => !JSON.stringify(value).includes("__proto__"));
+  fc.assert(fc.property(harmless, (value) => {
     assert.deepEqual(jsonFaults(JSON.parse(JSON.stringify(value))), []);
   }));
 });

@@ -23,6 +23,26 @@ survives("any of three servers is killed, at random moments", async (ground) => 
   await Promise.all(servers.map((server) => server.running()));
 }, { servers: 3 });
 
+survives(
+  "partitions move with their servers: several workers a group, one server after the other is killed",
+  async (ground) => {
+    const { servers, client, random } = ground;
+    const owners = async () =>
+      new Set(
+        (await client.store.leases()).filter(({ group, expiresAt }) => group !== "$relay" && expiresAt > Date.now())
+          .map(({ owner }) => owner),
+      );
+    await until(async () => (await owners()).size === 3, () => "all three to have some");
+    for (let kill = 0; kill < 6; kill++) {
+      await replace(ground, kill % servers.length);
+      await pause(random() * 1_500);
+    }
+    await Promise.all(servers.map((server) => server.running()));
+    await until(async () => (await owners()).size === 3, () => "all three to have some again");
+  },
+  { servers: 3, toml: '[server.workers]\nAdder = 2\n[server.partitions]\n"tally::tally" = 3\n' },
+);
+
 survives("all three servers are killed at once, three times", async (ground) => {
   const { random, servers } = ground;
   for (let round = 0; round < 3; round++) {

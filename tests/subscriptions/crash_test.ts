@@ -5,7 +5,14 @@ import fc from "fast-check";
 import { Relay } from "../../src/outbox/relay.ts";
 import { leaseName } from "../../src/subscriptions/lane.ts";
 import { EventStoreSubscription, StreamSubscription } from "../../src/subscriptions/mod.ts";
+import { PostgresEventStore } from "@annals/annals/store/postgres";
+import { RedisBroker } from "@annals/annals/broker/redis";
+import type { Broker } from "@annals/annals/broker";
+import type { EventStore } from "@annals/annals/store";
 import { Fuse, ProcessDied } from "../support/crashing.ts";
+import { withSchema } from "../support/postgres.ts";
+import { withPrefix } from "../support/redis.ts";
+import { databaseUrl, redisUrl } from "../support/services.ts";
 import { seen, tick, tickingDomain } from "../support/ticking.ts";
 
 const RETRIES = 2;
@@ -23,21 +30,63 @@ const plan = fc.record({
 });
 
 Deno.test("whatever fails, dies or is wiped: nothing lost, order kept, effects once, dead letters bounded", async () => {
-  await fc.assert(fc.asyncProperty(plan, run), { numRuns: 400 });
+  await fc.assert(fc.asyncProperty(plan, (plan) => run(plan, inMemory)), { numRuns: 400 });
 });
 
-type Plan = typeof plan extends fc.Arbitrary<infer T> ? T : never;
+Deno.test("the same on PostgreSQL and Redis", async () => {
+  await fc.assert(fc.asyncProperty(plan, (plan) => run(plan, onServices)), { numRuns: 12 });
+});
 
-async function run(plan: Plan): Promise<void> {
-  const now = { time: 1_700_000_000_000 };
-  const store = new MemoryEventStore({ now: () => now.time });
-  let wiped = new MemoryBroker({ now: () => now.time });
+/** Where a plan is carried out. */
+interface World extends AsyncDisposable {
+  readonly store: EventStore;
+  readonly broker: Broker;
+  /** Takes everything from the broker. */
+  wipe(): Promise<void>;
+}
+
+async function inMemory(now: () => number): Promise<World> {
+  const store = new MemoryEventStore({ now });
+  let wiped = new MemoryBroker({ now });
   const broker = new Proxy(wiped, {
     get: (_, name) => {
       const value = Reflect.get(wiped, name);
       return typeof value === "function" ? value.bind(wiped) : value;
     },
   });
+  return await Promise.resolve({
+    store,
+    broker,
+    wipe: () => Promise.resolve(void (wiped = new MemoryBroker({ now }))),
+    [Symbol.asyncDispose]: () => store.close(),
+  });
+}
+
+async function onServices(now: () => number): Promise<World> {
+  const schema = await withSchema();
+  const keys = withPrefix();
+  const store = new PostgresEventStore({ url: databaseUrl(), schema: schema.name, listen: false, now });
+  await store.migrate();
+  const broker = new RedisBroker({ url: redisUrl(), prefix: keys.prefix });
+  return {
+    store,
+    broker,
+    wipe: async () => await keys[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: async () => {
+      await broker.close();
+      await store.close();
+      await keys[Symbol.asyncDispose]();
+      await schema[Symbol.asyncDispose]();
+    },
+  };
+}
+
+type Plan = typeof plan extends fc.Arbitrary<infer T> ? T : never;
+
+async function run(plan: Plan, make: (now: () => number) => Promise<World>): Promise<void> {
+  const now = { time: 1_700_000_000_000 };
+  await using world = await make(() => now.time);
+  const { store, broker } = world;
   const attempts = new Map<number, number>();
   let killer = (): void => {};
   const act = (n: number): void => {
@@ -104,7 +153,7 @@ async function run(plan: Plan): Promise<void> {
       for (let i = 0; i < 4; i++) {
         await relay.check();
         await append(Math.min(appended + 3, plan.streams.length));
-        if (plan.wipes.includes(round) && i === 1) wiped = new MemoryBroker({ now: () => now.time });
+        if (plan.wipes.includes(round) && i === 1) await world.wipe();
         await relay.drain();
         // Every other time the group is behind when something happens to the broker.
         if (i % 2 === 1) await subscription.runUntil(appended, new AbortController().signal);

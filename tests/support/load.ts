@@ -41,8 +41,13 @@ export async function settled({ store, domain }: Client): Promise<void> {
   for (const handler of domain.handlers.values()) {
     for (const category of domain.categoriesOf(handler)) {
       await until(async () => {
-        const [checkpoint] = await store.checkpoints(handler.name);
-        const behind = await store.lag(category, checkpoint?.position ?? 0);
+        const all = (await store.checkpoints(handler.name)).filter((checkpoint) => checkpoint.category === category);
+        const partitions = Math.max(0, ...all.map((checkpoint) => checkpoint.partitions));
+        const own = all.filter((checkpoint) => checkpoint.partitions === partitions);
+        const position = own.length < partitions
+          ? 0
+          : Math.min(...own.map((checkpoint) => checkpoint.position), Infinity);
+        const behind = await store.lag(category, own.length === 0 ? 0 : position);
         return behind.messages === 0 && (await store.parked(handler.name)).length === 0;
       }, () => `${handler.name} to reach ${last}`);
     }
