@@ -26,6 +26,8 @@ import { lag, LAST_POSITION, OUTBOX_STATUS, type Query, readLog, readOutbox, rea
 import { type ProjectionShape, viewName, viewQuery } from "./postgres_views.ts";
 import { channelOf, forSchema, migrationLock, MIGRATIONS } from "./postgres_schema.ts";
 
+export type { ProjectionShape } from "./postgres_views.ts";
+
 /** Settings of {@linkcode PostgresEventStore}. */
 export interface PostgresOptions {
   /** `postgres://user:password@host:port/database`; `?prepare=false` for poolers that know no prepared statements. */
