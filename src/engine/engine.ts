@@ -37,6 +37,9 @@ export interface EngineOptions {
   readonly log?: (group: string, level: Level, text: string, fields?: Record<string, unknown>) => void;
 }
 
+/** How often to ask for the relay's lease while another process has it, in milliseconds. */
+const RELAY_INTERVAL = 500;
+
 /** How often leases are renewed, in milliseconds. */
 const RENEWAL_INTERVAL = 1_000;
 
@@ -276,7 +279,7 @@ export class Engine {
       const request = { name: RELAY_GROUP, group: RELAY_GROUP, partitions: 1, owner: this.#owner, ttl: LEASE_TTL };
       const granted = await this.#store.acquireLease(request);
       if (!granted) {
-        await sleep(200, signal);
+        await sleep(RELAY_INTERVAL, signal);
         return "again";
       }
       this.#relayFence = { lease: RELAY_GROUP, token: granted.token };

@@ -5,7 +5,7 @@ import type { EventStore, Lease, Member } from "../store/port.ts";
 export const LEASE_TTL = 4_000;
 
 /** How often to look who has what while there is something to take, in milliseconds. */
-const LOOK_INTERVAL = 200;
+const LOOK_INTERVAL = 400;
 
 /** The same while there is not. */
 const CALM_INTERVAL = 1_000;

@@ -173,7 +173,7 @@ async function feed(domain: Domain, assignment: Assignment, store: EventStore, b
     },
   };
   const subscription = type === "stream"
-    ? new StreamSubscription({ ...options, broker, consumer: `${fence.lease}@${fence.token}` })
+    ? new StreamSubscription({ ...options, broker, consumer: assignment.owner })
     : new EventStoreSubscription(options);
   post({ type: "running" });
   await subscription.run(stop.signal);
