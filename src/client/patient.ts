@@ -69,7 +69,9 @@ export function patient<S extends EventStore>(store: S): S {
       if (name === "commit") {
         return (commit: Commit) => commit.fence ? target.commit(commit) : commitOnce(target, commit);
       }
-      if (name === "close" || name === "changed" || name === "wake") return value.bind(target);
+      if (name === "close" || name === "wake") return value.bind(target);
+      // Whoever waits for a change looks for himself then, and hears what is wrong.
+      if (name === "changed") return (...given: unknown[]) => value.apply(target, given).catch(() => {});
       return (...given: unknown[]) => persist(() => value.apply(target, given));
     },
   });
