@@ -86,15 +86,17 @@ function parkedAppend(schema: string, stream: string): string {
   );
 }
 
+// Nothing is to be published: statistics must not lead the outbox away from its index.
 Deno.test("every hot query uses its index with 1,000,000 messages", async () => {
   await using ground = await open();
   const { schema } = ground;
   const admin = connectPostgres();
   await admin.unsafe(`insert into "${schema}".messages
-    select n, gen_random_uuid(), 'T', 1, 'c' || n % 4, 'c' || n % 4 || '-' || n % 10000, n / 10000, n, 'x', null, '{}', null, true
+    select n, gen_random_uuid(), 'T', 1, 'c' || n % 4, 'c' || n % 4 || '-' || n % 10000, n / 10000, n, 'x', null, '{}', null, false
     from generate_series(1, 1000000) n`);
   await admin.unsafe(`update "${schema}".relay set published = 999990`);
   await admin.unsafe(`analyze "${schema}".messages`);
+  await admin.unsafe("set plan_cache_mode = force_generic_plan");
   const queries: Record<string, Query> = {
     "a stream": readStream("c1-1", {}),
     "the end of a stream": readStream("c1-1", { backward: true, limit: 1 }),
@@ -110,11 +112,19 @@ Deno.test("every hot query uses its index with 1,000,000 messages", async () => 
     "the lag": lag("c1", 999_000),
   };
   for (const [name, { sql, values }] of Object.entries(queries)) {
-    const rows = await admin.unsafe(`explain ${forSchema(sql, schema)}`, values as any[]);
+    // As it is planned once it was asked a few times: without knowing the values.
+    const given = values.map((value) => typeof value === "string" ? `'${value}'` : String(value)).join(", ");
+    await admin.unsafe(`prepare query as ${forSchema(sql, schema)}`);
+    const rows = await admin.unsafe(`explain execute query${given === "" ? "" : `(${given})`}`);
+    await admin.unsafe("deallocate query");
     const plan = rows.map((row) => row["QUERY PLAN"]).join("\n");
     assert.match(plan, /Index (Only )?Scan/, `${name}:\n${plan}`);
-    // The relay has one row; the rows of one stream may be sorted when they are found.
-    const wrong = name.includes("stream") ? /Seq Scan/ : /Seq Scan|Sort/;
+    // The relay has one row; the rows of one stream may be sorted when found; the lag is counted for operators only.
+    const wrong = name === "the lag"
+      ? /Seq Scan/
+      : name.includes("stream")
+      ? /Seq Scan|Gather/
+      : /Seq Scan|Sort|Gather/;
     assert.doesNotMatch(plan.replace("Seq Scan on relay", ""), wrong, `${name}:\n${plan}`);
   }
   const status = await admin.unsafe(`explain analyze select * from "${schema}".outbox_status()`);
