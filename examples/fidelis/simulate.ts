@@ -75,6 +75,7 @@ class Follower {
   #client: Client;
   #waiting = new Map<string, Sent>();
   #projecting = new Map<string, Sent>();
+  #early = new Map<string, number>();
   #after: number;
   #stop = new AbortController();
 
@@ -93,6 +94,13 @@ class Follower {
     if (receipt.outcome) {
       this.#count(receipt.outcome.status, receipt);
       this.latencies.push(performance.now() - at);
+      return Promise.resolve();
+    }
+    const early = this.#early.get(receipt.commandId);
+    if (early !== undefined) {
+      this.#early.delete(receipt.commandId);
+      this.#projecting.set(receipt.commandId, { receipt, at, decided: () => {}, event: early });
+      this.#count("accepted", receipt);
       return Promise.resolve();
     }
     return new Promise((decided) => this.#waiting.set(receipt.commandId, { receipt, at, decided }));
@@ -116,7 +124,11 @@ class Follower {
       for (const { causationId, position } of records) {
         const sent = causationId === null ? undefined : this.#waiting.get(causationId);
         this.#after = position;
-        if (!sent) continue;
+        if (!sent) {
+          // Decided before whoever sent it has heard that it is stored.
+          if (causationId !== null) this.#early.set(causationId, position);
+          continue;
+        }
         this.#waiting.delete(causationId!);
         this.#projecting.set(causationId!, Object.assign(sent, { event: position }));
         this.#count("accepted", sent.receipt);
