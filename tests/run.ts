@@ -3,23 +3,15 @@
  *
  * @module
  */
-import {
-  environment,
-  findPrograms,
-  initialise,
-  installPrograms,
-  PostgresServer,
-  type Programs,
-  RedisServer,
-  TESTS,
-} from "./support/services.ts";
+import { findPrograms, installPrograms, type Programs } from "./support/programs.ts";
+import { environment, initialise, PostgresServer, RedisServer, TESTS } from "./support/services.ts";
 
 const [redisUrl, databaseUrl] = [Deno.env.get("TEST_REDIS_URL"), Deno.env.get("TEST_DATABASE_URL")];
 
 async function find(): Promise<Omit<Programs, "template">> {
   let found = await findPrograms();
   const enough = () => (found.redisServer ?? redisUrl) && (found.postgres ?? databaseUrl);
-  if (!enough()) {
+  if (!enough() || (found.postgres && !found.pgbouncer)) {
     await installPrograms();
     found = await findPrograms();
   }
@@ -61,6 +53,7 @@ try {
       "Tests that need a Redis or PostgreSQL of their own are ignored: install redis-server and postgresql",
     );
   }
+  if (!found.pgbouncer) console.error("Tests of a pooler are ignored: install pgbouncer");
   let redis = redisUrl;
   if (redis === undefined) {
     const server = await RedisServer.start([], found.redisServer);

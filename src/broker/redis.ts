@@ -1,5 +1,6 @@
 import { Cluster, Redis, type RedisOptions as DriverOptions } from "ioredis";
 import type { MessageRecord } from "../messages/envelope.ts";
+import { withoutSecrets } from "../network/address.ts";
 import { BrokerBehindError, BrokerUnavailableError, GroupMissingError } from "./errors.ts";
 import type { Broker, BrokerStreamInfo, ClaimOptions, Delivered, ReadGroupOptions } from "./port.ts";
 import { explain, wordOf } from "./redis_errors.ts";
@@ -32,11 +33,6 @@ const BLOCKING_GRACE = 5_000;
 
 type Driver = Redis | Cluster;
 type Entry = [id: string, fields: string[]];
-
-/** A URL without its password. */
-function withoutSecrets(url: string): string {
-  return url.replace(/:\/\/([^:@/]*):.*@/, "://$1:***@").replace(/\?.*$/, "");
-}
 
 function idOf(position: number): string {
   return `${position}-0`;

@@ -1,3 +1,4 @@
+import { adviceOnCertificate } from "../network/tls.ts";
 import { BrokerUnavailableError } from "./errors.ts";
 
 /** What the first word of Redis' answer means, and what to do. */
@@ -47,7 +48,17 @@ export function explain(error: unknown, location: string, last?: Error): unknown
   if (DISCONNECTED.test(`${text} ${(error as { code?: string })?.code ?? ""} ${(error as Error)?.name ?? ""}`)) {
     if (last && MEANINGS[wordOf(last)]) return explain(last, location);
     const why = last && last.message !== "" ? last.message : text;
-    return new BrokerUnavailableError(`Cannot reach Redis at ${location} (${why}); start it, or correct the URL`, true);
+    const advice = adviceOnCertificate(last);
+    if (advice !== null) {
+      return new BrokerUnavailableError(`Cannot use Redis at ${location}: ${why}; ${advice}`, false);
+    }
+    // A port that speaks TLS cuts off who does not, and the other way round nobody answers.
+    const tls = location.startsWith("rediss:") ? " (rediss:// is for a port that speaks TLS)" : "";
+    const hint = /ECONNRESET/.test(why) && tls === "" ? " (rediss:// when it wants TLS)" : tls;
+    return new BrokerUnavailableError(
+      `Cannot reach Redis at ${location} (${why}); start it, or correct the URL${hint}`,
+      true,
+    );
   }
   return error;
 }

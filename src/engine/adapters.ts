@@ -47,7 +47,7 @@ export interface Wakeable {
 export async function openStore(
   config: StoreConfig,
   options: OpenOptions = {},
-): Promise<EventStore & Wakeable & Publishing> {
+): Promise<EventStore & Wakeable & Publishing & Inspectable> {
   const { pollInterval, autoCheckpoint, create = true, domain, trusted = false, connections } = options;
   switch (config.provider) {
     case "memory": {
@@ -95,7 +95,10 @@ export async function openStore(
  *
  * @throws {StoreUnavailableError} When its file cannot be opened.
  */
-export async function openBroker(config: BrokerConfig, options: OpenOptions = {}): Promise<Broker & Wakeable> {
+export async function openBroker(
+  config: BrokerConfig,
+  options: OpenOptions = {},
+): Promise<Broker & Wakeable & Inspectable> {
   const { pollInterval, autoCheckpoint, create = true, domain } = options;
   switch (config.provider) {
     case "memory": {

@@ -61,7 +61,7 @@ export class Engine {
   #config: Config;
   #log: NonNullable<EngineOptions["log"]>;
   #owner = ownerName();
-  #store!: EventStore & Wakeable & Publishing;
+  #store!: EventStore & Wakeable & Publishing & Inspectable;
   #broker!: Broker & Wakeable & Inspectable;
   #roster!: Roster;
   #runners: GroupRunner[] = [];
@@ -155,8 +155,9 @@ export class Engine {
       }
     }
     for (const line of announceSubscriptions(domain, this.#config)) print(line);
-    for (const warning of await this.#patiently(async () => await this.#broker.inspect?.() ?? [])) {
-      this.#log("", "warn", warning);
+    for (const service of [this.#store, this.#broker]) {
+      const warnings = await this.#patiently(async () => await service.inspect?.() ?? []);
+      for (const warning of warnings) this.#log("", "warn", warning);
     }
     if (await this.#patiently(async () => await this.#broker.adopt(await this.#store.logId()))) {
       this.#log("", "warn", "The broker had a copy of another log; it was deleted and is filled again");

@@ -2,6 +2,7 @@ import postgres from "postgres";
 import { type Fate, GroupCommit } from "../async/group_commit.ts";
 import { Signal } from "../async/signal.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
+import { withoutSecrets } from "../network/address.ts";
 import { FencedError, StatementError, StoreUnavailableError } from "./errors.ts";
 import type {
   Checkpoint,
@@ -23,14 +24,20 @@ import type {
 import { arrayLiteral, encodeCommits, fatesOf, type Parameter, partsOf } from "./postgres_commit.ts";
 import { codeOf, explain, isAboutData } from "./postgres_errors.ts";
 import { lag, LAST_POSITION, OUTBOX_STATUS, type Query, readLog, readOutbox, readStream } from "./postgres_queries.ts";
-import { type ProjectionShape, viewName, viewQuery } from "./postgres_views.ts";
-import { channelOf, forSchema, migrationLock, MIGRATIONS } from "./postgres_schema.ts";
+import { Listener } from "./postgres_listener.ts";
+import { migrate, type Place, publishViews, type Session, verify } from "./postgres_migrate.ts";
+import { toCheckpoint, toDeadLetter, toLease, toMessage, toParked, toRow } from "./postgres_rows.ts";
+import { channelOf, forSchema } from "./postgres_schema.ts";
+import type { ProjectionShape } from "./postgres_views.ts";
 
 export type { ProjectionShape } from "./postgres_views.ts";
 
 /** Settings of {@linkcode PostgresEventStore}. */
 export interface PostgresOptions {
-  /** `postgres://user:password@host:port/database`; `?prepare=false` for poolers that know no prepared statements. */
+  /**
+   * `postgres://user:password@host:port/database`. Statements are prepared unless a pooler is between; `?prepare=true`
+   * for one that knows prepared statements (PgBouncer 1.21 and newer).
+   */
   readonly url: string;
   /** The schema that everything is in. @default {"annals"} */
   readonly schema?: string;
@@ -40,6 +47,8 @@ export interface PostgresOptions {
   readonly listen?: boolean;
   /** How many connections, beside the one that listens. @default {4} */
   readonly connections?: number;
+  /** How long PostgreSQL may take to answer before its connections are given up, in milliseconds. @default {30000} */
+  readonly timeout?: number;
   /** Tells the time, in milliseconds since 1970. @default {the clock of the database} */
   readonly now?: () => number;
 }
@@ -53,6 +62,18 @@ const UNHEARD_INTERVAL = 100;
 /** The longest pause between tries to connect, in seconds. */
 const LONGEST_BACKOFF = 0.5;
 
+/** How long PostgreSQL may take to answer, in milliseconds. */
+const TIMEOUT = 30_000;
+
+/** How many times as long for statements of handlers. */
+const STATEMENT_PATIENCE = 10;
+
+/** How long to wait for a notification of one's own, in milliseconds. */
+const PROBE_PATIENCE = 1_000;
+
+/** How many connections, beside the one that listens. */
+const CONNECTIONS = 4;
+
 /** How long to try to connect, in seconds. */
 const CONNECT_TIMEOUT = 5;
 
@@ -63,36 +84,9 @@ const PARKED = `select "group", category, stream, position, attempts, due_at, fa
 const DEAD_LETTER = `select id, "group", message::text, reason, error, stack, attempts::text, dead_at
   from annals.dead_letters`;
 const ROW = `select projection, key, "row"::text, position from annals.projections`;
+const DURABILITY = `select name from pg_settings
+  where name in ('fsync', 'synchronous_commit', 'full_page_writes') and setting = 'off' order by name`;
 const NOW = "coalesce($1::bigint, annals.server_time())";
-
-function toMessage(row: any[]): MessageRecord {
-  return {
-    position: row[0],
-    id: row[1],
-    type: row[2],
-    schemaVersion: row[3],
-    category: row[4],
-    stream: row[5],
-    version: row[6],
-    time: row[7],
-    correlationId: row[8],
-    causationId: row[9],
-    data: row[10],
-    metadata: row[11],
-  };
-}
-
-function toRow([projection, key, row, position]: any[]): ProjectionRow {
-  return { projection, key, row, position };
-}
-
-function toParked([group, category, stream, position, attempts, dueAt, failures, replayed]: any[]): ParkedMessage {
-  return { group, category, stream, position, attempts, dueAt, failures: JSON.parse(failures), replayed };
-}
-
-function toDeadLetter([id, group, message, reason, error, stack, attempts, deadAt]: any[]): DeadLetter {
-  return { id, group, message: JSON.parse(message), reason, error, stack, attempts: JSON.parse(attempts), deadAt };
-}
 
 function numbers(text: string): number[] {
   return text.length <= 2 ? [] : text.slice(1, -1).split(",").map(Number);
@@ -105,13 +99,10 @@ class Refused extends Error {
   }
 }
 
+type Driver = postgres.Sql<{ int8: number }>;
+
 /** A UUID: other texts cannot be ids here, and are not worth asking for. */
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
-
-/** A URL without its password. */
-function withoutSecrets(url: string): string {
-  return url.replace(/:\/\/([^:@/]*):.*@/, "://$1:***@").replace(/\?.*$/, "");
-}
 
 /**
  * A store in a PostgreSQL database (14 or newer) that any number of processes and machines may share.
@@ -134,16 +125,16 @@ export class PostgresEventStore implements EventStore {
   readonly kind = "postgres";
   /** The URL, without its password. */
   readonly location: string;
-  #schema: string;
+  #place: Place;
   #options: PostgresOptions;
-  #sql: postgres.Sql<{ int8: number }>;
-  #prepare: boolean;
+  #sql: Driver;
+  /** Whether statements are prepared; not known before the first one. */
+  #prepare: boolean | undefined;
   #commits: GroupCommit<Commit, CommitResult>;
   #texts = new Map<string, string>();
   #signal = new Signal();
   #messages = new Signal();
-  #listener: postgres.Sql | undefined;
-  #hears = false;
+  #listener: Listener | undefined;
   #closed = false;
   #logId: string | undefined;
 
@@ -154,14 +145,25 @@ export class PostgresEventStore implements EventStore {
    */
   constructor(options: PostgresOptions) {
     this.#options = options;
-    this.#schema = options.schema ?? "annals";
     this.location = withoutSecrets(options.url);
-    this.#prepare = !/[?&]prepare=false\b/.test(options.url);
-    this.#sql = this.#connect(options.url, options.connections ?? 4);
+    this.#place = { schema: options.schema ?? "annals", location: this.location };
+    const asked = /[?&]prepare=(\w+)/.exec(options.url)?.[1];
+    if (asked !== undefined) this.#prepare = asked !== "false";
+    this.#sql = this.#connect(options.url, options.connections ?? CONNECTIONS);
+    if (options.listen !== false) this.#listener = this.#listen();
     this.#commits = new GroupCommit((batch) => this.#run(batch));
   }
 
-  #connect(url: string, max: number): postgres.Sql<{ int8: number }> {
+  #listen(): Listener {
+    return new Listener({
+      channel: channelOf(this.#place.schema),
+      connect: () => this.#connect(this.#options.listenUrl ?? this.#options.url, 1),
+      notify: (payload) => this.#ask("select pg_notify($1, $2)", [channelOf(this.#place.schema), payload]),
+      told: (payload) => payload === "" ? this.#signal.notify() : this.wake(),
+    });
+  }
+
+  #connect(url: string, max: number): Driver {
     const { searchParams } = new URL(url);
     return postgres(url.replace(/([?&])prepare=\w+&?/, "$1").replace(/[?&]$/, ""), {
       max,
@@ -171,28 +173,60 @@ export class PostgresEventStore implements EventStore {
       connection: { application_name: searchParams.get("application_name") ?? "annals" },
       fetch_types: false,
       onnotice: () => {},
-      prepare: this.#prepare,
       types: { int8: { to: 20, from: [20], parse: Number, serialize: String } },
     });
   }
 
   #text(sql: string): string {
     let text = this.#texts.get(sql);
-    if (text === undefined) this.#texts.set(sql, text = forSchema(sql, this.#schema));
+    if (text === undefined) this.#texts.set(sql, text = forSchema(sql, this.#place.schema));
     return text;
   }
 
-  async #ask(sql: string, values: readonly Parameter[], writing = false): Promise<any[][]> {
+  /** Does something with the connections; what is thrown is explained, a connection that is silent is given up. */
+  async #use<T>(work: (sql: Driver) => PromiseLike<T>, writing: boolean, patience = 1): Promise<T> {
     if (this.#closed) {
       throw new StoreUnavailableError(`PostgreSQL at ${this.location} was closed`, "closed", false);
     }
+    const sql = this.#sql;
+    // A host that vanished closes nothing: the kernel would go on sending to it for a quarter of an hour.
+    const watch = patience === Infinity ? undefined : setTimeout(() => {
+      if (this.#sql !== sql || this.#closed) return;
+      this.#sql = this.#connect(this.#options.url, this.#options.connections ?? CONNECTIONS);
+      void sql.end({ timeout: 0 });
+    }, patience * (this.#options.timeout ?? TIMEOUT));
     try {
-      // Only COMMIT as a statement of its own would be answered after it; the answer of an implicit one is sent, with
-      // the end of the query, when the transaction is through (pqcomm.c flushes in ReadyForQuery).
-      return await this.#sql.unsafe(this.#text(sql), values as any[], { prepare: this.#prepare }).values();
+      return await work(sql);
     } catch (error) {
       throw explain(error, this.location, writing);
+    } finally {
+      clearTimeout(watch);
     }
+  }
+
+  async #ask(sql: string, values: readonly Parameter[], writing = false): Promise<any[][]> {
+    const prepare = this.#prepare ??= await this.#isDirect();
+    // Only COMMIT as a statement of its own would be answered after it; the answer of an implicit one is sent, with
+    // the end of the query, when the transaction is through (pqcomm.c flushes in ReadyForQuery).
+    return await this.#use((driver) => driver.unsafe(this.#text(sql), values as any[], { prepare }).values(), writing);
+  }
+
+  /**
+   * Whether the other side is PostgreSQL itself. A pooler may give every transaction another session, where statements
+   * that were prepared in one are not known: with that the driver would try for ever.
+   */
+  async #isDirect(): Promise<boolean> {
+    const { state, pid } = await this.#use(async (sql) => {
+      const rows = await sql.unsafe<{ pid: number }[]>("select pg_backend_pid() as pid");
+      return { state: rows.state, pid: rows[0].pid };
+    }, false);
+    // A pooler tells its own.
+    return state.pid === pid;
+  }
+
+  /** Does something in one transaction; tables may take their time. */
+  #begin<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    return this.#use(async (sql) => await sql.begin((session) => work(session)) as T, false, Infinity);
   }
 
   async #read({ sql, values }: Query): Promise<MessageRecord[]> {
@@ -205,50 +239,8 @@ export class PostgresEventStore implements EventStore {
    * @returns The names of the migrations that were applied.
    * @throws {StoreUnavailableError} When the schema is newer than this version, or the role may not.
    */
-  async migrate(): Promise<string[]> {
-    try {
-      return await this.#sql.begin(async (sql) => {
-        await sql.unsafe(`select pg_advisory_xact_lock(${migrationLock(this.#schema)})`);
-        const done = await this.#version(sql);
-        const missing = MIGRATIONS.slice(done);
-        if (missing.length === 0) return [];
-        if (done === 0) {
-          const [{ there }] = await sql.unsafe<{ there: boolean }[]>(
-            "select to_regnamespace($1) is not null as there",
-            [`"${this.#schema.replaceAll('"', '""')}"`],
-          );
-          if (!there) await sql.unsafe(forSchema(`create schema annals.`, this.#schema).replace(/\.$/, ""));
-          await sql.unsafe(this.#text(
-            "create table annals.migrations (version int primary key, name text not null, applied timestamptz not null)",
-          ));
-        }
-        for (const [i, { name, sql: text }] of missing.entries()) {
-          await sql.unsafe(this.#text(text));
-          await sql.unsafe(this.#text("insert into annals.migrations values ($1, $2, now())"), [done + i + 1, name]);
-        }
-        return missing.map(({ name }) => name);
-      }) as string[];
-    } catch (error) {
-      throw explain(error, this.location, false);
-    }
-  }
-
-  /** The number of the last migration; 0 when there is none. */
-  async #version(sql: postgres.Sql<any> | postgres.TransactionSql<any>): Promise<number> {
-    const name = this.#text("annals.migrations");
-    const [{ there }] = await sql.unsafe(`select to_regclass($1) is not null as there`, [name]);
-    if (!there) return 0;
-    const [{ version }] = await sql.unsafe(
-      this.#text("select coalesce(max(version), 0) as version from annals.migrations"),
-    );
-    if (version > MIGRATIONS.length) {
-      throw new StoreUnavailableError(
-        `Cannot use schema "${this.#schema}" of PostgreSQL at ${this.location}: a newer version of Annals made it (${version}, this one knows ${MIGRATIONS.length}); update Annals`,
-        "newer",
-        false,
-      );
-    }
-    return version;
+  migrate(): Promise<string[]> {
+    return this.#begin((session) => migrate(session, this.#place));
   }
 
   /**
@@ -256,18 +248,8 @@ export class PostgresEventStore implements EventStore {
    *
    * @throws {StoreUnavailableError} When they are not; says what to do.
    */
-  async verify(): Promise<void> {
-    try {
-      const version = await this.#version(this.#sql);
-      if (version === MIGRATIONS.length) return;
-      throw new StoreUnavailableError(
-        `Schema "${this.#schema}" of PostgreSQL at ${this.location} is at migration ${version}, this version needs ${MIGRATIONS.length}; run \`annals store migrate\` as a role that may create tables`,
-        "missing",
-        false,
-      );
-    } catch (error) {
-      throw explain(error, this.location, false);
-    }
+  verify(): Promise<void> {
+    return this.#begin((session) => verify(session, this.#place));
   }
 
   /**
@@ -280,8 +262,9 @@ export class PostgresEventStore implements EventStore {
     await this.#ask("update annals.identity set domain = $1 where domain is null", [domain], true);
     const [[owner]] = await this.#ask("select domain from annals.identity", []);
     if (owner === domain) return;
+    const { schema, location } = this.#place;
     throw new StoreUnavailableError(
-      `Schema "${this.#schema}" of PostgreSQL at ${this.location} holds domain "${owner}", not "${domain}"; give this one its own: [event_store] schema = "annals_${domain}"`,
+      `Schema "${schema}" of PostgreSQL at ${location} holds domain "${owner}", not "${domain}"; give this one its own: [event_store] schema = "annals_${domain}"`,
       "foreign",
       false,
     );
@@ -292,24 +275,30 @@ export class PostgresEventStore implements EventStore {
    *
    * @param shapes The projections.
    */
-  async publishViews(shapes: readonly ProjectionShape[]): Promise<void> {
-    try {
-      await this.#sql.begin(async (sql) => {
-        await sql.unsafe(`select pg_advisory_xact_lock(${migrationLock(this.#schema)})`);
-        for (const shape of shapes) {
-          const view = this.#text(`annals."${viewName(shape.name)}"`);
-          const query = this.#text(viewQuery(shape));
-          const [{ known }] = await sql.unsafe("select obj_description(to_regclass($1), 'pg_class') as known", [view]);
-          if (known === query) continue;
-          await sql.unsafe(`drop view if exists ${view}`);
-          await sql.unsafe(`create view ${view} as ${query}`);
-          // What it was made from: a changed schema makes it anew.
-          await sql.unsafe(`comment on view ${view} is '${query.replaceAll("'", "''")}'`);
-        }
-      });
-    } catch (error) {
-      throw explain(error, this.location, false);
+  publishViews(shapes: readonly ProjectionShape[]): Promise<void> {
+    return this.#begin((session) => publishViews(session, this.#place.schema, shapes));
+  }
+
+  /**
+   * Looks how the database is set up.
+   *
+   * @returns Warnings: what is set up so that something does not hold, or not as well.
+   */
+  async inspect(): Promise<string[]> {
+    const settings = await this.#ask(DURABILITY, []);
+    const warnings = settings.map(([name]) =>
+      `PostgreSQL at ${this.location} has ${name} = off: what it said was written may be gone after ${
+        name === "synchronous_commit" ? "a crash" : "a power failure"
+      }`
+    );
+    if (this.#listener && !await this.#listener.proves(PROBE_PATIENCE)) {
+      warnings.push(
+        `Notifications of PostgreSQL at ${this.location} do not come through, as behind a pooler in transaction mode: ` +
+          `what others write is found by looking, every ${UNHEARD_INTERVAL} ms; ` +
+          `give [event_store] listen_url a URL that leads around the pooler`,
+      );
     }
+    return warnings;
   }
 
   async #run(batch: Commit[]): Promise<Fate<CommitResult>[]> {
@@ -323,22 +312,27 @@ export class PostgresEventStore implements EventStore {
   /** The statements of handlers and the commit they belong to, in one transaction. */
   async #transact(commit: Commit): Promise<any[][]> {
     try {
-      return await this.#sql.begin(async (sql) => {
-        for (const { parts, values } of commit.statements!) {
-          const text = parts.reduce((text, part, i) => i === 0 ? part : `${text}$${i}${part}`, "");
-          await sql.unsafe(text, values as any[]).catch((error) => {
-            // What PostgreSQL says of the statement itself is for whoever wrote it.
-            if (/^(22|23|42|P0)/.test(codeOf(error))) throw new StatementError(text, (error as Error).message);
-            throw error;
-          });
-        }
-        const answer = await sql.unsafe(this.#text(COMMIT), encodeCommits([commit]) as any[]).values() as any[][];
-        if (answer[0][0] !== "{0}") throw new Refused(answer);
-        return answer;
-      }) as any[][];
+      return await this.#use(
+        (driver) =>
+          driver.begin(async (sql) => {
+            for (const { parts, values } of commit.statements!) {
+              const text = parts.reduce((text, part, i) => i === 0 ? part : `${text}$${i}${part}`, "");
+              await sql.unsafe(text, values as any[]).catch((error) => {
+                // What PostgreSQL says of the statement itself is for whoever wrote it.
+                if (/^(22|23|42|P0)/.test(codeOf(error))) throw new StatementError(text, (error as Error).message);
+                throw error;
+              });
+            }
+            const answer = await sql.unsafe(this.#text(COMMIT), encodeCommits([commit]) as any[]).values() as any[][];
+            if (answer[0][0] !== "{0}") throw new Refused(answer);
+            return answer;
+          }) as Promise<any[][]>,
+        true,
+        STATEMENT_PATIENCE,
+      );
     } catch (error) {
       if (error instanceof Refused) return error.answer;
-      throw error instanceof StatementError ? error : explain(error, this.location, true);
+      throw error;
     }
   }
 
@@ -391,10 +385,10 @@ export class PostgresEventStore implements EventStore {
 
   async changed(timeout: number, signal?: AbortSignal, what?: "anything" | "messages"): Promise<void> {
     if (this.#closed) return;
-    if (this.#options.listen !== false) this.#listen();
-    const deaf = this.#options.listen !== false && !this.#hears;
+    this.#listener?.start();
+    const isDeaf = this.#listener !== undefined && !this.#listener.hears;
     await (what === "messages" ? this.#messages : this.#signal).wait(
-      Math.min(timeout, deaf ? UNHEARD_INTERVAL : POLL_INTERVAL),
+      Math.min(timeout, isDeaf ? UNHEARD_INTERVAL : POLL_INTERVAL),
       signal,
     );
   }
@@ -403,22 +397,6 @@ export class PostgresEventStore implements EventStore {
   wake(): void {
     this.#signal.notify();
     this.#messages.notify();
-  }
-
-  #listen(): void {
-    if (this.#listener) return;
-    const listener = this.#listener = this.#connect(this.#options.listenUrl ?? this.#options.url, 1) as postgres.Sql;
-    const heard = (): void => {
-      this.#hears = true;
-      // What was written while nobody listened.
-      this.wake();
-    };
-    const told = (what: string): void => what === "" ? this.#signal.notify() : this.wake();
-    listener.listen(channelOf(this.#schema), told, heard).catch(() => {
-      // Not reachable now: until the next try, whoever waits looks for himself.
-      if (this.#listener === listener) this.#listener = undefined;
-      void listener.end({ timeout: 0 });
-    });
   }
 
   readOutbox(limit: number, after = 0): Promise<MessageRecord[]> {
@@ -442,13 +420,7 @@ export class PostgresEventStore implements EventStore {
        where $1::text is null or "group" = $1 order by "group", category, partitions, partition`,
       [group ?? null],
     );
-    return rows.map(([group, category, partitions, partition, position]) => ({
-      group,
-      category,
-      partitions,
-      partition,
-      position,
-    }));
+    return rows.map(toCheckpoint);
   }
 
   #now(): number | null {
@@ -503,14 +475,7 @@ export class PostgresEventStore implements EventStore {
       `select name, "group", partitions, owner, token, expires_at from annals.leases order by name`,
       [],
     );
-    return rows.map(([name, group, partitions, owner, token, expiresAt]) => ({
-      name,
-      group,
-      partitions,
-      owner,
-      token,
-      expiresAt,
-    }));
+    return rows.map(toLease);
   }
 
   async parked(group: string, options: { replayedOnly?: boolean; limit?: number } = {}): Promise<ParkedMessage[]> {
@@ -592,6 +557,6 @@ export class PostgresEventStore implements EventStore {
     await this.#commits.idle();
     this.#closed = true;
     this.wake();
-    await Promise.all([this.#sql.end({ timeout: 5 }), this.#listener?.end({ timeout: 5 })]);
+    await Promise.all([this.#sql.end({ timeout: 5 }), this.#listener?.close()]);
   }
 }

@@ -1,3 +1,4 @@
+import { adviceOnCertificate } from "../network/tls.ts";
 import { DuplicateMessageError, StoreUnavailableError } from "./errors.ts";
 
 /** What the driver says when there is no connection, or no longer. */
@@ -91,13 +92,20 @@ export function explain(error: unknown, location: string, writing: boolean): unk
       return new StoreUnavailableError(`Cannot use PostgreSQL at ${location}: it was closed`, "closed", false);
     }
     const lost = writing && !NEVER_SENT.has(code);
+    const hint = /before secure TLS connection/.test(text)
+      ? "; when it is up, it does not speak TLS: set ssl = on there, or leave sslmode out of the URL"
+      : "; start it, or correct the URL";
     return new StoreUnavailableError(
       lost
         ? `Lost the connection to PostgreSQL at ${location} before it answered`
-        : `Cannot reach PostgreSQL at ${location} (${text}); start it, or correct the URL`,
+        : `Cannot reach PostgreSQL at ${location} (${text})${hint}`,
       lost ? "unsure" : "unreachable",
       true,
     );
+  }
+  const advice = adviceOnCertificate(error);
+  if (advice !== null) {
+    return new StoreUnavailableError(`Cannot use PostgreSQL at ${location}: ${text}; ${advice}`, "denied", false);
   }
   if (code === "23505" && (error as { constraint_name?: string }).constraint_name === "messages_id") {
     return new DuplicateMessageError(`A message with this id is stored already in PostgreSQL at ${location}`);

@@ -5,6 +5,7 @@ import { lag, LAST_POSITION, type Query, readLog, readOutbox, readStream } from 
 import { forSchema } from "../../src/store/postgres_schema.ts";
 import { sampleAppend, sampleMessage } from "../../src/testing/store_suite.ts";
 import { connectPostgres, withSchema } from "../support/postgres.ts";
+import { Proxy } from "../support/proxy.ts";
 import { until } from "../support/server.ts";
 import { databaseUrl } from "../support/services.ts";
 
@@ -194,4 +195,27 @@ Deno.test("a message that is stored already is refused, so that an append can be
   await store.commit({ appends: [append] });
   await assert.rejects(store.commit({ appends: [append] }), { name: "DuplicateMessageError" });
   assert.equal(await store.lastPosition(), 1);
+});
+
+Deno.test("connections that have fallen silent are given up, and what was asked is not known to be done", async () => {
+  await using ground = await open();
+  const target = new URL(databaseUrl());
+  await using proxy = new Proxy(Number(target.port));
+  target.port = String(proxy.port);
+  const store = new PostgresEventStore({
+    url: target.href,
+    schema: ground.schema,
+    listen: false,
+    connections: 1,
+    timeout: 300,
+  });
+  await store.commit({ appends: [sampleAppend("a")] });
+  proxy.silence();
+  const asked = [store.lastPosition(), store.commit({ appends: [sampleAppend("a")] })];
+  const [read, written] = await Promise.allSettled(asked);
+  assert.equal(read.status === "rejected" && read.reason.reason, "unreachable");
+  assert.equal(written.status === "rejected" && written.reason.reason, "unsure");
+  await store.commit({ appends: [sampleAppend("a")] });
+  assert.equal(await store.lastPosition(), 2);
+  await store.close();
 });

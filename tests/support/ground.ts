@@ -1,7 +1,7 @@
 import type { Client } from "@annals/annals/client";
 import { seededRandom } from "../../examples/fidelis/simulate.ts";
 import tally from "../fixtures/tally/domain.ts";
-import { audit, drive, settled } from "./load.ts";
+import { audit, drive, type Load, settled } from "./load.ts";
 import { type Server, Site } from "./server.ts";
 import { canStartServices, PostgresServer, RedisServer } from "./services.ts";
 
@@ -26,6 +26,8 @@ export interface Ground {
   readonly client: Client;
   /** The running servers; one that is put in place of another is stopped in the end too. */
   readonly servers: Server[];
+  /** What is sent all the time. */
+  readonly load: Load;
   /** The same in every run with the same seed. */
   readonly random: () => number;
 }
@@ -66,8 +68,8 @@ export function survives(name: string, fault: (ground: Ground) => Promise<void>,
     );
     const servers = await Promise.all(Array.from({ length: options.servers ?? 2 }, () => site.start().running()));
     await using client = await site.connect(tally);
-    const ground: Ground = { redis, postgres, site, client, servers, random: seededRandom(seed) };
     const load = drive(client);
+    const ground: Ground = { redis, postgres, site, client, servers, load, random: seededRandom(seed) };
     try {
       await pause(500);
       await fault(ground);
@@ -77,11 +79,14 @@ export function survives(name: string, fault: (ground: Ground) => Promise<void>,
       await audit(client, load.sent);
       for (const server of servers) await server.stop();
     } catch (error) {
-      await load.stop().catch(() => {});
+      const stopped = await load.stop().then(() => "", (failure: Error) => `\nthe load ended: ${failure.message}`);
       const said = servers.map((server) => server.stderr.split("\n").slice(-15).join("\n")).join("\n---\n");
-      throw new Error(`${(error as Error).message}\nwith ANNALS_TEST_SEED=${seed}; the servers said:\n${said}`, {
-        cause: error,
-      });
+      throw new Error(
+        `${(error as Error).message}\nwith ANNALS_TEST_SEED=${seed}${stopped}; the servers said:\n${said}`,
+        {
+          cause: error,
+        },
+      );
     }
   }
 }

@@ -6,9 +6,20 @@ import { until } from "./server.ts";
 
 const STREAMS = 40;
 
+/** Commands on their way. */
+export interface Load {
+  /** The numbers of those that were taken. */
+  readonly sent: Set<number>;
+  /** What was said to those that were refused. */
+  readonly refusals: string[];
+  /** Sends no more. */
+  stop(): Promise<void>;
+}
+
 /** Sends commands without pause. */
-export function drive(client: Client): { readonly sent: Set<number>; stop(): Promise<void> } {
+export function drive(client: Client): Load {
   const sent = new Set<number>();
+  const refusals: string[] = [];
   let going = true;
   const lane = async (k: number): Promise<void> => {
     for (let i = 0; going; i++) {
@@ -19,6 +30,7 @@ export function drive(client: Client): { readonly sent: Set<number>; stop(): Pro
       } catch (error) {
         // Refused for certain: whoever sent it knows.
         if ((error as StoreUnavailableError).reason !== "full") throw error;
+        refusals.push((error as Error).message);
       }
       await new Promise((resolve) => setTimeout(resolve, 15));
     }
@@ -28,6 +40,7 @@ export function drive(client: Client): { readonly sent: Set<number>; stop(): Pro
   lanes.catch(() => {});
   return {
     sent,
+    refusals,
     stop: async () => {
       going = false;
       await lanes;

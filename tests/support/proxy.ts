@@ -5,6 +5,7 @@ export class Proxy implements AsyncDisposable {
   #target: number;
   #pairs = new Set<[Deno.TcpConn, Deno.TcpConn]>();
   #mute = 0;
+  #silent = new WeakSet<[Deno.TcpConn, Deno.TcpConn]>();
 
   constructor(target: number) {
     this.#target = target;
@@ -38,6 +39,7 @@ export class Proxy implements AsyncDisposable {
       while (true) {
         const read = await from.read(bytes);
         if (read === null) break;
+        if (this.#silent.has(pair)) continue;
         if (isAnswer && this.#mute > 0) {
           // What was asked is done; that it is done is never heard.
           this.#mute--;
@@ -59,6 +61,11 @@ export class Proxy implements AsyncDisposable {
   /** Cuts the connection instead of handing on the next answers, so many times. */
   swallow(answers = 1): void {
     this.#mute += answers;
+  }
+
+  /** From now on the connections that there are hand on nothing, and stay open: as when a host has vanished. */
+  silence(): void {
+    for (const pair of this.#pairs) this.#silent.add(pair);
   }
 
   /** How many answers are still to be swallowed. */

@@ -11,9 +11,11 @@ export class Site {
   readonly file: string;
   readonly config: Config;
   readonly domain: string;
+  #env: Record<string, string>;
   #running = new Set<Server>();
 
-  private constructor(folder: string, domain: string, toml: string) {
+  private constructor(folder: string, domain: string, toml: string, env: Record<string, string>) {
+    this.#env = env;
     this.folder = folder;
     this.domain = domain;
     this.file = `${folder}/domain.toml`;
@@ -21,15 +23,15 @@ export class Site {
     this.config = loadConfig({ file: this.file });
   }
 
-  /** Makes the folder; `module` is the domain's, `toml` the rest of the configuration. */
-  static make(name: string, module: URL, toml = ""): Site {
+  /** Makes the folder; `module` is the domain's, `toml` the rest of the configuration, `env` what servers see. */
+  static make(name: string, module: URL, toml = "", env: Record<string, string> = {}): Site {
     const folder = Deno.makeTempDirSync({ prefix: "annals-" });
-    return new Site(folder, name, `${toml}\n[domains]\n${name} = ${JSON.stringify(fromFileUrl(module))}\n`);
+    return new Site(folder, name, `${toml}\n[domains]\n${name} = ${JSON.stringify(fromFileUrl(module))}\n`, env);
   }
 
   /** Starts the real server. */
   start(...args: string[]): Server {
-    const server = new Server([`--domain=${this.domain}`, `--config=${this.file}`, ...args], this.folder);
+    const server = new Server([`--domain=${this.domain}`, `--config=${this.file}`, ...args], this.folder, this.#env);
     this.#running.add(server);
     return server;
   }

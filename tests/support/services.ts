@@ -1,15 +1,6 @@
 import { fileURLToPath } from "node:url";
 
-/** Where the programs of the services are; handed to the tests by `tests/run.ts`. */
-export interface Programs {
-  readonly redisServer: string | null;
-  /** The folder of `initdb` and `postgres`. */
-  readonly postgres: string | null;
-  /** Whom to run PostgreSQL as: it refuses to run as root. */
-  readonly user: { readonly uid: number; readonly gid: number } | null;
-  /** A fresh data folder, to be copied. */
-  readonly template: string | null;
-}
+import type { Programs } from "./programs.ts";
 
 const PROGRAMS = "ANNALS_TEST_PROGRAMS";
 const PASSWORD = "a secret/of:tests@";
@@ -61,12 +52,14 @@ const KEEPER = `trap '' INT; exec 3<&0; folder=$1; shift
 (read _ <&3; trap '' TERM; kill -QUIT $child; kill -TERM $child; exit 7) 2>/dev/null & watch=$!
 wait $child; kill $watch 2>/dev/null; wait $watch; [ $? = 7 ] && rm -rf "$folder"`;
 
-interface Kept {
+/** A service that runs until it is stopped. */
+export interface Kept {
   readonly child: Deno.ChildProcess;
   stop(): Promise<void>;
 }
 
-function keep(folder: string, command: string[], user: Programs["user"]): Kept {
+/** Runs a service. */
+export function keep(folder: string, command: string[], user: Programs["user"]): Kept {
   const child = new Deno.Command("sh", {
     args: ["-c", KEEPER, "keeper", folder, ...command],
     stdin: "piped",
@@ -84,7 +77,8 @@ function keep(folder: string, command: string[], user: Programs["user"]): Kept {
   };
 }
 
-async function reachable(check: () => Promise<unknown>, ended: Promise<unknown>, what: string): Promise<void> {
+/** Waits until a service answers, or has ended. */
+export async function reachable(check: () => Promise<unknown>, ended: Promise<unknown>, what: string): Promise<void> {
   let over = false;
   void ended.then(() => over = true);
   for (let i = 0; i < 500 && !over; i++) {
@@ -108,15 +102,18 @@ export class RedisServer {
   #folder = "";
   pid = 0;
 
-  private constructor(program: string, args: string[]) {
+  private constructor(program: string, args: string[] | ((port: number) => string[])) {
     this.port = freePort();
     this.url = `redis://127.0.0.1:${this.port}/0`;
     this.#program = program;
-    this.#args = args;
+    this.#args = typeof args === "function" ? args(this.port) : args;
   }
 
   /** Starts one; `args` are more arguments of `redis-server`. */
-  static async start(args: string[] = [], program = programs().redisServer): Promise<RedisServer> {
+  static async start(
+    args: string[] | ((port: number) => string[]) = [],
+    program = programs().redisServer,
+  ): Promise<RedisServer> {
     if (program === null) throw new Error(HINT);
     const server = new RedisServer(program, args);
     await server.start();
@@ -237,49 +234,6 @@ export class PostgresServer {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
-}
-
-async function output(command: string, args: string[]): Promise<string | null> {
-  try {
-    const { success, stdout } = await new Deno.Command(command, { args, stderr: "null" }).output();
-    return success ? new TextDecoder().decode(stdout).trim() : null;
-  } catch {
-    return null;
-  }
-}
-
-async function isFile(path: string): Promise<boolean> {
-  return (await Deno.stat(path).catch(() => null))?.isFile ?? false;
-}
-
-/** Finds the programs: on the path, or where Debian puts them. */
-export async function findPrograms(): Promise<Omit<Programs, "template">> {
-  const redisServer = await output("sh", ["-c", "command -v redis-server || command -v valkey-server"]);
-  const folders: string[] = [];
-  const onPath = await output("sh", ["-c", 'readlink -f "$(command -v initdb)"']);
-  if (onPath) folders.push(onPath.replace(/\/initdb$/, ""));
-  const versions = await Array.fromAsync(Deno.readDir("/usr/lib/postgresql")).catch(() => []);
-  for (const { name } of versions.sort((a, b) => Number(b.name) - Number(a.name))) {
-    folders.push(`/usr/lib/postgresql/${name}/bin`);
-  }
-  let postgres: string | null = null;
-  for (const folder of folders) {
-    if (!postgres && await isFile(`${folder}/initdb`) && await isFile(`${folder}/postgres`)) postgres = folder;
-  }
-  const ids = Deno.uid() === 0 && postgres ? await output("sh", ["-c", "id -u postgres && id -g postgres"]) : null;
-  const [uid, gid] = ids?.split("\n").map(Number) ?? [];
-  return { redisServer, postgres, user: ids ? { uid, gid } : null };
-}
-
-/** Installs what is missing, where that can be done without asking. */
-export async function installPrograms(): Promise<void> {
-  if (Deno.uid() !== 0 || await output("sh", ["-c", "command -v apt-get"]) === null) return;
-  console.error("Installing redis-server and postgresql for the tests…");
-  const script = `export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
-    apt-get install -y --no-install-recommends redis-server postgresql ||
-    { apt-get update && apt-get install -y --no-install-recommends redis-server postgresql; }`;
-  const { success, stderr } = await new Deno.Command("sh", { args: ["-c", script], stdin: "null" }).output();
-  if (!success) console.error(new TextDecoder().decode(stderr));
 }
 
 /** Where the tests are. */

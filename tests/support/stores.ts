@@ -31,18 +31,21 @@ export const STORES: Record<string, () => Promise<StoreUnderTest>> = {
       },
     };
   },
-  postgres: async () => {
-    const { now, advance } = testClock();
-    const schema = await withSchema();
-    const store = new PostgresEventStore({ url: databaseUrl(), schema: schema.name, now });
-    await store.migrate();
-    return {
-      store,
-      advance,
-      [Symbol.asyncDispose]: async () => {
-        await store.close();
-        await schema[Symbol.asyncDispose]();
-      },
-    };
-  },
+  postgres: () => onPostgres(databaseUrl()),
 };
+
+/** A store in a schema of its own. */
+export async function onPostgres(url: string): Promise<StoreUnderTest> {
+  const { now, advance } = testClock();
+  const schema = await withSchema(url);
+  const store = new PostgresEventStore({ url, schema: schema.name, now });
+  await store.migrate();
+  return {
+    store,
+    advance,
+    [Symbol.asyncDispose]: async () => {
+      await store.close();
+      await schema[Symbol.asyncDispose]();
+    },
+  };
+}

@@ -1,0 +1,92 @@
+import { StoreUnavailableError } from "./errors.ts";
+import { forSchema, migrationLock, MIGRATIONS } from "./postgres_schema.ts";
+import { type ProjectionShape, viewName, viewQuery } from "./postgres_views.ts";
+
+/** Something that runs statements in one transaction. */
+export interface Session {
+  /** Runs a statement; its rows, by name. */
+  // deno-lint-ignore no-explicit-any
+  unsafe(sql: string, values?: any[]): PromiseLike<any[]>;
+}
+
+/** Whose tables are made. */
+export interface Place {
+  /** The schema. */
+  readonly schema: string;
+  /** Where it is, without secrets. */
+  readonly location: string;
+}
+
+/** The number of the last migration; 0 when there is none. */
+async function versionOf(session: Session, { schema, location }: Place): Promise<number> {
+  const table = forSchema("annals.migrations", schema);
+  const [{ there }] = await session.unsafe("select to_regclass($1) is not null as there", [table]);
+  if (!there) return 0;
+  const [{ version }] = await session.unsafe(`select coalesce(max(version), 0) as version from ${table}`);
+  if (version <= MIGRATIONS.length) return version;
+  throw new StoreUnavailableError(
+    `Cannot use schema "${schema}" of PostgreSQL at ${location}: a newer version of Annals made it (${version}, this one knows ${MIGRATIONS.length}); update Annals`,
+    "newer",
+    false,
+  );
+}
+
+async function lock(session: Session, schema: string): Promise<void> {
+  await session.unsafe(`select pg_advisory_xact_lock(${migrationLock(schema)})`);
+}
+
+/** Applies what is missing, one process at a time; returns the names of what was applied. */
+export async function migrate(session: Session, place: Place): Promise<string[]> {
+  const { schema } = place;
+  await lock(session, schema);
+  const done = await versionOf(session, place);
+  const missing = MIGRATIONS.slice(done);
+  if (missing.length === 0) return [];
+  if (done === 0) {
+    const name = `"${schema.replaceAll('"', '""')}"`;
+    const [{ there }] = await session.unsafe("select to_regnamespace($1) is not null as there", [name]);
+    if (!there) await session.unsafe(`create schema ${name}`);
+    await session.unsafe(forSchema(
+      "create table annals.migrations (version int primary key, name text not null, applied timestamptz not null)",
+      schema,
+    ));
+  }
+  for (const [i, { name, sql }] of missing.entries()) {
+    await session.unsafe(forSchema(sql, schema));
+    await session.unsafe(forSchema("insert into annals.migrations values ($1, $2, now())", schema), [
+      done + i + 1,
+      name,
+    ]);
+  }
+  return missing.map(({ name }) => name);
+}
+
+/** Makes sure that every migration was applied. */
+export async function verify(session: Session, place: Place): Promise<void> {
+  const version = await versionOf(session, place);
+  if (version === MIGRATIONS.length) return;
+  throw new StoreUnavailableError(
+    `Schema "${place.schema}" of PostgreSQL at ${place.location} is at migration ${version}, this version needs ${MIGRATIONS.length}; run \`annals store migrate\` as a role that may create tables`,
+    "missing",
+    false,
+  );
+}
+
+/** Makes or renews the view of each projection. */
+export async function publishViews(
+  session: Session,
+  schema: string,
+  shapes: readonly ProjectionShape[],
+): Promise<void> {
+  await lock(session, schema);
+  for (const shape of shapes) {
+    const view = forSchema(`annals."${viewName(shape.name)}"`, schema);
+    const query = forSchema(viewQuery(shape), schema);
+    const [{ known }] = await session.unsafe("select obj_description(to_regclass($1), 'pg_class') as known", [view]);
+    if (known === query) continue;
+    await session.unsafe(`drop view if exists ${view}`);
+    await session.unsafe(`create view ${view} as ${query}`);
+    // What it was made from: a changed schema makes it anew.
+    await session.unsafe(`comment on view ${view} is '${query.replaceAll("'", "''")}'`);
+  }
+}
