@@ -396,6 +396,20 @@ export class RedisBroker implements Broker {
     return found;
   }
 
+  /**
+   * Where the nodes of its cluster are.
+   *
+   * @returns Each as `host:port`; none when it is not a cluster.
+   */
+  hosts(): Promise<string[]> {
+    return this.#ask(async (driver) => {
+      if (!(driver instanceof Cluster)) return [];
+      // Connected first: the nodes are asked for then.
+      await driver.info();
+      return driver.nodes("all").map(({ options: { host, port } }) => `${host}:${port}`);
+    });
+  }
+
   async #saves(): Promise<boolean> {
     try {
       const [, save] = await this.#driver.call("config", "get", "save") as string[];

@@ -131,6 +131,8 @@ export interface Publishing {
 export interface Inspectable {
   /** Looks whether it can do the work, and how it is set up. */
   inspect?(): Promise<string[]>;
+  /** Where else it is than its URL says, as `host:port`. */
+  hosts?(): Promise<string[]>;
 }
 
 /** The host and port of a service, as permissions name it; `null` when it is a file or in this process. */

@@ -64,6 +64,8 @@ export class Engine {
   #store!: EventStore & Wakeable & Publishing & Inspectable;
   #broker!: Broker & Wakeable & Inspectable;
   #roster!: Roster;
+  /** The nodes of the broker's cluster. */
+  #hosts: readonly string[] = [];
   #runners: GroupRunner[] = [];
   #running: Promise<unknown>[] = [];
   #relayFence: Fence | undefined;
@@ -121,7 +123,7 @@ export class Engine {
   permissionsOf(domain: DomainDescription, group: string): Deno.PermissionOptionsObject {
     const adapters = [locate(this.#config.store, domain.name), locate(this.#config.broker, domain.name)];
     const code = { module: this.#options.module, root: PACKAGE_ROOT };
-    return workerPermissions(code, this.#config.grants(group), adapters);
+    return workerPermissions(code, this.#config.grants(group), adapters, this.#hosts);
   }
 
   /**
@@ -159,6 +161,7 @@ export class Engine {
       const warnings = await this.#patiently(async () => await service.inspect?.() ?? []);
       for (const warning of warnings) this.#log("", "warn", warning);
     }
+    this.#hosts = await this.#patiently(async () => await this.#broker.hosts?.() ?? []);
     if (await this.#patiently(async () => await this.#broker.adopt(await this.#store.logId()))) {
       this.#log("", "warn", "The broker had a copy of another log; it was deleted and is filled again");
     }

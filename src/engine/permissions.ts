@@ -32,12 +32,14 @@ function codeAccess({ module, root }: CodeLocation): { read: string[]; import: s
  * @param code Where its code comes from.
  * @param grant What the operator granted.
  * @param adapters Its store and broker; none for the probe.
+ * @param nodes Where else they are.
  * @returns For `new Worker(…, { deno: { permissions } })`.
  */
 export function workerPermissions(
   code: CodeLocation,
   grant: PermissionGrant,
   adapters: readonly (StoreConfig | BrokerConfig)[],
+  nodes: readonly string[] = [],
 ): Deno.PermissionOptionsObject {
   const access = codeAccess(code);
   // The files by name, not their folder: it may hold those of other domains.
@@ -47,7 +49,7 @@ export function workerPermissions(
   return {
     read: listed([...access.read, ...data, ...grant.read ?? []]),
     write: listed([...data, ...grant.write ?? []]),
-    net: listed([...hosts, ...grant.net ?? []]),
+    net: listed([...hosts, ...nodes, ...grant.net ?? []]),
     env: listed(grant.env ?? []),
     import: listed(access.import),
     run: false,

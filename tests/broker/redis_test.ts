@@ -1,39 +1,61 @@
 import { RedisBroker } from "@annals/annals/broker/redis";
 import assert from "node:assert/strict";
 import { brokerSuite, sampleRecord } from "../../src/testing/broker_suite.ts";
+import tally from "../fixtures/tally/domain.ts";
+import { pause } from "../support/ground.ts";
+import { audit, drive, settled } from "../support/load.ts";
+import { withSchema } from "../support/postgres.ts";
 import { connectRedis, withPrefix } from "../support/redis.ts";
-import { canStartServices, RedisServer, redisUrl } from "../support/services.ts";
+import { RedisCluster } from "../support/redis_cluster.ts";
+import { Site } from "../support/server.ts";
+import { canStartServices, databaseUrl, RedisServer, redisUrl } from "../support/services.ts";
 
 const ignore = !canStartServices();
-let cluster: RedisServer | undefined;
+let cluster: RedisCluster | undefined;
 
 Deno.test.beforeAll(async () => {
-  if (ignore) return;
-  cluster = await RedisServer.start(["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]);
-  const admin = connectRedis(cluster.url);
-  await admin.call("cluster", "addslotsrange", "0", "16383");
-  while (!String(await admin.call("cluster", "info")).includes("cluster_state:ok")) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  await admin.quit();
+  if (!ignore) cluster = await RedisCluster.start();
 });
 
-Deno.test.afterAll(async () => await cluster?.stop());
+Deno.test.afterAll(async () => await cluster?.[Symbol.asyncDispose]());
 
 // In a cluster a stream that is behind does not keep others from being written: they may be on other nodes.
 brokerSuite((name, run) => {
   if (name.startsWith("publish() refuses to write")) return;
   Deno.test({ name: `redis cluster: ${name}`, ignore, fn: run });
 }, async () => {
-  const admin = connectRedis(cluster!.url);
-  await admin.flushall();
-  await admin.quit();
-  const broker = new RedisBroker({ url: `${cluster!.url}?cluster=true` });
-  return await Promise.resolve({
+  await cluster!.flush();
+  const broker = new RedisBroker({ url: cluster!.url });
+  return {
     broker,
     advance: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
     [Symbol.asyncDispose]: () => broker.close(),
-  });
+  };
+});
+
+Deno.test({
+  name: "servers on a cluster of three nodes need not be granted its nodes",
+  ignore,
+  fn: async () => {
+    await using schema = await withSchema();
+    const toml = `[event_store]\nurl = "${databaseUrl()}"\nschema = "${schema.name}"\n` +
+      `[brokers.default]\nurl = "${cluster!.url}"\nprefix = "${schema.name}:"\n`;
+    await using site = Site.make("tally", new URL("../fixtures/tally/domain.ts", import.meta.url), toml);
+    const servers = await Promise.all([site.start().running(), site.start().running()]);
+    await using client = await site.connect(tally);
+    const load = drive(client);
+    for (let i = 0; i < 3; i++) {
+      await pause(300);
+      await cluster!.flush();
+    }
+    await load.stop();
+    await settled(client);
+    await audit(client, load.sent);
+    for (const server of servers) {
+      assert.equal(await server.stop(), 0);
+      assert.doesNotMatch(server.stderr, /Refused net|replaced/);
+    }
+  },
 });
 
 Deno.test("an entry has its position as id, and can be read without Annals", async () => {

@@ -38,12 +38,18 @@ export function canStartServices(): boolean {
   return redisServer !== null && postgres !== null;
 }
 
-/** A port that is free now. */
-export function freePort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr as Deno.NetAddr;
-  listener.close();
-  return port;
+/** A port that is free now, below a limit. */
+export function freePort(below = 65_536): number {
+  const taken: Deno.TcpListener[] = [];
+  try {
+    while (true) {
+      const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+      taken.push(listener);
+      if (listener.addr.port < below) return listener.addr.port;
+    }
+  } finally {
+    for (const listener of taken) listener.close();
+  }
 }
 
 /** Runs a service; ends it and removes its folder when the process that started it ends, in whatever way. */
@@ -102,20 +108,21 @@ export class RedisServer {
   #folder = "";
   pid = 0;
 
-  private constructor(program: string, args: string[] | ((port: number) => string[])) {
-    this.port = freePort();
+  private constructor(program: string, args: string[] | ((port: number) => string[]), below?: number) {
+    this.port = freePort(below);
     this.url = `redis://127.0.0.1:${this.port}/0`;
     this.#program = program;
     this.#args = typeof args === "function" ? args(this.port) : args;
   }
 
-  /** Starts one; `args` are more arguments of `redis-server`. */
+  /** Starts one; `args` are more arguments of `redis-server`, its port is below `below`. */
   static async start(
     args: string[] | ((port: number) => string[]) = [],
     program = programs().redisServer,
+    below?: number,
   ): Promise<RedisServer> {
     if (program === null) throw new Error(HINT);
-    const server = new RedisServer(program, args);
+    const server = new RedisServer(program, args, below);
     await server.start();
     return server;
   }
