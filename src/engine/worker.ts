@@ -12,7 +12,7 @@ import type { MessageRecord } from "../messages/envelope.ts";
 import { StoreUnavailableError } from "../store/errors.ts";
 import type { EventStore } from "../store/port.ts";
 import { EventStoreSubscription, type GroupOptions, StreamSubscription } from "../subscriptions/group.ts";
-import { HandlerStuckError, UnknownTypeError } from "../subscriptions/subscription.ts";
+import { HandlerStuckError, UnknownTypeError } from "../subscriptions/errors.ts";
 import { openBroker, openStore, type Wakeable } from "./adapters.ts";
 import { confine } from "./confine.ts";
 import { describe, importDomain } from "./describe.ts";
