@@ -188,7 +188,9 @@ export class MemoryBroker implements Broker {
       pending: pending.size,
       lowestPending: pending.size === 0 ? null : Math.min(...pending.keys()),
     }));
-    return { last, first: entries[0]?.message.position ?? null, length: entries.length, groups: infos };
+    const end = entries.at(-1)?.message;
+    const lastId = end?.position === last ? end.id : null;
+    return { last, lastId, first: entries[0]?.message.position ?? null, length: entries.length, groups: infos };
   }
 
   async close(): Promise<void> {

@@ -57,6 +57,8 @@ export interface GroupInfo {
 export interface BrokerStreamInfo {
   /** The last position that was ever published to it; 0 when none was, or when the broker was wiped. */
   readonly last: number;
+  /** The id of the message at {@linkcode BrokerStreamInfo.last}; `null` when it was trimmed. */
+  readonly lastId: string | null;
   /** The first position it still has; `null` when it has none. */
   readonly first: number | null;
   /** How many entries it has. */

@@ -340,7 +340,7 @@ export class RedisBroker implements Broker {
         info = pairs(await driver.xinfo("STREAM", key) as unknown[]);
       } catch (error) {
         if (!/no such key/.test((error as Error).message)) throw error;
-        return { last: 0, first: null, length: 0, groups: [] };
+        return { last: 0, lastId: null, first: null, length: 0, groups: [] };
       }
       const found = (await driver.xinfo("GROUPS", key) as unknown[][]).map(pairs);
       const pending = await Promise.all(found.map(({ name }) => driver.xpending(key, name)));
@@ -353,9 +353,10 @@ export class RedisBroker implements Broker {
           lowestPending: lowest === null ? null : positionOf(lowest),
         };
       }).sort((a, b) => a.group < b.group ? -1 : 1);
-      const first = info["first-entry"] as Entry | null;
+      const [first, end] = [info["first-entry"], info["last-entry"]] as (Entry | null)[];
       return {
         last: positionOf(info["last-generated-id"]),
+        lastId: end && end[0] === info["last-generated-id"] ? toMessage(stream, end).id : null,
         first: first ? positionOf(first[0]) : null,
         length: info.length,
         groups,

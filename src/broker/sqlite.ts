@@ -219,7 +219,11 @@ export class SqliteBroker implements Broker {
          from broker_groups g left join broker_pending p on p.stream = g.stream and p."group" = g."group"
          where g.stream = ? group by g."group" order by g."group"`,
       ).all(stream).map((row) => ({ ...row }) as unknown as GroupInfo);
-      return { last: this.#last(stream), first: entries.first, length: entries.length, groups };
+      const last = this.#last(stream);
+      const end = this.#sql("select message from broker_entries where stream = ? and position = ?")
+        .get(stream, last) as { message: string } | undefined;
+      const lastId = end ? (JSON.parse(end.message) as MessageRecord).id : null;
+      return { last, lastId, first: entries.first, length: entries.length, groups };
     });
   }
 

@@ -4,6 +4,7 @@ import { BrokerUnavailableError } from "../broker/errors.ts";
 import type { Broker } from "../broker/port.ts";
 import type { Config } from "../config/config.ts";
 import { didYouMean } from "../config/nearest.ts";
+import { dropCopiesOfAnotherTime } from "../outbox/copies.ts";
 import { Relay } from "../outbox/relay.ts";
 import { StoreUnavailableError } from "../store/errors.ts";
 import type { EventStore, Fence } from "../store/port.ts";
@@ -164,6 +165,13 @@ export class Engine {
     this.#hosts = await this.#patiently(async () => await this.#broker.hosts?.() ?? []);
     if (await this.#patiently(async () => await this.#broker.adopt(await this.#store.logId()))) {
       this.#log("", "warn", "The broker had a copy of another log; it was deleted and is filled again");
+    }
+    const categories = domain.categories;
+    for (
+      const category of await this.#patiently(() => dropCopiesOfAnotherTime(this.#store, this.#broker, categories))
+    ) {
+      const what = `The broker had messages of ${category} that the log does not have (was a backup put back?)`;
+      this.#log("", "warn", `${what}; its copy is made again`);
     }
     await this.#patiently(() => freeLeasesOfTheDead(this.#store, this.#owner));
     this.#roster = new Roster(this.#store, { owner: this.#owner, types: domain.types });

@@ -5,6 +5,7 @@ import type { HandlerLog } from "../domain/context.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { StoreUnavailableError } from "../store/errors.ts";
 import type { Checkpoint, EventStore, Fence } from "../store/port.ts";
+import { isOfAnotherTime } from "./copies.ts";
 import { brokerFloor, RELAY_GROUP } from "../subscriptions/lane.ts";
 
 /** What a relay works on. */
@@ -247,11 +248,11 @@ export class Relay {
 
   async #refill(category: string, needed: number, floor: number): Promise<void> {
     const { store, broker, log } = this.#options;
-    const { last } = await broker.describe(category);
+    const info = await broker.describe(category);
+    const { last } = info;
     const upTo = await this.#last(category);
-    if (last > upTo && last > await store.lastPosition()) {
-      // Only a log that was put back from a backup is behind its own copies.
-      log?.warn(`The broker is ahead of the log in ${category}; its copy is made again`);
+    if (last > upTo && await isOfAnotherTime(store, info)) {
+      log?.warn(`The broker has messages of ${category} that the log does not have; its copy is made again`);
       await broker.remove(category);
       return await this.#refill(category, needed, floor);
     }

@@ -92,7 +92,7 @@ export function brokerSuite(register: Register, open: () => Promise<BrokerUnderT
     assert.equal(await broker.adopt("one"), false);
     assert.equal((await read(broker, from("a"))).length, 1);
     assert.equal(await broker.adopt("two"), true);
-    assert.deepEqual(await broker.describe("test"), { last: 0, first: null, length: 0, groups: [] });
+    assert.deepEqual(await broker.describe("test"), { last: 0, lastId: null, first: null, length: 0, groups: [] });
     await assert.rejects(read(broker, from("a")), { name: "GroupMissingError" });
   });
 
@@ -100,7 +100,7 @@ export function brokerSuite(register: Register, open: () => Promise<BrokerUnderT
     await broker.createGroup("test", "g", 0);
     await broker.publish([sampleRecord(1), sampleRecord(2, { category: "more" })]);
     await broker.remove("test");
-    assert.deepEqual(await broker.describe("test"), { last: 0, first: null, length: 0, groups: [] });
+    assert.deepEqual(await broker.describe("test"), { last: 0, lastId: null, first: null, length: 0, groups: [] });
     assert.equal((await broker.describe("more")).last, 2);
   });
 
@@ -194,11 +194,16 @@ export function brokerSuite(register: Register, open: () => Promise<BrokerUnderT
   });
 
   test("trim() deletes up to a position, and describe() says what is left", async (broker) => {
-    assert.deepEqual(await broker.describe("test"), { last: 0, first: null, length: 0, groups: [] });
-    await broker.publish([1, 2, 5].map((position) => sampleRecord(position)));
+    assert.deepEqual(await broker.describe("test"), { last: 0, lastId: null, first: null, length: 0, groups: [] });
+    const records = [1, 2, 5].map((position) => sampleRecord(position));
+    await broker.publish(records);
+    const rest = { last: 5, groups: [] };
+    assert.deepEqual(await broker.describe("test"), { ...rest, lastId: records[2].id, first: 1, length: 3 });
     assert.equal(await broker.trim("test", 3), 2);
-    assert.deepEqual(await broker.describe("test"), { last: 5, first: 5, length: 1, groups: [] });
+    assert.deepEqual(await broker.describe("test"), { ...rest, lastId: records[2].id, first: 5, length: 1 });
     assert.equal(await broker.trim("test", 3), 0);
+    assert.equal(await broker.trim("test", 5), 1);
+    assert.deepEqual(await broker.describe("test"), { ...rest, lastId: null, first: null, length: 0 });
   });
 
   test("many readers of one group never get the same message", async (broker) => {

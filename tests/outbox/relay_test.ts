@@ -158,7 +158,8 @@ Deno.test("a wiped broker is filled again from the lowest checkpoint", async () 
     log: { info() {}, warn: (text) => void lines.push(text) },
   });
   await filled.check();
-  assert.deepEqual(await wiped.broker.describe(CATEGORY), { last: 4, first: 3, length: 2, groups: [] });
+  const { last, first, length } = await wiped.broker.describe(CATEGORY);
+  assert.deepEqual({ last, first, length }, { last: 4, first: 3, length: 2 });
   assert.match(lines[0], /lost messages of test::clock; publishing again from position 2/);
 });
 
