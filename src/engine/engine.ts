@@ -1,23 +1,22 @@
 import { resolve } from "node:path";
 import { sleep } from "../async/sleep.ts";
-import { BrokerUnavailableError } from "../broker/errors.ts";
 import type { Broker } from "../broker/port.ts";
 import type { Config } from "../config/config.ts";
 import { didYouMean } from "../config/nearest.ts";
 import { dropCopiesOfAnotherTime } from "../outbox/copies.ts";
-import { Relay } from "../outbox/relay.ts";
-import { StoreUnavailableError } from "../store/errors.ts";
 import type { EventStore, Fence } from "../store/port.ts";
 import { type Inspectable, locate, openBroker, openStore, type Publishing, type Wakeable } from "./adapters.ts";
 import { announceAdapters, announceSubscriptions, kindOf } from "./announce.ts";
 import { EngineStartError } from "./errors.ts";
 import { type GroupHealth, GroupRunner } from "./group_runner.ts";
 import { startJanitor, TIDIED } from "./janitor.ts";
-import { leaseName, RELAY_GROUP } from "../subscriptions/lane.ts";
+import { leaseName } from "../subscriptions/lane.ts";
 import { freeLeasesOfTheDead, ownerName } from "./lease_owner.ts";
+import { patiently, persist, type Say } from "./patience.ts";
 import { ungranted, workerPermissions } from "./permissions.ts";
 import { PACKAGE_ROOT, probe } from "./probe.ts";
 import type { DomainDescription, Level } from "./protocol.ts";
+import { RelayRunner } from "./relay_runner.ts";
 import { serve } from "./remote.ts";
 import { LEASE_TTL, Roster } from "./roster.ts";
 import { listen, socketPath } from "./socket.ts";
@@ -37,9 +36,6 @@ export interface EngineOptions {
   /** Where log lines go: group (empty for the engine's own), level, text. @default {nowhere} */
   readonly log?: (group: string, level: Level, text: string, fields?: Record<string, unknown>) => void;
 }
-
-/** How often to ask for the relay's lease while another process has it, in milliseconds. */
-const RELAY_INTERVAL = 500;
 
 /** How often leases are renewed, in milliseconds. */
 const RENEWAL_INTERVAL = 1_000;
@@ -69,7 +65,8 @@ export class Engine {
   #hosts: readonly string[] = [];
   #runners: GroupRunner[] = [];
   #running: Promise<unknown>[] = [];
-  #relayFence: Fence | undefined;
+  #relay!: RelayRunner;
+  #say: Say = (level, text) => this.#log("", level, text);
   #closeSocket: () => void = () => {};
   #stopJanitor: () => Promise<void> = () => Promise.resolve();
   #stop = new AbortController();
@@ -100,7 +97,7 @@ export class Engine {
   async describe(): Promise<DomainDescription> {
     const { module } = this.#options;
     const permissions = workerPermissions({ module, root: PACKAGE_ROOT }, this.#config.grants("*"), []);
-    const domain = await probe(module, permissions, (text) => this.#log("", "info", text));
+    const domain = await probe(module, permissions, (text) => this.#say("info", text));
     const names = domain.handlers.map((handler) => handler.name);
     for (const { group, key } of this.#config.namedGroups) {
       if (names.includes(group)) continue;
@@ -137,42 +134,10 @@ export class Engine {
     const print = this.#options.print ?? (() => {});
     print("Starting Annals engine…");
     const domain = await this.describe();
-    const store = locate(this.#config.store, domain.name);
-    const broker = locate(this.#config.broker, domain.name);
-    const { migrate = true } = this.#options;
-    const opening = { autoCheckpoint: TIDIED, domain: domain.name };
-    this.#store = await this.#patiently(() =>
-      openStore(store, { ...opening, create: migrate || store.provider === "sqlite" })
-    );
-    if (migrate) await this.#patiently(async () => await this.#store.publishViews?.(domain.projections));
-    this.#broker = await openBroker(broker, opening);
-    this.#stopJanitor = startJanitor([
-      ...(store.provider === "sqlite" ? [store.url] : []),
-      ...(broker.provider === "sqlite" ? [`${broker.url}-broker`] : []),
-    ]);
-    for (const line of announceAdapters(store, broker)) print(line);
-    if (store.provider === "memory") {
-      this.#log("", "warn", `event_store is "memory": the log ends with this process`);
-      if (this.#options.socket) {
-        this.#closeSocket = await listen(this.#store, socketPath(this.#config.folder, domain.name));
-      }
-    }
+    await this.#open(domain, print);
     for (const line of announceSubscriptions(domain, this.#config)) print(line);
-    for (const service of [this.#store, this.#broker]) {
-      const warnings = await this.#patiently(async () => await service.inspect?.() ?? []);
-      for (const warning of warnings) this.#log("", "warn", warning);
-    }
-    this.#hosts = await this.#patiently(async () => await this.#broker.hosts?.() ?? []);
-    if (await this.#patiently(async () => await this.#broker.adopt(await this.#store.logId()))) {
-      this.#log("", "warn", "The broker had a copy of another log; it was deleted and is filled again");
-    }
-    const categories = domain.categories;
-    for (
-      const category of await this.#patiently(() => dropCopiesOfAnotherTime(this.#store, this.#broker, categories))
-    ) {
-      const what = `The broker had messages of ${category} that the log does not have (was a backup put back?)`;
-      this.#log("", "warn", `${what}; its copy is made again`);
-    }
+    await this.#inspect();
+    await this.#checkCopies(domain);
     await this.#patiently(() => freeLeasesOfTheDead(this.#store, this.#owner));
     this.#roster = new Roster(this.#store, { owner: this.#owner, types: domain.types });
     await this.#patiently(() => this.#roster.enroll());
@@ -181,21 +146,53 @@ export class Engine {
     print("Engine running. Press Ctrl+C to stop.");
   }
 
-  /** Does what needs a service that may not be up yet; what waiting cannot help is thrown. */
-  async #patiently<T>(work: () => Promise<T>): Promise<T> {
-    let said = "";
-    for (let tries = 0;; tries++) {
-      try {
-        return await work();
-      } catch (error) {
-        const { message, retryable = false } = error as Error & { retryable?: boolean };
-        if (!retryable || this.#impatient.signal.aborted) throw error;
-        if (message !== said) this.#log("", "warn", `${message}; waiting for it`);
-        said = message;
-        await sleep(Math.min(5_000, 100 * 2 ** Math.min(tries, 6)), this.#impatient.signal);
-        if (this.#impatient.signal.aborted) throw error;
-      }
+  /** Opens store and broker, and what goes with them. */
+  async #open(domain: DomainDescription, print: (line: string) => void): Promise<void> {
+    const [store, broker] = [locate(this.#config.store, domain.name), locate(this.#config.broker, domain.name)];
+    const { migrate = true } = this.#options;
+    const opening = { autoCheckpoint: TIDIED, domain: domain.name };
+    const create = migrate || store.provider === "sqlite";
+    this.#store = await this.#patiently(() => openStore(store, { ...opening, create }));
+    if (migrate) await this.#patiently(async () => await this.#store.publishViews?.(domain.projections));
+    this.#broker = await openBroker(broker, opening);
+    this.#stopJanitor = startJanitor([
+      ...(store.provider === "sqlite" ? [store.url] : []),
+      ...(broker.provider === "sqlite" ? [`${broker.url}-broker`] : []),
+    ]);
+    for (const line of announceAdapters(store, broker)) print(line);
+    if (store.provider !== "memory") return;
+    this.#say("warn", `event_store is "memory": the log ends with this process`);
+    if (!this.#options.socket) return;
+    this.#closeSocket = await listen(this.#store, socketPath(this.#config.folder, domain.name));
+  }
+
+  /** Warns of services that are set up so that something does not hold, or not as well. */
+  async #inspect(): Promise<void> {
+    for (const service of [this.#store, this.#broker]) {
+      const warnings = await this.#patiently(async () => await service.inspect?.() ?? []);
+      for (const warning of warnings) this.#say("warn", warning);
     }
+    this.#hosts = await this.#patiently(async () => await this.#broker.hosts?.() ?? []);
+  }
+
+  /** Deletes what the broker has of another log, or of another time, before anybody reads it. */
+  async #checkCopies({ categories }: DomainDescription): Promise<void> {
+    if (await this.#patiently(async () => await this.#broker.adopt(await this.#store.logId()))) {
+      this.#say("warn", "The broker had a copy of another log; it was deleted and is filled again");
+    }
+    const dropped = await this.#patiently(() => dropCopiesOfAnotherTime(this.#store, this.#broker, categories));
+    for (const category of dropped) {
+      const what = `The broker had messages of ${category} that the log does not have (was a backup put back?)`;
+      this.#say("warn", `${what}; its copy is made again`);
+    }
+  }
+
+  #patiently<T>(work: () => Promise<T>): Promise<T> {
+    return patiently(work, this.#impatient.signal, this.#say);
+  }
+
+  #persist(work: () => Promise<void | "again">): Promise<void> {
+    return persist(work, this.#stop.signal, this.#say);
   }
 
   #begin(domain: DomainDescription): void {
@@ -218,9 +215,22 @@ export class Engine {
         handler.categories.includes(category) && kindOf(this.#config, handler.name) === "stream"
       ).map((handler) => handler.name),
     ]));
+    this.#relay = new RelayRunner(
+      {
+        store: this.#store,
+        broker: this.#broker,
+        readers,
+        outbox: this.#config.enableOutbox,
+        // Redis wakes its readers itself.
+        ...(this.#broker.kind !== "redis" && { onPublished: () => this.#wakeAll() }),
+        log: { info: (text) => this.#say("info", text), warn: (text) => this.#say("warn", text) },
+      },
+      this.#owner,
+      this.#say,
+    );
     this.#running = [
       ...this.#runners.map((runner) => this.#keep(runner)),
-      this.#relay(readers),
+      this.#relay.run(this.#stop.signal),
       this.#renew(),
       this.#share(),
       this.#wakeWorkers(domain),
@@ -285,55 +295,6 @@ export class Engine {
     });
   }
 
-  async #relay(readers: ReadonlyMap<string, readonly string[]>): Promise<void> {
-    const signal = this.#stop.signal;
-    await this.#persist(async () => {
-      const request = { name: RELAY_GROUP, group: RELAY_GROUP, partitions: 1, owner: this.#owner, ttl: LEASE_TTL };
-      const granted = await this.#store.acquireLease(request);
-      if (!granted) {
-        await sleep(RELAY_INTERVAL, signal);
-        return "again";
-      }
-      this.#relayFence = { lease: RELAY_GROUP, token: granted.token };
-      const relay = new Relay({
-        store: this.#store,
-        broker: this.#broker,
-        readers,
-        fence: this.#relayFence,
-        outbox: this.#config.enableOutbox,
-        // Redis wakes its readers itself.
-        ...(this.#broker.kind !== "redis" && { onPublished: () => this.#wakeAll() }),
-        log: { info: (text) => this.#log("", "info", text), warn: (text) => this.#log("", "warn", text) },
-      });
-      try {
-        await relay.run(signal);
-        await this.#store.releaseLease(this.#relayFence, true);
-      } catch (error) {
-        if ((error as Error).name !== "FencedError") throw error;
-        return "again";
-      } finally {
-        this.#relayFence = undefined;
-      }
-    });
-  }
-
-  /** Does something until it is done; what goes wrong is logged and tried again. */
-  async #persist(work: () => Promise<void | "again">): Promise<void> {
-    for (let tries = 0;; tries++) {
-      try {
-        if (await work() !== "again") return;
-        if (this.#stop.signal.aborted) return;
-        tries = 0;
-      } catch (error) {
-        if (this.#stop.signal.aborted) return;
-        const message = error instanceof Error ? error.message : String(error);
-        const isAway = error instanceof StoreUnavailableError || error instanceof BrokerUnavailableError;
-        if (tries === 0 || !isAway) this.#log("", isAway ? "warn" : "error", message);
-        await sleep(Math.min(5_000, 100 * 2 ** tries), this.#stop.signal);
-      }
-    }
-  }
-
   async #renew(): Promise<void> {
     const signal = this.#stop.signal;
     await this.#persist(async () => {
@@ -351,8 +312,8 @@ export class Engine {
   async #renewNow(): Promise<void> {
     await this.#roster.enroll();
     const held = this.#runners.flatMap((runner) => runner.fence ? [{ runner, fence: runner.fence }] : []);
-    const fences = held.map(({ fence }) => fence);
-    if (this.#relayFence) fences.push(this.#relayFence);
+    const fences: Fence[] = held.map(({ fence }) => fence);
+    if (this.#relay.fence) fences.push(this.#relay.fence);
     if (fences.length === 0) return;
     const lost = await this.#store.renewLeases(fences, LEASE_TTL);
     for (const { runner, fence } of held) {

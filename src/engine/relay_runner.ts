@@ -1,0 +1,62 @@
+import { sleep } from "../async/sleep.ts";
+import { Relay, type RelayOptions } from "../outbox/relay.ts";
+import type { Fence } from "../store/port.ts";
+import { RELAY_GROUP } from "../subscriptions/lane.ts";
+import { persist, type Say } from "./patience.ts";
+import { LEASE_TTL } from "./roster.ts";
+
+/** How often to ask for the relay's lease while another process has it, in milliseconds. */
+const INTERVAL = 500;
+
+/** Keeps the relay running wherever it is this process's turn: one at a time among all processes. */
+export class RelayRunner {
+  #options: Omit<RelayOptions, "fence">;
+  #owner: string;
+  #say: Say;
+  #fence: Fence | undefined;
+
+  /**
+   * Makes a runner that does not run yet.
+   *
+   * @param options What the relay works on.
+   * @param owner Who holds the lease.
+   * @param say Where it says what went wrong.
+   */
+  constructor(options: Omit<RelayOptions, "fence">, owner: string, say: Say) {
+    this.#options = options;
+    this.#owner = owner;
+    this.#say = say;
+  }
+
+  /** The lease it holds now. */
+  get fence(): Fence | undefined {
+    return this.#fence;
+  }
+
+  /** Runs until stopped. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { store } = this.#options;
+    await persist(
+      async () => {
+        const request = { name: RELAY_GROUP, group: RELAY_GROUP, partitions: 1, owner: this.#owner, ttl: LEASE_TTL };
+        const granted = await store.acquireLease(request);
+        if (!granted) {
+          await sleep(INTERVAL, signal);
+          return "again";
+        }
+        this.#fence = { lease: RELAY_GROUP, token: granted.token };
+        try {
+          await new Relay({ ...this.#options, fence: this.#fence }).run(signal);
+          await store.releaseLease(this.#fence, true);
+        } catch (error) {
+          if ((error as Error).name !== "FencedError") throw error;
+          return "again";
+        } finally {
+          this.#fence = undefined;
+        }
+      },
+      signal,
+      this.#say,
+    );
+  }
+}
