@@ -1,4 +1,5 @@
-import { findPrograms, initialise, PostgresServer, type Programs, RedisServer } from "../tests/support/services.ts";
+import { findPrograms, type Programs } from "../tests/support/programs.ts";
+import { initialise, PostgresServer, RedisServer } from "../tests/support/services.ts";
 
 /** Redis and PostgreSQL of the bench's own: durable, as in production. */
 export interface Services {

@@ -1,35 +1,19 @@
 import postgres from "postgres";
 import { type Fate, GroupCommit } from "../async/group_commit.ts";
 import { Signal } from "../async/signal.ts";
-import type { MessageRecord } from "../messages/envelope.ts";
 import { withoutSecrets } from "../network/address.ts";
-import { FencedError, StatementError, StoreUnavailableError } from "./errors.ts";
-import type {
-  Checkpoint,
-  CommandOutcome,
-  Commit,
-  CommitResult,
-  DeadLetter,
-  EventStore,
-  Fence,
-  GrantedLease,
-  Lease,
-  LeaseRequest,
-  Member,
-  ParkedMessage,
-  ProjectionRow,
-  ReadLogOptions,
-  ReadStreamOptions,
-} from "./port.ts";
-import { arrayLiteral, encodeCommits, fatesOf, type Parameter, partsOf } from "./postgres_commit.ts";
+import { StatementError, StoreUnavailableError } from "./errors.ts";
+import type { Commit, CommitResult, EventStore } from "./port.ts";
+import { encodeCommits, fatesOf, type Parameter, partsOf } from "./postgres_commit.ts";
 import { codeOf, explain, isAboutData } from "./postgres_errors.ts";
-import { lag, LAST_POSITION, OUTBOX_STATUS, type Query, readLog, readOutbox, readStream } from "./postgres_queries.ts";
 import { Listener } from "./postgres_listener.ts";
 import { migrate, type Place, publishViews, type Session, verify } from "./postgres_migrate.ts";
-import { toCheckpoint, toDeadLetter, toLease, toMessage, toParked, toRow } from "./postgres_rows.ts";
 import { channelOf, forSchema } from "./postgres_schema.ts";
+import { PostgresTables } from "./postgres_tables.ts";
 import type { ProjectionShape } from "./postgres_views.ts";
 
+export type { Parameter } from "./postgres_commit.ts";
+export type { PostgresTables } from "./postgres_tables.ts";
 export type { ProjectionShape } from "./postgres_views.ts";
 
 /** Settings of {@linkcode PostgresEventStore}. */
@@ -79,14 +63,8 @@ const CONNECT_TIMEOUT = 5;
 
 const COMMIT = `select status::text, detail::text, culprit::text, bases::text, to_json(repeated)::text
   from annals.commit(${Array.from({ length: 30 }, (_, i) => `$${i + 1}${i > 22 ? "::text::json" : ""}`).join(", ")})`;
-const PARKED = `select "group", category, stream, position, attempts, due_at, failures::text, replayed
-  from annals.parked where "group" = $1`;
-const DEAD_LETTER = `select id, "group", message::text, reason, error, stack, attempts::text, dead_at
-  from annals.dead_letters`;
-const ROW = `select projection, key, "row"::text, position from annals.projections`;
 const DURABILITY = `select name from pg_settings
   where name in ('fsync', 'synchronous_commit', 'full_page_writes') and setting = 'off' order by name`;
-const NOW = "coalesce($1::bigint, annals.server_time())";
 
 function numbers(text: string): number[] {
   return text.length <= 2 ? [] : text.slice(1, -1).split(",").map(Number);
@@ -100,9 +78,6 @@ class Refused extends Error {
 }
 
 type Driver = postgres.Sql<{ int8: number }>;
-
-/** A UUID: other texts cannot be ids here, and are not worth asking for. */
-const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
 /**
  * A store in a PostgreSQL database (14 or newer) that any number of processes and machines may share.
@@ -120,7 +95,7 @@ const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
  * await store.close();
  * ```
  */
-export class PostgresEventStore implements EventStore {
+export class PostgresEventStore extends PostgresTables implements EventStore {
   /** Always `postgres`. */
   readonly kind = "postgres";
   /** The URL, without its password. */
@@ -136,7 +111,6 @@ export class PostgresEventStore implements EventStore {
   #messages = new Signal();
   #listener: Listener | undefined;
   #closed = false;
-  #logId: string | undefined;
 
   /**
    * Makes a store that connects when it is used.
@@ -144,6 +118,7 @@ export class PostgresEventStore implements EventStore {
    * @param options Where, and how.
    */
   constructor(options: PostgresOptions) {
+    super();
     this.#options = options;
     this.location = withoutSecrets(options.url);
     this.#place = { schema: options.schema ?? "annals", location: this.location };
@@ -158,7 +133,7 @@ export class PostgresEventStore implements EventStore {
     return new Listener({
       channel: channelOf(this.#place.schema),
       connect: () => this.#connect(this.#options.listenUrl ?? this.#options.url, 1),
-      notify: (payload) => this.#ask("select pg_notify($1, $2)", [channelOf(this.#place.schema), payload]),
+      notify: (payload) => this.ask("select pg_notify($1, $2)", [channelOf(this.#place.schema), payload]),
       told: (payload) => payload === "" ? this.#signal.notify() : this.wake(),
     });
   }
@@ -204,7 +179,8 @@ export class PostgresEventStore implements EventStore {
     }
   }
 
-  async #ask(sql: string, values: readonly Parameter[], writing = false): Promise<any[][]> {
+  /** Runs a statement; `annals.` in it stands for the schema. */
+  protected async ask(sql: string, values: readonly Parameter[], writing = false): Promise<any[][]> {
     const prepare = this.#prepare ??= await this.#isDirect();
     // Only COMMIT as a statement of its own would be answered after it; the answer of an implicit one is sent, with
     // the end of the query, when the transaction is through (pqcomm.c flushes in ReadyForQuery).
@@ -224,13 +200,14 @@ export class PostgresEventStore implements EventStore {
     return state.pid === pid;
   }
 
+  /** The time in milliseconds since 1970; `null` for that of the database. */
+  protected now(): number | null {
+    return this.#options.now?.() ?? null;
+  }
+
   /** Does something in one transaction; tables may take their time. */
   #begin<T>(work: (session: Session) => Promise<T>): Promise<T> {
     return this.#use(async (sql) => await sql.begin((session) => work(session)) as T, false, Infinity);
-  }
-
-  async #read({ sql, values }: Query): Promise<MessageRecord[]> {
-    return (await this.#ask(sql, values)).map(toMessage);
   }
 
   /**
@@ -259,8 +236,8 @@ export class PostgresEventStore implements EventStore {
    * @throws {StoreUnavailableError} When another domain has it.
    */
   async claim(domain: string): Promise<void> {
-    await this.#ask("update annals.identity set domain = $1 where domain is null", [domain], true);
-    const [[owner]] = await this.#ask("select domain from annals.identity", []);
+    await this.ask("update annals.identity set domain = $1 where domain is null", [domain], true);
+    const [[owner]] = await this.ask("select domain from annals.identity", []);
     if (owner === domain) return;
     const { schema, location } = this.#place;
     throw new StoreUnavailableError(
@@ -285,7 +262,7 @@ export class PostgresEventStore implements EventStore {
    * @returns Warnings: what is set up so that something does not hold, or not as well.
    */
   async inspect(): Promise<string[]> {
-    const settings = await this.#ask(DURABILITY, []);
+    const settings = await this.ask(DURABILITY, []);
     const warnings = settings.map(([name]) =>
       `PostgreSQL at ${this.location} has ${name} = off: what it said was written may be gone after ${
         name === "synchronous_commit" ? "a crash" : "a power failure"
@@ -341,7 +318,7 @@ export class PostgresEventStore implements EventStore {
     try {
       const [[status, detail, culprit, bases, repeated]] = commits[0].statements?.length
         ? await this.#transact(commits[0])
-        : await this.#ask(COMMIT, encodeCommits(commits), true);
+        : await this.ask(COMMIT, encodeCommits(commits), true);
       return fatesOf(commits, {
         status: numbers(status),
         detail: numbers(detail),
@@ -367,22 +344,6 @@ export class PostgresEventStore implements EventStore {
     return this.#commits.submit(commit);
   }
 
-  readStream(stream: string, options: ReadStreamOptions = {}): Promise<MessageRecord[]> {
-    return this.#read(readStream(stream, options));
-  }
-
-  readLog(options: ReadLogOptions = {}): Promise<MessageRecord[]> {
-    return this.#read(readLog(options));
-  }
-
-  async lastPosition(): Promise<number> {
-    return (await this.#ask(LAST_POSITION, []))[0][0];
-  }
-
-  async logId(): Promise<string> {
-    return this.#logId ??= (await this.#ask("select id from annals.identity", []))[0][0] as string;
-  }
-
   async changed(timeout: number, signal?: AbortSignal, what?: "anything" | "messages"): Promise<void> {
     if (this.#closed) return;
     this.#listener?.start();
@@ -397,160 +358,6 @@ export class PostgresEventStore implements EventStore {
   wake(): void {
     this.#signal.notify();
     this.#messages.notify();
-  }
-
-  readOutbox(limit: number, after = 0): Promise<MessageRecord[]> {
-    return this.#read(readOutbox(limit, after));
-  }
-
-  async markPublished(position: number, fence?: Fence): Promise<void> {
-    const values = [position, fence?.lease ?? null, fence?.token ?? null];
-    const [[marked]] = await this.#ask("select annals.mark_published($1, $2, $3)", values, true);
-    if (!marked) throw new FencedError(fence!.lease, fence!.token);
-  }
-
-  async outboxStatus(): Promise<{ waiting: number; oldest: number | null; published: number }> {
-    const [[waiting, oldest, published]] = await this.#ask(OUTBOX_STATUS, []);
-    return { waiting, oldest, published };
-  }
-
-  async checkpoints(group?: string): Promise<Checkpoint[]> {
-    const rows = await this.#ask(
-      `select "group", category, partitions, partition, position from annals.checkpoints
-       where $1::text is null or "group" = $1 order by "group", category, partitions, partition`,
-      [group ?? null],
-    );
-    return rows.map(toCheckpoint);
-  }
-
-  #now(): number | null {
-    return this.#options.now?.() ?? null;
-  }
-
-  async enroll({ owner, types }: Member, ttl: number): Promise<void> {
-    if (ttl === 0) {
-      await this.#ask("delete from annals.members where owner = $1", [owner], true);
-      return;
-    }
-    await this.#ask(
-      `insert into annals.members values ($2, $3::text::json, ${NOW} + $4)
-       on conflict (owner) do update set types = excluded.types, expires_at = excluded.expires_at`,
-      [this.#now(), owner, JSON.stringify(types), ttl],
-      true,
-    );
-  }
-
-  async members(): Promise<Member[]> {
-    const sql = `select owner, types::text from annals.members where expires_at > ${NOW} order by owner`;
-    return (await this.#ask(sql, [this.#now()])).map(([owner, types]) => ({ owner, types: JSON.parse(types) }));
-  }
-
-  async acquireLease({ name, group, partitions, owner, ttl }: LeaseRequest): Promise<GrantedLease | null> {
-    const [[token, clean]] = await this.#ask(
-      "select token, clean from annals.acquire_lease($1, $2, $3, $4, $5, $6)",
-      [name, group, partitions, owner, ttl, this.#now()],
-      true,
-    );
-    return token === null ? null : { token, clean };
-  }
-
-  async renewLeases(leases: readonly Fence[], ttl: number): Promise<string[]> {
-    const kept = await this.#ask(
-      `update annals.leases l set expires_at = ${NOW} + $2
-       from unnest($3::text[], $4::bigint[]) x(name, token)
-       where l.name = x.name and l.token = x.token and l.expires_at > 0 returning l.name`,
-      [this.#now(), ttl, arrayLiteral(leases.map((fence) => fence.lease)), arrayLiteral(leases.map((f) => f.token))],
-      true,
-    );
-    const names = new Set(kept.map(([name]) => name));
-    return leases.map((fence) => fence.lease).filter((name) => !names.has(name));
-  }
-
-  async releaseLease({ lease, token }: Fence, clean: boolean): Promise<void> {
-    await this.#ask("select annals.release_lease($1, $2, $3)", [lease, token, clean], true);
-  }
-
-  async leases(): Promise<Lease[]> {
-    const rows = await this.#ask(
-      `select name, "group", partitions, owner, token, expires_at from annals.leases order by name`,
-      [],
-    );
-    return rows.map(toLease);
-  }
-
-  async parked(group: string, options: { replayedOnly?: boolean; limit?: number } = {}): Promise<ParkedMessage[]> {
-    const only = options.replayedOnly ? "and replayed" : "";
-    return (await this.#ask(`${PARKED} ${only} order by position limit $2`, [group, options.limit ?? null]))
-      .map(toParked);
-  }
-
-  async lag(category: string, after: number): Promise<{ messages: number; oldest: number | null }> {
-    const { sql, values } = lag(category, after);
-    const [[messages, oldest]] = await this.#ask(sql, values);
-    return { messages, oldest };
-  }
-
-  async deadLetters({ group, limit }: { group?: string; limit?: number } = {}): Promise<DeadLetter[]> {
-    const sql = `${DEAD_LETTER} where $1::text is null or "group" = $1 order by id desc limit $2`;
-    return (await this.#ask(sql, [group ?? null, limit ?? null])).map(toDeadLetter);
-  }
-
-  async deadLetter(id: string): Promise<DeadLetter | null> {
-    if (!UUID.test(id)) return null;
-    const [row] = await this.#ask(`${DEAD_LETTER} where id = $1`, [id]);
-    return row ? toDeadLetter(row) : null;
-  }
-
-  async countDeadLetters(): Promise<Record<string, number>> {
-    return Object.fromEntries(
-      await this.#ask(`select "group", count(*) from annals.dead_letters group by "group"`, []),
-    );
-  }
-
-  async replayDeadLetters(ids: readonly string[]): Promise<number> {
-    const rows = await this.#ask(
-      `with gone as (delete from annals.dead_letters where id = any($1::uuid[]) returning "group", message),
-       put as (insert into annals.parked
-         select "group", (message->>'position')::bigint, message->>'category', message->>'stream', 0, 0, '[]', true from gone
-         on conflict ("group", position) do update set attempts = 0, due_at = 0, failures = '[]', replayed = true)
-       select count(*) from gone`,
-      [arrayLiteral(ids.filter((id) => UUID.test(id)))],
-      true,
-    );
-    return rows[0][0];
-  }
-
-  async purgeDeadLetters({ group, ids }: { group?: string; ids?: readonly string[] }): Promise<number> {
-    const rows = await this.#ask(
-      `with gone as (delete from annals.dead_letters where ($1::text is null or "group" = $1)
-       and ($2::uuid[] is null or id = any($2)) returning 1) select count(*) from gone`,
-      [group ?? null, ids ? arrayLiteral(ids.filter((id) => UUID.test(id))) : null],
-      true,
-    );
-    return rows[0][0];
-  }
-
-  async readRow(projection: string, key: string): Promise<ProjectionRow | null> {
-    const [row] = await this.#ask(`${ROW} where projection = $1 and key = $2`, [projection, key]);
-    return row ? toRow(row) : null;
-  }
-
-  async readRows(projection: string, keys: readonly string[]): Promise<ProjectionRow[]> {
-    const sql = `${ROW} where projection = $1 and key = any($2::text[])`;
-    return (await this.#ask(sql, [projection, arrayLiteral(keys)])).map(toRow);
-  }
-
-  async listRows(projection: string, options: { after?: string; limit?: number } = {}): Promise<ProjectionRow[]> {
-    const sql = `${ROW} where projection = $1 and key > $2 order by key limit $3`;
-    return (await this.#ask(sql, [projection, options.after ?? "", options.limit ?? null])).map(toRow);
-  }
-
-  async outcome(commandId: string): Promise<CommandOutcome | null> {
-    if (!UUID.test(commandId)) return null;
-    const [row] = await this.#ask("select command_id, status, detail from annals.outcomes where command_id = $1", [
-      commandId,
-    ]);
-    return row ? { commandId: row[0], status: row[1], detail: row[2] } : null;
   }
 
   async close(): Promise<void> {

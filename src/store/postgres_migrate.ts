@@ -5,7 +5,6 @@ import { type ProjectionShape, viewName, viewQuery } from "./postgres_views.ts";
 /** Something that runs statements in one transaction. */
 export interface Session {
   /** Runs a statement; its rows, by name. */
-  // deno-lint-ignore no-explicit-any
   unsafe(sql: string, values?: any[]): PromiseLike<any[]>;
 }
 
