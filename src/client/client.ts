@@ -121,6 +121,10 @@ export class Client {
    * @throws {DomainDefinitionError} When the domain has no handler for it.
    */
   async process(command: CommandDraft, options: ProcessOptions = {}): Promise<Receipt> {
+    if (typeof command === "function" || command?.kind !== "command") {
+      const what = typeof command === "function" ? "a command type; call it with a payload" : "not a command";
+      throw new DomainDefinitionError(`Cannot process ${what}, like process(Deposit({ … }))`);
+    }
     const handler = this.domain.handlerOf(command.type);
     if (!handler) throw new DomainDefinitionError(`No handler of domain "${this.domain.name}" takes "${command.type}"`);
     const id = newId();

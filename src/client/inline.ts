@@ -14,8 +14,8 @@ const PATIENCE = 30_000;
 const TTL = 30_000;
 
 /**
- * Runs the event handlers and projectors of a domain here, up to a position. A group that a server runs is left to it,
- * and waited for.
+ * Runs the handlers of a domain here: what follows from everything up to a position, from what they then send, and so
+ * on until nothing more follows. A group that a server runs is left to it, and waited for.
  *
  * @param domain The domain.
  * @param store Its store.
@@ -23,9 +23,34 @@ const TTL = 30_000;
  * @param position The position to reach.
  */
 export async function handleInline(domain: Domain, store: EventStore, config: Config, position: number): Promise<void> {
-  for (const handler of domain.handlers.values()) {
-    if (handler.kind !== "command handler") await handleGroup(domain, handler, store, config, position);
+  const handlers = [...domain.handlers.values()];
+  const [deciders, followers] = [true, false].map((decides) =>
+    handlers.filter((handler) => (handler.kind === "command handler") === decides)
+  );
+  for (let upTo = position;;) {
+    for (const handler of followers) await handleGroup(domain, handler, store, config, upTo);
+    const last = await store.lastPosition();
+    // Commands that were decided at once are not in the log: what is there was sent by handlers.
+    const open = [];
+    for (const handler of deciders) if (!await isDone(domain, handler, store, config, last)) open.push(handler);
+    for (const handler of open) await handleGroup(domain, handler, store, config, last);
+    if (open.length === 0) return;
+    upTo = await store.lastPosition();
   }
+}
+
+async function isDone(
+  domain: Domain,
+  handler: Handler,
+  store: EventStore,
+  config: Config,
+  position: number,
+): Promise<boolean> {
+  const partitions = config.workers(handler.name, domain.categoriesOf(handler));
+  for (let partition = 0; partition < partitions; partition++) {
+    if (!await reached(domain, handler, store, partition, position)) return false;
+  }
+  return true;
 }
 
 async function handleGroup(

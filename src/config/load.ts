@@ -11,6 +11,8 @@ import type { Config } from "./config.ts";
 export interface LoadOptions {
   /** The file. @default {`domain.toml` in the current folder, when there is one} */
   readonly file?: string | undefined;
+  /** The configuration itself, instead of a file. */
+  readonly text?: string;
   /** Looks an environment variable up. @default {Deno.env.get} */
   readonly env?: (name: string) => string | undefined;
   /** How many workers groups have of which the file does not say it. @default {`[server.workers] "*"`, or 1} */
@@ -101,8 +103,8 @@ function parseFile(file: string, text: string): Table {
  */
 export function loadConfig(options: LoadOptions = {}): Config {
   const { env = (name) => Deno.env.get(name) } = options;
-  const file = options.file ?? "domain.toml";
-  const text = read(file, options.file !== undefined);
+  const file = options.file ?? (options.text === undefined ? "domain.toml" : "text");
+  const text = options.text ?? read(file, options.file !== undefined);
   const origins = new Map<string, string>();
   let raw: Table = {};
   if (text !== null) {

@@ -49,7 +49,12 @@ const processing = {
   enable_outbox: flag,
 };
 
-const permissions = z.strictObject({ net: texts, env: texts, read: texts, write: texts }, table);
+/** A host as `--allow-net` takes it. */
+const host = text.refine((given) => /^(\[[\da-f:.]+\]|[^\s/:@?#]+)(:\d{1,5})?$/i.test(String(given)), {
+  error: 'expected a host, or a host and its port, like "smtp.example.com:587"',
+});
+const hosts = z.array(host, { error: 'expected a list of hosts, like ["smtp.example.com:587"]' }).optional();
+const permissions = z.strictObject({ net: hosts, env: texts, read: texts, write: texts }, table);
 
 /** What `domain.toml` may say. */
 export const configSchema = z.strictObject({

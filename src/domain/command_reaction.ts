@@ -6,6 +6,42 @@ import type { CommandHandler } from "./handlers.ts";
 import { type Delivery, type Effects, isThenable, type PlannedOutcome, type Reaction } from "./reaction.ts";
 import { UnitOfWork, type UnitOfWorkOptions } from "./unit_of_work.ts";
 
+/** An append to another aggregate that is under way; knows whether the handler waits for it. */
+class Appending implements Promise<void> {
+  readonly [Symbol.toStringTag] = "Promise";
+  #work: Promise<void>;
+  #awaited = false;
+
+  constructor(work: Promise<void>) {
+    this.#work = work;
+    work.catch(() => {});
+  }
+
+  then<A = void, B = never>(
+    done?: ((value: void) => A | PromiseLike<A>) | null,
+    failed?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    this.#awaited = true;
+    return this.#work.then(done, failed);
+  }
+
+  catch<B = never>(failed?: ((reason: unknown) => B | PromiseLike<B>) | null): Promise<void | B> {
+    return this.then(undefined, failed);
+  }
+
+  finally(done?: (() => void) | null): Promise<void> {
+    this.#awaited = true;
+    return this.#work.finally(done);
+  }
+
+  /** Resolves when it is through; what went wrong is thrown unless the handler has heard of it. */
+  async concluded(): Promise<void> {
+    await this.#work.catch((error) => {
+      if (!this.#awaited) throw error;
+    });
+  }
+}
+
 /** Handles a batch of commands on one unit of work. */
 export class CommandReaction implements Reaction {
   #handler: CommandHandler;
@@ -58,6 +94,11 @@ export class CommandReaction implements Reaction {
     const { aggregate, handle } = this.#handler;
     const id = message.aggregateId;
     const reservations: [field: string, value: string, release: boolean][] = [];
+    const appending: Appending[] = [];
+    let open = true;
+    const stillOpen = (): void => {
+      if (!open) throw new Error(`The handling of command ${message.type} has ended; its context is closed`);
+    };
     const { state, version } = this.#unit.state(aggregate, id);
     const context: CommandContext = {
       message,
@@ -66,26 +107,55 @@ export class CommandReaction implements Reaction {
       log: delivery.log,
       aggregateId: id,
       version,
-      load: (other, otherId) => this.#unit.load(other, otherId),
-      append: async (other, otherId, events) => {
-        await this.#unit.load(other, otherId);
-        this.#unit.append(other, otherId, ([] as Draft[]).concat(events));
+      load: (other, otherId) => {
+        stillOpen();
+        return this.#unit.load(other, otherId);
       },
-      reserve: (field, value) => void reservations.push([field, value, false]),
-      release: (field, value) => void reservations.push([field, value, true]),
+      append: (other, otherId, events) => {
+        stillOpen();
+        const append = async () => {
+          await this.#unit.load(other, otherId);
+          // What is stored by then is stored without it.
+          stillOpen();
+          this.#unit.append(other, otherId, ([] as Draft[]).concat(events));
+        };
+        const one = new Appending(append());
+        appending.push(one);
+        return one;
+      },
+      reserve: (field, value) => {
+        stillOpen();
+        reservations.push([field, value, false]);
+      },
+      release: (field, value) => {
+        stillOpen();
+        reservations.push([field, value, true]);
+      },
+    };
+    const conclude = async (drafts: readonly Draft[]): Promise<void> => {
+      // Also those that nobody has waited for: all of it is one append.
+      for (const one of appending) await one.concluded();
+      this.#unit.append(aggregate, id, drafts);
+      for (const [field, value, release] of reservations) await this.#unit.reserve(field, value, id, release);
     };
     const finish = (decision: unknown): void | Promise<void> => {
       const drafts = decision === undefined || decision === null
         ? []
         : ([] as Draft[]).concat(decision as Draft | Draft[]);
+      if (reservations.length + appending.length > 0) return conclude(drafts).finally(() => open = false);
+      open = false;
       this.#unit.append(aggregate, id, drafts);
-      if (reservations.length === 0) return;
-      return (async () => {
-        for (const [field, value, release] of reservations) await this.#unit.reserve(field, value, id, release);
-      })();
     };
-    const decision = handle[message.type](state, message, context);
-    return isThenable(decision) ? Promise.resolve(decision).then(finish) : finish(decision);
+    const fail = (error: unknown): never => {
+      open = false;
+      throw error;
+    };
+    try {
+      const decision = handle[message.type](state, message, context);
+      return isThenable(decision) ? Promise.resolve(decision).then(finish, fail) : finish(decision);
+    } catch (error) {
+      fail(error);
+    }
   }
 
   #accept(command: Message): void {

@@ -104,11 +104,22 @@ export function domain(name: string, options: DomainOptions): Domain {
     );
   };
   const read = new Map<Handler, readonly string[]>();
+  const projectors = new Map<string, Handler>();
   for (const handler of options.handlers) {
     if (handlers.has(handler.name)) {
       throw new DomainDefinitionError(`Cannot define domain "${name}": two handlers are called "${handler.name}"`);
     }
     handlers.set(handler.name, handler);
+    if (handler.kind === "projector") {
+      const { name: rows } = handler.projection;
+      const other = projectors.get(rows);
+      if (other) {
+        throw new DomainDefinitionError(
+          `Cannot define domain "${name}": "${other.name}" and "${handler.name}" both keep the rows of projection "${rows}" and would overwrite each other's; make them one projector, or give each a projection of its own`,
+        );
+      }
+      projectors.set(rows, handler);
+    }
     if (handler.kind === "command handler") {
       const category = categoryOf(own(handler, handler.aggregate, `aggregate "${handler.aggregate.name}"`));
       read.set(handler, [commandCategory(category)]);

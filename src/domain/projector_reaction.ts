@@ -1,3 +1,4 @@
+import { DomainDefinitionError } from "../messages/errors.ts";
 import type { Message } from "../messages/envelope.ts";
 import { validate } from "../messages/schema.ts";
 import type { ReadRows } from "./event_reaction.ts";
@@ -38,6 +39,14 @@ export class ProjectorReaction implements Reaction {
     // A copy: a function that changes its row and then throws must leave nothing behind.
     const row = on[message.type](structuredClone(this.#rows.get(key) ?? null), message);
     const next = row === null || row === undefined ? null : validate(projection.name, projection.schema, row);
+    const own = (next as Record<string, unknown> | null)?.[projection.key];
+    if (next !== null && String(own) !== key) {
+      throw new DomainDefinitionError(
+        `"${this.#projector.name}" made a row of projection "${projection.name}" whose "${projection.key}" is ${
+          JSON.stringify(own)
+        } from the row of "${key}"; return the row of the event's key, or say by keyOf which one that is`,
+      );
+    }
     this.#rows.set(key, next);
     this.#changed.set(key, message.position);
   }

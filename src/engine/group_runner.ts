@@ -155,6 +155,7 @@ export class GroupRunner {
       this.lacks.add(unknownType!);
       return log("warn", `${message}; standing by`);
     }
+    if (this.#stop.signal.aborted) return;
     this.#total++;
     this.#lastError = message;
     const now = Date.now();
@@ -182,12 +183,14 @@ export class GroupRunner {
   #live(fence: Fence, suspicious: boolean): Promise<End> {
     const { assignment, permissions, channels, onWrote, log } = this.#options;
     const pulse = new SharedArrayBuffer(4);
+    let worker: Worker;
+    try {
+      worker = this.#worker = new Worker(WORKER_ENTRY, { type: "module", name: fence.lease, deno: { permissions } });
+    } catch (error) {
+      // Something that was granted is nothing that can be granted.
+      return Promise.resolve({ reason: "failed", message: `Cannot start its worker: ${(error as Error).message}` });
+    }
     return new Promise((resolve) => {
-      const worker = this.#worker = new Worker(WORKER_ENTRY, {
-        type: "module",
-        name: fence.lease,
-        deno: { permissions },
-      });
       const watch = this.#watch(pulse, (message) => finish({ reason: "blocked", message }));
       const ports = channels();
       const finish = (end: End): void => {

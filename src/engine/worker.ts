@@ -20,6 +20,7 @@ import { explainRefusal } from "./permissions.ts";
 import type { Assignment, FromWorker, ReadPayload, ToWorker } from "./protocol.ts";
 import { TIDIED } from "./janitor.ts";
 import { remote } from "./remote.ts";
+import { Strays } from "./strays.ts";
 import { createGuard } from "./watchdog.ts";
 
 /** How often the event loop shows that it turns, in milliseconds. */
@@ -36,7 +37,6 @@ const scope = globalThis as unknown as {
 const post = scope.postMessage.bind(scope);
 const stop = new AbortController();
 const wakeable: Wakeable[] = [];
-let stray: unknown;
 
 const log: HandlerLog = {
   debug: (text, fields) => post({ type: "log", level: "debug", text, ...plain(fields) }),
@@ -50,13 +50,19 @@ function plain(fields: Record<string, unknown> | undefined): { fields?: Record<s
   return fields ? { fields: JSON.parse(JSON.stringify(fields)) } : {};
 }
 
+let group = "*";
+const strays = new Strays((position, error) => {
+  const whose = position === null ? "Something that a handler let go of" : `What the handler let go of at ${position}`;
+  log.error(`${whose} failed after the message was done, and changes nothing: ${explainRefusal(error, group)}`);
+});
+
 scope.addEventListener("unhandledrejection", (event) => {
   event.preventDefault();
-  stray = event.reason ?? new Error("A promise was rejected without a reason");
+  strays.add(event.reason ?? new Error("A promise was rejected without a reason"));
 });
 scope.addEventListener("error", (event) => {
   event.preventDefault();
-  stray = event.error ?? new Error(event.message);
+  strays.add(event.error ?? new Error(event.message));
 });
 scope.addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
   switch (data.type) {
@@ -103,6 +109,7 @@ async function read(module: string, records: readonly MessageRecord[]): Promise<
 async function run(assignment: Assignment, ports: { store?: MessagePort; broker?: MessagePort }): Promise<void> {
   const pulse = new Int32Array(assignment.pulse);
   confine(assignment.env, log);
+  group = assignment.group;
   let end: FromWorker & { type: "ended" } = { type: "ended", reason: "stopped" };
   let store: EventStore & Wakeable | undefined;
   let broker: Broker & Wakeable | undefined;
@@ -165,11 +172,8 @@ async function feed(domain: Domain, assignment: Assignment, store: EventStore, b
     explain: (error) => explainRefusal(error, group),
     execution: {
       guard: createGuard(),
-      takeStray: () => {
-        const found = stray;
-        stray = undefined;
-        return found;
-      },
+      takeStray: () => strays.take(),
+      started: (position) => strays.started(position),
     },
   };
   const subscription = type === "stream"

@@ -166,7 +166,13 @@ export function command<const Name extends string, S extends Schema>(
   const { version = 1, schema, target = newId } = options;
   const make = (payload: InputOf<S>) => {
     const checked = validate(name, schema, payload);
-    return { kind: "command", type: name, schemaVersion: version, payload: checked, aggregateId: target(checked) };
+    const aggregateId = target(checked);
+    if (typeof aggregateId !== "string" || aggregateId === "") {
+      throw new DomainDefinitionError(
+        `Cannot make command "${name}": its target is ${JSON.stringify(aggregateId)}; it must be an aggregate's id`,
+      );
+    }
+    return { kind: "command", type: name, schemaVersion: version, payload: checked, aggregateId };
   };
   return define(make, "command", name, options) as unknown as CommandType<Name, OutputOf<S>, InputOf<S>>;
 }

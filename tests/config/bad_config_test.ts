@@ -88,7 +88,12 @@ const WRONG: [name: string, toml: string, told: RegExp, env?: Record<string, str
   [
     "permissions that are no list",
     "[server.permissions.X]\nnet = 'a.example'",
-    /net = "a\.example": expected a list of texts/,
+    /net = "a\.example": expected a list of hosts/,
+  ],
+  [
+    "permissions with an address of a page",
+    "[server.permissions.X]\nnet = ['http://a.example/x']",
+    /net\.0 = "http:\/\/a\.example\/x": expected a host, or a host and its port/,
   ],
   ["permissions with a number in them", "[server.permissions.X]\nnet = [1]", /net\.0 = 1: expected a text/],
   ["a domain that is no path", "[domains]\nx = 1", /domains\.x = 1: expected a text/],

@@ -73,3 +73,31 @@ async function witnessed(client: Client, count: number): Promise<boolean> {
   const rows = await client.rows(Witnessed);
   return rows.reduce((sum, row) => sum + row.kinds.length, 0) === count;
 }
+
+Deno.test("what a handler forgot is said when it fails, and never counted against another message", async () => {
+  await using site = Site.make("unruly", new URL("../fixtures/unruly/domain.ts", import.meta.url), TOML);
+  const server = await site.start().running();
+  await using client = await site.connect(unruly);
+  await client.process(Ask({ id: "1", kind: "Forgetter" }), { wait: true });
+  let sent = 1;
+  await until(async () => {
+    await client.process(Ask({ id: String(++sent), kind: "fine" }), { wait: true });
+    return /Forgetter: What the handler let go of at \d+ failed after.*rejected long after/.test(server.stderr);
+  }, () => `it to be said; the server said:\n${server.stderr}`);
+  await until(async () => (await client.row(Done, "Forgetter"))?.count === sent, () => "all to be handled");
+  assert.doesNotMatch(server.stderr, /attempt/);
+  assert.equal(await server.stop(), 0);
+});
+
+Deno.test("a grant that cannot be given is the failure of its group alone, under its name", async () => {
+  const toml = `${TOML}\n[server.permissions.Waiter]\nnet = ["a.example:99999"]\n`;
+  await using site = Site.make("unruly", new URL("../fixtures/unruly/domain.ts", import.meta.url), toml);
+  const server = await site.start().running();
+  await using client = await site.connect(unruly);
+  await client.process(Ask({ id: "1", kind: "fine" }), { wait: true });
+  await until(async () => (await client.row(Done, "Thrower"))?.count === 1, () => "the others to go on");
+  assert.match(server.stderr, /Waiter: Its worker is replaced in .*: Cannot start its worker: .*99999/);
+  assert.doesNotMatch(server.stderr, /standing by/);
+  assert.equal(await server.stop(), 0);
+  assert.doesNotMatch(server.stderr, /The server stops/);
+});

@@ -1,0 +1,138 @@
+import {
+  aggregate,
+  command,
+  commandHandler,
+  domain,
+  DomainDefinitionError,
+  event,
+  eventHandler,
+  projection,
+  projector,
+  type,
+} from "@annals/annals";
+import { inMemory } from "@annals/annals/testing";
+import assert from "node:assert/strict";
+
+// What slips into handlers, and must not slip through.
+
+const In = event("In", { schema: type<{ by: number }>() });
+const Out = event("Out", { schema: type<{ by: number }>() });
+const Fine = event("Fine", { schema: type<{ by: number }>() });
+const Purse = aggregate("Purse", {
+  events: [In, Out, Fine],
+  initial: () => 0,
+  evolve: {
+    In: (level, { payload }) => level + payload.by,
+    Out: (level, { payload }) => level - payload.by,
+    Fine: (level, { payload }) => level - payload.by,
+  },
+  invariants: { "may not hold more than 10": (level) => level <= 10 },
+});
+type Transfer = { from: string; to: string; by: number; how: string };
+const Move = command("Move", { schema: type<Transfer>(), target: ({ from }) => from });
+const Charge = command("Charge", { schema: type<{ id: string }>(), target: ({ id }) => id });
+const Row = projection("Row", { key: "id", schema: type<{ id: string; count: number }>() });
+let keep: (() => unknown) | undefined;
+
+const mover = commandHandler("Mover", Purse, {
+  commands: [Move, Charge],
+  handle: {
+    Move: async (_level, { payload: { to, by, how } }, context) => {
+      const append = () => context.append(Purse, to, In({ by }));
+      if (how === "later") keep = () => context.append(Purse, to, In({ by }));
+      else if (how === "caught") await append().catch(() => {});
+      else if (how === "awaited") await append();
+      else void append();
+      return Out({ by });
+    },
+    Charge: () => Fine({ by: 1 }),
+  },
+});
+const purses = domain("purses", {
+  aggregates: [Purse],
+  handlers: [
+    mover,
+    eventHandler("Policy", {
+      events: [Out],
+      on: {
+        Out: ({ aggregateId, payload }, context) => void (payload.by > 5 && context.send(Charge({ id: aggregateId }))),
+      },
+    }),
+    projector("RowProjector", Row, {
+      events: [In, Out, Fine],
+      on: {
+        In: (row, { aggregateId }) => ({ id: aggregateId, count: (row?.count ?? 0) + 1 }),
+        Out: (row, { aggregateId }) => ({ id: aggregateId, count: (row?.count ?? 0) + 1 }),
+        Fine: (row, { aggregateId, payload }) => ({
+          id: payload.by > 0 ? aggregateId : "else",
+          count: -(row?.count ?? 0),
+        }),
+      },
+    }),
+  ],
+});
+
+for (const how of ["awaited", "forgotten"]) {
+  Deno.test(`what a command appends elsewhere is stored with it, ${how} or not: both or neither`, async () => {
+    await using client = await inMemory(purses);
+    const level = async (id: string) => (await client.load(Purse, id)).state;
+    const good = await client.process(Move({ from: "a", to: "b", by: 3, how }));
+    assert.deepEqual(good.outcome, { status: "accepted", events: ["In", "Out"] });
+    assert.deepEqual([await level("a"), await level("b")], [-3, 3]);
+    const bad = await client.process(Move({ from: "a", to: "b", by: 8, how }));
+    assert.equal(bad.outcome?.status, "refused");
+    assert.deepEqual([await level("a"), await level("b")], [-3, 3]);
+  });
+}
+
+Deno.test("a handler may catch that an append was refused, and go on without it", async () => {
+  await using client = await inMemory(purses);
+  const { outcome } = await client.process(Move({ from: "a", to: "b", by: 11, how: "caught" }));
+  assert.equal(outcome?.status, "accepted");
+  assert.equal((await client.load(Purse, "b")).version, -1);
+});
+
+Deno.test("the context of a command is closed when it is decided", async () => {
+  await using client = await inMemory(purses);
+  await client.process(Move({ from: "a", to: "b", by: 1, how: "later" }));
+  await assert.rejects(async () => await keep!(), /handling of command Move has ended/);
+});
+
+Deno.test("in memory a command that an event handler sends is decided too, and projected, before process() returns", async () => {
+  await using client = await inMemory(purses);
+  await client.process(Move({ from: "a", to: "b", by: 6, how: "awaited" }));
+  assert.equal((await client.load(Purse, "a")).state, -7);
+  assert.deepEqual(await client.row(Row, "a"), { id: "a", count: -1 });
+  assert.deepEqual(await client.store.deadLetters(), []);
+});
+
+Deno.test("two projectors of one projection are refused: they would overwrite each other's rows", () => {
+  const other = projector("OtherProjector", Row, { events: [In], on: { In: (row) => row } });
+  const handlers = [...purses.handlers.values(), other];
+  assert.throws(
+    () => domain("purses", { aggregates: [Purse], handlers }),
+    /"RowProjector" and "OtherProjector" both keep the rows of projection "Row"/,
+  );
+});
+
+Deno.test("a row that belongs under another key is a mistake of the projector, and is said", async () => {
+  const Odd = projection("Odd", { key: "id", schema: type<{ id: string }>() });
+  const odd = projector("OddProjector", Odd, {
+    events: [In, Out, Fine],
+    on: { In: () => null, Out: () => ({ id: "zzz" }), Fine: () => null },
+  });
+  await using client = await inMemory(domain("purses", { aggregates: [Purse], handlers: [mover, odd] }));
+  await client.process(Move({ from: "a", to: "b", by: 1, how: "awaited" }));
+  const [letter] = await client.store.deadLetters();
+  assert.match(letter.error, /"OddProjector" made a row of projection "Odd" whose "id" is "zzz" from the row of "a"/);
+});
+
+Deno.test("a command without a target, and what is no command, are refused where they are made", async () => {
+  assert.throws(() => Charge({ id: "" }), {
+    name: "DomainDefinitionError",
+    message: /command "Charge": its target is ""/,
+  });
+  await using client = await inMemory(purses);
+  await assert.rejects(client.process(Charge as any), DomainDefinitionError);
+  await assert.rejects(client.process({ id: "a" } as any), /not a command, like process/);
+});
