@@ -1,4 +1,5 @@
 import { sleep } from "../async/sleep.ts";
+import { ownFlags } from "./own_flags.ts";
 
 /** The exit code that means: start me again. */
 export const START_AGAIN = 75;
@@ -37,6 +38,8 @@ export interface LaunchOptions {
  */
 export async function launch(options: LaunchOptions): Promise<number> {
   const { server, args, maxHeapMb, log } = options;
+  const flags = ownFlags();
+  if (!flags.includes("--unstable-worker-options")) flags.push("--unstable-worker-options");
   const stop = new AbortController();
   let signals = 0;
   let tell = (_word: string): void => {};
@@ -50,8 +53,7 @@ export async function launch(options: LaunchOptions): Promise<number> {
     const child = new Deno.Command(Deno.execPath(), {
       args: [
         "run",
-        "-A",
-        "--unstable-worker-options",
+        ...flags,
         `--v8-flags=--max-old-space-size=${maxHeapMb}`,
         server,
         ...args,

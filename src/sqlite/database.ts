@@ -48,6 +48,8 @@ export class SqliteDatabase {
   #commit: StatementSync;
   #rollback: StatementSync;
   #seenVersion: unknown;
+  /** Which file was opened; `null` in memory. */
+  #inode: number | null = null;
   #closed = false;
 
   /**
@@ -75,6 +77,7 @@ export class SqliteDatabase {
         `pragma journal_mode = wal; pragma synchronous = ${synchronous}; pragma cache_size = -32000; pragma wal_autocheckpoint = ${autoCheckpoint}`,
       );
       this.#migrate();
+      if (path !== ":memory:") this.#inode = Deno.statSync(path).ino;
       if (maxPages !== undefined) this.#db.exec(`pragma max_page_count = ${maxPages}`);
       // From here on long waits for a lock are ours to do: SQLite's would block the event loop. It sleeps more precisely
       // for a millisecond or two than a timer does, though, and that is how long most locks last.
@@ -160,6 +163,25 @@ export class SqliteDatabase {
     }
   }
 
+  /** SQLite would go on writing to a file that nobody can open any more. */
+  #checkFile(): void {
+    if (this.#inode === null) return;
+    let inode: number | null = null;
+    try {
+      inode = Deno.statSync(this.path).ino;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+    if (inode === this.#inode) return;
+    throw new StoreUnavailableError(
+      `Cannot write to SQLite file "${this.path}": it was ${
+        inode === null ? "deleted" : "replaced"
+      } while it was open; stop every process that uses it, put the right file there, and start them again`,
+      "missing",
+      false,
+    );
+  }
+
   /**
    * Reads.
    *
@@ -180,6 +202,7 @@ export class SqliteDatabase {
    */
   async write<T>(work: () => T): Promise<T> {
     const result = await this.#patiently("write to", () => {
+      this.#checkFile();
       this.#begin.run();
       try {
         const result = work();

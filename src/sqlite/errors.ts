@@ -28,6 +28,11 @@ function resultCode(error: unknown): number | undefined {
   return code === "ERR_SQLITE_ERROR" ? CODES[message.split(":")[0]] : undefined;
 }
 
+/** Whether the file system, not SQLite, has refused: the folder is made before the file. */
+function isAboutFolder(error: unknown): boolean {
+  return /^(EEXIST|ENOENT|ENOTDIR|EACCES|EPERM|EROFS|ENAMETOOLONG)$/.test((error as { code?: string })?.code ?? "");
+}
+
 /** Whether another connection holds the lock. */
 export function isBusy(error: unknown): boolean {
   const code = resultCode(error);
@@ -86,6 +91,8 @@ export function explain(error: unknown, doing: string, path: string): unknown {
         false,
       );
     default:
-      return error;
+      return isAboutFolder(error)
+        ? new StoreUnavailableError(`${start}its folder cannot be made (${text}); name another file`, "missing", false)
+        : error;
   }
 }

@@ -183,3 +183,26 @@ Deno.test("a write of another process wakes those who wait within a few millisec
   await reader.close();
   await writer.close();
 });
+
+Deno.test("a folder that cannot be made is an error that says so", async () => {
+  await using dir = await folder();
+  await Deno.writeTextFile(`${dir.path}/data`, "");
+  const path = `${dir.path}/data/log.db`;
+  assert.throws(() => new SqliteEventStore({ path }), refusal("missing", /folder cannot be made .*name another file/));
+});
+
+Deno.test("a file that was deleted or replaced while it was open is written to no more", async () => {
+  await using dir = await folder();
+  const path = `${dir.path}/log.db`;
+  const store = new SqliteEventStore({ path });
+  await store.commit({ appends: [sampleAppend("a")] });
+  await Deno.rename(path, `${dir.path}/moved.db`);
+  const write = () => store.commit({ appends: [sampleAppend("a")] });
+  await assert.rejects(write(), refusal("missing", /was deleted while it was open; stop every process/));
+  await Deno.writeTextFile(path, "");
+  await assert.rejects(write(), refusal("missing", /was replaced while it was open/));
+  await Deno.rename(`${dir.path}/moved.db`, path);
+  await write();
+  assert.equal(await store.lastPosition(), 2);
+  await store.close();
+});
