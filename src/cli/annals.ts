@@ -26,7 +26,7 @@ export async function annalsCommand(args: readonly string[]): Promise<number> {
       .description("Looks after a running domain.")
       .version(denoJson.version)
       .option("--config <file>", "the server's configuration (default: domain.toml)")
-      .option("--domain <name>", "which domain (default: the only one of [domains])")
+      .option("--domain <name>", "which domain: a name, or the path of its module (default: the only one of [domains])")
       .addHelpText("after", "\nExit codes: 0 done, 1 it did not work, 2 wrong usage or configuration.")
       .allowExcessArguments(false)
       .showHelpAfterError("(--help shows what there is)")

@@ -29,7 +29,11 @@ async function current(
   if (raw) return records.map((message) => ({ message, payload: message.data }));
   const permissions = workerPermissions({ module, root: PACKAGE_ROOT }, config.grants("*"), []);
   const payloads = await readPayloads(module, permissions, records);
-  return records.map((message, i) => ({ message, ...payloads[i] }));
+  // Reservations are bookkeeping of ours: no domain has their types.
+  return records.map((message, i) => ({
+    message,
+    ...(message.category.endsWith("::reservation") ? { payload: JSON.parse(message.data) } : payloads[i]),
+  }));
 }
 
 async function show(operator: Operator, records: MessageRecord[], options: { json?: boolean; raw?: boolean }) {

@@ -14,7 +14,7 @@ import { DomainDefinitionError } from "../messages/errors.ts";
 import { newId } from "../messages/ids.ts";
 import { WrongExpectedVersionError } from "../store/errors.ts";
 import type { CommandOutcome, EventStore } from "../store/port.ts";
-import { handleInline } from "./inline.ts";
+import { handleInline, isDone } from "./inline.ts";
 import { patient } from "./patient.ts";
 
 /** What became of a command. */
@@ -268,6 +268,26 @@ export class Client {
       version = record.version;
     }
     return { state, version };
+  }
+
+  /**
+   * Waits until every handler has passed what is stored now, so that projections show it. A message that failed and
+   * waits for its next attempt counts as passed; what handlers send on in the meantime is not waited for.
+   *
+   * @param options How long to wait, in milliseconds (30 000), and up to which position.
+   * @returns Whether that was reached in time.
+   */
+  async caughtUp(options: { readonly timeout?: number; readonly position?: number } = {}): Promise<boolean> {
+    const until = performance.now() + (options.timeout ?? 30_000);
+    const position = options.position ?? await this.store.lastPosition();
+    for (const handler of this.domain.handlers.values()) {
+      while (!await isDone(this.domain, handler, this.store, this.#config, position)) {
+        const left = until - performance.now();
+        if (left <= 0) return false;
+        await this.store.changed(Math.min(left, 250));
+      }
+    }
+    return true;
   }
 
   /** One row of a projection; `null` when there is none. */

@@ -39,7 +39,8 @@ export async function handleInline(domain: Domain, store: EventStore, config: Co
   }
 }
 
-async function isDone(
+/** Whether a handler has passed a position, in all categories that have something for it. */
+export async function isDone(
   domain: Domain,
   handler: Handler,
   store: EventStore,
@@ -92,7 +93,7 @@ async function handleGroup(
   }
 }
 
-/** Whether a group has passed a position in all categories that have something for it. */
+/** Whether a partition of a group has passed a position in all categories that have something for it. */
 async function reached(
   domain: Domain,
   handler: Handler,

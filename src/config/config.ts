@@ -68,6 +68,8 @@ export interface Config {
   readonly maxHeapMb: number;
   /** Names of groups that the file has settings for, with the key they are under. */
   readonly namedGroups: readonly { readonly group: string; readonly key: string }[];
+  /** Categories that the file has a number of partitions for, with the key they are under. */
+  readonly namedCategories: readonly { readonly category: string; readonly key: string }[];
   /** How a group is fed. */
   readonly groupConfig: (group: string) => GroupConfig;
   /** Over how many partitions the streams of a group's categories are spread: each has a worker. */

@@ -182,6 +182,10 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     shutdownTimeoutSeconds: server.shutdown_timeout_seconds ?? 10,
     maxHeapMb: server.max_heap_mb ?? 2048,
     namedGroups: named.filter(({ group }) => group !== "*"),
+    namedCategories: Object.keys(server.partitions ?? {}).map((category) => ({
+      category,
+      key: `server.partitions.${JSON.stringify(category)}`,
+    })),
     groupConfig,
     workers: (group, categories) =>
       server.workers?.[group] ??

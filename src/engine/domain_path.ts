@@ -60,9 +60,7 @@ export function findDomain(given: string, config: Config, cwd: string = Deno.cwd
   throw new EngineStartError(
     isPath
       ? `There is no domain module "${given}" (looked in ${dirname(resolve(cwd, given))})${didYouMean(name, names)}`
-      : `There is no domain "${given}"${didYouMean(given, names)}${
-        names.length === 0 ? "; name a module, like --domain=./domain.ts" : ""
-      }`,
+      : `There is no domain "${given}" (the path of a module goes too, like ./domain.ts)${didYouMean(given, names)}`,
     true,
   );
 }

@@ -106,6 +106,16 @@ export class Engine {
         true,
       );
     }
+    const categories = [...new Set(domain.handlers.flatMap((handler) => handler.categories))];
+    for (const { category, key } of this.#config.namedCategories) {
+      if (categories.includes(category)) continue;
+      throw new EngineStartError(
+        `${this.#config.file}: ${key}: no handler of domain "${domain.name}" reads it${
+          didYouMean(category, categories)
+        }`,
+        true,
+      );
+    }
     const missing = ungranted(domain, this.#config.grants, (path) => resolve(this.#config.folder, path));
     if (missing !== null) {
       throw new EngineStartError(

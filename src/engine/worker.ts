@@ -16,6 +16,7 @@ import { HandlerStuckError, UnknownTypeError } from "../subscriptions/errors.ts"
 import { openBroker, openStore, type Wakeable } from "./adapters.ts";
 import { confine } from "./confine.ts";
 import { describe, importDomain } from "./describe.ts";
+import { PACKAGE_ROOT } from "./probe.ts";
 import { explainRefusal } from "./permissions.ts";
 import type { Assignment, FromWorker, ReadPayload, ToWorker } from "./protocol.ts";
 import { TIDIED } from "./janitor.ts";
@@ -84,8 +85,15 @@ async function probe(module: string): Promise<void> {
   try {
     post({ type: "described", description: describe(await importDomain(module)) });
   } catch (error) {
-    post({ type: "undescribed", message: explainRefusal(error, "*") });
+    post({ type: "undescribed", message: `${explainRefusal(error, "*")}${placeOf(error)}` });
   }
+}
+
+/** Where in code of the domain something was thrown, when that can be told. */
+function placeOf(error: unknown): string {
+  const frames = error instanceof Error ? error.stack?.match(/\w+:\/\/[^\s()]+:\d+:\d+/g) ?? [] : [];
+  const place = frames.find((frame) => !frame.startsWith(`${PACKAGE_ROOT}src/`) && !/^(ext|node):/.test(frame));
+  return place === undefined ? "" : `\n    at ${place}`;
 }
 
 /** Shows an operator payloads as the domain's code sees them. */

@@ -62,7 +62,11 @@ const WRONG: [args: string[], code: number, told: RegExp][] = [
   [["dlq", "replay-all"], 2, /required option '--group/],
   [["events", "search", "--since", "soon"], 2, /Expected a time like/],
   [["events", "read", "x", "--from", "y"], 2, /Expected a whole number/],
-  [["--domain", "nope", "dlq", "list"], 2, /There is no domain "nope"; known: unruly/],
+  [
+    ["--domain", "nope", "dlq", "list"],
+    2,
+    /There is no domain "nope" \(the path of a module goes too.*; known: unruly/,
+  ],
   [["--config", "memory.toml", "dlq", "list"], 1, /event_store is "memory": .* no server answers at .*; start one/],
 ];
 
@@ -78,4 +82,20 @@ Deno.test("what is wrong on the operator's command line is said in words, with e
     assert.equal(result.code, code, args.join(" "));
     assert.doesNotMatch(result.stderr, /^\s+at /m);
   }));
+});
+
+Deno.test("config check holds the file to a domain, too, when one is named", async () => {
+  const toml = "[server.workers]\nWitnes = 2\n";
+  await using site = Site.make("unruly", MODULE, toml);
+  const plain = await command("annals", ["config", "check"], site.folder);
+  assert.equal(plain.code, 0, plain.stderr);
+  const told = await command("annals", ["config", "check", "--domain=unruly"], site.folder);
+  assert.equal(told.code, 2);
+  assert.match(
+    told.stderr,
+    /server\.workers\.Witnes: domain "unruly" has no handler "Witnes"; did you mean "Witness"\?/,
+  );
+  await using other = Site.make("unruly", MODULE, '[server.partitions]\n"unruly::nope" = 2\n');
+  const unknown = await command("annals", ["config", "check", "--domain=unruly"], other.folder);
+  assert.match(unknown.stderr, /server\.partitions\."unruly::nope": no handler of domain "unruly" reads it/);
 });

@@ -106,6 +106,23 @@ Deno.test("in memory a command that an event handler sends is decided too, and p
   assert.deepEqual(await client.store.deadLetters(), []);
 });
 
+Deno.test("a client can wait until projections show what it sent", async () => {
+  await using client = await inMemory(purses);
+  await client.process(Move({ from: "a", to: "b", by: 1, how: "awaited" }));
+  assert.equal(await client.caughtUp({ timeout: 0 }), true);
+  const append = { category: "purses::purse", stream: "purses::purse-a", expected: "any" as const, publish: true };
+  const message = {
+    id: crypto.randomUUID(),
+    type: "In",
+    schemaVersion: 1,
+    time: 0,
+    correlationId: "",
+    causationId: null,
+  };
+  await client.store.commit({ appends: [{ ...append, messages: [{ ...message, data: '{"by":1}', metadata: null }] }] });
+  assert.equal(await client.caughtUp({ timeout: 20 }), false);
+});
+
 Deno.test("two projectors of one projection are refused: they would overwrite each other's rows", () => {
   const other = projector("OtherProjector", Row, { events: [In], on: { In: (row) => row } });
   const handlers = [...purses.handlers.values(), other];
