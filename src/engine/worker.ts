@@ -93,7 +93,7 @@ async function probe(module: string): Promise<void> {
 function placeOf(error: unknown): string {
   const frames = error instanceof Error ? error.stack?.match(/\w+:\/\/[^\s()]+:\d+:\d+/g) ?? [] : [];
   const place = frames.find((frame) => !frame.startsWith(`${PACKAGE_ROOT}src/`) && !/^(ext|node):/.test(frame));
-  return place === undefined ? "" : `\n    at ${place}`;
+  return place === undefined ? "" : ` (thrown at ${place})`;
 }
 
 /** Shows an operator payloads as the domain's code sees them. */
