@@ -168,7 +168,11 @@ const WRONG: [args: string[], code: number, told: RegExp][] = [
   [["--domain=tally", "--log-format=xml"], 2, /Allowed choices are text, json/],
   [["--domain=tally", "extra"], 2, /too many arguments/],
   [["--domain=./empty.ts"], 1, /has no domain as its default export/],
-  [["--domain=./broken.ts"], 1, /Cannot load the domain from .*broken\.ts: broken at import \(thrown at .*broken\.ts:1:7\)/],
+  [
+    ["--domain=./broken.ts"],
+    1,
+    /Cannot load the domain from .*broken\.ts: broken at import \(thrown at .*broken\.ts:1:7\)/,
+  ],
   [
     ["--domain=tally", "--config=groups.toml"],
     2,
