@@ -5,14 +5,10 @@ import fidelis from "../examples/fidelis/domain.ts";
 import { Account } from "../examples/fidelis/account.ts";
 import { UnitOfWork } from "../src/domain/unit_of_work.ts";
 import { sampleMessage } from "../src/testing/store_suite.ts";
-import { atMost, inFolder, type Result } from "./result.ts";
+import { atMost, inFolder, median, type Result } from "./result.ts";
 
 const EVENTS = 1_000;
 const ROUNDS = 50;
-
-function median(values: number[]): number {
-  return values.sort((a, b) => a - b)[values.length >> 1];
-}
 
 /** Loading an aggregate; floor: the bare driver reads the same rows and parses their payloads. */
 export async function load(): Promise<Result[]> {

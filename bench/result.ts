@@ -37,6 +37,11 @@ function line(name: string, value: number, unit: string, floor: number | null) {
   return { name, value: round(value), unit, floor: floor === null ? null : round(floor), ratio };
 }
 
+/** The value in the middle. */
+export function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1];
+}
+
 /** Runs something on a folder of its own. */
 export async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
   const folder = await Deno.makeTempDir({ prefix: "annals-bench-" });
