@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { PACKAGE_ROOT, readPayloads } from "../engine/probe.ts";
 import { workerPermissions } from "../engine/permissions.ts";
-import type { MessageRecord } from "../messages/envelope.ts";
+import { isInternal, type MessageRecord } from "../messages/envelope.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { print, stamp, table } from "./output.ts";
 import { UsageError } from "./run.ts";
@@ -32,7 +32,7 @@ async function current(
   // Reservations are bookkeeping of ours: no domain has their types.
   return records.map((message, i) => ({
     message,
-    ...(message.category.endsWith("::reservation") ? { payload: JSON.parse(message.data) } : payloads[i]),
+    ...(isInternal(message.category) ? { payload: JSON.parse(message.data) } : payloads[i]),
   }));
 }
 

@@ -9,9 +9,10 @@ import type { Projection, RowOf } from "../domain/projection.ts";
 import { locate, openStore } from "../engine/adapters.ts";
 import { socketPath } from "../engine/socket.ts";
 import { decode } from "../messages/codec.ts";
-import { type Message, type NewMessage, streamName } from "../messages/envelope.ts";
-import { DomainDefinitionError } from "../messages/errors.ts";
-import { newId } from "../messages/ids.ts";
+import type { Message, NewMessage } from "../messages/envelope.ts";
+import { DomainDefinitionError, PayloadError } from "../messages/errors.ts";
+import { idFault, newId } from "../messages/ids.ts";
+import { jsonFaults } from "../messages/json.ts";
 import { WrongExpectedVersionError } from "../store/errors.ts";
 import type { CommandOutcome, EventStore } from "../store/port.ts";
 import { handleInline, isDone } from "./inline.ts";
@@ -127,6 +128,11 @@ export class Client {
     }
     const handler = this.domain.handlerOf(command.type);
     if (!handler) throw new DomainDefinitionError(`No handler of domain "${this.domain.name}" takes "${command.type}"`);
+    const faults = jsonFaults(options.metadata ?? {});
+    if (faults.length > 0) throw new PayloadError("metadata", faults);
+    const key = options.idempotencyKey;
+    const fault = key === undefined ? null : idFault(key);
+    if (fault !== null) throw new DomainDefinitionError(`Cannot use this idempotencyKey: ${fault}`);
     const id = newId();
     const message: NewMessage = {
       id,
@@ -139,7 +145,6 @@ export class Client {
       metadata: options.metadata ? JSON.stringify(options.metadata) : null,
     };
     const { aggregateId } = command;
-    const key = options.idempotencyKey;
     const once = key === undefined
       ? {}
       : { once: { key: `${this.domain.name}:command:${key}`, value: JSON.stringify({ id, aggregateId }) } };
@@ -257,7 +262,7 @@ export class Client {
     id: string,
     options: { readonly atVersion?: number; readonly asOf?: Date } = {},
   ): Promise<Loaded<StateOf<A>>> {
-    const stream = streamName(this.domain.categoryOf(aggregate), id);
+    const stream = this.domain.streamOf(aggregate, id);
     const { atVersion, asOf } = options;
     const records = await this.store.readStream(stream, atVersion === undefined ? {} : { to: atVersion });
     let state = aggregate.initial();

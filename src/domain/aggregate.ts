@@ -2,6 +2,7 @@ import type { Draft, Message } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import type { EventType, MessageType, NameOf, PayloadOf } from "../messages/message_type.ts";
 import { DomainRuleError } from "./errors.ts";
+import { deepFreeze, explainFrozen } from "./freeze.ts";
 
 /** What `evolve` sees of an event: the same when it was just made and when it is read back years later. */
 export type AppliedEvent<Name extends string = string, Payload = unknown> = Pick<
@@ -31,7 +32,7 @@ export interface AggregateOptions<State, Events extends readonly EventType[]> {
   readonly events: Events;
   /** The state before the first event. */
   readonly initial: () => State;
-  /** The state that follows from each event. Pure. */
+  /** The state that follows from each event. Pure: states are frozen, and one that is changed in place is an error. */
   readonly evolve: NoInfer<Evolve<State, Events>>;
   /** What must hold after every event, by its wording. A command that breaks one is refused. */
   readonly invariants?: Readonly<Record<string, (state: State) => boolean>>;
@@ -90,7 +91,7 @@ export function aggregate<const Name extends string, State, const Events extends
   const { events, initial, evolve, invariants = {} } = options;
   const functions = evolve as Readonly<Record<string, (state: State, event: any) => State>>;
   for (const { type } of events) {
-    if (typeof functions[type] !== "function") {
+    if (!Object.hasOwn(functions, type) || typeof functions[type] !== "function") {
       throw new DomainDefinitionError(`Cannot define aggregate "${name}": its evolve has no function for "${type}"`);
     }
   }
@@ -106,8 +107,15 @@ export function aggregate<const Name extends string, State, const Events extends
     kind: "aggregate" as const,
     name,
     events,
-    initial,
-    apply: (state: State, event: AppliedEvent) => functions[event.type](state, event),
+    // Frozen: a state changed in place would outlive the command that is refused for it, and be cached.
+    initial: () => deepFreeze(initial()),
+    apply: (state: State, event: AppliedEvent) => {
+      try {
+        return deepFreeze(functions[event.type](state, event));
+      } catch (error) {
+        throw explainFrozen(error, `evolve of "${name}" for "${event.type}"`);
+      }
+    },
     check: (state: State) => {
       for (const [rule, holds] of rules) if (!holds(state)) throw new DomainRuleError(name, rule);
     },

@@ -2,6 +2,7 @@ import { type Draft, type Message, streamName } from "../messages/envelope.ts";
 import type { CommandContext } from "./context.ts";
 import type { Domain } from "./domain.ts";
 import type { DomainRuleError } from "./errors.ts";
+import { explainFrozen } from "./freeze.ts";
 import type { CommandHandler } from "./handlers.ts";
 import { type Delivery, type Effects, isThenable, type PlannedOutcome, type Reaction } from "./reaction.ts";
 import { UnitOfWork, type UnitOfWorkOptions } from "./unit_of_work.ts";
@@ -148,7 +149,7 @@ export class CommandReaction implements Reaction {
     };
     const fail = (error: unknown): never => {
       open = false;
-      throw error;
+      throw explainFrozen(error, `The handler of "${message.type}"`);
     };
     try {
       const decision = handle[message.type](state, message, context);

@@ -1,5 +1,6 @@
-import { categoryName, commandCategory } from "../messages/envelope.ts";
+import { categoryName, commandCategory, streamName } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
+import { idFault } from "../messages/ids.ts";
 import type { CommandType, EventType, MessageType } from "../messages/message_type.ts";
 import type { Aggregate } from "./aggregate.ts";
 import type { CommandHandler, Handler } from "./handlers.ts";
@@ -26,6 +27,12 @@ export interface Domain {
   readonly types: ReadonlyMap<string, MessageType>;
   /** The category of an aggregate. */
   readonly categoryOf: (aggregate: Aggregate) => string;
+  /**
+   * The stream of one aggregate.
+   *
+   * @throws {DomainDefinitionError} When the id cannot be one, or would name a stream of another aggregate.
+   */
+  readonly streamOf: (aggregate: Aggregate, id: string) => string;
   /** The categories that a handler reads. */
   readonly categoriesOf: (handler: Handler) => readonly string[];
   /** Which handler decides on a command. */
@@ -76,6 +83,11 @@ export function domain(name: string, options: DomainOptions): Domain {
   const categories = new Set<string>();
 
   for (const aggregate of options.aggregates) {
+    if (!/^[A-Za-z]\w*$/.test(aggregate.name)) {
+      throw new DomainDefinitionError(
+        `Cannot define domain "${name}": aggregate "${aggregate.name}" needs a name that starts with a letter and has only letters, digits and "_"`,
+      );
+    }
     addUnique(aggregates, "aggregate", aggregate.name, aggregate);
     const category = categoryName(name, aggregate.name);
     if (categories.has(category)) {
@@ -97,6 +109,31 @@ export function domain(name: string, options: DomainOptions): Domain {
   }
 
   const categoryOf = (aggregate: Aggregate): string => categoryName(name, aggregate.name);
+  // Loan "application-7" and LoanApplication "7" would be one stream.
+  const sharedPrefixes = new Map<Aggregate, readonly (readonly [prefix: string, other: string])[]>();
+  for (const aggregate of aggregates.values()) {
+    const own = `${categoryOf(aggregate)}-`;
+    const longer = [...aggregates.values()].filter((other) => categoryOf(other).startsWith(own));
+    sharedPrefixes.set(
+      aggregate,
+      longer.map((other) => [`${categoryOf(other).slice(own.length)}-`, other.name] as const),
+    );
+  }
+  const streamOf = (aggregate: Aggregate, id: string): string => {
+    const fault = idFault(id);
+    if (fault !== null) {
+      throw new DomainDefinitionError(`Cannot use this id for aggregate "${aggregate.name}": ${fault}`);
+    }
+    for (const [prefix, other] of sharedPrefixes.get(aggregate) ?? []) {
+      if (!id.startsWith(prefix)) continue;
+      throw new DomainDefinitionError(
+        `Cannot use id ${JSON.stringify(id)} for aggregate "${aggregate.name}": its stream would be that of ${other} ${
+          JSON.stringify(id.slice(prefix.length))
+        }; use ids that do not start with ${JSON.stringify(prefix)}`,
+      );
+    }
+    return streamName(categoryOf(aggregate), id);
+  };
   const own = (handler: Handler, aggregate: Aggregate | undefined, what: string): Aggregate => {
     if (aggregate && aggregates.get(aggregate.name) === aggregate) return aggregate;
     throw new DomainDefinitionError(
@@ -147,6 +184,7 @@ export function domain(name: string, options: DomainOptions): Domain {
     handlers,
     types,
     categoryOf,
+    streamOf,
     categoriesOf: (handler: Handler) => read.get(handler) ?? [],
     handlerOf: (command: string) => deciders.get(command),
   });

@@ -4,7 +4,7 @@ import { commandStream } from "./command_reaction.ts";
 import type { EventContext } from "./context.ts";
 import type { Domain } from "./domain.ts";
 import type { CommandDraft, EventHandler } from "./handlers.ts";
-import type { Projection } from "./projection.ts";
+import { checkKey, type Projection } from "./projection.ts";
 import {
   type Delivery,
   type Effects,
@@ -65,6 +65,7 @@ export class EventReaction implements Reaction {
     };
     const write = (projection: Projection, key: string, row: string | null): void => {
       stillOpen();
+      checkKey(projection.name, key, `"${this.#handler.name}"`);
       step.push({ projection: projection.name, key, row, position: message.position });
     };
     const context: EventContext = {

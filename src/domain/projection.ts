@@ -1,3 +1,5 @@
+import { DomainDefinitionError } from "../messages/errors.ts";
+import { idFault } from "../messages/ids.ts";
 import type { OutputOf, Schema } from "../messages/schema.ts";
 
 /** Settings of {@linkcode projection}. */
@@ -46,4 +48,20 @@ export function projection<
   const Key extends keyof OutputOf<S> & string,
 >(name: Name, options: ProjectionOptions<S, Key>): Projection<Name, OutputOf<S>, Key> {
   return Object.freeze({ kind: "projection" as const, name, key: options.key, schema: options.schema });
+}
+
+/**
+ * Makes sure that a text can be the key of a row.
+ *
+ * @param projection The projection's name.
+ * @param key The key.
+ * @param who Whose key it is, for the error.
+ * @throws {DomainDefinitionError} When it cannot.
+ */
+export function checkKey(projection: string, key: unknown, who: string): void {
+  const fault = idFault(key);
+  if (fault === null) return;
+  throw new DomainDefinitionError(
+    `Cannot write a row of projection "${projection}": the key from ${who} is wrong: ${fault}`,
+  );
 }

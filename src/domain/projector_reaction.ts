@@ -2,6 +2,7 @@ import { DomainDefinitionError } from "../messages/errors.ts";
 import type { Message } from "../messages/envelope.ts";
 import { validate } from "../messages/schema.ts";
 import type { ReadRows } from "./event_reaction.ts";
+import { checkKey } from "./projection.ts";
 import type { Projector } from "./handlers.ts";
 import type { Delivery, Effects, Reaction } from "./reaction.ts";
 
@@ -24,7 +25,7 @@ export class ProjectorReaction implements Reaction {
   }
 
   async prepare(messages: readonly Message[]): Promise<void> {
-    const keys = [...new Set(messages.map((message) => this.#projector.keyOf(message)))]
+    const keys = [...new Set(messages.map((message) => this.#keyOf(message)))]
       .filter((key) => !this.#rows.has(key));
     if (keys.length === 0) return;
     for (const key of keys) this.#rows.set(key, null);
@@ -33,9 +34,16 @@ export class ProjectorReaction implements Reaction {
     }
   }
 
-  handle({ message }: Delivery): void {
-    const { on, projection, keyOf } = this.#projector;
+  #keyOf(message: Message): string {
+    const { name, projection, keyOf } = this.#projector;
     const key = keyOf(message);
+    checkKey(projection.name, key, `keyOf of "${name}"`);
+    return key;
+  }
+
+  handle({ message }: Delivery): void {
+    const { on, projection } = this.#projector;
+    const key = this.#keyOf(message);
     // A copy: a function that changes its row and then throws must leave nothing behind.
     const row = on[message.type](structuredClone(this.#rows.get(key) ?? null), message);
     const next = row === null || row === undefined ? null : validate(projection.name, projection.schema, row);

@@ -1,7 +1,14 @@
 import { decode } from "../messages/codec.ts";
-import { type Draft, type Message, type MessageRecord, type NewMessage, streamName } from "../messages/envelope.ts";
+import {
+  type Draft,
+  type Message,
+  type MessageRecord,
+  type NewMessage,
+  reservationCategory,
+  streamName,
+} from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
-import { newId } from "../messages/ids.ts";
+import { idFault, newId } from "../messages/ids.ts";
 import type { Aggregate } from "./aggregate.ts";
 import type { Loaded } from "./context.ts";
 import type { Domain } from "./domain.ts";
@@ -76,15 +83,26 @@ export class StateCache {
   }
 }
 
-interface Touched {
+/** A stream as it was read, before anything was added to it. */
+interface Base {
   readonly category: string;
   readonly loadedAt: number;
   readonly state: unknown;
-  readonly version: number;
-  readonly messages: readonly NewMessage[];
   readonly publish: boolean;
   /** Whether nobody has looked if this is the newest state: the append has to. */
   readonly unverified?: boolean;
+}
+
+interface Touched {
+  /** What a step that is dropped leaves of it. */
+  readonly base: Base;
+  readonly state: unknown;
+  readonly version: number;
+  readonly messages: readonly NewMessage[];
+}
+
+function untouched(base: Base): Touched {
+  return { base, state: base.state, version: base.loadedAt, messages: [] };
 }
 
 interface Reservation {
@@ -134,9 +152,10 @@ export class UnitOfWork {
 
   /** Forgets what was made since {@linkcode UnitOfWork.begin}. */
   drop(): void {
-    // What was only loaded stays useful, and costs a read to get again.
-    for (const [stream, touched] of this.#step) {
-      if (touched.messages.length === 0 && !this.#kept.has(stream)) this.#kept.set(stream, touched);
+    // What was loaded stays: it costs a read to get again, and a refusal that was decided on a cached state has to have
+    // its version checked, whatever the step had added to the stream by then.
+    for (const [stream, { base }] of this.#step) {
+      if (!this.#kept.has(stream)) this.#kept.set(stream, untouched(base));
     }
     this.#step = new Map();
     this.#stepQueued = [];
@@ -148,12 +167,12 @@ export class UnitOfWork {
 
   /** Whether an aggregate's state is at hand, so that {@linkcode UnitOfWork.state} does not have to wait. */
   has(aggregate: Aggregate, id: string): boolean {
-    return this.#find(streamName(this.#options.domain.categoryOf(aggregate), id)) !== undefined;
+    return this.#find(this.#options.domain.streamOf(aggregate, id)) !== undefined;
   }
 
   /** The state of an aggregate that was loaded before. */
   state(aggregate: Aggregate, id: string): Loaded<unknown> {
-    const stream = streamName(this.#options.domain.categoryOf(aggregate), id);
+    const stream = this.#options.domain.streamOf(aggregate, id);
     const found = this.#find(stream);
     if (!found) throw new Error(`Stream "${stream}" was not loaded`);
     return found;
@@ -163,7 +182,7 @@ export class UnitOfWork {
   async load(aggregate: Aggregate, id: string): Promise<Loaded<any>> {
     const { domain, readStream, cache, guard = (work) => work() } = this.#options;
     const category = domain.categoryOf(aggregate);
-    const stream = streamName(category, id);
+    const stream = domain.streamOf(aggregate, id);
     const found = this.#find(stream);
     if (found) return found;
     const cached = cache?.get(stream);
@@ -171,7 +190,7 @@ export class UnitOfWork {
     if (cached?.trusted) {
       // Most often nobody else writes to the streams of a partition. The append checks the version of what was used,
       // also where nothing is written: no command is refused for a state that is no longer the newest.
-      const known = { category, loadedAt: version, state, version, messages: [], publish: true, unverified: true };
+      const known = untouched({ category, loadedAt: version, state, publish: true, unverified: true });
       this.#step.set(stream, known);
       return known;
     }
@@ -186,7 +205,7 @@ export class UnitOfWork {
     }
     const raced = this.#find(stream);
     if (raced) return raced;
-    const loaded = { category, loadedAt: version, state, version, messages: [], publish: true };
+    const loaded = untouched({ category, loadedAt: version, state, publish: true });
     this.#step.set(stream, loaded);
     return loaded;
   }
@@ -198,7 +217,7 @@ export class UnitOfWork {
    */
   append(aggregate: Aggregate, id: string, drafts: readonly Draft[]): void {
     const { domain } = this.#options;
-    const stream = streamName(domain.categoryOf(aggregate), id);
+    const stream = domain.streamOf(aggregate, id);
     const found = this.#find(stream);
     if (!found) throw new Error(`Stream "${stream}" was not loaded`);
     let { state, version } = found;
@@ -254,21 +273,16 @@ export class UnitOfWork {
    */
   async reserve(field: string, value: string, holder: string, release: boolean): Promise<void> {
     const { domain, readStream } = this.#options;
-    const category = `${domain.name}::reservation`;
+    const fault = idFault(value);
+    if (fault !== null) throw new DomainRuleError(field, `cannot be claimed: ${fault}`);
+    const category = reservationCategory(domain.name);
     const stream = streamName(category, `${field}:${value}`);
     let found = this.#find(stream);
     if (!found) {
       const records = await readStream(stream, 0);
       const last = records.at(-1);
       const state: Reservation = { holder: last?.type === RESERVED ? JSON.parse(last.data).holder : null };
-      found = {
-        category,
-        loadedAt: last?.version ?? -1,
-        state,
-        version: last?.version ?? -1,
-        messages: [],
-        publish: false,
-      };
+      found = untouched({ category, loadedAt: last?.version ?? -1, state, publish: false });
       this.#step.set(stream, found);
     }
     const current = (found.state as Reservation).holder;
@@ -288,7 +302,7 @@ export class UnitOfWork {
   get made(): string[] {
     const types: string[] = [];
     for (const [stream, touched] of this.#step) {
-      if (!touched.publish) continue;
+      if (!touched.base.publish) continue;
       types.push(
         ...touched.messages.slice(this.#kept.get(stream)?.messages.length ?? 0).map((message) => message.type),
       );
@@ -299,7 +313,7 @@ export class UnitOfWork {
   /** Everything that was kept, to be written as one append. */
   appends(): PlannedAppend[] {
     const planned: PlannedAppend[] = [];
-    for (const [stream, { category, loadedAt, messages, publish, unverified }] of this.#kept) {
+    for (const [stream, { base: { category, loadedAt, publish, unverified }, messages }] of this.#kept) {
       if (messages.length > 0 || unverified) planned.push({ stream, category, expected: loadedAt, messages, publish });
     }
     return [...planned, ...this.#queued];
@@ -308,8 +322,8 @@ export class UnitOfWork {
   /** After the append: leaves the states behind for the next unit. After a conflict: no longer trusts them. */
   settle(written: boolean): void {
     const { cache } = this.#options;
-    for (const [stream, { state, version, publish }] of this.#kept) {
-      if (!publish) continue;
+    for (const [stream, { base, state, version }] of this.#kept) {
+      if (!base.publish) continue;
       if (written) cache?.set(stream, { state, version });
       else cache?.distrust(stream);
     }

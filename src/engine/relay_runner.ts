@@ -1,5 +1,7 @@
 import { sleep } from "../async/sleep.ts";
 import { Relay, type RelayOptions } from "../outbox/relay.ts";
+import { BrokerUnavailableError } from "../broker/errors.ts";
+import { FencedError } from "../store/errors.ts";
 import type { Fence } from "../store/port.ts";
 import { RELAY_GROUP } from "../subscriptions/lane.ts";
 import { persist, type Say } from "./patience.ts";
@@ -14,6 +16,8 @@ export class RelayRunner {
   #owner: string;
   #say: Say;
   #fence: Fence | undefined;
+  /** Whether this process gave the lease back because it did not reach the broker. */
+  #cutOff = false;
 
   /**
    * Makes a runner that does not run yet.
@@ -33,11 +37,26 @@ export class RelayRunner {
     return this.#fence;
   }
 
+  /** Whether the broker can be reached again; waits a moment where it cannot. */
+  async #reaches(signal: AbortSignal): Promise<boolean> {
+    const [category] = this.#options.readers.keys();
+    try {
+      await this.#options.broker.describe(category ?? "");
+      this.#cutOff = false;
+      return true;
+    } catch (error) {
+      if (!(error instanceof BrokerUnavailableError)) throw error;
+      await sleep(INTERVAL, signal);
+      return false;
+    }
+  }
+
   /** Runs until stopped. */
   async run(signal: AbortSignal): Promise<void> {
     const { store } = this.#options;
     await persist(
       async () => {
+        if (this.#cutOff && !await this.#reaches(signal)) return "again";
         const request = { name: RELAY_GROUP, group: RELAY_GROUP, partitions: 1, owner: this.#owner, ttl: LEASE_TTL };
         const granted = await store.acquireLease(request);
         if (!granted) {
@@ -49,7 +68,13 @@ export class RelayRunner {
           await new Relay({ ...this.#options, fence: this.#fence }).run(signal);
           await store.releaseLease(this.#fence, true);
         } catch (error) {
-          if ((error as Error).name !== "FencedError") throw error;
+          if (error instanceof BrokerUnavailableError) {
+            // Cut off from the broker, not from the store: whoever reaches both can go on.
+            this.#cutOff = true;
+            await store.releaseLease(this.#fence, true);
+            return "again";
+          }
+          if (!(error instanceof FencedError)) throw error;
           return "again";
         } finally {
           this.#fence = undefined;

@@ -104,3 +104,25 @@ export function commandCategory(category: string): string {
 export function streamName(category: string, id: string): string {
   return `${category}-${id}`;
 }
+
+/** What no aggregate's category can be called: names of aggregates have no `$`. */
+const RESERVATION = "$reservation";
+
+/**
+ * Names the category of a domain's unique values: bookkeeping of the log that no group reads.
+ *
+ * @param domain The domain's name.
+ * @returns Like `bank::$reservation`.
+ */
+export function reservationCategory(domain: string): string {
+  return `${domain}::${RESERVATION}`;
+}
+
+/**
+ * Whether a category is bookkeeping: not of the domain's code, and never published.
+ *
+ * @param category Any category.
+ */
+export function isInternal(category: string): boolean {
+  return category.endsWith(`::${RESERVATION}`);
+}

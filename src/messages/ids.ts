@@ -1,4 +1,5 @@
 import { v7 } from "uuid";
+import { isStorable } from "./text.ts";
 
 /**
  * Makes a new identifier: a UUIDv7 (RFC 9562), so ids made later sort later.
@@ -7,6 +8,26 @@ import { v7 } from "uuid";
  */
 export function newId(): string {
   return v7();
+}
+
+/** The longest id or key that goes into an index, in UTF-16 code units. */
+export const LONGEST_ID = 500;
+
+/**
+ * Says why a text cannot name an aggregate, a row or a unique value.
+ *
+ * @param id What was given.
+ * @returns What is wrong with it, and what to do; `null` when nothing is.
+ */
+export function idFault(id: unknown): string | null {
+  if (typeof id !== "string" || id === "") return `${JSON.stringify(id) ?? String(id)} is not a text with content`;
+  if (id.length > LONGEST_ID) {
+    return `${JSON.stringify(id.slice(0, 40))}… has ${id.length} characters; an id has at most ${LONGEST_ID}`;
+  }
+  if (!isStorable(id)) {
+    return `${JSON.stringify(id)} has U+0000 or half a surrogate pair in it, which no database stores`;
+  }
+  return null;
 }
 
 /**

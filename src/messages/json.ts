@@ -1,3 +1,5 @@
+import { isStorable } from "./text.ts";
+
 /** A value that JSON carries without loss. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json | undefined };
 
@@ -42,6 +44,13 @@ export function jsonFaults(value: unknown): Fault[] {
   const visit = (value: unknown, path: string): void => {
     switch (typeof value) {
       case "string":
+        if (!isStorable(value)) {
+          faults.push({
+            path,
+            message: "U+0000 and half surrogate pairs cannot be stored; strip them, or encode the bytes",
+          });
+        }
+        return;
       case "boolean":
         return;
       case "number":
@@ -72,6 +81,11 @@ export function jsonFaults(value: unknown): Fault[] {
             faults.push({ path: extendPath(path, key), message: "a symbol key is not JSON" });
           } else if (key === "__proto__") {
             faults.push({ path: extendPath(path, key), message: "the key __proto__ is refused" });
+          } else if (!isStorable(key)) {
+            faults.push({
+              path: extendPath(path, key),
+              message: "a key with U+0000 or half a surrogate pair cannot be stored",
+            });
           } else visit((value as Record<string, unknown>)[key], extendPath(path, key));
         }
       }

@@ -1,6 +1,6 @@
 import type { Draft } from "./envelope.ts";
 import { DomainDefinitionError } from "./errors.ts";
-import { newId } from "./ids.ts";
+import { idFault, newId } from "./ids.ts";
 import { type InputOf, type OutputOf, type Schema, validate } from "./schema.ts";
 
 /** Brings a payload of one version to the next. Pure. */
@@ -167,9 +167,10 @@ export function command<const Name extends string, S extends Schema>(
   const make = (payload: InputOf<S>) => {
     const checked = validate(name, schema, payload);
     const aggregateId = target(checked);
-    if (typeof aggregateId !== "string" || aggregateId === "") {
+    const fault = idFault(aggregateId);
+    if (fault !== null) {
       throw new DomainDefinitionError(
-        `Cannot make command "${name}": its target is ${JSON.stringify(aggregateId)}; it must be an aggregate's id`,
+        `Cannot make command "${name}": its target must be an aggregate's id, but ${fault}`,
       );
     }
     return { kind: "command", type: name, schemaVersion: version, payload: checked, aggregateId };

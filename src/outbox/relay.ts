@@ -2,7 +2,7 @@ import { sleep } from "../async/sleep.ts";
 import { BrokerBehindError, BrokerUnavailableError } from "../broker/errors.ts";
 import type { Broker } from "../broker/port.ts";
 import type { HandlerLog } from "../domain/context.ts";
-import type { MessageRecord } from "../messages/envelope.ts";
+import { isInternal, type MessageRecord } from "../messages/envelope.ts";
 import { StoreUnavailableError } from "../store/errors.ts";
 import type { Checkpoint, EventStore, Fence } from "../store/port.ts";
 import { isOfAnotherTime } from "./copies.ts";
@@ -35,6 +35,9 @@ export interface RelayOptions {
 /** The longest pause between tries to reach a broker or store that is away, in milliseconds. */
 const LONGEST_PAUSE = 5_000;
 
+/** How long the broker may be away until the lease is given back, in milliseconds: another process may still reach it. */
+const AWAY_PATIENCE = 1_000;
+
 /** How many published messages may be unmarked, and for how long (in milliseconds): after a crash they are published again, and refused. */
 const MARK_EVERY = 1_000;
 const MARK_INTERVAL = 100;
@@ -46,9 +49,8 @@ function isAway(error: unknown): error is Error {
   return error instanceof BrokerUnavailableError || (error instanceof StoreUnavailableError && error.retryable);
 }
 
-/** Streams of reservations are bookkeeping of the log: no group reads them. */
 function isPublic({ category }: MessageRecord): boolean {
-  return !category.endsWith("::reservation");
+  return !isInternal(category);
 }
 
 /**
@@ -90,10 +92,12 @@ export class Relay {
    *
    * @param signal Asks it to stop.
    * @throws {FencedError} When another relay has taken over.
+   * @throws {BrokerUnavailableError} When the broker stays away: another process may reach it, and should have the lease.
    */
   async run(signal: AbortSignal): Promise<void> {
     const { log, random = Math.random, store } = this.#options;
     let tries = 0;
+    let awaySince = Infinity;
     while (!signal.aborted) {
       const woken = new AbortController();
       // Asked for before looking, so that what is written in between is not slept over.
@@ -109,12 +113,15 @@ export class Relay {
         if (this.#away) log?.info(`The broker is back; the relay goes on`);
         this.#away = false;
         tries = 0;
+        awaySince = Infinity;
         // What was written since it was looked has been heard of.
         if (moved < this.#batch) await changed;
       } catch (error) {
         if (!isAway(error)) throw error;
         if (!this.#away) log?.warn(`${error.message}; the relay keeps what it has and waits`);
         this.#away = true;
+        awaySince = Math.min(awaySince, performance.now());
+        if (error instanceof BrokerUnavailableError && performance.now() - awaySince > AWAY_PATIENCE) throw error;
         const pause = Math.min(LONGEST_PAUSE, 50 * 2 ** Math.min(tries++, 10)) * (0.5 + random() / 2);
         await sleep(pause, signal);
       } finally {

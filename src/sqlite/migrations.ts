@@ -107,6 +107,14 @@ create table once (key text primary key, value text not null) strict, without ro
     sql: `
 create table members (owner text primary key, types text not null, expires_at integer not null) strict, without rowid;
 `,
+  }, {
+    name: "unique values in a category that no aggregate can have",
+    sql: `
+update messages set stream = replace(category, '::reservation', '::$reservation') || substr(stream, length(category) + 1),
+  category = replace(category, '::reservation', '::$reservation')
+where category like '%::reservation' and type in ('ValueReserved', 'ValueReleased')
+  and data->>'field' is not null and data->>'value' is not null and data->>'holder' is not null;
+`,
   }],
 };
 

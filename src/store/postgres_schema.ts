@@ -317,6 +317,14 @@ begin
   return true;
 end $$;
 `,
+}, {
+  name: "unique values in a category that no aggregate can have",
+  sql: `
+update annals.messages set stream = replace(category, '::reservation', '::$reservation') || substr(stream, length(category) + 1),
+  category = replace(category, '::reservation', '::$reservation')
+where category like '%::reservation' and type in ('ValueReserved', 'ValueReleased')
+  and data->>'field' is not null and data->>'value' is not null and data->>'holder' is not null;
+`,
 }];
 
 /** Tells one schema's locks from another's. */

@@ -1,10 +1,21 @@
 import type { MessageRecord } from "../messages/envelope.ts";
 import { newId } from "../messages/ids.ts";
+import { read } from "../messages/thrown.ts";
+import { storable } from "../messages/text.ts";
 import type { DeadLetter, ParkedMessage } from "../store/port.ts";
 import type { Complete } from "./options.ts";
 import type { Parked } from "./parking.ts";
 import type { PendingCommit } from "./pending_commit.ts";
 import { retryDelay } from "./settings.ts";
+
+/** How much of what a handler threw is kept, in characters. */
+const LONGEST_ERROR = 10_000;
+const LONGEST_STACK = 20_000;
+
+function stackOf(thrown: unknown): string | null {
+  const stack = read(thrown, "stack");
+  return typeof stack === "string" ? storable(stack, LONGEST_STACK) : null;
+}
 
 /** Decides what becomes of a message that was not handled: tried again later, or given up. */
 export class Failures {
@@ -24,8 +35,8 @@ export class Failures {
   /** Sets a message aside that has failed, to be tried again; gives it up when that was the last time. */
   fail(record: MessageRecord, parked: Parked | undefined, thrown: unknown, commit: PendingCommit): void {
     const { settings, log, explain, now, random } = this.#options;
-    const error = String(explain(thrown));
-    const stack = thrown instanceof Error && typeof thrown.stack === "string" ? thrown.stack : null;
+    const error = storable(explain(thrown), LONGEST_ERROR);
+    const stack = stackOf(thrown);
     const attempts = Math.max(1, parked?.attempts ?? 1);
     const failures = [...parked?.failures ?? [], { at: now(), error }];
     if (attempts > settings.maxRetries) {

@@ -141,7 +141,11 @@ export class StreamSubscription extends GroupSubscription {
    * @param options What it feeds, from which broker, as which consumer.
    */
   constructor(options: GroupOptions & { readonly broker: Broker; readonly consumer?: string }) {
-    super(options, (lane) => new StreamSource(options.store, options.broker, lane, options.consumer ?? "annals"));
+    const { store, broker, consumer = "annals", log = SILENT } = options;
+    super(
+      options,
+      (lane) => new StreamSource(store, broker, lane, consumer, (level, text) => log[level](text)),
+    );
   }
 }
 

@@ -3,6 +3,7 @@ import { Turns } from "../async/turns.ts";
 import type { HandlerLog } from "../domain/context.ts";
 import type { Reaction } from "../domain/reaction.ts";
 import type { MessageTypes } from "../messages/codec.ts";
+import { textOf } from "../messages/thrown.ts";
 import type { EventStore } from "../store/port.ts";
 import type { Execution } from "./execution.ts";
 import type { Lane } from "./lane.ts";
@@ -53,16 +54,10 @@ export type Complete =
   & Required<Pick<SubscriptionOptions, "explain" | "outbox" | "turns" | "suspicious" | "now" | "random" | "sleep">>
   & { readonly execution: Execution; readonly owner: string | undefined };
 
-function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  // Of user code: a message need not be a text.
-  return error.name === "Error" ? String(error.message) : `${error.name}: ${error.message}`;
-}
-
 /** Fills in what was left open. */
 export function complete(options: SubscriptionOptions): Complete {
   return {
-    explain: describe,
+    explain: textOf,
     outbox: true,
     turns: new Turns(),
     suspicious: false,

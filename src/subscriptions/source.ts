@@ -1,4 +1,4 @@
-import { GroupMissingError } from "../broker/errors.ts";
+import { BrokerUnavailableError, GroupMissingError } from "../broker/errors.ts";
 import type { Broker, Delivered } from "../broker/port.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import type { EventStore } from "../store/port.ts";
@@ -21,6 +21,9 @@ export interface Source {
 /** Acknowledging is a write of its own: it waits for so many messages, or so many milliseconds. The checkpoint counts. */
 const ACKNOWLEDGE_EVERY = 1_000;
 const ACKNOWLEDGE_INTERVAL = 200;
+
+/** The longest pause between looks for a broker that is away, in milliseconds. */
+const LONGEST_AWAY = 2_000;
 
 /** Without a reason `abort()` makes an exception with a stack each time. */
 const DONE = "done";
@@ -109,6 +112,10 @@ export class StreamSource implements Source {
   #handled: number[] = [];
   #acknowledgeAt = 0;
   #ahead: Promise<Delivered> | undefined;
+  /** While the broker cannot be reached: when to look for it again, and how often that was in vain. */
+  #lookAgainAt = 0;
+  #inVain = 0;
+  #say: (level: "info" | "warn", text: string) => void;
 
   /**
    * Makes a source that is not open yet.
@@ -117,8 +124,16 @@ export class StreamSource implements Source {
    * @param broker The broker.
    * @param lane Which group and category.
    * @param consumer The consumer's name.
+   * @param say Where it is said that the broker is away, or back.
    */
-  constructor(store: EventStore, broker: Broker, lane: Lane, consumer: string) {
+  constructor(
+    store: EventStore,
+    broker: Broker,
+    lane: Lane,
+    consumer: string,
+    say: (level: "info" | "warn", text: string) => void = () => {},
+  ) {
+    this.#say = say;
     this.#store = store;
     this.#broker = broker;
     this.#category = lane.category;
@@ -130,16 +145,59 @@ export class StreamSource implements Source {
     await this.#forgetAhead();
     this.#cursor = after;
     this.#handled = [];
-    if (await this.#belowFloor()) {
-      this.#catchUp = new LogSource(this.#store, this.#category);
-      await this.#catchUp.open(after);
-      return;
+    if (this.#inVain > 0 || await this.#belowFloor()) return await this.#readLog(after);
+    try {
+      await this.#openBroker(after);
+    } catch (error) {
+      if (!(error instanceof BrokerUnavailableError)) throw error;
+      await this.#leaveBroker(error);
     }
+  }
+
+  /** From here on the log is read. */
+  async #readLog(after: number): Promise<void> {
+    this.#catchUp = new LogSource(this.#store, this.#category);
+    await this.#catchUp.open(after);
+  }
+
+  /** The broker is a copy: whoever cannot reach it goes on with the log. */
+  async #leaveBroker(error: BrokerUnavailableError): Promise<void> {
+    if (this.#inVain++ === 0) this.#say("warn", `${error.message}; reading the log until it is back`);
+    this.#lookAgainAt = performance.now() + Math.min(LONGEST_AWAY, 50 * 2 ** Math.min(this.#inVain, 10));
+    this.#handled = [];
+    this.#ahead = undefined;
+    await this.#readLog(this.#cursor);
+  }
+
+  /** While the broker is away: reads the log, and looks now and then whether it is back. */
+  async #readAway(count: number, wait: number, signal: AbortSignal): Promise<MessageRecord[]> {
+    if (performance.now() >= this.#lookAgainAt) {
+      const before = this.#inVain;
+      this.#inVain = 0;
+      try {
+        await this.#broker.describe(this.#category);
+        await this.open(this.#cursor);
+        if (this.#inVain === 0) {
+          this.#say("info", "The broker is back; reading from it again");
+          return await this.next(count, wait, signal);
+        }
+      } catch (error) {
+        if (!(error instanceof BrokerUnavailableError)) throw error;
+        this.#inVain = before;
+        await this.#leaveBroker(error);
+      }
+    }
+    const found = await this.#catchUp!.next(count, Math.min(wait, this.#lookAgainAt - performance.now()), signal);
+    if (found.length > 0) this.#cursor = this.#catchUp!.cursor;
+    return found;
+  }
+
+  async #openBroker(after: number): Promise<void> {
     this.#catchUp = undefined;
     // The checkpoint is the truth: whatever a consumer that vanished had pending is delivered again from there.
     await this.#broker.seek(this.#category, this.#group, after);
     // The floor may have risen while nobody knew of this group.
-    if (await this.#belowFloor()) await this.open(after);
+    if (await this.#belowFloor()) await this.#readLog(after);
   }
 
   async #belowFloor(): Promise<boolean> {
@@ -148,6 +206,7 @@ export class StreamSource implements Source {
   }
 
   async next(count: number, wait: number, signal: AbortSignal): Promise<MessageRecord[]> {
+    if (this.#inVain > 0) return await this.#readAway(count, wait, signal);
     if (this.#catchUp) {
       const found = await this.#catchUp.next(count, 0, signal);
       if (found.length > 0) {
@@ -164,6 +223,10 @@ export class StreamSource implements Source {
       const whole = await this.#withoutHoles(messages, previous);
       return this.#catchUp && whole.length === 0 ? await this.next(count, wait, signal) : whole;
     } catch (error) {
+      if (error instanceof BrokerUnavailableError) {
+        await this.#leaveBroker(error);
+        return [];
+      }
       if (!(error instanceof GroupMissingError)) throw error;
       // The broker was wiped: the relay fills it again, and the group goes on where it was.
       await this.open(this.#cursor);
@@ -220,7 +283,12 @@ export class StreamSource implements Source {
   async #acknowledge(): Promise<void> {
     const handled = this.#handled;
     this.#handled = [];
-    await this.#broker.acknowledge(this.#category, this.#group, handled);
+    try {
+      await this.#broker.acknowledge(this.#category, this.#group, handled);
+    } catch (error) {
+      // The checkpoint is the truth: what stays pending is forgotten with the next seek.
+      if (!(error instanceof BrokerUnavailableError)) throw error;
+    }
   }
 
   async close(): Promise<void> {

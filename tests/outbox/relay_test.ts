@@ -51,8 +51,8 @@ Deno.test("without an outbox the relay follows the log", async () => {
   const { store, broker, relay } = world({ outbox: false });
   await store.commit({
     appends: [{
-      category: "test::reservation",
-      stream: "test::reservation-x",
+      category: "test::$reservation",
+      stream: "test::$reservation-x",
       expected: "any",
       publish: false,
       messages: [],

@@ -1,0 +1,93 @@
+import { aggregate, domain, event, eventHandler, newId, type } from "@annals/annals";
+import { MemoryEventStore } from "@annals/annals/store/memory";
+import { EventStoreSubscription } from "@annals/annals/subscriptions";
+import assert from "node:assert/strict";
+
+const In = event("In", { schema: type<{ by: number }>() });
+const Account = aggregate("Account", { events: [In], initial: () => 0, evolve: { In: (n) => n + 1 } });
+
+const hostile = (properties: string[]) => {
+  const error = new Error("x");
+  for (const name of properties) {
+    Object.defineProperty(error, name, {
+      get() {
+        throw new Error(`getter of ${name}`);
+      },
+    });
+  }
+  return error;
+};
+const revoked = () => {
+  const { proxy, revoke } = Proxy.revocable(new Error("x"), {});
+  revoke();
+  return proxy;
+};
+
+/** Whatever is thrown, its text can be stored by every store and shown in a terminal's width. */
+const THROWN: Record<string, [thrown: unknown, text: RegExp]> = {
+  "a NUL": [new Error("bad \u0000 text"), /^bad \u2400 text$/],
+  "half a surrogate pair": [new Error("cut 😀".slice(0, 5)), /^cut \ufffd$/],
+  "50 MB": [new Error("h".repeat(50_000_000)), /^h{10000}… \(49990000 more characters\)$/],
+  "null": [null, /^null$/],
+  "undefined": [undefined, /^undefined$/],
+  "a symbol": [Symbol("s"), /^Symbol\(s\)$/],
+  "an object without prototype": [Object.create(null), /^\{\}$/],
+  "a message that is an object": [Object.assign(new Error(), { message: { a: 1 } }), /^\{"a":1\}$/],
+  "a message that is a symbol": [Object.assign(new Error(), { message: Symbol("q") }), /^Symbol\(q\)$/],
+  "getters that throw": [hostile(["message", "name", "stack"]), /./],
+  "a revoked proxy": [revoked(), /./],
+  "toString that throws": [{
+    toString() {
+      throw new Error();
+    },
+    toJSON() {
+      throw new Error();
+    },
+  }, /^something that cannot be shown was thrown$/],
+};
+
+for (const [name, [thrown, text]] of Object.entries(THROWN)) {
+  Deno.test(`a handler that throws ${name} fails its message, and nothing else`, async () => {
+    const store = new MemoryEventStore();
+    let calls = 0;
+    const dom = domain("bank", {
+      aggregates: [Account],
+      handlers: [eventHandler("Thrower", {
+        events: [In],
+        on: {
+          In: ({ payload }) => {
+            calls++;
+            if (payload.by === 13) throw thrown;
+          },
+        },
+      })],
+    });
+    const id = newId();
+    await store.commit({
+      appends: [13, 1, 2].map((by, i) => ({
+        stream: `bank::account-${i}`,
+        category: "bank::account",
+        expected: "none",
+        publish: true,
+        messages: [{
+          id: newId(),
+          type: "In",
+          schemaVersion: 1,
+          time: 0,
+          correlationId: id,
+          causationId: null,
+          data: JSON.stringify({ by }),
+          metadata: null,
+        }],
+      })),
+    });
+    const settings = { maxRetries: 0 };
+    await new EventStoreSubscription({ domain: dom, handler: dom.handlers.get("Thrower")!, store, settings })
+      .runUntil(3, new AbortController().signal);
+    const [letter] = await store.deadLetters();
+    assert.match(letter.error, text);
+    assert.equal(calls, 3);
+    assert.ok((letter.stack?.length ?? 0) < 21_000);
+    await store.close();
+  });
+}
