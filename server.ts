@@ -6,4 +6,4 @@
 import { runCommand } from "./src/cli/run.ts";
 import { serverCommand } from "./src/cli/server.ts";
 
-if (import.meta.main) Deno.exit(await runCommand(() => serverCommand(Deno.args, import.meta.url)));
+if (import.meta.main) Deno.exit(await runCommand(() => serverCommand(Deno.args)));

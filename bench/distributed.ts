@@ -2,15 +2,12 @@ import { RedisBroker } from "@annals/annals/broker/redis";
 import { PostgresEventStore } from "@annals/annals/store/postgres";
 import { Redis } from "ioredis";
 import postgres from "postgres";
-import { GroupRunner } from "../src/engine/group_runner.ts";
-import { workerPermissions } from "../src/engine/permissions.ts";
-import { PACKAGE_ROOT } from "../src/engine/probe.ts";
-import type { Assignment } from "../src/engine/protocol.ts";
 import { Relay } from "../src/outbox/relay.ts";
 import { encodeCommits } from "../src/store/postgres_commit.ts";
 import type { EventStore, StreamAppend } from "../src/store/port.ts";
-import { DEFAULT_SETTINGS } from "../src/subscriptions/settings.ts";
+import { DEFAULT_SETTINGS } from "../src/groups/settings.ts";
 import { sampleMessage } from "../src/testing/store_suite.ts";
+import { feed } from "./hosted_group.ts";
 import { atLeast, ratioAtLeast, type Result } from "./result.ts";
 import { type Services, startServices } from "./services.ts";
 
@@ -119,48 +116,7 @@ async function bareLoop(services: Services, count: number): Promise<number> {
   return rate;
 }
 
-/** Feeds one group in a worker of its own; returns events a second. */
-async function feed(store: EventStore, services: Services, group: string, type: Assignment["type"]): Promise<number> {
-  const at = { synchronous: "full", schema: "annals" } as const;
-  const storeConfig = { provider: "postgres", url: services.postgres.url, ...at } as const;
-  const brokerConfig = { provider: "redis", url: services.redis.url, prefix: "" } as const;
-  let began = 0;
-  const runner = new GroupRunner({
-    store,
-    owner: "bench",
-    permissions: workerPermissions({ module: MODULE, root: PACKAGE_ROOT }, {}, [storeConfig, brokerConfig]),
-    grant: {},
-    assignment: {
-      module: MODULE,
-      domain: "noop",
-      owner: "bench",
-      group,
-      partition: 0,
-      partitions: 1,
-      type,
-      settings: DEFAULT_SETTINGS,
-      env: {},
-      outbox: true,
-      store: storeConfig,
-      broker: brokerConfig,
-    },
-    turn: () => Promise.resolve(true),
-    channels: () => ({}),
-    onWrote: () => {},
-    log: (_level, text) => console.error(text),
-  });
-  void runner.ready.then(() => began = performance.now());
-  const running = runner.run();
-  while ((await store.checkpoints(group))[0]?.position !== EVENTS) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  const rate = EVENTS / ((performance.now() - began) / 1000);
-  runner.stop();
-  await running;
-  return rate;
-}
-
-/** From PostgreSQL by Redis to handlers in workers. */
+/** From PostgreSQL by Redis to handlers in hosts. */
 export async function delivery(): Promise<Result[]> {
   const services = await startServices();
   const store = new PostgresEventStore({ url: services.postgres.url });
@@ -188,25 +144,25 @@ export async function delivery(): Promise<Result[]> {
   await new Relay({ store, broker, readers: new Map() }).drain();
   const relayed = EVENTS / ((performance.now() - began) / 1000);
   const loop = await bareLoop(services, EVENTS);
-  const streamed = await feed(store, services, "Idler", "stream");
-  const projected = await feed(store, services, "Counter", "stream");
+  const streamed = await feed(MODULE, "Idler", store, broker, EVENTS);
+  const projected = await feed(MODULE, "Counter", store, broker, EVENTS);
   await store.commit({
     checkpoint: { group: "Idler", category: "noop::thing", partitions: 1, partition: 0, position: 0 },
   });
-  const fromLog = await feed(store, services, "Idler", "event_store");
+  const fromLog = await feed(MODULE, "Idler", store, null, EVENTS);
   await broker.close();
   await store.close();
   await services.stop();
   return [
     atLeast("relay, PostgreSQL to Redis; floor: bare drivers", relayed, "rows/s", 30_000, relayFloor),
     ratioAtLeast(
-      "StreamSubscription, Redis, no-op in a worker; floor: XREADGROUP + XACK",
+      "StreamSubscription, Redis, no-op in a host; floor: XREADGROUP + XACK",
       streamed,
       "events/s",
       0.6,
       loop,
     ),
-    atLeast("EventStoreSubscription, PostgreSQL, no-op in a worker", fromLog, "events/s", 50_000),
+    atLeast("EventStoreSubscription, PostgreSQL, no-op in a host", fromLog, "events/s", 50_000),
     atLeast("projector, Redis, rows in PostgreSQL", projected, "events/s", 10_000),
   ];
 }

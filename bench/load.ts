@@ -3,7 +3,7 @@ import { SqliteEventStore } from "@annals/annals/store/sqlite";
 import { DatabaseSync } from "node:sqlite";
 import fidelis from "../examples/fidelis/domain.ts";
 import { Account } from "../examples/fidelis/account.ts";
-import { UnitOfWork } from "../src/domain/unit_of_work.ts";
+import { UnitOfWork } from "../src/handling/unit_of_work.ts";
 import { sampleMessage } from "../src/testing/store_suite.ts";
 import { atMost, inFolder, median, type Result } from "./result.ts";
 
@@ -35,7 +35,10 @@ export async function load(): Promise<Result[]> {
       let began = performance.now();
       for (const row of read.all(stream)) JSON.parse(row.data as string);
       floors.push(performance.now() - began);
-      const unit = new UnitOfWork({ domain: fidelis, readStream: (name, from) => store.readStream(name, { from }) });
+      const unit = new UnitOfWork(fidelis, {
+        readStream: (name, from) => store.readStream(name, { from }),
+        readRows: () => Promise.resolve([]),
+      });
       began = performance.now();
       await unit.load(Account, "1");
       values.push(performance.now() - began);

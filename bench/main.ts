@@ -5,7 +5,7 @@
  */
 import { Command } from "commander";
 import { table } from "../src/cli/output.ts";
-import { didYouMean } from "../src/config/nearest.ts";
+import { didYouMean } from "../src/lib/did_you_mean.ts";
 import { append } from "./append.ts";
 import { delivery, postgresAppend } from "./distributed.ts";
 import { load } from "./load.ts";

@@ -242,7 +242,7 @@ async function idleOn(make: () => Promise<Setting>): Promise<Result[]> {
   await (await started(site)).server.stop();
   const { server, seconds } = await started(site);
   await new Promise((resolve) => setTimeout(resolve, 10_000));
-  const pids = [server.pid, server.enginePid()!];
+  const pids = [server.pid, ...server.hostPids()];
   const before = pids.reduce((sum, pid) => sum + cpu(pid), 0);
   const asked = await setting.queries();
   await new Promise((resolve) => setTimeout(resolve, 20_000));

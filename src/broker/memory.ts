@@ -1,4 +1,4 @@
-import { Signal } from "../async/signal.ts";
+import { Notifier } from "../lib/notifier.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { BrokerBehindError, BrokerUnavailableError, GroupMissingError } from "./errors.ts";
 import type { Broker, BrokerStreamInfo, ClaimOptions, Delivered, ReadGroupOptions } from "./port.ts";
@@ -23,7 +23,7 @@ interface Stream {
   last: number;
   entries: Entry[];
   groups: Map<string, Group>;
-  signal: Signal;
+  signal: Notifier;
 }
 
 const NOTHING: Delivered = { messages: [], previous: [] };
@@ -74,7 +74,7 @@ export class MemoryBroker implements Broker {
   #stream(name: string): Stream {
     if (this.#closed) throw new BrokerUnavailableError("Cannot use the memory broker: it is closed");
     let stream = this.#streams.get(name);
-    if (!stream) this.#streams.set(name, stream = { last: 0, entries: [], groups: new Map(), signal: new Signal() });
+    if (!stream) this.#streams.set(name, stream = { last: 0, entries: [], groups: new Map(), signal: new Notifier() });
     return stream;
   }
 

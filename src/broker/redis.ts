@@ -1,6 +1,6 @@
 import { Cluster, Redis, type RedisOptions as DriverOptions } from "ioredis";
 import type { MessageRecord } from "../messages/envelope.ts";
-import { withoutSecrets } from "../network/address.ts";
+import { withoutSecrets } from "../lib/redact_url.ts";
 import { BrokerBehindError, BrokerUnavailableError, GroupMissingError } from "./errors.ts";
 import type { Broker, BrokerStreamInfo, ClaimOptions, Delivered, ReadGroupOptions } from "./port.ts";
 import { explain, wordOf } from "./redis_errors.ts";

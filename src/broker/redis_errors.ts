@@ -1,4 +1,4 @@
-import { adviceOnCertificate } from "../network/tls.ts";
+import { adviceOnCertificate } from "../lib/tls.ts";
 import { BrokerUnavailableError } from "./errors.ts";
 
 /** What the first word of Redis' answer means, and what to do. */

@@ -3,7 +3,7 @@ import type { DeadLetter } from "../store/port.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { print, stamp, table } from "./output.ts";
 import { UsageError } from "./run.ts";
-import { didYouMean } from "../config/nearest.ts";
+import { didYouMean } from "../lib/did_you_mean.ts";
 
 async function find({ store }: Operator, id: string): Promise<DeadLetter> {
   const found = await store.deadLetter(id);

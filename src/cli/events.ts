@@ -1,6 +1,5 @@
 import { type Command, InvalidArgumentError } from "commander";
-import { PACKAGE_ROOT, readPayloads } from "../engine/probe.ts";
-import { workerPermissions } from "../engine/permissions.ts";
+import { readPayloads } from "../isolation/inspect.ts";
 import { isInternal, type MessageRecord } from "../messages/envelope.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { print, stamp, table } from "./output.ts";
@@ -27,8 +26,7 @@ async function current(
   raw: boolean,
 ): Promise<{ message: MessageRecord; payload: unknown; unreadable?: string }[]> {
   if (raw) return records.map((message) => ({ message, payload: message.data }));
-  const permissions = workerPermissions({ module, root: PACKAGE_ROOT }, config.grants("*"), []);
-  const payloads = await readPayloads(module, permissions, records);
+  const payloads = await readPayloads(module, config, records);
   // Reservations are bookkeeping of ours: no domain has their types.
   return records.map((message, i) => ({
     message,

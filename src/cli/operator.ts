@@ -1,10 +1,10 @@
 import { loadConfig } from "../config/load.ts";
 import type { Config } from "../config/config.ts";
-import { locate, openStore } from "../engine/adapters.ts";
+import { locate, openStore } from "../adapters/open.ts";
 import { findDomain } from "../engine/domain_path.ts";
 import { Engine } from "../engine/engine.ts";
-import { socketPath } from "../engine/socket.ts";
-import type { DomainDescription } from "../engine/protocol.ts";
+import { socketPath } from "../adapters/socket.ts";
+import type { DomainDescription } from "../isolation/protocol.ts";
 import type { EventStore } from "../store/port.ts";
 import { UsageError } from "./run.ts";
 

@@ -3,7 +3,6 @@ import denoJson from "../../deno.json" with { type: "json" };
 import { loadConfig } from "../config/load.ts";
 import { findDomain } from "../engine/domain_path.ts";
 import { Engine } from "../engine/engine.ts";
-import { launch, LAUNCHED, listenToLauncher, START_AGAIN } from "../engine/launcher.ts";
 import { configureLogging, logLine } from "../telemetry/logging.ts";
 import { announceDryRun } from "./dry_run.ts";
 import { UsageError } from "./run.ts";
@@ -14,7 +13,6 @@ interface Options {
   readonly dryRun?: boolean;
   readonly logFormat: "text" | "json";
   readonly logLevel: "debug" | "info" | "warn" | "error";
-  readonly launcher: boolean;
   readonly migrate: boolean;
   readonly workers?: number;
 }
@@ -30,10 +28,9 @@ function wholeNumber(text: string): number {
  * The command line of the server.
  *
  * @param args Its arguments.
- * @param server The server's module, to start the engine from: a URL.
  * @returns The exit code.
  */
-export async function serverCommand(args: readonly string[], server: string): Promise<number> {
+export async function serverCommand(args: readonly string[]): Promise<number> {
   const program = new Command("server.ts")
     .description("Runs a domain: the relay, and one isolated worker for each consumer group.")
     .version(denoJson.version)
@@ -46,10 +43,12 @@ export async function serverCommand(args: readonly string[], server: string): Pr
     )
     .option("--no-migrate", "do not make or update tables: somebody runs `annals store migrate`")
     .option("--workers <n>", "how many workers each group has, where domain.toml does not say", wholeNumber)
-    .option("--no-launcher", "do not watch over the engine: systemd, compose or Kubernetes do")
+    .addOption(
+      new Option("--no-launcher", "accepted for older start scripts: there is no launcher any more").hideHelp(),
+    )
     .addHelpText(
       "after",
-      "\nExit codes: 0 stopped as asked, 1 cannot start, 2 wrong usage or configuration, 75 start me again.",
+      "\nExit codes: 0 stopped as asked, 1 cannot start, 2 wrong usage or configuration, 70 a crash: start it again.",
     )
     .allowExcessArguments(false)
     .showHelpAfterError("(--help shows what there is)")
@@ -69,10 +68,6 @@ export async function serverCommand(args: readonly string[], server: string): Pr
     );
   }
   const module = findDomain(options.domain, config);
-  if (options.launcher && !options.dryRun) {
-    const log = (level: "warn" | "error", text: string) => logLine("", level, text);
-    return await launch({ server, args: [...args, "--no-launcher"], maxHeapMb: config.maxHeapMb, log });
-  }
   const engine = new Engine({
     module,
     config,
@@ -88,30 +83,36 @@ export async function serverCommand(args: readonly string[], server: string): Pr
   return await runEngine(engine);
 }
 
+/** The exit code of a fault of the engine's own: whoever watches over it should start it again. */
+const CRASHED = 70;
+
 /** Runs until asked to stop; a second signal ends at once. */
 async function runEngine(engine: Engine): Promise<number> {
-  const launched = Deno.env.get(LAUNCHED) !== undefined;
   let asked!: () => void;
   const stopAsked = new Promise<void>((resolve) => asked = resolve);
   let signals = 0;
   const onSignal = (): void => {
-    // A launcher hands on every signal: it counts them.
-    if (++signals > 1 && !launched) Deno.exit(0);
+    if (++signals > 1) Deno.exit(0);
     asked();
   };
   for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, onSignal);
-  if (launched) {
-    void listenToLauncher({ stop: asked, abort: () => Deno.exit(0), orphaned: () => Deno.exit(1) });
-  }
+  const crash = (error: unknown): void => {
+    logLine("", "error", `A fault of Annals itself, nothing is lost, start it again: ${Deno.inspect(error)}`);
+    Deno.exit(CRASHED);
+  };
+  globalThis.addEventListener("unhandledrejection", (event) => (event.preventDefault(), crash(event.reason)));
+  globalThis.addEventListener("error", (event) => (event.preventDefault(), crash(event.error)));
   const started = engine.start();
-  // Asked to stop while it starts: what has begun is stopped all the same.
-  await Promise.race([started, stopAsked]);
-  const why = await Promise.race([stopAsked.then(() => "asked"), engine.blocked.then(() => "blocked")]);
-  if (why === "asked") console.log("Stopping…");
-  engine.stopWaiting();
-  await Promise.allSettled([started]);
-  await engine.stop();
-  if (why === "asked") console.log("Stopped.");
-  // Threads that cannot be stopped end with the process.
-  Deno.exit(why === "blocked" ? START_AGAIN : 0);
+  try {
+    // Asked to stop while it starts: what has begun is stopped all the same.
+    await Promise.race([started, stopAsked]);
+    await stopAsked;
+    console.log("Stopping…");
+  } finally {
+    engine.stopWaiting();
+    await Promise.allSettled([started]);
+    await engine.stop();
+  }
+  console.log("Stopped.");
+  Deno.exit(0);
 }

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { loadConfig } from "../config/load.ts";
-import { locate } from "../engine/adapters.ts";
+import { locate } from "../adapters/open.ts";
 import { Engine } from "../engine/engine.ts";
 import { chooseDomain, type GlobalOptions } from "./operator.ts";
 

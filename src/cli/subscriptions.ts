@@ -1,7 +1,8 @@
 import type { Command } from "commander";
 import { kindOf } from "../engine/announce.ts";
-import { leaseName, partitionOfLease } from "../subscriptions/lane.ts";
-import type { HandlerDescription } from "../engine/protocol.ts";
+import { leaseName, partitionOfLease } from "../groups/partition.ts";
+import { lagOf } from "../groups/progress.ts";
+import type { HandlerDescription } from "../isolation/protocol.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { COLORS, print, span, table } from "./output.ts";
 import { paint } from "../telemetry/colors.ts";
@@ -44,24 +45,15 @@ export async function statusOf({ store, config }: Operator, handler: HandlerDesc
   const leases = (await store.leases()).filter((lease) => lease.group === group && lease.expiresAt > Date.now());
   // The servers that run now may have been told otherwise.
   const workers = leases[0]?.partitions ?? config.workers(group, categories);
-  const checkpoints = (await store.checkpoints(group)).filter((c) => c.partitions === workers);
+  const lag = await lagOf(store, group, categories);
   const parked = await store.parked(group);
   const dead = await store.countDeadLetters();
-  let [lag, oldest, lowest] = [0, Infinity, Infinity];
-  for (const category of categories) {
-    const own = checkpoints.filter((c) => c.category === category);
-    const position = own.length < workers ? 0 : Math.min(...own.map((c) => c.position));
-    const behind = await store.lag(category, position);
-    lag += behind.messages;
-    oldest = Math.min(oldest, behind.oldest ?? Infinity);
-    lowest = Math.min(lowest, position);
-  }
   return {
     group,
     kind: kindOf(config, group),
-    checkpoint: lowest,
-    lagMessages: lag,
-    lagSeconds: oldest === Infinity ? 0 : Math.max(0, Date.now() - oldest) / 1000,
+    checkpoint: lag.position,
+    lagMessages: lag.messages,
+    lagSeconds: lag.oldest === null ? 0 : Math.max(0, Date.now() - lag.oldest) / 1000,
     pending: parked.filter((message) => message.attempts === 0).length,
     retrying: parked.filter((message) => message.attempts > 0).length,
     dead: dead[group] ?? 0,

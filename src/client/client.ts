@@ -1,13 +1,14 @@
-import { sleep } from "../async/sleep.ts";
+import { sleep } from "../lib/sleep.ts";
 import type { Config } from "../config/config.ts";
 import type { Aggregate, StateOf } from "../domain/aggregate.ts";
-import { CommandReaction, commandStream } from "../domain/command_reaction.ts";
+import { commandStream } from "../domain/command_handler.ts";
 import type { Loaded } from "../domain/context.ts";
-import type { Domain } from "../domain/domain.ts";
-import type { CommandDraft, CommandHandler } from "../domain/handlers.ts";
+import type { CommandDraft } from "../domain/handlers.ts";
+import type { Domain, Handler } from "../domain/model.ts";
 import type { Projection, RowOf } from "../domain/projection.ts";
-import { locate, openStore } from "../engine/adapters.ts";
-import { socketPath } from "../engine/socket.ts";
+import { locate, openStore } from "../adapters/open.ts";
+import { socketPath } from "../adapters/socket.ts";
+import { hasPassed } from "../groups/progress.ts";
 import { decode } from "../messages/codec.ts";
 import type { Message, NewMessage } from "../messages/envelope.ts";
 import { DomainDefinitionError, PayloadError } from "../messages/errors.ts";
@@ -15,7 +16,7 @@ import { idFault, newId } from "../messages/ids.ts";
 import { jsonFaults } from "../messages/json.ts";
 import { WrongExpectedVersionError } from "../store/errors.ts";
 import type { CommandOutcome, EventStore } from "../store/port.ts";
-import { handleInline, isDone } from "./inline.ts";
+import { handleInline } from "./inline.ts";
 import { patient } from "./patient.ts";
 
 /** What became of a command. */
@@ -160,7 +161,7 @@ export class Client {
 
   /** Decides on a command here and now. */
   async #decide(
-    handler: CommandHandler,
+    handler: Handler,
     { aggregateId }: CommandDraft,
     message: NewMessage,
     once: { once?: { key: string; value: string } },
@@ -169,12 +170,13 @@ export class Client {
     const command: Message = decode({ ...message, category, stream, version: 0, position: 0 }, this.domain.types);
     const silent = { debug() {}, info() {}, warn() {}, error() {} };
     for (let rerun = 1;; rerun++) {
-      const reaction = new CommandReaction(this.domain, handler, {
+      const batch = handler.kind.begin(this.domain, handler, {
         readStream: (name, from) => this.store.readStream(name, { from }),
+        readRows: (projection, keys) => this.store.readRows(projection, keys),
       });
-      await reaction.prepare([command]);
-      await reaction.handle({ message: command, attempt: rerun, signal: new AbortController().signal, log: silent });
-      const { appends, outcomes } = reaction.effects();
+      await batch.prepare([command]);
+      await batch.handle({ message: command, attempt: rerun, signal: new AbortController().signal, log: silent });
+      const { appends, outcomes } = batch.effects();
       try {
         const publish = this.#config.enableOutbox;
         const { lastPosition, repeated } = await this.store.commit({
@@ -216,7 +218,7 @@ export class Client {
     return found && outcomeOf(found);
   }
 
-  async #wait(commandId: string, handler: CommandHandler, timeout: number): Promise<Outcome> {
+  async #wait(commandId: string, handler: Handler, timeout: number): Promise<Outcome> {
     const until = performance.now() + timeout;
     const askAt = performance.now() + SERVER_PATIENCE;
     let asked = false;
@@ -286,7 +288,7 @@ export class Client {
     const until = performance.now() + (options.timeout ?? 30_000);
     const position = options.position ?? await this.store.lastPosition();
     for (const handler of this.domain.handlers.values()) {
-      while (!await isDone(this.domain, handler, this.store, this.#config, position)) {
+      while (!await hasPassed(this.store, handler.name, this.domain.categoriesOf(handler), position)) {
         const left = until - performance.now();
         if (left <= 0) return false;
         await this.store.changed(Math.min(left, 250));

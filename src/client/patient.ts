@@ -1,4 +1,4 @@
-import { sleep } from "../async/sleep.ts";
+import { sleep } from "../lib/sleep.ts";
 import { StoreUnavailableError } from "../store/errors.ts";
 import type { Commit, CommitResult, EventStore } from "../store/port.ts";
 

@@ -1,4 +1,4 @@
-import type { SubscriptionSettings } from "../subscriptions/settings.ts";
+import type { SubscriptionSettings } from "../groups/settings.ts";
 
 /** Where the store is. */
 export interface StoreConfig {
@@ -10,6 +10,8 @@ export interface StoreConfig {
   readonly synchronous: "full" | "normal";
   /** For PostgreSQL: the schema. `{domain}` stands for the domain's name. */
   readonly schema: string;
+  /** For PostgreSQL: the role that statements of handlers run with. */
+  readonly sqlRole?: string;
   /** For PostgreSQL behind a pooler: a URL that leads around it, to listen. */
   readonly listenUrl?: string;
 }
@@ -34,6 +36,8 @@ export interface PermissionGrant {
   readonly read?: readonly string[];
   /** Files and folders to write, absolute. */
   readonly write?: readonly string[];
+  /** Whether its handlers may record statements for the store's database, which run with the server's role. */
+  readonly sql?: boolean;
 }
 
 /** How one group is fed. */
@@ -64,8 +68,16 @@ export interface Config {
   readonly enableOutbox: boolean;
   /** How long a graceful stop may take, in seconds. */
   readonly shutdownTimeoutSeconds: number;
-  /** The heap of the engine's process, in MiB. */
+  /** The heap of each worker, in MiB. */
   readonly maxHeapMb: number;
+  /** What the workers of a host may use beside their heaps, together, in MiB. */
+  readonly hostMemoryMb: number;
+  /** The host that a group runs in. */
+  readonly hostOf: (group: string) => string;
+  /** How many groups with the same grants share a worker. */
+  readonly handlersPerWorker: number;
+  /** Groups that something was granted to; `*` stands for all. */
+  readonly grantedGroups: readonly string[];
   /** Names of groups that the file has settings for, with the key they are under. */
   readonly namedGroups: readonly { readonly group: string; readonly key: string }[];
   /** Categories that the file has a number of partitions for, with the key they are under. */

@@ -2,7 +2,7 @@ import { dirname, isAbsolute, join, resolve } from "node:path";
 import { parse, TomlError } from "smol-toml";
 import { ConfigError, type ConfigFault } from "./errors.ts";
 import { interpolate } from "./interpolate.ts";
-import { didYouMean } from "./nearest.ts";
+import { didYouMean } from "../lib/did_you_mean.ts";
 import { resolveConfig } from "./resolve.ts";
 import { type ConfigFile, configSchema, Interpolated, knownKeys } from "./schema.ts";
 import type { Config } from "./config.ts";

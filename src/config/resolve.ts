@@ -1,5 +1,5 @@
 import { isAbsolute, resolve } from "node:path";
-import { DEFAULT_SETTINGS, type SubscriptionSettings } from "../subscriptions/settings.ts";
+import { DEFAULT_SETTINGS, type SubscriptionSettings } from "../groups/settings.ts";
 import type { BrokerConfig, Config, GroupConfig, PermissionGrant, StoreConfig } from "./config.ts";
 import { ConfigError } from "./errors.ts";
 import type { ConfigFile } from "./schema.ts";
@@ -95,8 +95,15 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
   const broker = config.brokers?.default ?? {};
   const server = config.server ?? {};
   const storeUrl = locate("event_store", config.event_store ?? {}, ["memory", "sqlite", "postgres"], context);
-  const { listen_url: listenUrl, schema = "annals", synchronous = "full" } = config.event_store ?? {};
-  const store: StoreConfig = { ...storeUrl, synchronous, schema, ...(listenUrl && { listenUrl }) };
+  const { listen_url: listenUrl, sql_role: sqlRole, schema = "annals", synchronous = "full" } = config.event_store ??
+    {};
+  const store: StoreConfig = {
+    ...storeUrl,
+    synchronous,
+    schema,
+    ...(listenUrl && { listenUrl }),
+    ...(sqlRole && { sqlRole }),
+  };
   const brokerUrl: BrokerConfig = {
     ...locate("brokers.default", broker, ["memory", "sqlite", "redis"], context),
     prefix: broker.prefix ?? "",
@@ -123,6 +130,25 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
   const named = (["subscriptions", "workers", "permissions"] as const).flatMap((section) =>
     Object.keys(server[section] ?? {}).map((group) => ({ group, key: `server.${section}.${group}` }))
   );
+  const hosts = new Map<string, string>();
+  for (const [host, groups] of Object.entries(server.hosts ?? {})) {
+    if (groups === "each") {
+      if (host === "*") continue;
+      throw new ConfigError(file, [{ key: `server.hosts.${host} = "each"`, message: `only "*" = "each" is possible` }]);
+    }
+    for (const group of groups as string[]) {
+      const other = hosts.get(group);
+      if (other !== undefined) {
+        throw new ConfigError(file, [{
+          key: `server.hosts.${host}`,
+          message: `"${group}" is in host "${other}" already`,
+        }]);
+      }
+      hosts.set(group, host);
+      named.push({ group, key: `server.hosts.${host}` });
+    }
+  }
+  const eachAlone = server.hosts?.["*"] === "each";
   const everyone = server.permissions?.["*"] ?? {};
   const values = {
     "event_processing": both("event_processing", "async"),
@@ -138,6 +164,9 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     "server.default_subscription_type": server.default_subscription_type ?? "stream",
     "server.shutdown_timeout_seconds": server.shutdown_timeout_seconds ?? 10,
     "server.max_heap_mb": server.max_heap_mb ?? 2048,
+    "server.host_memory_mb": server.host_memory_mb ?? 2048,
+    "server.handlers_per_worker": server.handlers_per_worker ?? 1,
+    ...flatten("server.hosts", server.hosts ?? {}),
     ...flatten("server.stream_subscription", settingsOf(server.stream_subscription, base)),
     ...flatten("server.event_store_subscription", settingsOf(server.event_store_subscription, base)),
     ...flatten("domains", config.domains ?? {}),
@@ -181,6 +210,10 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     enableOutbox: both("enable_outbox", true),
     shutdownTimeoutSeconds: server.shutdown_timeout_seconds ?? 10,
     maxHeapMb: server.max_heap_mb ?? 2048,
+    hostMemoryMb: server.host_memory_mb ?? 2048,
+    handlersPerWorker: server.handlers_per_worker ?? 1,
+    hostOf: (group) => hosts.get(group) ?? (eachAlone ? group : "main"),
+    grantedGroups: [...new Set(["*", ...Object.keys(server.permissions ?? {})])],
     namedGroups: named.filter(({ group }) => group !== "*"),
     namedCategories: Object.keys(server.partitions ?? {}).map((category) => ({
       category,
@@ -198,7 +231,8 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
       const joined = (["net", "env", "read", "write"] as const)
         .map((kind) => [kind, [...everyone[kind] ?? [], ...own[kind] ?? []]] as const)
         .filter(([, list]) => list.length > 0);
-      return grantOf(Object.fromEntries(joined), folder);
+      const sql = own.sql ?? everyone.sql ?? false;
+      return grantOf({ ...Object.fromEntries(joined), ...(sql && { sql }) }, folder);
     },
     values: Object.entries(values).map(([key, value]) => ({
       key,
@@ -212,7 +246,7 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
 function flatten(prefix: string, values: object): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(values).map(([name, value]) => [
-      `${prefix}.${prefix === "domains" || /(workers|partitions)$/.test(prefix) ? name : snake(name)}`,
+      `${prefix}.${prefix === "domains" || /(workers|partitions|hosts)$/.test(prefix) ? name : snake(name)}`,
       value,
     ]),
   );

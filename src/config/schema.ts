@@ -54,7 +54,7 @@ const host = text.refine((given) => /^(\[[\da-f:.]+\]|[^\s/:@?#]+)(:\d{1,5})?$/i
   error: 'expected a host, or a host and its port, like "smtp.example.com:587"',
 });
 const hosts = z.array(host, { error: 'expected a list of hosts, like ["smtp.example.com:587"]' }).optional();
-const permissions = z.strictObject({ net: hosts, env: texts, read: texts, write: texts }, table);
+const permissions = z.strictObject({ net: hosts, env: texts, read: texts, write: texts, sql: flag }, table);
 
 /** What `domain.toml` may say. */
 export const configSchema = z.strictObject({
@@ -76,6 +76,10 @@ export const configSchema = z.strictObject({
       z.string().regex(/^[A-Za-z_][\w{}]{0,40}$/, { error: 'expected a name of letters, digits and _, like "annals"' }),
     ).optional(),
     listen_url: text.optional(),
+    sql_role: z.preprocess(
+      asText,
+      z.string().regex(/^[A-Za-z_][\w$]{0,62}$/, { error: "expected the name of a role" }),
+    ).optional(),
     synchronous: choice("full", "normal"),
   }, table).optional(),
   server: z.strictObject({
@@ -84,6 +88,15 @@ export const configSchema = z.strictObject({
     handler_timeout_seconds: subscription.handler_timeout_seconds,
     shutdown_timeout_seconds: seconds(0.1, 3_600),
     max_heap_mb: whole(64, 1_000_000),
+    host_memory_mb: whole(64, 1_000_000),
+    handlers_per_worker: whole(1, 1_000),
+    hosts: z.record(
+      z.string(),
+      z.union([z.array(text), z.literal("each")], {
+        error: 'expected a list of groups, like ["A", "B"]; "*" = "each" gives every group a host of its own',
+      }),
+      table,
+    ).optional(),
     stream_subscription: z.strictObject(subscription, table).optional(),
     event_store_subscription: z.strictObject(subscription, table).optional(),
     subscriptions: z.record(

@@ -1,9 +1,9 @@
 import { categoryName, commandCategory, streamName } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { idFault } from "../messages/ids.ts";
-import type { CommandType, EventType, MessageType } from "../messages/message_type.ts";
+import type { EventType, MessageType } from "../messages/message_type.ts";
 import type { Aggregate } from "./aggregate.ts";
-import type { CommandHandler, Handler } from "./handlers.ts";
+import type { Domain, Handler } from "./model.ts";
 
 /** What a domain is made of. */
 export interface DomainOptions {
@@ -11,32 +11,6 @@ export interface DomainOptions {
   readonly aggregates: readonly Aggregate[];
   /** Its handlers: each is a consumer group. */
   readonly handlers: readonly Handler[];
-}
-
-/** A domain: everything that a server has to know to run it. */
-export interface Domain {
-  /** Tells it from other values a module may export. */
-  readonly kind: "domain";
-  /** Its name: the first part of its streams' names. */
-  readonly name: string;
-  /** Its aggregates, by name. */
-  readonly aggregates: ReadonlyMap<string, Aggregate>;
-  /** Its handlers, by name. */
-  readonly handlers: ReadonlyMap<string, Handler>;
-  /** All of its events and commands, by name. */
-  readonly types: ReadonlyMap<string, MessageType>;
-  /** The category of an aggregate. */
-  readonly categoryOf: (aggregate: Aggregate) => string;
-  /**
-   * The stream of one aggregate.
-   *
-   * @throws {DomainDefinitionError} When the id cannot be one, or would name a stream of another aggregate.
-   */
-  readonly streamOf: (aggregate: Aggregate, id: string) => string;
-  /** The categories that a handler reads. */
-  readonly categoriesOf: (handler: Handler) => readonly string[];
-  /** Which handler decides on a command. */
-  readonly handlerOf: (command: string) => CommandHandler | undefined;
 }
 
 function addUnique<T>(map: Map<string, T>, what: string, name: string, value: T): void {
@@ -79,7 +53,7 @@ export function domain(name: string, options: DomainOptions): Domain {
   const handlers = new Map<string, Handler>();
   const types = new Map<string, MessageType>();
   const owners = new Map<EventType, Aggregate>();
-  const deciders = new Map<string, CommandHandler>();
+  const deciders = new Map<string, Handler>();
   const categories = new Set<string>();
 
   for (const aggregate of options.aggregates) {
@@ -141,27 +115,27 @@ export function domain(name: string, options: DomainOptions): Domain {
     );
   };
   const read = new Map<Handler, readonly string[]>();
-  const projectors = new Map<string, Handler>();
+  const keepers = new Map<string, Handler>();
   for (const handler of options.handlers) {
     if (handlers.has(handler.name)) {
       throw new DomainDefinitionError(`Cannot define domain "${name}": two handlers are called "${handler.name}"`);
     }
     handlers.set(handler.name, handler);
-    if (handler.kind === "projector") {
-      const { name: rows } = handler.projection;
-      const other = projectors.get(rows);
+    for (const { name: rows } of handler.kind.keeps(handler)) {
+      const other = keepers.get(rows);
       if (other) {
         throw new DomainDefinitionError(
           `Cannot define domain "${name}": "${other.name}" and "${handler.name}" both keep the rows of projection "${rows}" and would overwrite each other's; make them one projector, or give each a projection of its own`,
         );
       }
-      projectors.set(rows, handler);
+      keepers.set(rows, handler);
     }
-    if (handler.kind === "command handler") {
-      const category = categoryOf(own(handler, handler.aggregate, `aggregate "${handler.aggregate.name}"`));
+    const decidedFor = handler.kind.decidesFor(handler);
+    if (decidedFor) {
+      const category = categoryOf(own(handler, decidedFor, `aggregate "${decidedFor.name}"`));
       read.set(handler, [commandCategory(category)]);
-      for (const command of handler.commands) {
-        addUnique<MessageType>(types, "message type", command.type, command as CommandType);
+      for (const command of handler.kind.handles(handler)) {
+        addUnique(types, "message type", command.type, command);
         const other = deciders.get(command.type);
         if (other) {
           throw new DomainDefinitionError(
@@ -171,8 +145,8 @@ export function domain(name: string, options: DomainOptions): Domain {
         deciders.set(command.type, handler);
       }
     } else {
-      const found = handler.events.map((event) =>
-        categoryOf(own(handler, owners.get(event), `event "${event.type}", which no aggregate has`))
+      const found = handler.kind.handles(handler).map((event) =>
+        categoryOf(own(handler, owners.get(event as EventType), `event "${event.type}", which no aggregate has`))
       );
       read.set(handler, [...new Set(found)]);
     }

@@ -1,6 +1,10 @@
 export * from "./aggregate.ts";
+export { commandHandler } from "./command_handler.ts";
 export * from "./context.ts";
 export * from "./domain.ts";
-export * from "./errors.ts";
+export { DomainRuleError } from "./errors.ts";
+export { eventHandler } from "./event_handler.ts";
 export * from "./handlers.ts";
-export * from "./projection.ts";
+export type { Domain, Handler, HandlerKind, PermissionRequest, Writes } from "./model.ts";
+export { type Projection, projection, type ProjectionOptions, type RowOf } from "./projection.ts";
+export { projector } from "./projector.ts";

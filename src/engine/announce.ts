@@ -1,6 +1,6 @@
 import { relative } from "node:path";
 import type { BrokerConfig, Config, StoreConfig } from "../config/config.ts";
-import type { DomainDescription } from "./protocol.ts";
+import type { DomainDescription } from "../isolation/protocol.ts";
 
 /** A location as a person would write it, without secrets. */
 function shown({ provider, url }: StoreConfig | BrokerConfig): string {

@@ -1,7 +1,7 @@
 import { basename, dirname, isAbsolute, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Config } from "../config/config.ts";
-import { didYouMean } from "../config/nearest.ts";
+import { didYouMean } from "../lib/did_you_mean.ts";
 import { EngineStartError } from "./errors.ts";
 
 function isFile(path: string): boolean {

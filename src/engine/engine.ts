@@ -1,25 +1,29 @@
 import { resolve } from "node:path";
-import { sleep } from "../async/sleep.ts";
+import { type Inspectable, locate, openBroker, openStore, type Publishing, type Wakeable } from "../adapters/open.ts";
+import { listen, socketPath } from "../adapters/socket.ts";
 import type { Broker } from "../broker/port.ts";
 import type { Config } from "../config/config.ts";
-import { didYouMean } from "../config/nearest.ts";
+import { leaseName } from "../groups/partition.ts";
+import { Capability } from "../isolation/capability.ts";
+import { ModuleLoadError } from "../isolation/errors.ts";
+import type { HostPool } from "../isolation/host_pool.ts";
+import { environmentOf, explainLoad, inspect, poolFor } from "../isolation/inspect.ts";
+import { ungranted, workerPermissions } from "../isolation/permissions.ts";
+import type { DomainDescription, HandlerDescription, Level } from "../isolation/protocol.ts";
+import { type Placement, placeWorkers } from "./placement.ts";
+import { type Clock, REAL_CLOCK } from "../lib/clock.ts";
+import { didYouMean } from "../lib/did_you_mean.ts";
+import { Shared } from "../lib/shared.ts";
 import { dropCopiesOfAnotherTime } from "../outbox/copies.ts";
+import { CHECKPOINTED, startWalCheckpointer } from "../sqlite/wal_checkpointer.ts";
 import type { EventStore, Fence } from "../store/port.ts";
-import { type Inspectable, locate, openBroker, openStore, type Publishing, type Wakeable } from "./adapters.ts";
 import { announceAdapters, announceSubscriptions, kindOf } from "./announce.ts";
 import { EngineStartError } from "./errors.ts";
 import { type GroupHealth, GroupRunner } from "./group_runner.ts";
-import { startJanitor, TIDIED } from "./janitor.ts";
-import { leaseName } from "../subscriptions/lane.ts";
 import { freeLeasesOfTheDead, ownerName } from "./lease_owner.ts";
 import { patiently, persist, type Say } from "./patience.ts";
-import { ungranted, workerPermissions } from "./permissions.ts";
-import { PACKAGE_ROOT, probe } from "./probe.ts";
-import type { DomainDescription, Level } from "./protocol.ts";
 import { RelayRunner } from "./relay_runner.ts";
-import { serve } from "./remote.ts";
 import { LEASE_TTL, Roster } from "./roster.ts";
-import { listen, socketPath } from "./socket.ts";
 
 /** Settings of {@linkcode Engine}. */
 export interface EngineOptions {
@@ -33,15 +37,21 @@ export interface EngineOptions {
   readonly migrate?: boolean;
   /** Where the lines of the start go. @default {nowhere} */
   readonly print?: (line: string) => void;
+  /** Time and chance. @default {the real ones} */
+  readonly clock?: Clock;
   /** Where log lines go: group (empty for the engine's own), level, text. @default {nowhere} */
   readonly log?: (group: string, level: Level, text: string, fields?: Record<string, unknown>) => void;
 }
+
+/** For how long replays that were looked for once are known, in milliseconds. */
+const REPLAYS_KNOWN = 200;
 
 /** How often leases are renewed, in milliseconds. */
 const RENEWAL_INTERVAL = 1_000;
 
 /**
- * Runs a domain: the relay, and a worker for each consumer group.
+ * Runs a domain: the relay, and the subscriptions of all consumer groups. The domain's code runs in hosts, processes of
+ * their own that have no way to the store or the broker.
  *
  * @example Running a domain from a program of your own
  * ```ts ignore
@@ -56,25 +66,22 @@ const RENEWAL_INTERVAL = 1_000;
 export class Engine {
   #options: EngineOptions;
   #config: Config;
+  #clock: Clock;
   #log: NonNullable<EngineOptions["log"]>;
   #owner = ownerName();
+  #pool: HostPool | undefined;
   #store!: EventStore & Wakeable & Publishing & Inspectable;
   #broker!: Broker & Wakeable & Inspectable;
   #roster!: Roster;
-  /** The nodes of the broker's cluster. */
-  #hosts: readonly string[] = [];
   #runners: GroupRunner[] = [];
   #running: Promise<unknown>[] = [];
   #relay!: RelayRunner;
   #say: Say = (level, text) => this.#log("", level, text);
   #closeSocket: () => void = () => {};
-  #stopJanitor: () => Promise<void> = () => Promise.resolve();
+  #stopCheckpointer: () => Promise<void> = () => Promise.resolve();
   #stop = new AbortController();
   #impatient = new AbortController();
   #stopping: Promise<void> | undefined;
-  #blocked!: () => void;
-  /** Resolves when a worker can no longer be stopped: the process has to be replaced. */
-  readonly blocked: Promise<void>;
 
   /**
    * Makes an engine that does not run yet.
@@ -84,20 +91,34 @@ export class Engine {
   constructor(options: EngineOptions) {
     this.#options = options;
     this.#config = options.config;
+    this.#clock = options.clock ?? REAL_CLOCK;
     this.#log = options.log ?? (() => {});
-    this.blocked = new Promise((resolve) => this.#blocked = resolve);
   }
 
   /**
-   * Asks the domain what it contains, without running any of it.
+   * Asks the domain what it contains; its code runs in a host, which is ended again.
    *
    * @returns What would run.
    * @throws {EngineStartError} When the domain cannot be loaded, or asks for what was not granted.
    */
   async describe(): Promise<DomainDescription> {
+    const pool = poolFor(this.#options.module, this.#config, this.#log);
+    try {
+      return await this.#describe(pool);
+    } finally {
+      await pool.stop();
+    }
+  }
+
+  async #describe(pool: HostPool): Promise<DomainDescription> {
     const { module } = this.#options;
-    const permissions = workerPermissions({ module, root: PACKAGE_ROOT }, this.#config.grants("*"), []);
-    const domain = await probe(module, permissions, (text) => this.#say("info", text));
+    let domain: DomainDescription;
+    try {
+      domain = await inspect(pool, module, this.#config);
+    } catch (error) {
+      if (!(error instanceof ModuleLoadError)) throw new EngineStartError((error as Error).message);
+      throw new EngineStartError(explainLoad(module, error));
+    }
     const names = domain.handlers.map((handler) => handler.name);
     for (const { group, key } of this.#config.namedGroups) {
       if (names.includes(group)) continue;
@@ -128,10 +149,8 @@ export class Engine {
   }
 
   /** The permissions that a group's workers get. */
-  permissionsOf(domain: DomainDescription, group: string): Deno.PermissionOptionsObject {
-    const adapters = [locate(this.#config.store, domain.name), locate(this.#config.broker, domain.name)];
-    const code = { module: this.#options.module, root: PACKAGE_ROOT };
-    return workerPermissions(code, this.#config.grants(group), adapters, this.#hosts);
+  permissionsOf(group: string): Deno.PermissionOptionsObject {
+    return workerPermissions({ module: this.#options.module }, this.#config.grants(group));
   }
 
   /**
@@ -143,16 +162,17 @@ export class Engine {
   async start(): Promise<void> {
     const print = this.#options.print ?? (() => {});
     print("Starting Annals engine…");
-    const domain = await this.describe();
+    const pool = this.#pool = poolFor(this.#options.module, this.#config, this.#log);
+    const domain = await this.#describe(pool);
     await this.#open(domain, print);
     for (const line of announceSubscriptions(domain, this.#config)) print(line);
     await this.#inspect();
     await this.#checkCopies(domain);
     await this.#patiently(() => freeLeasesOfTheDead(this.#store, this.#owner));
-    this.#roster = new Roster(this.#store, { owner: this.#owner, types: domain.types });
+    this.#roster = new Roster(this.#store, { owner: this.#owner, types: Object.keys(domain.types) });
     await this.#patiently(() => this.#roster.enroll());
-    this.#begin(domain);
-    await Promise.race([Promise.all(this.#runners.map((runner) => runner.ready)), this.blocked]);
+    this.#begin(domain, pool);
+    await Promise.all(this.#runners.map((runner) => runner.ready));
     print("Engine running. Press Ctrl+C to stop.");
   }
 
@@ -160,12 +180,12 @@ export class Engine {
   async #open(domain: DomainDescription, print: (line: string) => void): Promise<void> {
     const [store, broker] = [locate(this.#config.store, domain.name), locate(this.#config.broker, domain.name)];
     const { migrate = true } = this.#options;
-    const opening = { autoCheckpoint: TIDIED, domain: domain.name };
+    const opening = { autoCheckpoint: CHECKPOINTED, domain: domain.name };
     const create = migrate || store.provider === "sqlite";
     this.#store = await this.#patiently(() => openStore(store, { ...opening, create }));
     if (migrate) await this.#patiently(async () => await this.#store.publishViews?.(domain.projections));
     this.#broker = await openBroker(broker, opening);
-    this.#stopJanitor = startJanitor([
+    this.#stopCheckpointer = startWalCheckpointer([
       ...(store.provider === "sqlite" ? [store.url] : []),
       ...(broker.provider === "sqlite" ? [`${broker.url}-broker`] : []),
     ]);
@@ -182,7 +202,6 @@ export class Engine {
       const warnings = await this.#patiently(async () => await service.inspect?.() ?? []);
       for (const warning of warnings) this.#say("warn", warning);
     }
-    this.#hosts = await this.#patiently(async () => await this.#broker.hosts?.() ?? []);
   }
 
   /** Deletes what the broker has of another log, or of another time, before anybody reads it. */
@@ -190,7 +209,9 @@ export class Engine {
     if (await this.#patiently(async () => await this.#broker.adopt(await this.#store.logId()))) {
       this.#say("warn", "The broker had a copy of another log; it was deleted and is filled again");
     }
-    const dropped = await this.#patiently(() => dropCopiesOfAnotherTime(this.#store, this.#broker, categories));
+    const dropped = await this.#patiently(() =>
+      dropCopiesOfAnotherTime(this.#store, this.#broker, Object.keys(categories))
+    );
     for (const category of dropped) {
       const what = `The broker had messages of ${category} that the log does not have (was a backup put back?)`;
       this.#say("warn", `${what}; its copy is made again`);
@@ -205,11 +226,20 @@ export class Engine {
     return persist(work, this.#stop.signal, this.#say);
   }
 
-  #begin(domain: DomainDescription): void {
-    for (const { name: group, categories } of domain.handlers) {
+  #begin(domain: DomainDescription, pool: HostPool): void {
+    const placement = placeWorkers(domain, this.#config, (group) => ({
+      module: this.#options.module,
+      permissions: this.permissionsOf(group),
+      env: environmentOf(this.#config, group),
+    }));
+    for (const unit of placement.units) pool.add(unit);
+    void pool.makeRoom();
+    const replays = new Shared(() => this.#store.replayed(), REPLAYS_KNOWN);
+    for (const handler of domain.handlers) {
+      const { name: group, categories } = handler;
       const partitions = this.#config.workers(group, categories);
       for (let partition = 0; partition < partitions; partition++) {
-        const runner = this.#runner(domain, group, partition, partitions);
+        const runner = this.#runner(domain, handler, partition, partitions, pool, placement, replays);
         this.#runners.push(runner);
         this.#roster.add({
           lease: leaseName(group, partition, partitions),
@@ -219,96 +249,83 @@ export class Engine {
         });
       }
     }
-    const readers = new Map(domain.categories.map((category) => [
-      category,
-      domain.handlers.filter((handler) =>
-        handler.categories.includes(category) && kindOf(this.#config, handler.name) === "stream"
-      ).map((handler) => handler.name),
-    ]));
+    const readers = new Map(
+      Object.keys(domain.categories).map((category) => [
+        category,
+        domain.handlers.filter((handler) =>
+          handler.categories.includes(category) && kindOf(this.#config, handler.name) === "stream"
+        ).map((handler) => handler.name),
+      ]),
+    );
     this.#relay = new RelayRunner(
       {
         store: this.#store,
         broker: this.#broker,
         readers,
         outbox: this.#config.enableOutbox,
-        // Redis wakes its readers itself.
-        ...(this.#broker.kind !== "redis" && { onPublished: () => this.#wakeAll() }),
         log: { info: (text) => this.#say("info", text), warn: (text) => this.#say("warn", text) },
       },
       this.#owner,
       this.#say,
     );
     this.#running = [
-      ...this.#runners.map((runner) => this.#keep(runner)),
+      ...this.#runners.map((runner) => this.#persist(() => runner.run())),
       this.#relay.run(this.#stop.signal),
       this.#renew(),
       this.#share(),
-      this.#wakeWorkers(domain),
     ];
   }
 
-  #runner(domain: DomainDescription, group: string, partition: number, partitions: number): GroupRunner {
-    const config = this.#config;
-    const { type, settings } = config.groupConfig(group);
-    const grant = config.grants(group);
-    const env = Object.fromEntries(
-      (grant.env ?? []).flatMap((name) => {
-        const value = Deno.env.get(name);
-        return value === undefined ? [] : [[name, value]];
-      }),
-    );
+  #runner(
+    domain: DomainDescription,
+    handler: HandlerDescription,
+    partition: number,
+    partitions: number,
+    pool: HostPool,
+    placement: Placement,
+    replays: Shared<Awaited<ReturnType<EventStore["replayed"]>>>,
+  ): GroupRunner {
+    const { name, categories, handles, retries } = handler;
+    const { type, settings } = this.#config.groupConfig(name);
+    const sql = this.#config.grants(name).sql ?? false;
+    const unit = placement.unitOf(name, partition);
     return new GroupRunner({
       store: this.#store,
+      broker: type === "stream" ? this.#broker : null,
       owner: this.#owner,
-      permissions: this.permissionsOf(domain, group),
-      grant,
-      assignment: {
-        module: this.#options.module,
-        domain: domain.name,
-        owner: this.#owner,
-        group,
-        partition,
-        partitions,
-        type,
-        settings,
-        env,
-        outbox: config.enableOutbox,
-        store: locate(config.store, domain.name),
-        broker: locate(config.broker, domain.name),
+      group: {
+        name,
+        categories,
+        handles: new Set(handles),
+        types: new Set(Object.keys(domain.types)),
+        ...(retries !== undefined && { retries }),
       },
-      channels: () => this.#channels(),
+      partition,
+      partitions,
+      settings,
+      outbox: this.#config.enableOutbox,
+      pool,
+      unit,
+      openLane: () =>
+        pool.lane(unit, {
+          group: name,
+          capability: new Capability(domain, handler, sql),
+          timeout: settings.handlerTimeoutSeconds * 1000,
+          sql,
+          store: this.#store,
+          now: this.#clock.now,
+        }),
+      replays: async (group) => (await replays.get()).filter((parked) => parked.group === group),
       turn: (lease, signal) => this.#roster.turn(lease, signal),
-      // PostgreSQL tells of it itself.
-      onWrote: () => this.#store.kind !== "postgres" && this.#store.wake?.(),
-      log: (level, text, fields) => this.#log(group, level, text, fields),
-    });
-  }
-
-  /** Memory adapters live here and are served to workers over ports. */
-  #channels(): { store?: MessagePort; broker?: MessagePort } {
-    const open = (adapter: object): MessagePort => {
-      const { port1, port2 } = new MessageChannel();
-      serve(adapter, port1);
-      return port2;
-    };
-    return {
-      ...(this.#store.kind === "memory" && { store: open(this.#store) }),
-      ...(this.#broker.kind === "memory" && { broker: open(this.#broker) }),
-    };
-  }
-
-  async #keep(runner: GroupRunner): Promise<void> {
-    await this.#persist(async () => {
-      if (await runner.run() === "stopped") return;
-      this.#log(runner.health.group, "error", "Its handler can only be stopped by replacing the process");
-      this.#blocked();
+      clock: this.#clock,
+      log: (level, text, fields) => this.#log(name, level, text, fields),
     });
   }
 
   async #renew(): Promise<void> {
     const signal = this.#stop.signal;
     await this.#persist(async () => {
-      await sleep(RENEWAL_INTERVAL, signal);
+      await this.#clock.sleep(RENEWAL_INTERVAL, signal);
       if (signal.aborted) return;
       await this.#renewNow();
       return "again";
@@ -332,33 +349,14 @@ export class Engine {
     }
   }
 
-  /** Workers do not look for changes themselves: one looks for all of them. */
-  async #wakeWorkers(domain: DomainDescription): Promise<void> {
-    const signal = this.#stop.signal;
-    if (this.#store.kind === "memory") return;
-    // Redis wakes its readers itself.
-    const blind = domain.handlers.some(({ name }) => kindOf(this.#config, name) === "event_store");
-    if (this.#broker.kind === "redis" && !blind) return;
-    let seen = "";
-    await this.#persist(async () => {
-      await this.#store.changed(1_000, signal, this.#broker.kind === "redis" ? "messages" : "anything");
-      if (signal.aborted) return;
-      // Leases are renewed every second: that alone is no reason to wake anybody.
-      const { published } = await this.#store.outboxStatus();
-      const now = `${await this.#store.lastPosition()}/${published}`;
-      if (now !== seen) this.#wakeAll();
-      seen = now;
-      return "again";
-    });
-  }
-
-  #wakeAll(): void {
-    for (const runner of this.#runners) runner.wake();
-  }
-
   /** The open store: clients inside this process share it. */
   get store(): EventStore {
     return this.#store;
+  }
+
+  /** The processes that run the domain's code. */
+  get hosts(): readonly number[] {
+    return this.#pool?.pids ?? [];
   }
 
   /** How the groups are doing. */
@@ -385,7 +383,7 @@ export class Engine {
     const until = performance.now() + patience;
     const busy = () => this.#runners.filter(({ health }) => health.state !== "stopped" && health.state !== "failed");
     while (busy().length > 0 && performance.now() < until) {
-      await sleep(10);
+      await this.#clock.sleep(10);
       if (performance.now() % RENEWAL_INTERVAL < 10) await this.#renewNow().catch(() => {});
     }
     for (const runner of busy()) {
@@ -398,8 +396,9 @@ export class Engine {
       runner.abandon("failed", "The server stops");
     }
     this.#stop.abort();
-    await Promise.race([Promise.allSettled(this.#running), sleep(2_000)]);
-    await this.#stopJanitor();
+    await Promise.race([Promise.allSettled(this.#running), this.#clock.sleep(2_000)]);
+    await this.#pool?.stop();
+    await this.#stopCheckpointer();
     this.#closeSocket();
     await this.#broker?.close();
     await this.#store?.close();

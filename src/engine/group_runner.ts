@@ -1,22 +1,24 @@
-import { sleep } from "../async/sleep.ts";
-import type { PermissionGrant } from "../config/config.ts";
-import type { EventStore, Fence } from "../store/port.ts";
-import { leaseName } from "../subscriptions/lane.ts";
-import { WORKER_ENTRY } from "./probe.ts";
-import type { Assignment, FromWorker, Level, ToWorker } from "./protocol.ts";
+import type { Broker } from "../broker/port.ts";
+import { leaseName } from "../groups/partition.ts";
+import type { SubscriptionSettings } from "../groups/settings.ts";
+import { WorkerEndedError } from "../isolation/errors.ts";
+import type { HostPool } from "../isolation/host_pool.ts";
+import type { Lane } from "../isolation/lane.ts";
+import type { Level } from "../isolation/protocol.ts";
+import type { Clock } from "../lib/clock.ts";
+import { textOf } from "../messages/thrown.ts";
+import { FencedError, StoreUnavailableError } from "../store/errors.ts";
+import type { EventStore, Fence, ParkedMessage } from "../store/port.ts";
+import { HandlerStuckError, UnknownTypeError } from "../subscriptions/errors.ts";
+import { type Group, GroupSubscription, sourcesOf } from "../subscriptions/group.ts";
 import { LEASE_TTL } from "./roster.ts";
 
-/** How much longer than the handler's timeout an event loop may stand still, in milliseconds. */
-const PULSE_GRACE = 2_500;
-
-/** How long a worker may take to load, in milliseconds. */
-const LOAD_PATIENCE = 30_000;
-
-/** How often a worker may end within a minute before the group is marked failed, beyond its own retries. */
+/** How often a group may end its worker within a minute before it is marked failed, beyond its own retries. */
 const MOST_RESTARTS = 5;
 
-/** How long a failed group rests before it is tried again, in milliseconds. */
+/** How long a failed group rests before it is tried again, in milliseconds; twice as long each time, up to the longest. */
 const REST = 60_000;
+const LONGEST_REST = 3_600_000;
 
 /** How a group is doing. */
 export interface GroupHealth {
@@ -34,53 +36,78 @@ export interface GroupHealth {
 
 /** What a runner works with. */
 export interface RunnerOptions {
-  /** The store, with the supervisor's own connection. */
+  /** The store. */
   readonly store: EventStore;
+  /** The broker; `null` for a group that is fed from the log. */
+  readonly broker: Broker | null;
   /** Who holds the leases. */
   readonly owner: string;
-  /** What its workers are told. */
-  readonly assignment: Omit<Assignment, "fence" | "suspicious" | "pulse">;
-  /** What its workers may do. */
-  readonly permissions: Deno.PermissionOptionsObject;
-  /** What its workers were granted, for messages. */
-  readonly grant: PermissionGrant;
-  /** Opens channels to adapters that live here. */
-  readonly channels: () => { readonly store?: MessagePort; readonly broker?: MessagePort };
+  /** The group. */
+  readonly group: Group;
+  /** Which of its partitions. */
+  readonly partition: number;
+  /** Of how many. */
+  readonly partitions: number;
+  /** How it is fed. */
+  readonly settings: SubscriptionSettings;
+  /** Whether what its handlers append goes through the outbox. */
+  readonly outbox: boolean;
+  /** Where its handlers run. */
+  readonly pool: HostPool;
+  /** The worker in it. */
+  readonly unit: string;
+  /** Opens a lane to that worker. */
+  readonly openLane: () => Lane;
+  /** Dead letters that were replayed and are still to be picked up. */
+  readonly replays: (group: string) => Promise<readonly ParkedMessage[]>;
   /** Resolves with whether it is this process's turn to take a lease, after having looked who else is there. */
   readonly turn: (lease: string, signal: AbortSignal) => Promise<boolean>;
-  /** Called when a worker has appended. */
-  readonly onWrote: () => void;
+  /** Time and chance. */
+  readonly clock: Clock;
   /** Where its lines go. */
   readonly log: (level: Level, text: string, fields?: Record<string, unknown>) => void;
 }
 
-/** How a worker's life ended. */
-interface End {
-  readonly reason: (FromWorker & { type: "ended" })["reason"] | "blocked";
-  readonly message: string;
-  readonly unknownType?: string;
+/** How a subscription came to its end. */
+type End =
+  | { readonly reason: "stopped" | "stuck" | "fenced" }
+  | { readonly reason: "unsure" | "failed"; readonly message: string }
+  | { readonly reason: "unknown type"; readonly message: string; readonly type: string }
+  | { readonly reason: "worker ended"; readonly message: string; readonly isSuspect: boolean };
+
+/** What a subscription threw, told apart by its class: all of them are thrown on this side, none by a handler. */
+function endOf(error: unknown): End {
+  const message = textOf(error);
+  if (error instanceof HandlerStuckError) return { reason: "stuck" };
+  if (error instanceof FencedError) return { reason: "fenced" };
+  if (error instanceof UnknownTypeError) return { reason: "unknown type", message: error.message, type: error.type };
+  if (error instanceof WorkerEndedError) {
+    return { reason: "worker ended", message: error.message, isSuspect: error.isSuspect };
+  }
+  if (error instanceof StoreUnavailableError && error.reason === "unsure") return { reason: "unsure", message };
+  return { reason: "failed", message };
 }
 
-/** Ends in order: nothing was left in the middle by a handler. */
-const ORDERLY: readonly End["reason"][] = ["stopped", "stuck", "unsure", "unknown"];
-
-/** Keeps one partition of one group running: lease, worker, restarts with backoff. */
+/** Keeps one partition of one group running: lease, subscription, restarts with backoff. */
 export class GroupRunner {
   #options: RunnerOptions;
   #stop = new AbortController();
-  #worker: Worker | undefined;
+  /** Ends the subscription that runs now, for another process to go on. */
+  #yield = new AbortController();
+  #lane: Lane | undefined;
   #fence: Fence | undefined;
-  #end: ((end: End) => void) | undefined;
+  #abandoned: End | undefined;
   #state: GroupHealth["state"] = "starting";
   #restarts: number[] = [];
+  #rests = 0;
   #total = 0;
   #lastError: string | null = null;
   #settled: () => void = () => {};
-  /** The token of the last worker when it ended in order, but could not give it back. */
+  /** The token of the last subscription when it ended in order, but could not give it back. */
   #endedInOrder: number | undefined;
   /** Types that are in the log and not in this code. */
   readonly lacks: Set<string> = new Set();
-  /** Resolves when its worker runs for the first time, cannot, or another process has the lease. */
+  /** Resolves when it runs for the first time, cannot, or another process has the lease. */
   readonly ready: Promise<void>;
 
   /**
@@ -95,8 +122,8 @@ export class GroupRunner {
 
   /** How it is doing. */
   get health(): GroupHealth {
-    const { group, partition } = this.#options.assignment;
-    return { group, partition, state: this.#state, restarts: this.#total, lastError: this.#lastError };
+    const { group, partition } = this.#options;
+    return { group: group.name, partition, state: this.#state, restarts: this.#total, lastError: this.#lastError };
   }
 
   /** The lease it holds now. */
@@ -104,14 +131,9 @@ export class GroupRunner {
     return this.#fence;
   }
 
-  /**
-   * Runs until stopped.
-   *
-   * @returns `blocked` when a worker can no longer be stopped, and the process has to be replaced.
-   */
-  async run(): Promise<"stopped" | "blocked"> {
-    const { store, owner, assignment, log } = this.#options;
-    const { group, partition, partitions } = assignment;
+  /** Runs until stopped. */
+  async run(): Promise<void> {
+    const { store, owner, group: { name: group }, partition, partitions, log } = this.#options;
     const lease = leaseName(group, partition, partitions);
     const signal = this.#stop.signal;
     while (!signal.aborted) {
@@ -128,154 +150,125 @@ export class GroupRunner {
       const isOwn = this.#endedInOrder !== undefined && granted.token === this.#endedInOrder + 1;
       this.#endedInOrder = undefined;
       this.#fence = { lease, token: granted.token };
-      this.#state = "starting";
-      const end = await this.#live(this.#fence, !granted.clean && !isOwn);
-      const clean = ORDERLY.includes(end.reason);
+      const end = await this.#hold(this.#fence, !granted.clean && !isOwn);
+      // Nothing was left in the middle that the store does not know of: messages in hand were counted before.
+      const clean = end.reason !== "fenced" && end.reason !== "failed";
       this.#fence = undefined;
       if (clean) this.#endedInOrder = granted.token;
       await store.releaseLease({ lease, token: granted.token }, clean);
       this.#endedInOrder = undefined;
-      if (end.reason === "blocked") {
-        this.#state = "failed";
-        return "blocked";
-      }
       if (end.reason === "stopped") continue;
-      await this.#afterEnd(end);
+      if (end.reason === "fenced") log("warn", `Another process took over; starting again`);
+      else if (end.reason === "unsure") log("warn", `${end.message}; starting again under a new lease`);
+      else if (end.reason === "unknown type") {
+        this.lacks.add(end.type);
+        log("warn", `${end.message}; standing by`);
+      } else await this.#pause("message" in end ? end.message : end.reason, false);
     }
     this.#state = "stopped";
     this.#settled();
-    return "stopped";
   }
 
-  async #afterEnd({ reason, message, unknownType }: End): Promise<void> {
-    const { assignment: { settings }, log } = this.#options;
-    if (reason === "fenced") return log("warn", `Another process took over; starting again`);
-    if (reason === "unsure") return log("warn", `${message}; starting again under a new lease`);
-    if (reason === "unknown") {
-      this.lacks.add(unknownType!);
-      return log("warn", `${message}; standing by`);
+  /** Feeds the group while the lease is held; workers come and go meanwhile. */
+  async #hold(fence: Fence, quarantined: boolean): Promise<End> {
+    this.#yield = new AbortController();
+    const stop = AbortSignal.any([this.#stop.signal, this.#yield.signal]);
+    for (let isQuarantined = quarantined;;) {
+      const end = await this.#feed(fence, isQuarantined, stop);
+      if (end.reason === "stopped" && stop.aborted) return end;
+      if (end.reason === "stuck") {
+        // Counted and set aside already: no reason to wait.
+        this.#options.pool.replace(this.#options.unit);
+        isQuarantined = false;
+        await this.#pause("A handler did not come back in time", true);
+      } else if (end.reason === "worker ended") {
+        isQuarantined = end.isSuspect;
+        if (end.isSuspect) await this.#pause(end.message, false);
+      } else return end;
+      if (stop.aborted) return { reason: "stopped" };
     }
+  }
+
+  /** One subscription, from its start to its end. */
+  async #feed(fence: Fence, quarantined: boolean, signal: AbortSignal): Promise<End> {
+    const { store, broker, owner, group, partition, partitions, settings, outbox, pool, unit, replays, clock, log } =
+      this.#options;
+    if (this.#state !== "restarting") this.#state = "starting";
+    const lane = this.#lane = this.#options.openLane();
+    const options = {
+      store,
+      settings,
+      partition,
+      partitions,
+      fence,
+      outbox,
+      owner,
+      quarantined,
+      replays,
+      log: {
+        debug: (text: string, fields?: Record<string, unknown>) => log("debug", text, fields),
+        info: (text: string, fields?: Record<string, unknown>) => log("info", text, fields),
+        warn: (text: string, fields?: Record<string, unknown>) => log("warn", text, fields),
+        error: (text: string, fields?: Record<string, unknown>) => log("error", text, fields),
+      },
+      now: clock.now,
+      random: clock.random,
+      sleep: clock.sleep,
+    };
+    try {
+      await pool.load(unit);
+      const feed = broker && { broker, consumer: owner };
+      const subscription = new GroupSubscription(group, lane, options, sourcesOf(options, feed));
+      this.#state = "running";
+      this.#settled();
+      await subscription.run(signal);
+      return this.#abandoned ?? { reason: "stopped" };
+    } catch (error) {
+      return this.#abandoned ?? endOf(error);
+    } finally {
+      this.#abandoned = undefined;
+      pool.close(unit, lane);
+      this.#lane = undefined;
+    }
+  }
+
+  /** Waits before the group is fed again: longer when it has ended often. */
+  async #pause(message: string, wasCounted: boolean): Promise<void> {
+    const { settings, clock, log } = this.#options;
     if (this.#stop.signal.aborted) return;
     this.#total++;
     this.#lastError = message;
-    const now = Date.now();
+    const now = clock.now();
     this.#restarts = [...this.#restarts.filter((at) => at > now - 60_000), now];
-    if (this.#restarts.length > MOST_RESTARTS + settings.maxRetries) {
-      log(
-        "error",
-        `Its worker ended ${this.#restarts.length} times within a minute; resting for ${REST / 1000} s: ${message}`,
-      );
-      this.#state = "failed";
-      this.#settled();
-      this.#restarts = [];
-      return await sleep(REST, this.#stop.signal);
-    }
-    this.#state = "restarting";
     // One group that cannot start does not hold up the others.
     this.#settled();
-    // A handler that did not come back has been counted and set aside already: no reason to wait.
-    const delay = reason === "stuck" ? 0 : Math.min(5_000, 100 * 2 ** (this.#restarts.length - 1));
-    log("error", `Its worker is replaced${delay > 0 ? ` in ${delay / 1000} s` : ""}: ${message}`);
-    await sleep(delay, this.#stop.signal);
-  }
-
-  /** One worker, from its start to its end. */
-  #live(fence: Fence, suspicious: boolean): Promise<End> {
-    const { assignment, permissions, channels, onWrote, log } = this.#options;
-    const pulse = new SharedArrayBuffer(4);
-    let worker: Worker;
-    try {
-      worker = this.#worker = new Worker(WORKER_ENTRY, { type: "module", name: fence.lease, deno: { permissions } });
-    } catch (error) {
-      // Something that was granted is nothing that can be granted.
-      return Promise.resolve({ reason: "failed", message: `Cannot start its worker: ${(error as Error).message}` });
+    if (this.#restarts.length > MOST_RESTARTS + settings.maxRetries) {
+      const rest = Math.min(LONGEST_REST, REST * 2 ** this.#rests++);
+      log("error", `Ended ${this.#restarts.length} times within a minute; resting for ${rest / 1000} s: ${message}`);
+      this.#state = "failed";
+      this.#restarts = [];
+      return await clock.sleep(rest, this.#stop.signal);
     }
-    return new Promise((resolve) => {
-      const watch = this.#watch(pulse, (message) => finish({ reason: "blocked", message }));
-      const ports = channels();
-      const finish = (end: End): void => {
-        clearInterval(watch);
-        ports.store?.close();
-        ports.broker?.close();
-        this.#worker = undefined;
-        this.#end = undefined;
-        worker.terminate();
-        resolve(end);
-      };
-      this.#end = finish;
-      worker.onerror = (event) => {
-        event.preventDefault();
-        finish({ reason: "failed", message: event.message });
-      };
-      worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
-        switch (data.type) {
-          case "running":
-            this.#state = "running";
-            return this.#settled();
-          case "wrote":
-            return onWrote();
-          case "log":
-            return log(data.level, data.text, data.fields);
-          case "ended":
-            return finish({
-              reason: data.reason,
-              message: data.message ?? "",
-              ...(data.unknownType !== undefined && { unknownType: data.unknownType }),
-            });
-        }
-      };
-      const message: ToWorker = { type: "run", assignment: { ...assignment, fence, suspicious, pulse }, ...ports };
-      worker.postMessage(message, [ports.store, ports.broker].filter((port) => port !== undefined));
-      if (this.#stop.signal.aborted) worker.postMessage({ type: "stop" } satisfies ToWorker);
-    });
+    this.#state = "restarting";
+    const delay = wasCounted ? 0 : Math.min(5_000, 100 * 2 ** (this.#restarts.length - 1));
+    log("error", `Its worker is replaced${delay > 0 ? ` in ${delay / 1000} s` : ""}: ${message}`);
+    await clock.sleep(delay, this.#stop.signal);
   }
 
-  /** Looks whether the worker's event loop still turns: one that does not cannot be stopped from outside. */
-  #watch(pulse: SharedArrayBuffer, onBlocked: (message: string) => void): ReturnType<typeof setInterval> {
-    const counter = new Int32Array(pulse);
-    const { handlerTimeoutSeconds } = this.#options.assignment.settings;
-    let seen = 0;
-    let since = performance.now();
-    let looked = since;
-    return setInterval(() => {
-      const now = performance.now();
-      // When this process itself was suspended, nobody's pulse means anything.
-      if (now - looked > 2 * PULSE_GRACE) since = now;
-      looked = now;
-      const beat = Atomics.load(counter, 0);
-      if (beat !== seen) {
-        seen = beat;
-        since = now;
-        return;
-      }
-      const patience = beat === 0 ? LOAD_PATIENCE : handlerTimeoutSeconds * 1000 + PULSE_GRACE;
-      if (now - since < patience) return;
-      onBlocked(
-        beat === 0
-          ? `The worker did not load within ${LOAD_PATIENCE / 1000} s`
-          : `A handler keeps its thread busy since ${((now - since) / 1000).toFixed(1)} s and cannot be stopped`,
-      );
-    }, 1_000);
-  }
-
-  /** Tells the worker that somebody has written. */
-  wake(): void {
-    this.#worker?.postMessage({ type: "wake" } satisfies ToWorker);
-  }
-
-  /** Asks its worker to finish what is in hand, for another process to go on. */
+  /** Asks it to finish what is in hand, for another process to go on. */
   yield(): void {
-    this.#worker?.postMessage({ type: "stop" } satisfies ToWorker);
+    this.#yield.abort();
   }
 
   /** Asks it to finish what is in hand and to end. */
   stop(): void {
     this.#stop.abort();
-    this.#worker?.postMessage({ type: "stop" } satisfies ToWorker);
   }
 
   /** Ends it without waiting: the lease was lost, or the time for stopping is over. */
   abandon(reason: "fenced" | "failed", message: string): void {
-    this.#end?.({ reason, message });
+    this.#abandoned = reason === "fenced" ? { reason } : { reason, message };
+    this.#yield.abort();
+    this.#lane?.abandon(message);
   }
 }

@@ -1,4 +1,4 @@
 export { Engine, type EngineOptions } from "./engine.ts";
 export { EngineStartError } from "./errors.ts";
 export type { GroupHealth } from "./group_runner.ts";
-export type { DomainDescription, HandlerDescription, Level } from "./protocol.ts";
+export type { DomainDescription, HandlerDescription, Level } from "../isolation/protocol.ts";

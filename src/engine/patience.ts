@@ -1,7 +1,7 @@
-import { sleep } from "../async/sleep.ts";
+import { sleep } from "../lib/sleep.ts";
 import { BrokerUnavailableError } from "../broker/errors.ts";
 import { StoreUnavailableError } from "../store/errors.ts";
-import type { Level } from "./protocol.ts";
+import type { Level } from "../isolation/protocol.ts";
 
 /** Where it is said what is waited for. */
 export type Say = (level: Level, text: string) => void;

@@ -1,9 +1,9 @@
-import { sleep } from "../async/sleep.ts";
+import { sleep } from "../lib/sleep.ts";
 import { Relay, type RelayOptions } from "../outbox/relay.ts";
 import { BrokerUnavailableError } from "../broker/errors.ts";
 import { FencedError } from "../store/errors.ts";
 import type { Fence } from "../store/port.ts";
-import { RELAY_GROUP } from "../subscriptions/lane.ts";
+import { RELAY_GROUP } from "../groups/watermark.ts";
 import { persist, type Say } from "./patience.ts";
 import { LEASE_TTL } from "./roster.ts";
 

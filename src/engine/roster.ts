@@ -1,4 +1,4 @@
-import { sleep } from "../async/sleep.ts";
+import { sleep } from "../lib/sleep.ts";
 import type { EventStore, Lease, Member } from "../store/port.ts";
 
 /** How long a process counts as alive without saying so, in milliseconds. Leases last as long. */

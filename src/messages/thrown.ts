@@ -6,9 +6,9 @@
  * @param name The property.
  * @returns Its value; `undefined` when there is none, or when reading it throws.
  */
-export function read(thrown: unknown, name: string): unknown {
+export function read(thrown: unknown, name: PropertyKey): unknown {
   try {
-    return (thrown as Record<string, unknown> | null | undefined)?.[name];
+    return (thrown as Record<PropertyKey, unknown> | null | undefined)?.[name];
   } catch {
     return undefined;
   }

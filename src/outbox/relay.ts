@@ -1,4 +1,4 @@
-import { sleep } from "../async/sleep.ts";
+import { sleep } from "../lib/sleep.ts";
 import { BrokerBehindError, BrokerUnavailableError } from "../broker/errors.ts";
 import type { Broker } from "../broker/port.ts";
 import type { HandlerLog } from "../domain/context.ts";
@@ -6,7 +6,8 @@ import { isInternal, type MessageRecord } from "../messages/envelope.ts";
 import { StoreUnavailableError } from "../store/errors.ts";
 import type { Checkpoint, EventStore, Fence } from "../store/port.ts";
 import { isOfAnotherTime } from "./copies.ts";
-import { brokerFloor, RELAY_GROUP } from "../subscriptions/lane.ts";
+import { reachedBy } from "../groups/progress.ts";
+import { RELAY_GROUP, watermarkOf } from "../groups/watermark.ts";
 
 /** What a relay works on. */
 export interface RelayOptions {
@@ -71,7 +72,7 @@ export class Relay {
   #markAt = 0;
   /** Up to here the log itself is read. */
   #outboxFrom: number | undefined;
-  #floors = new Map<string, number>();
+  #announced = new Map<string, number>();
   /** The last position that was published to each broker stream. */
   #lasts = new Map<string, number>();
   #away = false;
@@ -246,14 +247,14 @@ export class Relay {
         !groups.includes(group) && checkpoints.some((c) => c.group === group && c.category === category)
       );
       const needed = lowest(category, [...groups, ...foreign], checkpoints, published);
-      const floor = brokerFloor(checkpoints, category);
-      await this.#refill(category, needed, floor);
+      const watermark = watermarkOf(checkpoints, category);
+      await this.#refill(category, needed, watermark);
       // Nobody here knows who reads the categories of other domains.
-      if (readers.has(category)) await this.#trim(category, needed, floor);
+      if (readers.has(category)) await this.#trim(category, needed, watermark);
     }));
   }
 
-  async #refill(category: string, needed: number, floor: number): Promise<void> {
+  async #refill(category: string, needed: number, watermark: number): Promise<void> {
     const { store, broker, log } = this.#options;
     const info = await broker.describe(category);
     const { last } = info;
@@ -261,13 +262,13 @@ export class Relay {
     if (last > upTo && await isOfAnotherTime(store, info)) {
       log?.warn(`The broker has messages of ${category} that the log does not have; its copy is made again`);
       await broker.remove(category);
-      return await this.#refill(category, needed, floor);
+      return await this.#refill(category, needed, watermark);
     }
     if (last >= upTo) return;
     let after = Math.max(last, Math.min(needed, upTo - 1));
     log?.warn(`The broker has lost messages of ${category}; publishing again from position ${after}`);
     // From here down the broker may have nothing: who is behind reads it from the log.
-    if (after > last && after > floor) await this.#setFloor(category, after);
+    if (after > last && after > watermark) await this.#setWatermark(category, after);
     while (true) {
       const records = await store.readLog({ category, after, upTo, limit: this.#batch });
       if (records.length === 0) return;
@@ -277,15 +278,15 @@ export class Relay {
     }
   }
 
-  async #trim(category: string, needed: number, floor: number): Promise<void> {
+  async #trim(category: string, needed: number, watermark: number): Promise<void> {
     // Announced one round, done the next: a group that opens in between has been seen by then.
-    const announced = Math.min(this.#floors.get(category) ?? 0, needed);
+    const announced = Math.min(this.#announced.get(category) ?? 0, needed);
     if (announced > 0) await this.#options.broker.trim(category, announced);
-    if (needed > floor) await this.#setFloor(category, needed);
-    this.#floors.set(category, needed);
+    if (needed > watermark) await this.#setWatermark(category, needed);
+    this.#announced.set(category, needed);
   }
 
-  async #setFloor(category: string, position: number): Promise<void> {
+  async #setWatermark(category: string, position: number): Promise<void> {
     const { store, fence } = this.#options;
     const checkpoint = { group: RELAY_GROUP, category, partitions: 1, partition: 0, position };
     await store.commit({ ...(fence && { fence }), checkpoint });
@@ -299,20 +300,6 @@ function lowest(
   checkpoints: readonly Checkpoint[],
   published: number,
 ): number {
-  let lowest = published;
-  for (const group of groups) {
-    const own = checkpoints.filter((c) => c.group === group && c.category === category);
-    lowest = Math.min(lowest, ...layoutsOf(own));
-  }
-  return lowest;
-}
-
-/** For each number of partitions that a group ever had, how far it is for certain; the furthest counts. */
-function layoutsOf(own: readonly Checkpoint[]): number[] {
-  const layouts = new Map<number, number[]>();
-  for (const { partitions, position } of own) {
-    layouts.set(partitions, [...layouts.get(partitions) ?? [], position]);
-  }
-  const complete = [...layouts].filter(([partitions, positions]) => positions.length === partitions);
-  return [Math.max(0, ...complete.map(([, positions]) => Math.min(...positions)))];
+  const reached = groups.map((group) => reachedBy(checkpoints.filter((c) => c.group === group), category));
+  return Math.min(published, ...reached);
 }

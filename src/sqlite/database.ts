@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
-import { Signal } from "../async/signal.ts";
+import { Notifier } from "../lib/notifier.ts";
 import { StoreUnavailableError } from "../store/errors.ts";
 import { explain, isBusy } from "./errors.ts";
 import type { Schema } from "./migrations.ts";
@@ -41,7 +41,7 @@ export class SqliteDatabase {
   #db: DatabaseSync;
   #schema: Schema;
   #lockTimeout: number;
-  #signal = new Signal();
+  #signal = new Notifier();
   #watcher: FileWatcher | undefined;
   #dataVersion: StatementSync;
   #begin: StatementSync;

@@ -18,7 +18,7 @@ import type {
   ReadStreamOptions,
   StreamAppend,
 } from "./port.ts";
-import { Signal } from "../async/signal.ts";
+import { Notifier } from "../lib/notifier.ts";
 
 /** Settings of {@linkcode MemoryEventStore}. */
 export interface MemoryEventStoreOptions {
@@ -70,7 +70,7 @@ export class MemoryEventStore implements EventStore {
   #rows = new Map<string, Map<string, ProjectionRow>>();
   #outcomes = new Map<string, CommandOutcome>();
   #once = new Map<string, string>();
-  #signal = new Signal();
+  #signal = new Notifier();
   #closed = false;
 
   /**
@@ -291,6 +291,14 @@ export class MemoryEventStore implements EventStore {
       .filter((parked) => !options.replayedOnly || parked.replayed)
       .sort((a, b) => a.position - b.position)
       .slice(0, options.limit);
+  }
+
+  async replayed(): Promise<ParkedMessage[]> {
+    this.#open();
+    return [...this.#parked.values()].flatMap((parked) => [...parked.values()])
+      .filter((parked) => parked.replayed)
+      .sort((a, b) => a.position - b.position)
+      .slice(0, 1_000);
   }
 
   async lag(category: string, after: number): Promise<{ messages: number; oldest: number | null }> {

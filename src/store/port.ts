@@ -293,6 +293,8 @@ export interface Groups {
     group: string,
     options?: { readonly replayedOnly?: boolean; readonly limit?: number },
   ): Promise<ParkedMessage[]>;
+  /** Dead letters that were replayed and not picked up yet, of all groups, by position; the first thousand. */
+  replayed(): Promise<ParkedMessage[]>;
   /** How many of a category are behind a position, and the time of the first of them. */
   lag(category: string, after: number): Promise<{ readonly messages: number; readonly oldest: number | null }>;
 }

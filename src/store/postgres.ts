@@ -1,7 +1,7 @@
 import postgres from "postgres";
-import { type Fate, GroupCommit } from "../async/group_commit.ts";
-import { Signal } from "../async/signal.ts";
-import { withoutSecrets } from "../network/address.ts";
+import { type Fate, GroupCommit } from "../lib/group_commit.ts";
+import { Notifier } from "../lib/notifier.ts";
+import { withoutSecrets } from "../lib/redact_url.ts";
 import { StatementError, StoreUnavailableError } from "./errors.ts";
 import type { Commit, CommitResult, EventStore } from "./port.ts";
 import { encodeCommits, fatesOf, type Parameter, partsOf } from "./postgres_commit.ts";
@@ -107,8 +107,8 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   #prepare: boolean | undefined;
   #commits: GroupCommit<Commit, CommitResult>;
   #texts = new Map<string, string>();
-  #signal = new Signal();
-  #messages = new Signal();
+  #signal = new Notifier();
+  #messages = new Notifier();
   #listener: Listener | undefined;
   #closed = false;
 

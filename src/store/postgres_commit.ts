@@ -1,4 +1,4 @@
-import type { Fate } from "../async/group_commit.ts";
+import type { Fate } from "../lib/group_commit.ts";
 import { FencedError, WrongExpectedVersionError } from "./errors.ts";
 import type { Commit, CommitResult, ExpectedVersion, ProjectionRow } from "./port.ts";
 

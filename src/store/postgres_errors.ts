@@ -1,4 +1,4 @@
-import { adviceOnCertificate } from "../network/tls.ts";
+import { adviceOnCertificate } from "../lib/tls.ts";
 import { DuplicateMessageError, StoreUnavailableError } from "./errors.ts";
 
 /** What the driver says when there is no connection, or no longer. */

@@ -1,4 +1,4 @@
-import { Signal } from "../async/signal.ts";
+import { Notifier } from "../lib/notifier.ts";
 
 /** A connection that can listen; the driver listens again by itself when it was lost. */
 export interface Listening {
@@ -31,7 +31,7 @@ export class Listener {
   #connection: Listening | undefined;
   #probe = "";
   #hears = false;
-  #proven = new Signal();
+  #proven = new Notifier();
 
   /** Makes a listener that does not listen yet. */
   constructor(options: ListenerOptions) {

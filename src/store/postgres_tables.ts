@@ -23,6 +23,9 @@ import { toCheckpoint, toDeadLetter, toLease, toMessage, toParked, toRow } from 
 
 const PARKED = `select "group", category, stream, position, attempts, due_at, failures::text, replayed
   from annals.parked where "group" = $1`;
+const REPLAYED = `select "group", category, stream, position, attempts, due_at, failures::text, replayed
+  from annals.parked where replayed 
+  order by position limit 1000`;
 const DEAD_LETTER = `select id, "group", message::text, reason, error, stack, attempts::text, dead_at
   from annals.dead_letters`;
 const ROW = `select projection, key, "row"::text, position from annals.projections`;
@@ -150,6 +153,10 @@ export abstract class PostgresTables implements EventStore {
     const only = options.replayedOnly ? "and replayed" : "";
     return (await this.ask(`${PARKED} ${only} order by position limit $2`, [group, options.limit ?? null]))
       .map(toParked);
+  }
+
+  async replayed(): Promise<ParkedMessage[]> {
+    return (await this.ask(REPLAYED, [])).map(toParked);
   }
 
   async lag(category: string, after: number): Promise<{ messages: number; oldest: number | null }> {

@@ -1,5 +1,5 @@
 import type { StatementSync } from "node:sqlite";
-import { type Fate, GroupCommit } from "../async/group_commit.ts";
+import { type Fate, GroupCommit } from "../lib/group_commit.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { SqliteDatabase, type SqliteOptions } from "../sqlite/database.ts";
 import { STORE_SCHEMA } from "../sqlite/migrations.ts";
@@ -331,6 +331,14 @@ export class SqliteEventStore implements EventStore {
     return rows.map((row) =>
       ({ ...row, failures: JSON.parse(row.failures), replayed: row.replayed === 1 }) as ParkedMessage
     );
+  }
+
+  async replayed(): Promise<ParkedMessage[]> {
+    const rows = await this.#all<Record<string, any>>(
+      `select "group", category, stream, position, attempts, due_at as dueAt, failures from parked
+       where replayed = 1 order by position limit 1000`,
+    );
+    return rows.map((row) => ({ ...row, failures: JSON.parse(row.failures), replayed: true }) as ParkedMessage);
   }
 
   async lag(category: string, after: number): Promise<{ messages: number; oldest: number | null }> {

@@ -1,21 +1,11 @@
 import type { MessageRecord } from "../messages/envelope.ts";
 import { newId } from "../messages/ids.ts";
-import { read } from "../messages/thrown.ts";
-import { storable } from "../messages/text.ts";
+import type { Failure } from "../handling/executor.ts";
 import type { DeadLetter, ParkedMessage } from "../store/port.ts";
 import type { Complete } from "./options.ts";
-import type { Parked } from "./parking.ts";
+import type { Parked } from "./retry_queue.ts";
 import type { PendingCommit } from "./pending_commit.ts";
-import { retryDelay } from "./settings.ts";
-
-/** How much of what a handler threw is kept, in characters. */
-const LONGEST_ERROR = 10_000;
-const LONGEST_STACK = 20_000;
-
-function stackOf(thrown: unknown): string | null {
-  const stack = read(thrown, "stack");
-  return typeof stack === "string" ? storable(stack, LONGEST_STACK) : null;
-}
+import { retryDelay } from "../groups/settings.ts";
 
 /** Decides what becomes of a message that was not handled: tried again later, or given up. */
 export class Failures {
@@ -28,17 +18,25 @@ export class Failures {
 
   /** The row of a message that has to wait, or to be tried alone, and was not tried yet. */
   waiting({ category, stream, position }: MessageRecord, suspect: boolean): Parked {
-    const { group } = this.#options.lane;
+    const { group } = this.#options.groupPartition;
     return { group, category, stream, position, attempts: 0, dueAt: 0, failures: [], replayed: false, suspect };
   }
 
   /** Sets a message aside that has failed, to be tried again; gives it up when that was the last time. */
-  fail(record: MessageRecord, parked: Parked | undefined, thrown: unknown, commit: PendingCommit): void {
-    const { settings, log, explain, now, random } = this.#options;
-    const error = storable(explain(thrown), LONGEST_ERROR);
-    const stack = stackOf(thrown);
+  fail(
+    record: MessageRecord,
+    parked: Parked | undefined,
+    { error, stack, unreadable }: Failure,
+    commit: PendingCommit,
+  ): void {
+    const { settings, log, now, random } = this.#options;
     const attempts = Math.max(1, parked?.attempts ?? 1);
     const failures = [...parked?.failures ?? [], { at: now(), error }];
+    if (unreadable !== undefined) {
+      // Trying again would not help: the code has to change first.
+      this.giveUp(record, { attempts, failures }, { reason: unreadable, error, stack }, commit);
+      return;
+    }
     if (attempts > settings.maxRetries) {
       this.giveUp(record, { attempts, failures }, { reason: "handler failed", error, stack }, commit);
       return;
@@ -62,7 +60,7 @@ export class Failures {
     { reason, error, stack }: Pick<DeadLetter, "reason" | "error" | "stack">,
     commit: PendingCommit,
   ): void {
-    const { lane: { group }, log, settings, now } = this.#options;
+    const { groupPartition: { group }, log, settings, now } = this.#options;
     const { position, stream, type } = record;
     commit.unparked.push({ group, position, stream });
     if (record.category.endsWith(":command")) {

@@ -1,23 +1,17 @@
-import { Turns } from "../async/turns.ts";
+import { Mutex } from "../lib/mutex.ts";
 import type { Broker } from "../broker/port.ts";
 import type { HandlerLog } from "../domain/context.ts";
-import type { Domain } from "../domain/domain.ts";
-import type { Handler } from "../domain/handlers.ts";
-import { react } from "../domain/react.ts";
-import { StateCache } from "../domain/unit_of_work.ts";
-import type { EventStore, Fence } from "../store/port.ts";
-import type { Execution } from "./execution.ts";
-import type { Lane } from "./lane.ts";
-import { DEFAULT_SETTINGS, type SubscriptionSettings } from "./settings.ts";
-import { LogSource, type Source, StreamSource } from "./source.ts";
+import type { Domain, Handler } from "../domain/model.ts";
+import type { Execution } from "../handling/executor.ts";
+import { type BatchRunner, LocalRunner } from "../handling/runner.ts";
+import type { EventStore, Fence, ParkedMessage } from "../store/port.ts";
+import type { GroupPartition } from "../groups/partition.ts";
+import { DEFAULT_SETTINGS, type SubscriptionSettings } from "../groups/settings.ts";
+import { LogSource, type Source, StreamSource } from "./sources.ts";
 import { Subscription } from "./subscription.ts";
 
-/** What feeds one handler. */
-export interface GroupOptions {
-  /** The domain. */
-  readonly domain: Domain;
-  /** One of its handlers: the consumer group. */
-  readonly handler: Handler;
+/** How one partition of a group is fed. */
+export interface FeedOptions {
   /** The store. */
   readonly store: EventStore;
   /** How to feed it. @default {DEFAULT_SETTINGS} */
@@ -28,18 +22,16 @@ export interface GroupOptions {
   readonly partition?: number;
   /** The lease it writes under; without one, nobody else may run the same partition. */
   readonly fence?: Fence;
-  /** How handlers are run and watched. @default {run directly} */
-  readonly execution?: Partial<Execution>;
   /** Where the subscription and its handlers log. @default {nowhere} */
   readonly log?: HandlerLog;
-  /** Says in words what a handler threw. @default {its name and message} */
-  readonly explain?: (error: unknown) => string;
   /** Whether what handlers append goes through the outbox. @default {true} */
   readonly outbox?: boolean;
   /** The process that runs this, among those that take part. @default {none} */
   readonly owner?: string;
-  /** Whether a consumer before this one vanished: what may have been in its hands is tried one at a time. @default {false} */
-  readonly suspicious?: boolean;
+  /** Whether a worker before this one vanished: what may have been in its hands is tried one at a time. @default {false} */
+  readonly quarantined?: boolean;
+  /** Dead letters that were replayed and are still to be picked up. @default {asks the store} */
+  readonly replays?: (group: string) => Promise<readonly ParkedMessage[]>;
   /** Tells the time, in milliseconds since 1970. @default {Date.now} */
   readonly now?: () => number;
   /** Random numbers from 0 to 1. @default {Math.random} */
@@ -48,10 +40,44 @@ export interface GroupOptions {
   readonly sleep?: (milliseconds: number, signal?: AbortSignal) => Promise<void>;
 }
 
+/** What feeds one handler that runs in this process. */
+export interface GroupOptions extends FeedOptions {
+  /** The domain. */
+  readonly domain: Domain;
+  /** One of its handlers: the consumer group. */
+  readonly handler: Handler;
+  /** How handlers are run and watched. @default {run directly} */
+  readonly execution?: Partial<Execution>;
+  /** Says in words what a handler threw. @default {its name and message} */
+  readonly explain?: (error: unknown) => string;
+}
+
+/** What a subscription has to know of a group: its handler may run elsewhere. */
+export interface Group {
+  /** Its name. */
+  readonly name: string;
+  /** The categories it reads. */
+  readonly categories: readonly string[];
+  /** The message types it handles; others are passed over. */
+  readonly handles: ReadonlySet<string>;
+  /** The message types that the code knows. */
+  readonly types: { has(type: string): boolean };
+  /** Retries of a failed message, where it wants other than the server's. */
+  readonly retries?: number;
+}
+
 /** Logs nothing. */
 export const SILENT: HandlerLog = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** Feeds one partition of one handler, from all the categories it reads. */
+/** The settings that a group is fed with. */
+export function settingsOf(
+  retries: number | undefined,
+  settings?: Partial<SubscriptionSettings>,
+): SubscriptionSettings {
+  return { ...DEFAULT_SETTINGS, ...settings, ...(retries !== undefined && { maxRetries: retries }) };
+}
+
+/** Feeds one partition of one group, from all the categories it reads. */
 export class GroupSubscription {
   /** What it is, as shown to people. */
   readonly kind: "StreamSubscription" | "EventStoreSubscription";
@@ -60,46 +86,41 @@ export class GroupSubscription {
   /**
    * Makes a subscription that does not run yet.
    *
-   * @param options What it feeds.
+   * @param group What it feeds.
+   * @param runner Runs its handler.
+   * @param options How to feed it.
    * @param sourceOf Where the messages of a category come from.
    */
-  constructor(options: GroupOptions, sourceOf: (lane: Lane) => Source) {
-    const { domain, handler, store, partitions = 1, partition = 0, fence, log = SILENT } = options;
-    const given = { ...DEFAULT_SETTINGS, ...options.settings };
-    const settings = handler.retries === undefined ? given : { ...given, maxRetries: handler.retries };
-    const { guard } = options.execution ?? {};
-    const timeout = settings.handlerTimeoutSeconds * 1000;
-    const reading = {
-      readStream: (stream: string, from: number) => store.readStream(stream, { from }),
-      readRows: (projection: string, keys: readonly string[]) => store.readRows(projection, keys),
-      cache: new StateCache(),
-      ...(guard && { guard: <T>(work: () => T) => guard(work, timeout) }),
-      ...(options.now && { now: options.now }),
-    };
-    const turns = new Turns();
-    const types = handler.kind === "command handler" ? handler.commands : handler.events;
-    const handles = new Set(types.map((type) => type.type));
-    const lanes = domain.categoriesOf(handler).map((category): Lane => ({
-      group: handler.name,
+  constructor(
+    group: Group,
+    runner: BatchRunner,
+    options: FeedOptions,
+    sourceOf: (groupPartition: GroupPartition) => Source,
+  ) {
+    const { partitions = 1, partition = 0, fence, log = SILENT } = options;
+    const { name, categories, handles, types, retries } = group;
+    const mutex = new Mutex();
+    const groupPartitions = categories.map((category): GroupPartition => ({
+      group: name,
       category,
       partitions,
       partition,
       ...(fence && { fence }),
     }));
-    this.#subscriptions = lanes.map((lane) =>
+    this.#subscriptions = groupPartitions.map((groupPartition) =>
       new Subscription({
         ...options,
-        settings,
-        lane,
-        source: sourceOf(lane),
-        types: domain.types,
+        settings: settingsOf(retries, options.settings),
+        groupPartition,
+        source: sourceOf(groupPartition),
+        types,
         handles,
-        turns,
+        mutex,
         log,
-        react: () => react(domain, handler, reading),
+        runner,
       })
     );
-    this.kind = sourceOf(lanes[0]).kind;
+    this.kind = sourceOf(groupPartitions[0]).kind;
   }
 
   /**
@@ -133,7 +154,43 @@ export class GroupSubscription {
   }
 }
 
-/** Feeds a handler from the broker: the log is only read for what the broker no longer has. */
+/** Where a group's messages come from: the broker's copies, or the log itself. */
+export type Feed = { readonly broker: Broker; readonly consumer?: string } | null;
+
+/** Makes the sources of a feed. */
+export function sourcesOf({ store, log = SILENT }: FeedOptions, feed: Feed): (at: GroupPartition) => Source {
+  if (feed === null) return ({ category }) => new LogSource(store, category);
+  const { broker, consumer = "annals" } = feed;
+  return (at) => new StreamSource(store, broker, at, consumer, (level, text) => log[level](text));
+}
+
+function groupOf({ domain, handler }: GroupOptions): Group {
+  return {
+    name: handler.name,
+    categories: domain.categoriesOf(handler),
+    handles: new Set(handler.kind.handles(handler).map(({ type }) => type)),
+    types: domain.types,
+    ...(handler.retries !== undefined && { retries: handler.retries }),
+  };
+}
+
+function runnerOf(
+  { domain, handler, store, settings, execution, log = SILENT, explain, now }: GroupOptions,
+): LocalRunner {
+  return new LocalRunner(domain, handler, {
+    reading: {
+      readStream: (stream, from) => store.readStream(stream, { from }),
+      readRows: (projection, keys) => store.readRows(projection, keys),
+      ...(now && { now }),
+    },
+    timeout: settingsOf(undefined, settings).handlerTimeoutSeconds * 1000,
+    log,
+    ...(execution && { execution }),
+    ...(explain && { explain }),
+  });
+}
+
+/** Feeds a handler from the broker: the log is only read for what the broker does not have, or while it is away. */
 export class StreamSubscription extends GroupSubscription {
   /**
    * Makes a subscription that does not run yet.
@@ -141,11 +198,7 @@ export class StreamSubscription extends GroupSubscription {
    * @param options What it feeds, from which broker, as which consumer.
    */
   constructor(options: GroupOptions & { readonly broker: Broker; readonly consumer?: string }) {
-    const { store, broker, consumer = "annals", log = SILENT } = options;
-    super(
-      options,
-      (lane) => new StreamSource(store, broker, lane, consumer, (level, text) => log[level](text)),
-    );
+    super(groupOf(options), runnerOf(options), options, sourcesOf(options, options));
   }
 }
 
@@ -157,6 +210,6 @@ export class EventStoreSubscription extends GroupSubscription {
    * @param options What it feeds.
    */
   constructor(options: GroupOptions) {
-    super(options, (lane) => new LogSource(options.store, lane.category));
+    super(groupOf(options), runnerOf(options), options, sourcesOf(options, null));
   }
 }

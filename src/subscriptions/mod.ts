@@ -1,4 +1,10 @@
-export type { Execution } from "./execution.ts";
-export { EventStoreSubscription, type GroupOptions, GroupSubscription, StreamSubscription } from "./group.ts";
-export { DEFAULT_SETTINGS, type SubscriptionSettings } from "./settings.ts";
+export type { Execution, Watch } from "../handling/executor.ts";
+export {
+  EventStoreSubscription,
+  type FeedOptions,
+  type GroupOptions,
+  GroupSubscription,
+  StreamSubscription,
+} from "./group.ts";
+export { DEFAULT_SETTINGS, type SubscriptionSettings } from "../groups/settings.ts";
 export { HandlerStuckError, UnknownTypeError } from "./errors.ts";

@@ -1,14 +1,11 @@
-import { sleep } from "../async/sleep.ts";
-import { Turns } from "../async/turns.ts";
+import { sleep } from "../lib/sleep.ts";
+import { Mutex } from "../lib/mutex.ts";
 import type { HandlerLog } from "../domain/context.ts";
-import type { Reaction } from "../domain/reaction.ts";
-import type { MessageTypes } from "../messages/codec.ts";
-import { textOf } from "../messages/thrown.ts";
-import type { EventStore } from "../store/port.ts";
-import type { Execution } from "./execution.ts";
-import type { Lane } from "./lane.ts";
-import type { SubscriptionSettings } from "./settings.ts";
-import type { Source } from "./source.ts";
+import type { BatchRunner } from "../handling/runner.ts";
+import type { EventStore, ParkedMessage } from "../store/port.ts";
+import type { GroupPartition } from "../groups/partition.ts";
+import type { SubscriptionSettings } from "../groups/settings.ts";
+import type { Source } from "./sources.ts";
 
 /** What a subscription is made of. */
 export interface SubscriptionOptions {
@@ -17,29 +14,27 @@ export interface SubscriptionOptions {
   /** Where messages come from. */
   readonly source: Source;
   /** Which group, category and partition. */
-  readonly lane: Lane;
+  readonly groupPartition: GroupPartition;
   /** How to feed it. */
   readonly settings: SubscriptionSettings;
-  /** The message types that the code knows. */
-  readonly types: MessageTypes;
+  /** The message types that the code knows, by name. */
+  readonly types: { has(type: string): boolean };
   /** The types that the group handles; others are passed over. */
   readonly handles: ReadonlySet<string>;
-  /** Starts the handling of a batch. */
-  readonly react: () => Reaction;
+  /** Runs the handlers. */
+  readonly runner: BatchRunner;
   /** Where to log. */
   readonly log: HandlerLog;
-  /** Says in words what a handler threw. @default {its name and message} */
-  readonly explain?: (error: unknown) => string;
+  /** Dead letters that were replayed and are still to be picked up. @default {asks the store} */
+  readonly replays?: (group: string) => Promise<readonly ParkedMessage[]>;
   /** Whether what handlers append goes through the outbox. @default {true} */
   readonly outbox?: boolean;
   /** The process that runs this, among those that take part. @default {none} */
   readonly owner?: string;
   /** Shared by the subscriptions of one group: whose turn it is to handle a batch. @default {only its own} */
-  readonly turns?: Turns;
+  readonly mutex?: Mutex;
   /** Whether a consumer before this one vanished: what may have been in its hands is tried one at a time. @default {false} */
-  readonly suspicious?: boolean;
-  /** How handlers are run and watched. @default {run directly} */
-  readonly execution?: Partial<Execution>;
+  readonly quarantined?: boolean;
   /** Tells the time, in milliseconds since 1970. @default {Date.now} */
   readonly now?: () => number;
   /** Random numbers from 0 to 1. @default {Math.random} */
@@ -50,22 +45,21 @@ export interface SubscriptionOptions {
 
 /** The same with nothing left open. */
 export type Complete =
-  & Omit<SubscriptionOptions, "execution" | "owner">
-  & Required<Pick<SubscriptionOptions, "explain" | "outbox" | "turns" | "suspicious" | "now" | "random" | "sleep">>
-  & { readonly execution: Execution; readonly owner: string | undefined };
+  & Omit<SubscriptionOptions, "owner">
+  & Required<Pick<SubscriptionOptions, "replays" | "outbox" | "mutex" | "quarantined" | "now" | "random" | "sleep">>
+  & { readonly owner: string | undefined };
 
 /** Fills in what was left open. */
 export function complete(options: SubscriptionOptions): Complete {
   return {
-    explain: textOf,
+    replays: (group) => options.store.parked(group, { replayedOnly: true, limit: 1000 }),
     outbox: true,
-    turns: new Turns(),
-    suspicious: false,
+    mutex: new Mutex(),
+    quarantined: false,
     now: Date.now,
     random: Math.random,
     sleep,
     ...options,
     owner: options.owner,
-    execution: { guard: (work) => work(), takeStray: () => undefined, started: () => {}, ...options.execution },
   };
 }

@@ -1,5 +1,5 @@
 import type { CommandOutcome, DeadLetter } from "../store/port.ts";
-import type { Parked } from "./parking.ts";
+import type { Parked } from "./retry_queue.ts";
 
 /** A message that is no longer set aside. */
 export interface Unparked {

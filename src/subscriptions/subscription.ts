@@ -1,14 +1,12 @@
 import { BrokerUnavailableError } from "../broker/errors.ts";
-import { decode } from "../messages/codec.ts";
-import type { Message, MessageRecord } from "../messages/envelope.ts";
-import { UndecodableMessageError } from "../messages/errors.ts";
+import type { MessageRecord } from "../messages/envelope.ts";
 import { StoreUnavailableError } from "../store/errors.ts";
 import { UnknownTypeError } from "./errors.ts";
 import { Failures } from "./failures.ts";
-import { Handling, type Item } from "./handling.ts";
-import { Ledger } from "./ledger.ts";
+import { BatchWriter, type Item } from "./batch_writer.ts";
+import { Checkpointer } from "./checkpointer.ts";
 import { type Complete, complete, type SubscriptionOptions } from "./options.ts";
-import type { Parked } from "./parking.ts";
+import type { Parked } from "./retry_queue.ts";
 import { PendingCommit } from "./pending_commit.ts";
 
 /** How many messages a group may set aside before it stops reading on. */
@@ -44,11 +42,11 @@ function isUnsure(error: unknown): boolean {
  */
 export class Subscription {
   #options: Complete;
-  #ledger: Ledger;
+  #checkpointer: Checkpointer;
   #failures: Failures;
-  #handling: Handling;
+  #writer: BatchWriter;
   /** How many messages are still to be tried alone. */
-  #suspicious: number;
+  #quarantined: number;
   #nextReplayCheck = 0;
   #away = false;
   /** How many reads in a row found nothing. */
@@ -63,28 +61,28 @@ export class Subscription {
    */
   constructor(options: SubscriptionOptions) {
     this.#options = complete(options);
-    this.#ledger = new Ledger(this.#options);
+    this.#checkpointer = new Checkpointer(this.#options);
     this.#failures = new Failures(this.#options);
-    this.#handling = new Handling(this.#options, this.#ledger, this.#failures);
-    this.#suspicious = options.suspicious ? options.settings.messagesPerTick : 0;
+    this.#writer = new BatchWriter(this.#options, this.#checkpointer, this.#failures);
+    this.#quarantined = options.quarantined ? options.settings.messagesPerTick : 0;
   }
 
   /** Everything up to here is done, or parked. */
   get position(): number {
-    return this.#ledger.position;
+    return this.#checkpointer.position;
   }
 
   /**
    * Runs until aborted: finishes the batch in hand, then returns.
    *
    * @param signal Asks it to stop.
-   * @throws {FencedError} When another has taken over the lane.
+   * @throws {FencedError} When another has taken over the groupPartition.
    * @throws {HandlerStuckError} When a handler did not come back: its message is counted, the worker must be replaced.
    */
   async run(signal: AbortSignal): Promise<void> {
     await this.#patiently(() => this.#open(), signal);
     while (!signal.aborted) await this.#patiently(async () => void await this.#turn(signal), signal);
-    await this.#ledger.flush();
+    await this.#checkpointer.flush();
     await this.#options.source.close();
   }
 
@@ -97,34 +95,34 @@ export class Subscription {
   async runUntil(position: number, signal: AbortSignal): Promise<void> {
     await this.#open();
     while (!signal.aborted) {
-      if (this.position >= position && this.#ledger.parking.due(this.#options.now(), 1).length === 0) break;
+      if (this.position >= position && this.#checkpointer.retryQueue.due(this.#options.now(), 1).length === 0) break;
       if (!await this.#turn(signal, 0)) break;
     }
-    await this.#ledger.flush();
+    await this.#checkpointer.flush();
     await this.#options.source.close();
   }
 
   async #open(): Promise<void> {
-    await this.#ledger.read();
+    await this.#checkpointer.read();
     await this.#options.source.open(this.position);
   }
 
   /** One read or one retry; returns whether there was anything to do. */
   async #turn(signal: AbortSignal, wait = this.#options.settings.blockingTimeoutMs): Promise<boolean> {
     const { source, settings, now, sleep } = this.#options;
-    const { parking } = this.#ledger;
+    const { retryQueue } = this.#checkpointer;
     await this.#pickUpReplays();
-    const due = parking.due(now(), settings.messagesPerTick);
+    const due = retryQueue.due(now(), settings.messagesPerTick);
     if (due.length > 0) {
       await this.#retry(due, signal);
       return true;
     }
     // A read ends as soon as something comes: who has long had nothing to do need not look so often whether it has.
     const patience = Math.min(wait * (1 + this.#idle), Math.max(wait, LONGEST_READ));
-    const late = this.#ledger.due;
-    if (late === 0) await this.#ledger.flush();
-    const pause = Math.min(patience, parking.nextDue() - now(), late === 0 ? Infinity : late);
-    if (parking.size >= MOST_PARKED) {
+    const late = this.#checkpointer.due;
+    if (late === 0) await this.#checkpointer.flush();
+    const pause = Math.min(patience, retryQueue.nextDue() - now(), late === 0 ? Infinity : late);
+    if (retryQueue.size >= MOST_PARKED) {
       await sleep(Math.max(1, pause), signal);
       return false;
     }
@@ -154,12 +152,12 @@ export class Subscription {
    * would pass over.
    */
   async #leaveToOthers(records: readonly MessageRecord[]): Promise<void> {
-    const { store, types, owner, log, lane: { group } } = this.#options;
+    const { store, types, owner, log, groupPartition: { group } } = this.#options;
     const unknown = new Set(records.map((record) => record.type).filter((type) => !types.has(type)));
     const members = owner === undefined ? [] : await store.members();
     for (const type of unknown) {
       if (members.some((member) => member.owner !== owner && member.types.includes(type))) {
-        await this.#ledger.flush();
+        await this.#checkpointer.flush();
         throw new UnknownTypeError(
           `${group} leaves "${type}" at ${records[0].position} to a process whose code knows it`,
           type,
@@ -196,11 +194,11 @@ export class Subscription {
   }
 
   async #pickUpReplays(): Promise<void> {
-    const { store, lane, now } = this.#options;
+    const { replays, groupPartition, now } = this.#options;
     if (now() < this.#nextReplayCheck) return;
     this.#nextReplayCheck = now() + REPLAY_INTERVAL;
-    for (const parked of await store.parked(lane.group, { replayedOnly: true, limit: 1000 })) {
-      this.#ledger.adopt(parked, false);
+    for (const parked of await replays(groupPartition.group)) {
+      this.#checkpointer.adopt(parked, false);
     }
   }
 
@@ -210,18 +208,17 @@ export class Subscription {
     const items: Item[] = [];
     const waiting = new Set<string>();
     for (const record of records) {
-      if (!this.#ledger.wants(record) || !this.#options.handles.has(record.type)) continue;
-      const suspect = this.#suspicious > 0;
-      if (suspect) this.#suspicious--;
-      if (suspect || waiting.has(record.stream) || this.#ledger.parking.blocks(record.stream)) {
+      if (!this.#checkpointer.wants(record) || !this.#options.handles.has(record.type)) continue;
+      const suspect = this.#quarantined > 0;
+      if (suspect) this.#quarantined--;
+      if (suspect || waiting.has(record.stream) || this.#checkpointer.retryQueue.blocks(record.stream)) {
         waiting.add(record.stream);
         commit.parked.push(this.#failures.waiting(record, suspect));
         continue;
       }
-      const message = this.#decode(record, commit);
-      if (message) items.push({ record, message });
+      items.push({ record });
     }
-    await this.#handling.handle(items, commit, records[records.length - 1].position, signal);
+    await this.#writer.handle(items, commit, records[records.length - 1].position, signal);
   }
 
   /** Tries messages again that were set aside. */
@@ -246,10 +243,9 @@ export class Subscription {
         commit.unparked.push(parked);
         continue;
       }
-      const message = this.#decode(record, commit, parked);
-      if (message) items.push({ record, message, parked });
+      items.push({ record, parked });
     }
-    await this.#handling.handle(items, commit, undefined, signal);
+    await this.#writer.handle(items, commit, undefined, signal);
   }
 
   async #read({ position }: Parked): Promise<MessageRecord | undefined> {
@@ -264,7 +260,7 @@ export class Subscription {
     const attempts = parked.attempts + 1;
     if (attempts <= settings.maxRetries + 1) {
       const counted = { ...parked, failures, attempts, suspect: true, replayed: false };
-      await this.#ledger.park(counted);
+      await this.#checkpointer.park(counted);
       return counted;
     }
     const record = await this.#read(parked);
@@ -272,18 +268,7 @@ export class Subscription {
     const why = { reason: "handler failed", error: failures.at(-1)?.error ?? "", stack: null } as const;
     if (record) this.#failures.giveUp(record, { attempts: parked.attempts, failures }, why, commit);
     else commit.unparked.push(parked);
-    await this.#ledger.write(commit);
+    await this.#checkpointer.write(commit);
     return null;
-  }
-
-  #decode(record: MessageRecord, commit: PendingCommit, parked?: Parked): Message | undefined {
-    try {
-      return decode(record, this.#options.types);
-    } catch (error) {
-      if (!(error instanceof UndecodableMessageError)) throw error;
-      // Trying again would not help: the code has to change first.
-      const attempts = parked ?? { attempts: 1, failures: [{ at: this.#options.now(), error: error.message }] };
-      this.#failures.giveUp(record, attempts, { reason: error.reason, error: error.message, stack: null }, commit);
-    }
   }
 }

@@ -1,6 +1,6 @@
 import { type Client, connect } from "../client/client.ts";
 import { loadConfig } from "../config/load.ts";
-import type { Domain } from "../domain/domain.ts";
+import type { Domain } from "../domain/model.ts";
 
 const SYNC = `
 event_processing = "sync"

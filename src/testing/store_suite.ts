@@ -355,6 +355,7 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.deepEqual(await store.parked("g"), [{ ...parkedSample, attempts: 2 }]);
     assert.deepEqual(await store.parked("h"), [{ ...parkedSample, group: "h" }]);
     assert.deepEqual(await store.parked("g", { replayedOnly: true }), []);
+    assert.deepEqual(await store.replayed(), []);
   });
 
   async function deadSample(store: EventStore, position: number, over: Partial<DeadLetter> = {}): Promise<DeadLetter> {

@@ -30,7 +30,7 @@ const WRONG: [name: string, toml: string, told: RegExp, env?: Record<string, str
   [
     "an unknown permission",
     "[server.permissions.X]\nrun = ['ls']",
-    /server\.permissions\.X\.run = \["ls"\]: there is no such key; known: env, net, read, write/,
+    /server\.permissions\.X\.run = \["ls"\]: there is no such key; known: env, net, read, sql, write/,
   ],
   [
     "a number as text",

@@ -147,7 +147,7 @@ Deno.test("a row that belongs under another key is a mistake of the projector, a
 Deno.test("a command without a target, and what is no command, are refused where they are made", async () => {
   assert.throws(() => Charge({ id: "" }), {
     name: "DomainDefinitionError",
-    message: /command "Charge": its target is ""/,
+    message: /command "Charge": its target must be an aggregate's id, but ""/,
   });
   await using client = await inMemory(purses);
   await assert.rejects(client.process(Charge as any), DomainDefinitionError);

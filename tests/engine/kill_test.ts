@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { seededRandom } from "../../examples/fidelis/simulate.ts";
 import tally from "../fixtures/tally/domain.ts";
 import { audit, drive, settled } from "../support/load.ts";
-import { killPid, type Server, Site, until } from "../support/server.ts";
+import { isAlive, killPid, Site, until } from "../support/server.ts";
 
 const KILLS = 32;
 
@@ -22,17 +22,15 @@ async function run(seed: number): Promise<void> {
   await using client = await site.connect(tally);
   const load = drive(client);
   for (let kill = 0; kill < KILLS; kill++) {
-    const began = server.stdout.length;
     await new Promise((resolve) => setTimeout(resolve, random() * 700));
-    if (random() < 0.5) {
-      // The engine alone: its launcher starts it again.
-      const engine = server.enginePid();
-      if (engine !== undefined) killPid(engine);
-      if (random() < 0.5) {
-        await until(() => server.stdout.slice(began).includes("Engine running"), () => "a new engine");
-      }
+    if (random() < 0.4) {
+      // A host alone: the engine starts another.
+      const [host] = server.hostPids();
+      if (host !== undefined) killPid(host);
     } else {
-      await killBoth(server, random() < 0.5);
+      const hosts = server.hostPids();
+      await server.kill();
+      await until(() => !hosts.some(isAlive), () => `the hosts ${hosts} to end with their engine`, 1_000);
       server = site.start();
       if (random() < 0.7) await server.running();
     }
@@ -43,22 +41,4 @@ async function run(seed: number): Promise<void> {
   await settled(client);
   assert.equal(await server.stop(), 0);
   await audit(client, load.sent);
-}
-
-/** Kills launcher and engine, or the launcher only: then the engine has to end by itself. */
-async function killBoth(server: Server, launcherOnly: boolean): Promise<void> {
-  const engine = server.enginePid();
-  if (!launcherOnly) return await server.kill();
-  server.signal("SIGKILL");
-  await server.status;
-  if (engine === undefined) return;
-  await until(() => !alive(engine), () => `engine ${engine} to end with its launcher`, 2_000);
-}
-
-function alive(pid: number): boolean {
-  try {
-    return !/\) Z /.test(Deno.readTextFileSync(`/proc/${pid}/stat`));
-  } catch {
-    return false;
-  }
 }

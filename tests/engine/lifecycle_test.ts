@@ -54,12 +54,6 @@ Deno.test("a second signal ends the server at once", async () => {
   await server.kill();
 });
 
-Deno.test("an engine without launcher stops on a signal too", async () => {
-  await using site = Site.make("tally", MODULE);
-  const server = await site.start("--no-launcher").running();
-  assert.equal(await server.stop(), 0);
-});
-
 Deno.test("two servers share the groups of a domain, and one takes over all when the other is gone", async () => {
   await using site = Site.make("tally", MODULE);
   const first = await site.start().running();

@@ -1,20 +1,26 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { flagsOf } from "../../src/engine/own_flags.ts";
+import { flagsOf } from "../../src/isolation/own_flags.ts";
 
 const SERVER = new URL("../../server.ts", import.meta.url).href;
 const path = fileURLToPath(SERVER);
 
-Deno.test("an engine is started with the flags of its launcher, but for those that only make sense once", () => {
-  const flags = ["-A", "--config", "own.json", "--v8-flags=--x", "--inspect-wait", "--lock=own.lock"];
-  assert.deepEqual(flagsOf(["deno", "run", ...flags, path, "--domain=x"], SERVER), [
+Deno.test("a host is started with the flags that say how modules are found, and no others", () => {
+  const flags = [
     "-A",
+    "--config",
+    "own.json",
+    "--v8-flags=--x",
+    "--inspect-wait",
+    "--lock=own.lock",
+    "--env-file=.env",
+  ];
+  assert.deepEqual(flagsOf(["deno", "run", ...flags, path, "--config=x", "--domain=x"], SERVER), [
     "--config",
     "own.json",
     "--lock=own.lock",
   ]);
-  assert.deepEqual(flagsOf(["deno", "run", "-A", "jsr:@annals/annals/server", ""], SERVER), ["-A"]);
-  assert.deepEqual(flagsOf(["deno", "run", path, ""], SERVER), []);
+  assert.deepEqual(flagsOf(["deno", "run", "-A", path, ""], SERVER), []);
 });
 
 Deno.test("a domain with a configuration of its own finds its imports", async () => {

@@ -3,7 +3,7 @@ import { BrokerUnavailableError } from "../../src/broker/mod.ts";
 import { MemoryEventStore } from "@annals/annals/store/memory";
 import assert from "node:assert/strict";
 import { Relay, type RelayOptions } from "../../src/outbox/relay.ts";
-import { brokerFloor, RELAY_GROUP } from "../../src/subscriptions/lane.ts";
+import { RELAY_GROUP, watermarkOf } from "../../src/groups/watermark.ts";
 import { StreamSubscription } from "../../src/subscriptions/mod.ts";
 import { seen, tick, tickingDomain } from "../support/ticking.ts";
 
@@ -74,7 +74,7 @@ Deno.test("the relay trims what all groups have passed, and says from where on t
   assert.equal((await broker.describe(CATEGORY)).length, 3, "the group has not passed them");
   await settle();
   await relay.check();
-  assert.equal(brokerFloor(await store.checkpoints(RELAY_GROUP), CATEGORY), 3);
+  assert.equal(watermarkOf(await store.checkpoints(RELAY_GROUP), CATEGORY), 3);
   assert.equal((await broker.describe(CATEGORY)).length, 3, "announced, not done");
   await relay.check();
   assert.equal((await broker.describe(CATEGORY)).length, 0);

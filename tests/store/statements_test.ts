@@ -4,7 +4,7 @@ import { SqliteEventStore } from "@annals/annals/store/sqlite";
 import type { EventStore } from "@annals/annals/store";
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
-import { describe } from "../../src/engine/describe.ts";
+import { describe } from "../../src/isolation/describe.ts";
 import { EventStoreSubscription } from "../../src/subscriptions/mod.ts";
 import fidelis from "../../examples/fidelis/domain.ts";
 import { tick } from "../support/ticking.ts";

@@ -3,7 +3,7 @@ import { MemoryEventStore } from "@annals/annals/store/memory";
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { Relay } from "../../src/outbox/relay.ts";
-import { leaseName } from "../../src/subscriptions/lane.ts";
+import { leaseName } from "../../src/groups/partition.ts";
 import { EventStoreSubscription, StreamSubscription } from "../../src/subscriptions/mod.ts";
 import { PostgresEventStore } from "@annals/annals/store/postgres";
 import { RedisBroker } from "@annals/annals/broker/redis";
@@ -132,7 +132,7 @@ async function run(plan: Plan, make: (now: () => number) => Promise<World>): Pro
       store: fuse.wrap(store),
       settings,
       fence,
-      suspicious: !clean,
+      quarantined: !clean,
       now: () => now.time,
       random: () => 0.5,
       sleep: (ms: number) => {

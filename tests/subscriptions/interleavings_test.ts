@@ -124,20 +124,21 @@ Deno.test("a message that kills, far behind the checkpoint, is found and given u
   const POISON = 4_500;
   const store = new MemoryEventStore();
   await tick(store, Array.from({ length: 5_000 }, (_, i) => `s${i % 50}`));
+  let fuse = new Fuse(Infinity);
   const killing = tickingDomain((n) => {
-    // What ends a subscription without a word, as the death of its worker does.
-    if (n === POISON) throw Object.assign(new Error("killed"), { name: "FencedError" });
+    if (n === POISON) fuse.dead = true;
   });
   const handler = killing.handlers.get("Reactor")!;
   const settings = { maxRetries: 3, blockingTimeoutMs: 1, messagesPerTick: 100 };
   let deaths = 0;
   while (deaths < 20) {
+    fuse = new Fuse(Infinity);
     const subscription = new EventStoreSubscription({
       domain: killing,
       handler,
-      store,
+      store: fuse.wrap(store),
       settings,
-      suspicious: deaths > 0,
+      quarantined: deaths > 0,
     });
     if (await subscription.runUntil(5_000, NEVER).then(() => true, () => false)) break;
     deaths++;

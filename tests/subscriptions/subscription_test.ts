@@ -11,7 +11,7 @@ import {
   HandlerStuckError,
   StreamSubscription,
 } from "../../src/subscriptions/mod.ts";
-import { leaseName } from "../../src/subscriptions/lane.ts";
+import { leaseName } from "../../src/groups/partition.ts";
 import { seen, tick, tickingDomain } from "../support/ticking.ts";
 
 interface World {
@@ -184,7 +184,7 @@ for (const kind of ["stream", "event_store"] as const) {
   test("effects of a message that fails after it made them are not written", async (world) => {
     const { store, subscribe, settle } = world;
     const domain = tickingDomain();
-    const projection = [...domain.handlers.values()].find((handler) => handler.kind === "projector")!.projection;
+    const [projection] = [...domain.handlers.values()].flatMap((handler) => handler.kind.keeps(handler));
     await tick(store, ["a", "b"]);
     await settle(subscribe("Reactor", async (n, context) => {
       context!.put(projection, { id: `row-${n}`, ns: [n] });
@@ -217,7 +217,7 @@ for (const kind of ["stream", "event_store"] as const) {
   test("a handler that wakes up after it was given up for dead writes nothing", async (world) => {
     const { store, subscribe, settle } = world;
     const domain = tickingDomain();
-    const projection = [...domain.handlers.values()].find((handler) => handler.kind === "projector")!.projection;
+    const [projection] = [...domain.handlers.values()].flatMap((handler) => handler.kind.keeps(handler));
     await tick(store, ["a"]);
     let wake!: () => void;
     const asleep = new Promise<void>((resolve) => wake = resolve);
@@ -283,14 +283,14 @@ for (const kind of ["stream", "event_store"] as const) {
           world,
           death === 0 ? dying : subscribe("Reactor", (n) => {
             if (n === 1) store.commit = () => Promise.reject(new Error("the process is dead"));
-          }, { suspicious: true }),
+          }, { quarantined: true }),
         ),
         /dead/,
       );
       store.commit = commit;
     }
     const handled: number[] = [];
-    await settleUnclean(world, subscribe("Reactor", (n) => void handled.push(n), { suspicious: true }));
+    await settleUnclean(world, subscribe("Reactor", (n) => void handled.push(n), { quarantined: true }));
     await settle(subscribe("Reactor", (n) => void handled.push(n)));
     assert.deepEqual(handled, [2]);
     const [dead] = await store.deadLetters();

@@ -77,13 +77,18 @@ export class Server {
     return this.#child.pid;
   }
 
-  /** The engine that the launcher has started; `undefined` while there is none. */
-  enginePid(): number | undefined {
+  /** The engine's process: the one that was started. */
+  enginePid(): number {
+    return this.pid;
+  }
+
+  /** The processes that run the domain's code. */
+  hostPids(): number[] {
     try {
       const children = Deno.readTextFileSync(`/proc/${this.pid}/task/${this.pid}/children`).trim();
-      return children === "" ? undefined : Number(children.split(" ")[0]);
+      return children === "" ? [] : children.split(" ").map(Number);
     } catch {
-      return undefined;
+      return [];
     }
   }
 
@@ -104,11 +109,9 @@ export class Server {
     }
   }
 
-  /** Ends it at once, launcher and engine. */
+  /** Ends it at once; its hosts end by themselves. */
   async kill(): Promise<void> {
-    const engine = this.enginePid();
     this.signal("SIGKILL");
-    if (engine !== undefined) killPid(engine);
     await this.status;
     await this.#reading;
   }
@@ -128,6 +131,15 @@ export function killPid(pid: number): void {
     Deno.kill(pid, "SIGKILL");
   } catch {
     // Gone already.
+  }
+}
+
+/** Whether a process runs. */
+export function isAlive(pid: number): boolean {
+  try {
+    return !/\) Z /.test(Deno.readTextFileSync(`/proc/${pid}/stat`));
+  } catch {
+    return false;
   }
 }
 

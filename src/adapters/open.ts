@@ -1,0 +1,135 @@
+import type { Broker } from "../broker/port.ts";
+import type { BrokerConfig, StoreConfig } from "../config/config.ts";
+import type { EventStore } from "../store/port.ts";
+import type { ProjectionShape } from "../store/postgres_views.ts";
+
+/** Puts the domain's name where a location has `{domain}`. */
+export function locate<C extends StoreConfig | BrokerConfig>(config: C, domain: string): C {
+  const put = (text: string): string => text.replaceAll("{domain}", domain);
+  return {
+    ...config,
+    url: put(config.url),
+    ...("schema" in config && { schema: put(config.schema) }),
+    ...("prefix" in config && { prefix: put(config.prefix) }),
+  };
+}
+
+/** Settings of {@linkcode openStore} and {@linkcode openBroker}. */
+export interface OpenOptions {
+  /** How often to look for writes of others, in milliseconds; 0 when somebody calls `wake()`. */
+  readonly pollInterval?: number;
+  /** For SQLite: after how many pages a commit also tidies up; high where a janitor does. */
+  readonly autoCheckpoint?: number;
+  /** Whether to make what is not there. @default {true} */
+  readonly create?: boolean;
+  /** Whose store it is: for those that several domains may share. */
+  readonly domain?: string;
+  /** Whether somebody else in this process has looked whether it can be used. @default {false} */
+  readonly trusted?: boolean;
+  /** For PostgreSQL: how many connections. */
+  readonly connections?: number;
+  /** For a store in the memory of a server: where that server listens. @default {a store of one's own} */
+  readonly socket?: string;
+}
+
+/** An adapter that is told when another connection has written. */
+export interface Wakeable {
+  /** Wakes those who wait. */
+  wake?(): void;
+}
+
+/**
+ * Opens the store that a configuration names: the one place where adapters are chosen. Drivers are only loaded when
+ * they are needed, and in workers after what they may see was narrowed.
+ *
+ * @throws {StoreUnavailableError} When it cannot be opened.
+ */
+export async function openStore(
+  config: StoreConfig,
+  options: OpenOptions = {},
+): Promise<EventStore & Wakeable & Publishing & Inspectable> {
+  const { pollInterval, autoCheckpoint, create = true, domain, trusted = false, connections } = options;
+  switch (config.provider) {
+    case "memory": {
+      if (options.socket !== undefined) {
+        const { dial } = await import("./socket.ts");
+        return await dial(options.socket, domain ?? "");
+      }
+      const { MemoryEventStore } = await import("../store/memory.ts");
+      return new MemoryEventStore();
+    }
+    case "sqlite": {
+      const { SqliteEventStore } = await import("../store/sqlite.ts");
+      return new SqliteEventStore({
+        path: config.url,
+        synchronous: config.synchronous,
+        create,
+        ...(pollInterval !== undefined && { pollInterval }),
+        ...(autoCheckpoint !== undefined && { autoCheckpoint }),
+      });
+    }
+    case "postgres": {
+      const { PostgresEventStore } = await import("../store/postgres.ts");
+      const { url, schema, listenUrl, sqlRole } = config;
+      const store = new PostgresEventStore({
+        url,
+        schema,
+        listen: pollInterval !== 0,
+        ...(listenUrl && { listenUrl }),
+        ...(sqlRole && { sqlRole }),
+        ...(connections && { connections }),
+      });
+      try {
+        if (!trusted) await (create ? store.migrate() : store.verify());
+        if (!trusted && domain !== undefined) await store.claim(domain);
+      } catch (error) {
+        await store.close();
+        throw error;
+      }
+      return store;
+    }
+  }
+}
+
+/**
+ * Opens the broker that a configuration names.
+ *
+ * @throws {StoreUnavailableError} When its file cannot be opened.
+ */
+export async function openBroker(
+  config: BrokerConfig,
+  options: OpenOptions = {},
+): Promise<Broker & Wakeable & Inspectable> {
+  const { pollInterval, autoCheckpoint, create = true, domain } = options;
+  switch (config.provider) {
+    case "memory": {
+      const { MemoryBroker } = await import("../broker/memory.ts");
+      return new MemoryBroker();
+    }
+    case "sqlite": {
+      const { SqliteBroker } = await import("../broker/sqlite.ts");
+      return new SqliteBroker({
+        path: config.url,
+        create,
+        ...(pollInterval !== undefined && { pollInterval }),
+        ...(autoCheckpoint !== undefined && { autoCheckpoint }),
+      });
+    }
+    case "redis": {
+      const { RedisBroker } = await import("../broker/redis.ts");
+      return new RedisBroker({ url: config.url, prefix: config.prefix, ...(domain !== undefined && { domain }) });
+    }
+  }
+}
+
+/** A store that shows projections to others. */
+export interface Publishing {
+  /** Makes a view for each projection. */
+  publishViews?(projections: readonly ProjectionShape[]): Promise<void>;
+}
+
+/** Warnings about how a service is set up. */
+export interface Inspectable {
+  /** Looks whether it can do the work, and how it is set up. */
+  inspect?(): Promise<string[]>;
+}

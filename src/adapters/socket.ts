@@ -1,0 +1,159 @@
+import { createHash } from "node:crypto";
+import { tmpdir } from "node:os";
+import { dirname, resolve } from "node:path";
+import { StoreUnavailableError } from "../store/errors.ts";
+import type { EventStore } from "../store/port.ts";
+import { type Channel, remote, serve } from "./rpc.ts";
+
+/** What the kernel takes as the path of a socket, in bytes. */
+const LONGEST_PATH = 100;
+
+/**
+ * Where a server that has its store in memory listens for clients of the same machine and user.
+ *
+ * @param folder The folder of the configuration.
+ * @param domain The domain's name.
+ * @returns A path in the data folder; in the folder for temporary files when that would be too long.
+ */
+export function socketPath(folder: string, domain: string): string {
+  const path = resolve(folder, ".annals", `${domain}.sock`);
+  if (new TextEncoder().encode(path).length <= LONGEST_PATH) return path;
+  return resolve(tmpdir(), `annals-${createHash("sha256").update(path).digest("hex").slice(0, 16)}.sock`);
+}
+
+/** One line of JSON per message, in both directions. */
+class SocketChannel implements Channel {
+  onmessage: ((event: { readonly data: any }) => void) | null = null;
+  onclose: (() => void) | null = null;
+  #socket: Deno.Conn;
+  #encoder = new TextEncoder();
+  #unsent: string[] = [];
+  #sending = false;
+  #closed = false;
+
+  constructor(socket: Deno.Conn) {
+    this.#socket = socket;
+    void this.#read();
+  }
+
+  async #read(): Promise<void> {
+    let rest = "";
+    try {
+      for await (const text of this.#socket.readable.pipeThrough(new TextDecoderStream())) {
+        const lines = (rest + text).split("\n");
+        rest = lines.pop()!;
+        for (const line of lines) this.onmessage?.({ data: JSON.parse(line) });
+      }
+    } catch {
+      // The other side is gone.
+    }
+    this.close();
+  }
+
+  postMessage(message: unknown): void {
+    this.#unsent.push(JSON.stringify(message));
+    if (!this.#sending) void this.#send();
+  }
+
+  async #send(): Promise<void> {
+    this.#sending = true;
+    try {
+      while (this.#unsent.length > 0 && !this.#closed) {
+        const bytes = this.#encoder.encode(this.#unsent.splice(0).join("\n") + "\n");
+        for (let sent = 0; sent < bytes.length;) sent += await this.#socket.write(bytes.subarray(sent));
+      }
+    } catch {
+      this.close();
+    }
+    this.#sending = false;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    try {
+      this.#socket.close();
+    } catch {
+      // Closed by the other side.
+    }
+    this.onclose?.();
+  }
+}
+
+/**
+ * Serves a store to clients of this machine; only this user may connect.
+ *
+ * @param store The store.
+ * @param path Where to listen.
+ * @returns Stops listening.
+ * @throws {StoreUnavailableError} When another server listens there.
+ */
+export async function listen(store: EventStore, path: string): Promise<() => void> {
+  await Deno.mkdir(dirname(path), { recursive: true });
+  if (await isAnswered(path)) {
+    throw new StoreUnavailableError(
+      `Another server already runs this domain with its store in memory (${path} answers); stop it, or use a store that several servers can share`,
+      "locked",
+      false,
+    );
+  }
+  await Deno.remove(path).catch(() => {});
+  const umask = Deno.umask(0o177);
+  const listener = Deno.listen({ transport: "unix", path });
+  Deno.umask(umask);
+  const open = new Set<Channel>();
+  void (async () => {
+    for await (const socket of listener) {
+      const channel = new SocketChannel(socket);
+      open.add(channel);
+      channel.onclose = () => open.delete(channel);
+      serve(store, channel);
+    }
+  })();
+  return () => {
+    listener.close();
+    for (const channel of open) channel.close();
+    try {
+      Deno.removeSync(path);
+    } catch {
+      // Removed by somebody else.
+    }
+  };
+}
+
+async function isAnswered(path: string): Promise<boolean> {
+  try {
+    (await Deno.connect({ transport: "unix", path })).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Connects to the store of a server of this machine that has it in memory.
+ *
+ * @param path Where the server listens.
+ * @param domain The domain's name.
+ * @returns The store.
+ * @throws {StoreUnavailableError} When no server listens; says what to do.
+ */
+export async function dial(path: string, domain: string): Promise<EventStore> {
+  let socket: Deno.Conn;
+  try {
+    socket = await Deno.connect({ transport: "unix", path });
+  } catch {
+    throw new StoreUnavailableError(
+      `event_store is "memory": the store of "${domain}" is inside the server's process, and no server answers at ${path}; start one with the same configuration: deno run -A server.ts --domain=${domain}`,
+      "missing",
+      false,
+    );
+  }
+  const gone = () =>
+    new StoreUnavailableError(
+      `The server that had the store of "${domain}" in memory is gone, and the log with it`,
+      "closed",
+      false,
+    );
+  return remote<EventStore>(new SocketChannel(socket), { kind: "memory", location: path }, gone);
+}

@@ -1,0 +1,25 @@
+import { DomainDefinitionError } from "../messages/errors.ts";
+
+/** Makes sure that a handler has one function for each message type it lists, and no other. */
+export function checkFunctions(handler: string, names: readonly string[], functions: object): void {
+  if (!/^[A-Za-z]\w*$/.test(handler)) {
+    throw new DomainDefinitionError(
+      `Cannot define handler "${handler}": a name starts with a letter and has only letters, digits and "_"`,
+    );
+  }
+  if (names.length === 0) throw new DomainDefinitionError(`Cannot define handler "${handler}": it handles nothing`);
+  for (const name of names) {
+    if (typeof (functions as Record<string, unknown>)[name] !== "function") {
+      throw new DomainDefinitionError(`Cannot define handler "${handler}": it has no function for "${name}"`);
+    }
+  }
+  for (const name of Object.keys(functions)) {
+    if (!names.includes(name)) {
+      throw new DomainDefinitionError(
+        `Cannot define handler "${handler}": it has a function for "${name}", which it does not list; known: ${
+          names.join(", ")
+        }`,
+      );
+    }
+  }
+}

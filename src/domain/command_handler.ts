@@ -1,0 +1,90 @@
+import { CommandBatch } from "../handling/command_batch.ts";
+import { streamName } from "../messages/envelope.ts";
+import type { CommandType } from "../messages/message_type.ts";
+import type { Aggregate } from "./aggregate.ts";
+import { checkFunctions } from "./check_functions.ts";
+import type { CommandFunctions, CommandHandler } from "./handlers.ts";
+import type { Domain, Handler, HandlerKind, PermissionRequest } from "./model.ts";
+
+/** Decides on commands: reads the commands of one aggregate, writes events and outcomes. */
+export const COMMAND_HANDLER: HandlerKind<CommandHandler> = Object.freeze(
+  {
+    name: "command handler",
+    handles: (handler: CommandHandler) => handler.commands,
+    decidesFor: (handler: CommandHandler) => handler.aggregate,
+    keeps: () => [],
+    writes: { events: true, commands: false, rows: "none", outcomes: true, statements: false },
+    begin: (domain, handler, reading) => new CommandBatch(domain, handler, reading),
+  } satisfies HandlerKind<CommandHandler>,
+);
+
+/**
+ * Defines the command handler of an aggregate.
+ *
+ * @param name Its name, and that of its consumer group.
+ * @param target The aggregate.
+ * @param options The commands, and one function each: state and command in, events out. Throw a {@linkcode DomainRuleError} to refuse.
+ * @returns The handler, to be listed in the domain.
+ * @throws {DomainDefinitionError} When commands and functions do not match.
+ *
+ * @example Counting
+ * ```ts
+ * import { aggregate, command, commandHandler, event, type } from "@annals/annals";
+ *
+ * const Counted = event("Counted", { schema: type<{ by: number }>() });
+ * const Counter = aggregate("Counter", {
+ *   events: [Counted],
+ *   initial: () => 0,
+ *   evolve: { Counted: (state, event) => state + event.payload.by },
+ * });
+ * const Count = command("Count", { schema: type<{ id: string; by: number }>(), target: (payload) => payload.id });
+ * const CounterCommandHandler = commandHandler("CounterCommandHandler", Counter, {
+ *   commands: [Count],
+ *   handle: { Count: (_state, command) => Counted({ by: command.payload.by }) },
+ * });
+ * console.log(CounterCommandHandler.name);
+ * ```
+ */
+export function commandHandler<A extends Aggregate, const Commands extends readonly CommandType[]>(
+  name: string,
+  target: A,
+  options: {
+    /** The commands. */
+    readonly commands: Commands;
+    /** One function per command. */
+    readonly handle: NoInfer<CommandFunctions<A, Commands>>;
+    /** What it asks for beyond its adapters. */
+    readonly permissions?: PermissionRequest;
+    /** Retries of a failed message. @default {the server's `max_retries`} */
+    readonly retries?: number;
+  },
+): CommandHandler {
+  const { commands, handle, permissions = {}, retries } = options;
+  checkFunctions(name, commands.map((command) => command.type), handle);
+  return Object.freeze({
+    kind: COMMAND_HANDLER,
+    name,
+    aggregate: target as Aggregate,
+    commands,
+    handle: handle as CommandHandler["handle"],
+    permissions,
+    ...(retries === undefined ? {} : { retries }),
+  });
+}
+
+/**
+ * Names the stream that a command is stored in.
+ *
+ * @param domain The domain.
+ * @param handler The handler of the command.
+ * @param aggregateId The aggregate that it is for.
+ * @returns Category and stream.
+ */
+export function commandStream(
+  domain: Domain,
+  handler: Handler,
+  aggregateId: string,
+): { category: string; stream: string } {
+  const [category] = domain.categoriesOf(handler);
+  return { category, stream: streamName(category, aggregateId) };
+}

@@ -1,0 +1,77 @@
+import { ProjectionBatch } from "../handling/projection_batch.ts";
+import type { Message } from "../messages/envelope.ts";
+import type { EventType, NameOf, PayloadOf } from "../messages/message_type.ts";
+import { checkFunctions } from "./check_functions.ts";
+import type { ProjectFunctions, Projector } from "./handlers.ts";
+import type { HandlerKind } from "./model.ts";
+import type { Projection } from "./projection.ts";
+
+/** Keeps a projection: reads the events of any aggregates, writes its rows and nothing else. */
+export const PROJECTOR: HandlerKind<Projector> = Object.freeze(
+  {
+    name: "projector",
+    handles: (handler: Projector) => handler.events,
+    decidesFor: () => null,
+    keeps: (handler: Projector) => [handler.projection],
+    writes: { events: false, commands: false, rows: "kept", outcomes: false, statements: false },
+    begin: (_domain, handler, reading) => new ProjectionBatch(handler, reading),
+  } satisfies HandlerKind<Projector>,
+);
+
+/**
+ * Defines a projector.
+ *
+ * @param name Its name, and that of its consumer group.
+ * @param target The projection.
+ * @param options The events, and one pure function each: row and event in, row out.
+ * @returns The handler, to be listed in the domain.
+ * @throws {DomainDefinitionError} When events and functions do not match.
+ *
+ * @example A total per counter
+ * ```ts
+ * import { event, projection, projector, type } from "@annals/annals";
+ *
+ * const Counted = event("Counted", { schema: type<{ by: number }>() });
+ * const Total = projection("Total", { key: "id", schema: type<{ id: string; total: number }>() });
+ * const TotalProjector = projector("TotalProjector", Total, {
+ *   events: [Counted],
+ *   on: { Counted: (row, event) => ({ id: event.aggregateId, total: (row?.total ?? 0) + event.payload.by }) },
+ * });
+ * console.log(TotalProjector.name);
+ * ```
+ */
+export function projector<Row, const Events extends readonly EventType[]>(
+  name: string,
+  target: Projection<string, Row>,
+  options: {
+    /** The events. */
+    readonly events: Events;
+    /** One function per event. */
+    readonly on: NoInfer<ProjectFunctions<Row, Events>>;
+    /**
+     * The row's key for an event.
+     *
+     * @default The payload's field of the projection's key; where it has none, the aggregate's id.
+     */
+    readonly keyOf?: (event: Message<NameOf<Events[number]>, PayloadOf<Events[number]>>) => string;
+    /** Retries of a failed message. @default {the server's `max_retries`} */
+    readonly retries?: number;
+  },
+): Projector {
+  const { events, on, retries } = options;
+  checkFunctions(name, events.map((event) => event.type), on);
+  const keyOf = (event: Message<any, any>): string => {
+    const key = event.payload?.[target.key];
+    return typeof key === "string" ? key : event.aggregateId;
+  };
+  return Object.freeze({
+    kind: PROJECTOR,
+    name,
+    projection: target as Projection,
+    events,
+    keyOf: (options.keyOf as Projector["keyOf"] | undefined) ?? keyOf,
+    on: on as Projector["on"],
+    permissions: {},
+    ...(retries === undefined ? {} : { retries }),
+  });
+}

@@ -1,0 +1,181 @@
+import type { Draft, Message } from "../messages/envelope.ts";
+import type { CommandContext } from "../domain/context.ts";
+import { refusalOf } from "../domain/errors.ts";
+import { explainFrozen } from "../domain/freeze.ts";
+import type { CommandHandler } from "../domain/handlers.ts";
+import type { Domain } from "../domain/model.ts";
+import type { CommandOutcome } from "../store/port.ts";
+import { type Delivery, type Effects, type HandlerBatch, isThenable, type Reading } from "./batch.ts";
+import { UnitOfWork } from "./unit_of_work.ts";
+
+/** An append to another aggregate that is under way; knows whether the handler waits for it. */
+class Appending implements Promise<void> {
+  readonly [Symbol.toStringTag] = "Promise";
+  #work: Promise<void>;
+  #awaited = false;
+
+  constructor(work: Promise<void>) {
+    this.#work = work;
+    work.catch(() => {});
+  }
+
+  then<A = void, B = never>(
+    done?: ((value: void) => A | PromiseLike<A>) | null,
+    failed?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    this.#awaited = true;
+    return this.#work.then(done, failed);
+  }
+
+  catch<B = never>(failed?: ((reason: unknown) => B | PromiseLike<B>) | null): Promise<void | B> {
+    return this.then(undefined, failed);
+  }
+
+  finally(done?: (() => void) | null): Promise<void> {
+    this.#awaited = true;
+    return this.#work.finally(done);
+  }
+
+  /** Resolves when it is through; what went wrong is thrown unless the handler has heard of it. */
+  async concluded(): Promise<void> {
+    await this.#work.catch((error) => {
+      if (!this.#awaited) throw error;
+    });
+  }
+}
+
+/** Handles a batch of commands on one unit of work. */
+export class CommandBatch implements HandlerBatch {
+  #handler: CommandHandler;
+  #unit: UnitOfWork;
+  #outcomes: CommandOutcome[] = [];
+
+  /**
+   * Makes an empty batch.
+   *
+   * @param domain The domain.
+   * @param handler The command handler.
+   * @param reading Where to read from, and states left behind by earlier batches.
+   */
+  constructor(domain: Domain, handler: CommandHandler, reading: Reading) {
+    this.#handler = handler;
+    this.#unit = new UnitOfWork(domain, reading);
+  }
+
+  async prepare(messages: readonly Message[]): Promise<void> {
+    const ids = [...new Set(messages.map((message) => message.aggregateId))];
+    await Promise.all(ids.map((id) => this.#unit.load(this.#handler.aggregate, id)));
+    this.#unit.keep();
+  }
+
+  handle(delivery: Delivery): void | Promise<void> {
+    const unit = this.#unit;
+    unit.begin(delivery.message);
+    try {
+      const done = unit.has(this.#handler.aggregate, delivery.message.aggregateId)
+        ? this.#decide(delivery)
+        : unit.load(this.#handler.aggregate, delivery.message.aggregateId).then(() => this.#decide(delivery));
+      if (isThenable(done)) {
+        return Promise.resolve(done).then(
+          () => this.#accept(delivery.message),
+          (error) => this.#refuse(delivery.message, error),
+        );
+      }
+      this.#accept(delivery.message);
+    } catch (error) {
+      this.#refuse(delivery.message, error);
+    }
+  }
+
+  #decide(delivery: Delivery): void | Promise<void> {
+    const { message } = delivery;
+    const { aggregate, handle } = this.#handler;
+    const id = message.aggregateId;
+    const reservations: [field: string, value: string, release: boolean][] = [];
+    const appending: Appending[] = [];
+    let open = true;
+    const stillOpen = (): void => {
+      if (!open) throw new Error(`The handling of command ${message.type} has ended; its context is closed`);
+    };
+    const { state, version } = this.#unit.state(aggregate, id);
+    const context: CommandContext = {
+      message,
+      attempt: delivery.attempt,
+      now: message.time,
+      log: delivery.log,
+      aggregateId: id,
+      version,
+      load: (other, otherId) => {
+        stillOpen();
+        return this.#unit.load(other, otherId);
+      },
+      append: (other, otherId, events) => {
+        stillOpen();
+        const append = async () => {
+          await this.#unit.load(other, otherId);
+          // What is stored by then is stored without it.
+          stillOpen();
+          this.#unit.append(other, otherId, ([] as Draft[]).concat(events));
+        };
+        const one = new Appending(append());
+        appending.push(one);
+        return one;
+      },
+      reserve: (field, value) => {
+        stillOpen();
+        reservations.push([field, value, false]);
+      },
+      release: (field, value) => {
+        stillOpen();
+        reservations.push([field, value, true]);
+      },
+    };
+    const conclude = async (drafts: readonly Draft[]): Promise<void> => {
+      // Also those that nobody has waited for: all of it is one append.
+      for (const one of appending) await one.concluded();
+      this.#unit.append(aggregate, id, drafts);
+      for (const [field, value, release] of reservations) await this.#unit.reserve(field, value, id, release);
+    };
+    const finish = (decision: unknown): void | Promise<void> => {
+      const drafts = decision === undefined || decision === null
+        ? []
+        : ([] as Draft[]).concat(decision as Draft | Draft[]);
+      if (reservations.length + appending.length > 0) return conclude(drafts).finally(() => open = false);
+      open = false;
+      this.#unit.append(aggregate, id, drafts);
+    };
+    const fail = (error: unknown): never => {
+      open = false;
+      throw explainFrozen(error, `The handler of "${message.type}"`);
+    };
+    try {
+      const decision = handle[message.type](state, message, context);
+      return isThenable(decision) ? Promise.resolve(decision).then(finish, fail) : finish(decision);
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  #accept(command: Message): void {
+    const detail = JSON.stringify({ aggregateId: command.aggregateId, events: this.#unit.made });
+    this.#unit.keep();
+    this.#outcomes.push({ commandId: command.id, status: "accepted", detail });
+  }
+
+  #refuse(command: Message, error: unknown): void {
+    this.#unit.drop();
+    const refusal = refusalOf(error);
+    if (!refusal) throw error;
+    const { field, rule, message } = refusal;
+    const detail = JSON.stringify({ aggregateId: command.aggregateId, field, rule, message });
+    this.#outcomes.push({ commandId: command.id, status: "refused", detail });
+  }
+
+  effects(): Effects {
+    return { appends: this.#unit.appends(), rows: [], outcomes: this.#outcomes, statements: [] };
+  }
+
+  settle(written: boolean): void {
+    this.#unit.settle(written);
+  }
+}

@@ -1,0 +1,129 @@
+import type { EventContext } from "../domain/context.ts";
+import type { CommandDraft, EventHandler } from "../domain/handlers.ts";
+import type { Domain } from "../domain/model.ts";
+import { checkKey, type Projection } from "../domain/projection.ts";
+import { DomainDefinitionError } from "../messages/errors.ts";
+import { validate } from "../messages/schema.ts";
+import type { ProjectionRow, Statement } from "../store/port.ts";
+import { type Delivery, type Effects, type HandlerBatch, isThenable, type Reading, type ReadRows } from "./batch.ts";
+import { commandStream } from "../domain/command_handler.ts";
+import { UnitOfWork } from "./unit_of_work.ts";
+
+/** Handles a batch of events with effects: what handlers send and put is collected, and written with the checkpoint. */
+export class EventBatch implements HandlerBatch {
+  #domain: Domain;
+  #handler: EventHandler;
+  #readRows: ReadRows;
+  #sql: boolean;
+  #unit: UnitOfWork;
+  #rows = new Map<string, ProjectionRow>();
+  #statements: Statement[] = [];
+
+  /**
+   * Makes an empty batch.
+   *
+   * @param domain The domain.
+   * @param handler The event handler.
+   * @param reading Where to read from.
+   */
+  constructor(domain: Domain, handler: EventHandler, reading: Reading) {
+    this.#domain = domain;
+    this.#handler = handler;
+    this.#readRows = reading.readRows;
+    this.#sql = reading.sql ?? true;
+    this.#unit = new UnitOfWork(domain, reading);
+  }
+
+  prepare(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  handle(delivery: Delivery): void | Promise<void> {
+    const { message } = delivery;
+    this.#unit.begin(message);
+    const step: ProjectionRow[] = [];
+    const statements: Statement[] = [];
+    let open = true;
+    const stillOpen = (): void => {
+      if (!open || delivery.signal.aborted) {
+        throw new Error(`The handling of message ${message.position} has ended; its context is closed`);
+      }
+    };
+    const write = (projection: Projection, key: string, row: string | null): void => {
+      stillOpen();
+      checkKey(projection.name, key, `"${this.#handler.name}"`);
+      step.push({ projection: projection.name, key, row, position: message.position });
+    };
+    const context: EventContext = {
+      message,
+      attempt: delivery.attempt,
+      now: message.time,
+      log: delivery.log,
+      signal: delivery.signal,
+      send: (command) => {
+        stillOpen();
+        this.#send(command);
+      },
+      put: (projection, row) => {
+        const checked = validate(projection.name, projection.schema, row);
+        write(projection, String((checked as Record<string, unknown>)[projection.key]), JSON.stringify(checked));
+      },
+      remove: (projection, key) => write(projection, key, null),
+      sql: (parts, ...values) => {
+        stillOpen();
+        if (!this.#sql) throw new Error(`context.sql runs with the server's role: ${sqlGrant(this.#handler.name)}`);
+        statements.push({ parts: [...parts], values });
+      },
+      get: async (projection, key) => await this.#get(projection, key, step),
+    };
+    const keep = (): void => {
+      open = false;
+      this.#unit.keep();
+      this.#statements.push(...statements);
+      for (const row of step) this.#rows.set(JSON.stringify([row.projection, row.key]), row);
+    };
+    const drop = (error: unknown): never => {
+      open = false;
+      this.#unit.drop();
+      throw error;
+    };
+    try {
+      const done = this.#handler.on[message.type](message, context);
+      if (isThenable(done)) return Promise.resolve(done).then(keep, drop);
+      keep();
+    } catch (error) {
+      drop(error);
+    }
+  }
+
+  #send(command: CommandDraft): void {
+    const handler = command?.kind === "command" ? this.#domain.handlerOf(command.type) : undefined;
+    if (!handler) {
+      throw new DomainDefinitionError(`Cannot send "${command?.type}": no handler of the domain takes this command`);
+    }
+    this.#unit.queue(commandStream(this.#domain, handler, command.aggregateId).category, command.aggregateId, command);
+  }
+
+  async #get(projection: Projection, key: string, step: readonly ProjectionRow[]): Promise<any> {
+    const own = step.findLast((row) => row.projection === projection.name && row.key === key) ??
+      this.#rows.get(JSON.stringify([projection.name, key]));
+    const row = own ? own.row : (await this.#readRows(projection.name, [key]))[0]?.row ?? null;
+    return row === null ? null : JSON.parse(row);
+  }
+
+  effects(): Effects {
+    return {
+      appends: this.#unit.appends(),
+      rows: [...this.#rows.values()],
+      outcomes: [],
+      statements: this.#statements,
+    };
+  }
+
+  settle(_written: boolean): void {}
+}
+
+/** What to add to the configuration for a handler that records statements. */
+export function sqlGrant(group: string): string {
+  return `grant it in domain.toml, if you agree: [server.permissions.${group}] sql = true`;
+}

@@ -1,0 +1,76 @@
+import type { Projector } from "../domain/handlers.ts";
+import { checkKey } from "../domain/projection.ts";
+import type { Message } from "../messages/envelope.ts";
+import { DomainDefinitionError } from "../messages/errors.ts";
+import { validate } from "../messages/schema.ts";
+import type { Delivery, Effects, HandlerBatch, Reading } from "./batch.ts";
+
+/** Projects a batch of events: rows are read once, folded over in memory, and written once. */
+export class ProjectionBatch implements HandlerBatch {
+  #projector: Projector;
+  #reading: Pick<Reading, "readRows" | "guard">;
+  #rows = new Map<string, unknown>();
+  #changed = new Map<string, number>();
+
+  /**
+   * Makes an empty batch.
+   *
+   * @param projector The projector.
+   * @param reading Where to read rows from.
+   */
+  constructor(projector: Projector, reading: Pick<Reading, "readRows" | "guard">) {
+    this.#projector = projector;
+    this.#reading = reading;
+  }
+
+  async prepare(messages: readonly Message[]): Promise<void> {
+    const { readRows, guard = (work) => work() } = this.#reading;
+    const keys = [...new Set(guard(() => messages.map((message) => this.#keyOf(message))))]
+      .filter((key) => !this.#rows.has(key));
+    if (keys.length === 0) return;
+    for (const key of keys) this.#rows.set(key, null);
+    for (const { key, row } of await readRows(this.#projector.projection.name, keys)) {
+      this.#rows.set(key, row === null ? null : JSON.parse(row));
+    }
+  }
+
+  #keyOf(message: Message): string {
+    const { name, projection, keyOf } = this.#projector;
+    const key = keyOf(message);
+    checkKey(projection.name, key, `keyOf of "${name}"`);
+    return key;
+  }
+
+  handle({ message }: Delivery): void {
+    const { on, projection } = this.#projector;
+    const key = this.#keyOf(message);
+    // A copy: a function that changes its row and then throws must leave nothing behind.
+    const row = on[message.type](structuredClone(this.#rows.get(key) ?? null), message);
+    const next = row === null || row === undefined ? null : validate(projection.name, projection.schema, row);
+    const own = (next as Record<string, unknown> | null)?.[projection.key];
+    if (next !== null && String(own) !== key) {
+      throw new DomainDefinitionError(
+        `"${this.#projector.name}" made a row of projection "${projection.name}" whose "${projection.key}" is ${
+          JSON.stringify(own)
+        } from the row of "${key}"; return the row of the event's key, or say by keyOf which one that is`,
+      );
+    }
+    this.#rows.set(key, next);
+    this.#changed.set(key, message.position);
+  }
+
+  effects(): Effects {
+    const rows = [...this.#changed].map(([key, position]) => {
+      const row = this.#rows.get(key) ?? null;
+      return {
+        projection: this.#projector.projection.name,
+        key,
+        row: row === null ? null : JSON.stringify(row),
+        position,
+      };
+    });
+    return { appends: [], rows, outcomes: [], statements: [] };
+  }
+
+  settle(_written: boolean): void {}
+}

@@ -1,0 +1,262 @@
+import type { Aggregate } from "../domain/aggregate.ts";
+import type { Loaded } from "../domain/context.ts";
+import { DomainRuleError } from "../domain/errors.ts";
+import type { Domain } from "../domain/model.ts";
+import { decode } from "../messages/codec.ts";
+import { type Draft, type Message, type NewMessage, reservationCategory, streamName } from "../messages/envelope.ts";
+import { DomainDefinitionError } from "../messages/errors.ts";
+import { idFault, newId } from "../messages/ids.ts";
+import type { StreamAppend } from "../store/port.ts";
+import type { Reading } from "./batch.ts";
+
+/** A stream as it was read, before anything was added to it. */
+interface Base {
+  readonly category: string;
+  readonly loadedAt: number;
+  readonly state: unknown;
+  readonly publish: boolean;
+  /** Whether nobody has looked if this is the newest state: the append has to. */
+  readonly unverified?: boolean;
+}
+
+interface Touched {
+  /** What a step that is dropped leaves of it. */
+  readonly base: Base;
+  readonly state: unknown;
+  readonly version: number;
+  readonly messages: readonly NewMessage[];
+}
+
+function untouched(base: Base): Touched {
+  return { base, state: base.state, version: base.loadedAt, messages: [] };
+}
+
+interface Reservation {
+  readonly holder: string | null;
+}
+
+const RESERVED = "ValueReserved";
+const RELEASED = "ValueReleased";
+
+/**
+ * Collects what the handling of messages wants written, across aggregates and streams, as one append.
+ *
+ * Several messages may share a unit: each is handled in a step of its own that is kept or dropped as a whole.
+ */
+export class UnitOfWork {
+  #domain: Domain;
+  #reading: Reading;
+  #now: () => number;
+  #kept = new Map<string, Touched>();
+  #step = new Map<string, Touched>();
+  #queued: StreamAppend[] = [];
+  #stepQueued: StreamAppend[] = [];
+  #cause: Message | undefined;
+
+  /**
+   * Makes an empty unit.
+   *
+   * @param domain The domain.
+   * @param reading Where to read from.
+   */
+  constructor(domain: Domain, reading: Reading) {
+    this.#domain = domain;
+    this.#reading = reading;
+    this.#now = reading.now ?? Date.now;
+  }
+
+  /** Begins the handling of a message: what is made from here on carries its correlation. */
+  begin(cause: Message): void {
+    this.drop();
+    this.#cause = cause;
+  }
+
+  /** Keeps what was made since {@linkcode UnitOfWork.begin}. */
+  keep(): void {
+    for (const [stream, touched] of this.#step) this.#kept.set(stream, touched);
+    this.#queued.push(...this.#stepQueued);
+    this.#step = new Map();
+    this.#stepQueued = [];
+  }
+
+  /** Forgets what was made since {@linkcode UnitOfWork.begin}. */
+  drop(): void {
+    // What was loaded stays: it costs a read to get again, and a refusal that was decided on a cached state has to have
+    // its version checked, whatever the step had added to the stream by then.
+    for (const [stream, { base }] of this.#step) {
+      if (!this.#kept.has(stream)) this.#kept.set(stream, untouched(base));
+    }
+    this.#step = new Map();
+    this.#stepQueued = [];
+  }
+
+  #find(stream: string): Touched | undefined {
+    return this.#step.get(stream) ?? this.#kept.get(stream);
+  }
+
+  /** Whether an aggregate's state is at hand, so that {@linkcode UnitOfWork.state} does not have to wait. */
+  has(aggregate: Aggregate, id: string): boolean {
+    return this.#find(this.#domain.streamOf(aggregate, id)) !== undefined;
+  }
+
+  /** The state of an aggregate that was loaded before. */
+  state(aggregate: Aggregate, id: string): Loaded<unknown> {
+    const stream = this.#domain.streamOf(aggregate, id);
+    const found = this.#find(stream);
+    if (!found) throw new Error(`Stream "${stream}" was not loaded`);
+    return found;
+  }
+
+  /** Loads an aggregate: from this unit, from the cache and what came since, or from its first event on. */
+  async load(aggregate: Aggregate, id: string): Promise<Loaded<any>> {
+    const domain = this.#domain;
+    const { readStream, cache, guard = (work) => work() } = this.#reading;
+    const category = domain.categoryOf(aggregate);
+    const stream = domain.streamOf(aggregate, id);
+    const found = this.#find(stream);
+    if (found) return found;
+    const cached = cache?.get(stream);
+    let { state, version } = cached ?? { state: guard(() => aggregate.initial()), version: -1 };
+    if (cached?.trusted) {
+      // Most often nobody else writes to the streams of a partition. The append checks the version of what was used,
+      // also where nothing is written: no command is refused for a state that is no longer the newest.
+      const known = untouched({ category, loadedAt: version, state, publish: true, unverified: true });
+      this.#step.set(stream, known);
+      return known;
+    }
+    const records = await readStream(stream, version + 1);
+    if (records.length > 0) {
+      guard(() => {
+        for (const record of records) {
+          state = aggregate.apply(state, decode(record, domain.types));
+          version = record.version;
+        }
+      });
+    }
+    const raced = this.#find(stream);
+    if (raced) return raced;
+    const loaded = untouched({ category, loadedAt: version, state, publish: true });
+    this.#step.set(stream, loaded);
+    return loaded;
+  }
+
+  /**
+   * Adds events to an aggregate that was loaded, and checks its invariants after each.
+   *
+   * @throws {DomainRuleError} When an invariant breaks.
+   */
+  append(aggregate: Aggregate, id: string, drafts: readonly Draft[]): void {
+    const domain = this.#domain;
+    const stream = domain.streamOf(aggregate, id);
+    const found = this.#find(stream);
+    if (!found) throw new Error(`Stream "${stream}" was not loaded`);
+    let { state, version } = found;
+    const messages = [...found.messages];
+    for (const draft of drafts) {
+      if (draft?.kind !== "event" || !aggregate.events.some((event) => event.type === draft.type)) {
+        throw new DomainDefinitionError(
+          `Cannot append to "${stream}": ${
+            draft?.kind === "event" ? `"${draft.type}"` : "a handler's result"
+          } is not an event of "${aggregate.name}"`,
+        );
+      }
+      const message = this.#message(draft);
+      version++;
+      state = aggregate.apply(state, {
+        type: draft.type,
+        payload: draft.payload,
+        aggregateId: id,
+        version,
+        time: new Date(message.time),
+      });
+      aggregate.check(state);
+      messages.push(message);
+    }
+    this.#step.set(stream, { ...found, state, version, messages });
+  }
+
+  #message(draft: Draft): NewMessage {
+    const id = (this.#reading.newId ?? newId)();
+    const cause = this.#cause;
+    return {
+      id,
+      type: draft.type,
+      schemaVersion: draft.schemaVersion,
+      time: this.#now(),
+      correlationId: cause?.correlationId ?? id,
+      causationId: cause?.id ?? null,
+      data: JSON.stringify(draft.payload),
+      metadata: cause && Object.keys(cause.metadata).length > 0 ? JSON.stringify(cause.metadata) : null,
+    };
+  }
+
+  /** Queues a message for a stream that is only written to, like a command. */
+  queue(category: string, aggregateId: string, draft: Draft): void {
+    const stream = streamName(category, aggregateId);
+    this.#stepQueued.push({ category, stream, expected: "any", messages: [this.#message(draft)], publish: true });
+  }
+
+  /**
+   * Claims a value, or gives it back. Each value has a stream of its own, appended with the rest.
+   *
+   * @throws {DomainRuleError} When another aggregate has the value.
+   */
+  async reserve(field: string, value: string, holder: string, release: boolean): Promise<void> {
+    const domain = this.#domain;
+    const { readStream } = this.#reading;
+    const fault = idFault(value);
+    if (fault !== null) throw new DomainRuleError(field, `cannot be claimed: ${fault}`);
+    const category = reservationCategory(domain.name);
+    const stream = streamName(category, `${field}:${value}`);
+    let found = this.#find(stream);
+    if (!found) {
+      const records = await readStream(stream, 0);
+      const last = records.at(-1);
+      const state: Reservation = { holder: last?.type === RESERVED ? JSON.parse(last.data).holder : null };
+      found = untouched({ category, loadedAt: last?.version ?? -1, state, publish: false });
+      this.#step.set(stream, found);
+    }
+    const current = (found.state as Reservation).holder;
+    if (!release && current !== null && current !== holder) throw new DomainRuleError(field, `"${value}" is taken`);
+    if (release ? current !== holder : current === holder) return;
+    const type = release ? RELEASED : RESERVED;
+    const message = this.#message({ kind: "event", type, schemaVersion: 1, payload: { field, value, holder } });
+    this.#step.set(stream, {
+      ...found,
+      state: { holder: release ? null : holder },
+      version: found.version + 1,
+      messages: [...found.messages, message],
+    });
+  }
+
+  /** How many messages the current step has made so far. */
+  get made(): string[] {
+    const types: string[] = [];
+    for (const [stream, touched] of this.#step) {
+      if (!touched.base.publish) continue;
+      types.push(
+        ...touched.messages.slice(this.#kept.get(stream)?.messages.length ?? 0).map((message) => message.type),
+      );
+    }
+    return types;
+  }
+
+  /** Everything that was kept, to be written as one append. */
+  appends(): StreamAppend[] {
+    const planned: StreamAppend[] = [];
+    for (const [stream, { base: { category, loadedAt, publish, unverified }, messages }] of this.#kept) {
+      if (messages.length > 0 || unverified) planned.push({ stream, category, expected: loadedAt, messages, publish });
+    }
+    return [...planned, ...this.#queued];
+  }
+
+  /** After the append: leaves the states behind for the next unit. After a conflict: no longer trusts them. */
+  settle(written: boolean): void {
+    const { cache } = this.#reading;
+    for (const [stream, { base, state, version }] of this.#kept) {
+      if (!base.publish) continue;
+      if (written) cache?.set(stream, { state, version });
+      else cache?.distrust(stream);
+    }
+  }
+}

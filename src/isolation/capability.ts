@@ -1,0 +1,172 @@
+import type { z } from "zod";
+import type { Effects } from "../handling/batch.ts";
+import type { BatchItem, BatchResult } from "../handling/executor.ts";
+import { isInternal, reservationCategory } from "../messages/envelope.ts";
+import { idFault } from "../messages/ids.ts";
+import type { answerSchema, DomainDescription, HandlerDescription } from "./protocol.ts";
+
+/** A worker's answer to a batch: of the right shape, and not checked any further. */
+export type Answer = z.infer<typeof answerSchema>;
+
+/** How far the clock of a host may be from the engine's, in milliseconds: it is the same machine's. */
+const CLOCK_TOLERANCE = 86_400_000;
+
+/** What comes from a host is not what may come. */
+class Refusal extends Error {}
+
+function refuse(what: string): never {
+  throw new Refusal(what);
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The category that a stream's name begins with; the longest of several. */
+function categoryOf(stream: string, categories: Iterable<string>): string | undefined {
+  let found: string | undefined;
+  for (const category of categories) {
+    if (stream.startsWith(`${category}-`) && category.length > (found?.length ?? 0)) found = category;
+  }
+  return found;
+}
+
+/**
+ * What a group may read and have written: made of the description of its handler, never of what its code says later.
+ * Answers are checked as if an enemy had written them.
+ */
+export class Capability {
+  #domain: DomainDescription;
+  #handler: HandlerDescription;
+  #sql: boolean;
+  #events: ReadonlySet<string>;
+  #commands: ReadonlySet<string>;
+  #reservations: string;
+  #keptByOthers: ReadonlySet<string>;
+
+  /**
+   * @param domain The domain.
+   * @param handler The handler.
+   * @param sql Whether it was granted statements.
+   */
+  constructor(domain: DomainDescription, handler: HandlerDescription, sql: boolean) {
+    this.#domain = domain;
+    this.#handler = handler;
+    this.#sql = sql && handler.writes.statements;
+    this.#reservations = reservationCategory(domain.name);
+    const commands = domain.handlers.filter(({ writes }) => writes.outcomes).flatMap(({ categories }) => categories);
+    this.#commands = new Set(commands);
+    this.#events = new Set(Object.keys(domain.categories).filter((category) => !this.#commands.has(category)));
+    const others = domain.handlers.filter(({ name }) => name !== handler.name);
+    this.#keptByOthers = new Set(others.flatMap(({ keeps }) => keeps));
+  }
+
+  /** Whether it may read a stream. */
+  mayRead(stream: string): boolean {
+    return this.#handler.writes.events && categoryOf(stream, [...this.#events, this.#reservations]) !== undefined;
+  }
+
+  /** Whether it may read rows of a projection. */
+  mayReadRows(projection: string): boolean {
+    const { rows } = this.#handler.writes;
+    return rows === "any" || (rows === "kept" && this.#handler.keeps.includes(projection));
+  }
+
+  #mayWriteRows(projection: string): boolean {
+    const { writes: { rows }, keeps } = this.#handler;
+    return rows === "any" ? !this.#keptByOthers.has(projection) : rows === "kept" && keeps.includes(projection);
+  }
+
+  /**
+   * Checks an answer.
+   *
+   * @param answer What a worker answered.
+   * @param items What it was asked to handle.
+   * @param now The time, in milliseconds since 1970.
+   * @returns How the batch went; a text when it says what it may not.
+   */
+  check(answer: Answer, items: readonly BatchItem[], now: number): BatchResult | string {
+    try {
+      const seen = new Set<number>();
+      for (const i of [...answer.handled, ...answer.failures.map(([i]) => i)]) {
+        if (i >= items.length) refuse(`message ${i} of a batch of ${items.length}`);
+        if (seen.has(i)) refuse(`message ${i} twice`);
+        seen.add(i);
+      }
+      if (answer.stuck && answer.failures.length === 0) refuse("stuck without a message");
+      const effects = this.#effects(answer, items, now);
+      return { effects, handled: answer.handled, failures: new Map(answer.failures), stuck: answer.stuck };
+    } catch (error) {
+      if (error instanceof Refusal) return error.message;
+      throw error;
+    }
+  }
+
+  #effects({ effects, handled }: Answer, items: readonly BatchItem[], now: number): Effects {
+    const { writes } = this.#handler;
+    const causes = new Map(handled.map((i) => [items[i].record.id, items[i].record]));
+    const positions = new Set(handled.map((i) => items[i].record.position));
+    const appends = effects.appends.map((append) => {
+      const { stream, category, expected, messages, publish } = append;
+      this.#checkStream(stream, category, expected, publish);
+      return {
+        ...append,
+        messages: messages.map((message) => {
+          const { type, schemaVersion, causationId, data, time } = message;
+          this.#checkType(category, type, schemaVersion);
+          const cause = causes.get(causationId ?? "") ?? refuse(`a message that follows from none of the batch`);
+          if (Math.abs(time - now) > CLOCK_TOLERANCE) refuse(`a message of ${time}`);
+          if (!isJson(data)) refuse("a payload that is not JSON");
+          return { ...message, correlationId: cause.correlationId, metadata: cause.metadata };
+        }),
+      };
+    });
+    for (const { projection, key, row, position } of effects.rows) {
+      if (!this.#mayWriteRows(projection)) refuse(`a row of projection "${projection}", which it may not write`);
+      if (idFault(key) !== null) refuse(`a row with the key ${JSON.stringify(key.slice(0, 40))}`);
+      if (!positions.has(position)) refuse(`a row at position ${position}, which is not in the batch`);
+      if (row !== null && !isJson(row)) refuse("a row that is not JSON");
+    }
+    const decided = new Set<string>();
+    for (const { commandId, detail } of effects.outcomes) {
+      if (!writes.outcomes || !causes.has(commandId)) refuse("the outcome of a command that is not in the batch");
+      if (decided.has(commandId)) refuse("two outcomes of one command");
+      if (!isJson(detail)) refuse("an outcome that is not JSON");
+      decided.add(commandId);
+    }
+    if (effects.statements.length > 0 && !this.#sql) refuse("a statement, which it was not granted");
+    for (const { parts, values } of effects.statements) {
+      if (parts.length !== values.length + 1) refuse("a statement whose values do not fit");
+    }
+    return { ...effects, appends };
+  }
+
+  #checkStream(stream: string, category: string, expected: number | "any", publish: boolean): void {
+    const { writes } = this.#handler;
+    const isCommand = this.#commands.has(category);
+    const isEvent = this.#events.has(category) || category === this.#reservations;
+    if (!(isCommand && writes.commands) && !(isEvent && writes.events)) {
+      refuse(`an append to category "${category}", which it may not write`);
+    }
+    if (categoryOf(stream, [...this.#events, ...this.#commands, this.#reservations]) !== category) {
+      refuse(`an append to stream "${stream}", which is not of category "${category}"`);
+    }
+    if (idFault(stream.slice(category.length + 1)) !== null) {
+      refuse("an append to a stream whose name cannot be stored");
+    }
+    if ((expected === "any") !== isCommand) refuse(`an append to "${stream}" that expects ${expected}`);
+    if (publish === isInternal(category)) refuse(`an append to "${stream}" that is${publish ? "" : " not"} published`);
+  }
+
+  #checkType(category: string, type: string, schemaVersion: number): void {
+    if (category === this.#reservations) {
+      if (/^Value(Reserved|Released)$/.test(type) && schemaVersion === 1) return;
+    } else if (this.#domain.categories[category]?.includes(type) && this.#domain.types[type] === schemaVersion) return;
+    refuse(`version ${schemaVersion} of "${type}" in category "${category}"`);
+  }
+}

@@ -1,0 +1,85 @@
+import type { Projection } from "../domain/projection.ts";
+import type { Schema } from "../messages/schema.ts";
+import type { Domain } from "../domain/model.ts";
+import type { DomainDescription, HandlerDescription } from "./protocol.ts";
+
+/**
+ * Imports a domain's module.
+ *
+ * @param module A URL.
+ * @returns Its default export.
+ * @throws {Error} When it exports no domain.
+ */
+export async function importDomain(module: string): Promise<Domain> {
+  const found = (await import(module)).default;
+  if (found?.kind !== "domain") {
+    throw new Error(
+      `Module "${module}" has no domain as its default export; write: export default domain("name", { … })`,
+    );
+  }
+  return found;
+}
+
+/** The projections that the domain's handlers keep. */
+function projectionsOf(domain: Domain): Projection[] {
+  const kept = [...domain.handlers.values()].flatMap((handler) => [...handler.kind.keeps(handler)]);
+  return [...new Map(kept.map((projection) => [projection.name, projection])).values()];
+}
+
+/** What a schema tells of its fields, by Standard JSON Schema (https://standardschema.dev/json-schema). */
+function fieldsOf(schema: Schema): { name: string; type: string }[] {
+  const standard = schema["~standard"] as { jsonSchema?: { output(options: object): Record<string, any> } };
+  try {
+    const { properties = {} } = standard.jsonSchema?.output({ target: "draft-2020-12" }) ?? {};
+    return Object.entries(properties as Record<string, Record<string, any>>).map(([name, field]) => ({
+      name,
+      type: typeOf(field),
+    }));
+  } catch {
+    // It has something that JSON Schema cannot say.
+    return [];
+  }
+}
+
+/** The one type of a field, besides null; `json` when there are several. */
+function typeOf(field: Record<string, any>): string {
+  const given: unknown[] = field.anyOf?.map((one: Record<string, unknown>) => one.type) ?? [field.type].flat();
+  const types = new Set(given.filter((type) => type !== "null"));
+  if (field.enum?.every((value: unknown) => typeof value === "string")) return "string";
+  const [type] = types;
+  return types.size === 1 && typeof type === "string" ? type : "json";
+}
+
+/**
+ * Tells what the supervisor has to know of a domain, as plain data.
+ *
+ * @param domain The domain.
+ * @returns Its handlers and categories.
+ */
+export function describe(domain: Domain): DomainDescription {
+  const categories: Record<string, string[]> = {};
+  for (const aggregate of domain.aggregates.values()) {
+    categories[domain.categoryOf(aggregate)] = aggregate.events.map(({ type }) => type);
+  }
+  const handlers = [...domain.handlers.values()].map((handler): HandlerDescription => {
+    const { name, kind, permissions, retries } = handler;
+    const read = domain.categoriesOf(handler);
+    const handles = kind.handles(handler).map(({ type }) => type);
+    if (kind.decidesFor(handler)) {
+      for (const category of read) categories[category] = [...categories[category] ?? [], ...handles];
+    }
+    return {
+      name,
+      kind: kind.name,
+      categories: read,
+      handles,
+      writes: kind.writes,
+      keeps: kind.keeps(handler).map((projection) => projection.name),
+      permissions: JSON.parse(JSON.stringify(permissions)),
+      ...(retries === undefined ? {} : { retries }),
+    };
+  });
+  const projections = projectionsOf(domain).map(({ name, schema }) => ({ name, fields: fieldsOf(schema) }));
+  const types = Object.fromEntries([...domain.types.values()].map(({ type, version }) => [type, version]));
+  return { name: domain.name, handlers, categories, types, projections };
+}

@@ -1,0 +1,150 @@
+/** Four bytes of length, four of channel. */
+const HEADER = 8;
+
+/** The longest frame that is accepted, in bytes: a batch is cut long before, a single message may have 20 MB and more. */
+export const LONGEST_FRAME: number = 128 << 20;
+
+/** What is read from and written to: a socket. */
+export type ByteStream = Pick<Deno.Conn, "read" | "write" | "close">;
+
+/** Something was received that is no frame. */
+export class FrameError extends Error {
+  /** Always `FrameError`. */
+  override readonly name = "FrameError";
+}
+
+/**
+ * Frames on a socket: each has a channel and some bytes. Writes are gathered: what is sent in one turn of the event loop
+ * leaves in one call.
+ */
+export class FrameSocket {
+  #stream: ByteStream;
+  #unsent: Uint8Array[] = [];
+  #unsentBytes = 0;
+  #writing = false;
+  #closed = false;
+
+  /** @param stream The socket. */
+  constructor(stream: ByteStream) {
+    this.#stream = stream;
+  }
+
+  /** How many bytes wait to be written. */
+  get waiting(): number {
+    return this.#unsentBytes;
+  }
+
+  /** Sends a frame; the bytes are not to be changed afterwards. */
+  send(channel: number, payload: Uint8Array): void {
+    if (this.#closed) return;
+    const header = new Uint8Array(HEADER);
+    const view = new DataView(header.buffer);
+    view.setUint32(0, payload.length);
+    view.setUint32(4, channel);
+    this.#unsent.push(header, payload);
+    this.#unsentBytes += HEADER + payload.length;
+    if (!this.#writing) void this.#write();
+  }
+
+  async #write(): Promise<void> {
+    this.#writing = true;
+    try {
+      while (this.#unsent.length > 0 && !this.#closed) {
+        await Promise.resolve();
+        const bytes = this.#gather();
+        for (let sent = 0; sent < bytes.length;) sent += await this.#stream.write(bytes.subarray(sent));
+        this.#unsentBytes -= bytes.length;
+      }
+    } catch {
+      // The other side is gone: whoever reads notices.
+      this.#unsent = [];
+    }
+    this.#writing = false;
+  }
+
+  #gather(): Uint8Array {
+    const parts = this.#unsent;
+    this.#unsent = [];
+    let length = 0;
+    for (const part of parts) length += part.length;
+    const bytes = new Uint8Array(length);
+    let at = 0;
+    for (const part of parts) {
+      bytes.set(part, at);
+      at += part.length;
+    }
+    return bytes;
+  }
+
+  /**
+   * Reads frames until the other side is gone.
+   *
+   * @param take Called with each; the bytes are its own to keep.
+   * @throws {FrameError} When what comes is no frame.
+   */
+  async read(take: (channel: number, payload: Uint8Array<ArrayBuffer>) => void): Promise<void> {
+    const chunk = new Uint8Array(1 << 18);
+    const header = new Uint8Array(HEADER);
+    const view = new DataView(header.buffer);
+    let filled = 0;
+    let payload: Uint8Array<ArrayBuffer> | undefined;
+    let channel = 0;
+    while (!this.#closed) {
+      let got: number | null;
+      try {
+        got = await this.#stream.read(chunk);
+      } catch {
+        return;
+      }
+      if (got === null) return;
+      for (let at = 0; at < got;) {
+        const part = payload ?? header;
+        const length_ = Math.min(part.length - filled, got - at);
+        part.set(chunk.subarray(at, at + length_), filled);
+        filled += length_;
+        at += length_;
+        if (filled < part.length) continue;
+        filled = 0;
+        if (payload === undefined) {
+          const length = view.getUint32(0);
+          channel = view.getUint32(4);
+          if (length > LONGEST_FRAME) throw new FrameError(`a frame of ${length} bytes`);
+          payload = new Uint8Array(length);
+          if (length > 0) continue;
+        }
+        const whole = payload;
+        payload = undefined;
+        take(channel, whole);
+      }
+    }
+  }
+
+  /** Lets go of the socket. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    try {
+      this.#stream.close();
+    } catch {
+      // Closed by the other side.
+    }
+  }
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+const { parse, stringify } = JSON;
+
+/** A value as the bytes of a frame. */
+export function encodeFrame(value: unknown): Uint8Array<ArrayBuffer> {
+  return encoder.encode(stringify(value)) as Uint8Array<ArrayBuffer>;
+}
+
+/**
+ * The value that the bytes of a frame stand for.
+ *
+ * @throws {SyntaxError} When they are not JSON.
+ */
+export function decodeFrame(bytes: Uint8Array): unknown {
+  return parse(decoder.decode(bytes));
+}

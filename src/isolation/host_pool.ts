@@ -1,0 +1,376 @@
+import { ModuleLoadError, WorkerEndedError } from "./errors.ts";
+import { type HostedWorker, type HostLimits, HostProcess, type WorkerSpec } from "./host_process.ts";
+import type { MessageRecord } from "../messages/envelope.ts";
+import { Lane, type LaneOptions } from "./lane.ts";
+import { LogQuota } from "./log_quota.ts";
+import type { FromWorker, Level } from "./protocol.ts";
+
+/** How much longer than its time limit a handler may block its thread, in milliseconds. */
+const GRACE = 2_500;
+
+/** How long a worker may take to load, in milliseconds. */
+const LOAD_PATIENCE = 30_000;
+
+/** How often workers are looked at, in milliseconds. */
+const INTERVAL = 250;
+
+/** Into how many hosts of their own those are spread whose host ended with something of theirs in hand. */
+const MOST_APART = 4;
+
+/** For how long they stay there when nothing happens, in milliseconds. */
+const APART = 600_000;
+
+/** One worker: what it loads, and who shares it. */
+export interface Unit {
+  /** Its name, unique. */
+  readonly name: string;
+  /** The host it belongs to. */
+  readonly home: string;
+  /** The groups it runs. */
+  readonly groups: readonly string[];
+  /** What it is started with. */
+  readonly spec: Omit<WorkerSpec, "name">;
+}
+
+/** Settings of {@linkcode HostPool}. */
+export interface HostPoolOptions {
+  /** Flags for the permissions of the process of a host, from the groups in it; `null`: of all groups. */
+  readonly flags: (groups: readonly string[] | null, address: string | number) => string[];
+  /** The variables that groups were granted; `null`: all groups. */
+  readonly env: (groups: readonly string[] | null) => Readonly<Record<string, string>>;
+  /** Limits of hosts. */
+  readonly limits: HostLimits;
+  /** Where lines go: the group, or empty. */
+  readonly log: (group: string, level: Level, text: string, fields?: Record<string, unknown>) => void;
+}
+
+/** A host, or the place of one that has to be started. */
+interface Slot {
+  readonly name: string;
+  /** Whether it may get whatever any group was granted: it was started before the groups were known. */
+  readonly isFirst: boolean;
+  process: Promise<HostProcess> | undefined;
+  /** How many of its workers have something to do; how much of that there was until `since`. */
+  busy: number;
+  worked: number;
+  since: number;
+}
+
+interface Placed {
+  readonly unit: Unit;
+  slot: Slot;
+  /** Since when it is not at home. */
+  apartSince: number;
+  worker: Promise<HostedWorker> | undefined;
+  lanes: Map<string, Lane>;
+  quota: LogQuota;
+}
+
+/** Runs workers in hosts: starts them, replaces what ends, and keeps apart what ends again. */
+export class HostPool {
+  #options: HostPoolOptions;
+  #slots = new Map<string, Slot>();
+  #units = new Map<string, Placed>();
+  #timer: ReturnType<typeof setInterval>;
+  #processes = new Set<HostProcess>();
+  #closed = false;
+
+  /** @param options What hosts may do. */
+  constructor(options: HostPoolOptions) {
+    this.#options = options;
+    this.#timer = setInterval(() => this.#look(), INTERVAL);
+  }
+
+  /** Starts the first host before it is known what there is to run. */
+  prepare(name: string): void {
+    this.#start(this.#slot(name, true)).catch(() => {});
+  }
+
+  /** Ends a host, so that the next one sees what has changed in the cache. */
+  async restart(name: string): Promise<void> {
+    const slot = this.#slot(name);
+    const process = slot.process;
+    slot.process = undefined;
+    for (const placed of this.#units.values()) if (placed.slot === slot) placed.worker = undefined;
+    await process?.then((host) => host.close(), () => {});
+  }
+
+  #slot(name: string, isFirst = false): Slot {
+    let slot = this.#slots.get(name);
+    if (!slot) {
+      slot = { name, isFirst, process: undefined, busy: 0, worked: 0, since: performance.now() };
+      this.#slots.set(name, slot);
+    }
+    return slot;
+  }
+
+  /** Makes room in the hosts for the workers that were added. */
+  async makeRoom(): Promise<void> {
+    const rooms = [...this.#slots.values()].map(async (slot) => {
+      const workers = [...this.#units.values()].filter((placed) => placed.slot === slot).length;
+      await (await slot.process)?.resize(workers);
+    });
+    await Promise.allSettled(rooms);
+  }
+
+  /** Adds a worker; it is started when it is needed. */
+  add(unit: Unit): void {
+    this.#units.set(unit.name, {
+      unit,
+      slot: this.#slot(unit.home),
+      apartSince: Infinity,
+      worker: undefined,
+      lanes: new Map(),
+      quota: new LogQuota(() => performance.now()),
+    });
+  }
+
+  /** Ends a worker that is not needed any more. */
+  remove(name: string): void {
+    const placed = this.#units.get(name);
+    this.#units.delete(name);
+    void placed?.worker?.then((worker) => worker.end(), () => {});
+  }
+
+  /** Opens a lane of a worker: what runs the batches of one partition of a group. */
+  lane(unit: string, options: Omit<LaneOptions, "worker" | "busy" | "violated">): Lane {
+    const placed = this.#units.get(unit)!;
+    const lane = new Lane({
+      ...options,
+      worker: () => this.#worker(placed),
+      busy: () => this.#busy(placed.slot),
+      violated: (what) => this.#end(placed, what),
+    });
+    placed.lanes.set(lane.name, lane);
+    void placed.worker?.then((worker) => lane.open(worker), () => {});
+    return lane;
+  }
+
+  /** Closes a lane. */
+  close(unit: string, lane: Lane): void {
+    const placed = this.#units.get(unit);
+    placed?.lanes.delete(lane.name);
+    void placed?.worker?.then((worker) => worker.send({ t: "close", lane: lane.name }), () => {});
+  }
+
+  /** Has a worker loaded; rejects when that cannot be. */
+  async load(unit: string): Promise<void> {
+    await this.#worker(this.#units.get(unit)!);
+  }
+
+  /** Asks a worker one question, outside of any lane. */
+  async ask(
+    unit: string,
+    question: { t: "describe" } | { t: "decode"; records: readonly MessageRecord[] },
+  ): Promise<FromWorker> {
+    const placed = this.#units.get(unit)!;
+    const worker = await this.#worker(placed);
+    return await new Promise((resolve, reject) => {
+      this.#answers.set(unit, { resolve, reject });
+      worker.send({ ...question, id: 1 });
+    });
+  }
+
+  #answers = new Map<string, { resolve: (answer: FromWorker) => void; reject: (error: Error) => void }>();
+
+  /** Replaces a worker: a handler in it did not come back. */
+  replace(unit: string): void {
+    const placed = this.#units.get(unit);
+    const worker = placed?.worker;
+    if (!placed || !worker) return;
+    placed.worker = undefined;
+    void worker.then((worker) => worker.end(), () => {});
+    for (const lane of placed.lanes.values()) lane.ended("A handler in the same worker did not come back", false);
+  }
+
+  /** One of a host's workers has something to do, until what is returned is called. */
+  #busy(slot: Slot): () => void {
+    this.#count(slot, 1);
+    return () => this.#count(slot, -1);
+  }
+
+  #count(slot: Slot, delta: number): void {
+    const now = performance.now();
+    slot.worked += slot.busy * (now - slot.since);
+    slot.since = now;
+    slot.busy += delta;
+  }
+
+  #start(slot: Slot): Promise<HostProcess> {
+    return slot.process ??= this.#startProcess(slot).catch((error) => {
+      slot.process = undefined;
+      throw error;
+    });
+  }
+
+  async #startProcess(slot: Slot): Promise<HostProcess> {
+    const { flags, env, limits, log } = this.#options;
+    const units = [...this.#units.values()].filter((placed) => placed.slot === slot);
+    const groups = slot.isFirst ? null : units.flatMap(({ unit }) => unit.groups);
+    const process = await HostProcess.start({
+      name: `Host "${slot.name}"`,
+      flags: (address) => flags(groups, address),
+      env: env(groups),
+      workers: Math.max(units.length, 1),
+      limits,
+      work: () => {
+        this.#count(slot, 0);
+        return slot.worked;
+      },
+      ended: (reason) => {
+        slot.process = undefined;
+        for (const ended of this.#processes) if (ended.hasEnded) this.#processes.delete(ended);
+        if (!this.#closed) log("", "error", `Host "${slot.name}" ended: ${reason}; its groups go on in a new one`);
+      },
+      log: (level, text) => log("", level, text),
+    });
+    this.#processes.add(process);
+    if (this.#closed) await process.close();
+    return process;
+  }
+
+  #worker(placed: Placed): Promise<HostedWorker> {
+    if (this.#closed) return Promise.reject(new WorkerEndedError("The server stops", false));
+    if (placed.worker) return placed.worker;
+    const starting: Promise<HostedWorker> = this.#startWorker(placed).catch((error) => {
+      if (placed.worker === starting) placed.worker = undefined;
+      throw error;
+    });
+    // Whoever waits for it hears of it.
+    starting.catch(() => {});
+    return placed.worker = starting;
+  }
+
+  async #startWorker(placed: Placed): Promise<HostedWorker> {
+    const host = await this.#start(placed.slot);
+    const { slot, unit } = placed;
+    return await new Promise((resolve, reject) => {
+      let settled = false;
+      const settle = (): void => {
+        if (settled) return;
+        settled = true;
+        clearTimeout(patience);
+        done();
+      };
+      const done = this.#busy(slot);
+      const patience = setTimeout(() => {
+        worker.killHost(
+          `${unit.name} did not load within ${LOAD_PATIENCE / 1000} s; look for a loop or a wait at its top level`,
+        );
+      }, LOAD_PATIENCE);
+      const worker = host.start({ ...unit.spec, name: unit.name }, {
+        message: (message) => {
+          if (message.t === "ready") {
+            settle();
+            for (const lane of placed.lanes.values()) lane.open(worker);
+            return resolve(worker);
+          }
+          if (message.t === "unready") {
+            settle();
+            worker.end();
+            return reject(new ModuleLoadError(message.message));
+          }
+          this.#take(placed, message);
+        },
+        violation: (what) => {
+          settle();
+          reject(new ModuleLoadError(what));
+          this.#end(placed, what);
+        },
+        ended: (reason, isSuspect, isHost) => {
+          const wasLoading = !settled;
+          settle();
+          reject(wasLoading ? new ModuleLoadError(reason) : new WorkerEndedError(reason, isSuspect));
+          this.#ended(placed, reason, isSuspect, isHost, wasLoading);
+        },
+      });
+    });
+  }
+
+  #take(placed: Placed, message: FromWorker): void {
+    switch (message.t) {
+      case "described":
+      case "decoded":
+        this.#answers.get(placed.unit.name)?.resolve(message);
+        this.#answers.delete(placed.unit.name);
+        return;
+      case "log": {
+        const group = placed.lanes.get(message.lane)?.group ?? placed.unit.groups[0] ?? "";
+        if (placed.quota.take(message.text.length)) {
+          this.#options.log(group, message.level, message.text, message.fields);
+        }
+        return;
+      }
+      case "beat":
+        for (const lane of placed.lanes.values()) lane.beat(message.hands.find((hand) => hand.lane === lane.name));
+        return;
+      case "done":
+      case "stream":
+      case "keys": {
+        const lane = placed.lanes.get(message.lane);
+        // A lane that was closed a moment ago: nobody waits for it.
+        lane?.take(message);
+      }
+    }
+  }
+
+  /** Ends a worker that did what it must not: its own groups answer for it, and nobody else. */
+  #end(placed: Placed, reason: string): void {
+    const worker = placed.worker;
+    placed.worker = undefined;
+    void worker?.then((worker) => worker.end(), () => {});
+    this.#ended(placed, reason, true, false, false);
+  }
+
+  /** A worker has ended, alone or with its host. */
+  #ended(placed: Placed, reason: string, isSuspect: boolean, isHost: boolean, wasLoading: boolean): void {
+    placed.worker = undefined;
+    this.#answers.get(placed.unit.name)?.reject(new ModuleLoadError(reason));
+    this.#answers.delete(placed.unit.name);
+    const hadInHand = [...placed.lanes.values()].some((lane) => lane.isBusy);
+    for (const lane of placed.lanes.values()) lane.ended(reason, isSuspect);
+    if (isHost && isSuspect && (hadInHand || wasLoading)) this.#keepApart(placed);
+    // Whoever had nothing to do with it goes on at once.
+    else if (!wasLoading && !this.#closed) this.#worker(placed).catch(() => {});
+  }
+
+  /** The next end of its host is to be nobody else's; who has ended a shared one again gets one to itself. */
+  #keepApart(placed: Placed): void {
+    const { slot, unit } = placed;
+    if (![...this.#units.values()].some((other) => other !== placed && other.slot === slot)) return;
+    const alone = [...this.#slots.keys()].filter((name) => name.startsWith("apart ")).length;
+    const isAgain = slot.name === "apart";
+    placed.slot = isAgain || alone < MOST_APART ? this.#slot(`apart ${unit.name}`) : this.#slot("apart");
+    placed.apartSince = performance.now();
+  }
+
+  #look(): void {
+    const now = performance.now();
+    for (const placed of this.#units.values()) {
+      for (const lane of placed.lanes.values()) lane.look(now, GRACE);
+      if (now - placed.apartSince > APART && ![...placed.lanes.values()].some((lane) => lane.isBusy)) {
+        placed.apartSince = Infinity;
+        placed.slot = this.#slot(placed.unit.home);
+        const worker = placed.worker;
+        placed.worker = undefined;
+        void worker?.then((worker) => worker.end(), () => {});
+      }
+    }
+  }
+
+  /** The processes that run now. */
+  get pids(): number[] {
+    return [...this.#processes].map(({ pid }) => pid);
+  }
+
+  /** Ends everything. */
+  async stop(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#timer);
+    const starting = [...this.#slots.values()].map(({ process }) => process?.then((host) => host.close(), () => {}));
+    for (const { lanes } of this.#units.values()) {
+      for (const lane of lanes.values()) lane.ended("The server stops", false);
+    }
+    await Promise.all(starting);
+  }
+}

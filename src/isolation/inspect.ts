@@ -1,0 +1,137 @@
+import { storable } from "../messages/text.ts";
+import { textOf } from "../messages/thrown.ts";
+import type { Config } from "../config/config.ts";
+import type { MessageRecord } from "../messages/envelope.ts";
+import { ModuleLoadError } from "./errors.ts";
+import { HostPool } from "./host_pool.ts";
+import { handedOn } from "./own_flags.ts";
+import { hostFlags, workerPermissions } from "./permissions.ts";
+import { descriptionSchema, type DomainDescription, type Level, type ReadPayload } from "./protocol.ts";
+
+/** The host that all groups share unless the configuration says otherwise. */
+export const MAIN_HOST = "main";
+
+/** The worker that is asked what there is: it may read the code, and what all groups may. */
+const INSPECTOR = "probe";
+
+/** Where lines go: the group, or empty. */
+export type Log = (group: string, level: Level, text: string, fields?: Record<string, unknown>) => void;
+
+function environment(names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(names.flatMap((name) => {
+    const value = Deno.env.get(name);
+    return value === undefined ? [] : [[name, value]];
+  }));
+}
+
+/** The variables that a group was granted. */
+export function environmentOf(config: Config, group: string): Record<string, string> {
+  return environment(config.grants(group).env ?? []);
+}
+
+/** Makes a pool of hosts for a domain's module. */
+export function poolFor(module: string, config: Config, log: Log): HostPool {
+  // Before the groups are known: all that something was granted to and that may come to be in this host.
+  const known = config.grantedGroups.filter((group) => group === "*" || config.hostOf(group) === MAIN_HOST);
+  const grantsOf = (groups: readonly string[] | null) => (groups ?? known).map(config.grants);
+  return new HostPool({
+    flags: (groups, address) => hostFlags({ module }, grantsOf(groups), address),
+    env: (groups) => environment(grantsOf(groups).flatMap(({ env = [] }) => env)),
+    limits: { heapMb: config.maxHeapMb, memoryMb: config.hostMemoryMb },
+    log,
+  });
+}
+
+/** Puts a module and all that it imports into the cache: hosts load nothing else. */
+async function cache(module: string): Promise<string | null> {
+  const isTerminal = Deno.stderr.isTerminal();
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["cache", "--no-check", ...handedOn(), module],
+    stdin: "null",
+    stdout: "null",
+    // Downloads are shown on a terminal, and not in a pipe.
+    stderr: isTerminal ? "inherit" : "piped",
+  }).output();
+  return success ? null : isTerminal ? "see above" : storable(new TextDecoder().decode(stderr).trim(), 4_000);
+}
+
+/**
+ * Asks a domain's code what it contains. It runs in a host, in a worker with the permissions that all groups have.
+ *
+ * @param pool The hosts.
+ * @param module The domain's module: a URL.
+ * @param config What was granted.
+ * @returns A plain description, checked.
+ * @throws {ModuleLoadError} When the module cannot be loaded, or has no domain.
+ */
+export async function inspect(pool: HostPool, module: string, config: Config): Promise<DomainDescription> {
+  return await withInspector(pool, module, config, async () => {
+    const answer = await pool.ask(INSPECTOR, { t: "describe" });
+    const checked = descriptionSchema.safeParse((answer as { description: unknown }).description);
+    if (checked.success) return checked.data;
+    const [{ path, message }] = checked.error.issues;
+    throw new ModuleLoadError(`its description is not one (${path.join(".")}: ${message})`);
+  });
+}
+
+async function withInspector<T>(
+  pool: HostPool,
+  module: string,
+  config: Config,
+  work: () => Promise<T>,
+): Promise<T> {
+  pool.prepare(MAIN_HOST);
+  const unit = {
+    name: INSPECTOR,
+    home: MAIN_HOST,
+    groups: [],
+    spec: { module, permissions: workerPermissions({ module }, config.grants("*")), env: environmentOf(config, "*") },
+  };
+  pool.add(unit);
+  try {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof ModuleLoadError)) throw error;
+      // Hosts load from the cache only: what is missing there is fetched now, once.
+      const failure = await cache(module);
+      if (failure !== null && /^data:/.test(module) === false) {
+        throw new ModuleLoadError(`${error.message}\n${failure}`);
+      }
+      await pool.restart(MAIN_HOST);
+      return await work();
+    }
+  } finally {
+    pool.remove(INSPECTOR);
+  }
+}
+
+/**
+ * Shows stored payloads as the domain's code sees them; it runs in a host of its own.
+ *
+ * @param module The domain's module: a URL.
+ * @param config What was granted.
+ * @param records The messages.
+ * @returns A payload for each, in order.
+ * @throws {ModuleLoadError} When the module cannot be loaded.
+ */
+export async function readPayloads(
+  module: string,
+  config: Config,
+  records: readonly MessageRecord[],
+): Promise<readonly ReadPayload[]> {
+  const pool = poolFor(module, config, () => {});
+  try {
+    return await withInspector(pool, module, config, async () => {
+      const answer = await pool.ask(INSPECTOR, { t: "decode", records });
+      return (answer as { payloads: ReadPayload[] }).payloads;
+    });
+  } finally {
+    await pool.stop();
+  }
+}
+
+/** Says why a domain cannot be loaded. */
+export function explainLoad(module: string, error: unknown): string {
+  return `Cannot load the domain from ${module}: ${textOf(error).replace(/^ModuleLoadError: /, "")}`;
+}

@@ -1,0 +1,154 @@
+import { fileURLToPath } from "node:url";
+import type { PermissionGrant } from "../config/config.ts";
+import type { DomainDescription } from "./protocol.ts";
+
+/** The top folder of this package. */
+export const PACKAGE_ROOT: string = new URL("../../", import.meta.url).href;
+
+/** What the domain's module and this package need to be loaded from. */
+export interface CodeLocation {
+  /** The domain's module: a URL. */
+  readonly module: string;
+  /** This package: the URL of its top folder. @default {where this runs from} */
+  readonly root?: string;
+}
+
+type Kind = "net" | "env" | "read" | "write";
+const KINDS: readonly Kind[] = ["net", "env", "read", "write"];
+
+/** The files and hosts that code is loaded from: without them nothing could be imported. */
+function codeAccess({ module, root = PACKAGE_ROOT }: CodeLocation): { read: string[]; import: string[] } {
+  const read: string[] = [];
+  const hosts: string[] = [];
+  // Of this package only its modules: what else lies beside them is nobody's business.
+  for (const url of [new URL(".", module), new URL("mod.ts", root), new URL("src/", root)]) {
+    if (url.protocol === "file:") read.push(fileURLToPath(url).replace(/(?<=.)\/$/, ""));
+    else if (url.host) hosts.push(url.port ? url.host : `${url.host}:443`);
+  }
+  return { read, import: [...new Set(hosts)] };
+}
+
+function listed(...lists: (readonly string[] | undefined)[]): string[] | false {
+  const all = [...new Set(lists.flatMap((list) => list ?? []))];
+  return all.length > 0 ? all : false;
+}
+
+/**
+ * The permissions of a worker: reading its code, and what the operator granted. Never run, ffi or sys, and nothing of
+ * store or broker.
+ *
+ * @param code Where its code comes from.
+ * @param grant What the operator granted.
+ * @returns For `new Worker(…, { deno: { permissions } })`.
+ */
+export function workerPermissions(code: CodeLocation, grant: PermissionGrant): Deno.PermissionOptionsObject {
+  const access = codeAccess(code);
+  return {
+    read: listed(access.read, grant.read),
+    write: listed(grant.write),
+    net: listed(grant.net),
+    env: listed(grant.env),
+    import: listed(access.import),
+    run: false,
+    ffi: false,
+    sys: false,
+  };
+}
+
+/**
+ * The permissions of a host: reading the code, and all that one of its groups was granted.
+ *
+ * @param code Where the code comes from.
+ * @param grants What the operator granted to each of its groups.
+ * @param socket Where it reaches the engine: the path of a socket, or a port of this machine.
+ * @returns Flags for `deno run`.
+ */
+export function hostFlags(
+  code: CodeLocation,
+  grants: readonly PermissionGrant[],
+  socket: string | number,
+): string[] {
+  const access = codeAccess(code);
+  const path = typeof socket === "string" ? [socket] : [];
+  const net = typeof socket === "string" ? [`unix:${socket}`] : [`127.0.0.1:${socket}`];
+  const of = (kind: Kind) => grants.flatMap((grant) => grant[kind] ?? []);
+  const lists: Record<string, string[] | false> = {
+    read: listed(access.read, path, of("read")),
+    write: listed(path, of("write")),
+    net: listed(net, of("net")),
+    env: listed(of("env")),
+    import: listed(access.import),
+  };
+  // A comma in a path is written twice.
+  return Object.entries(lists).filter(([, list]) => list !== false)
+    .map(([kind, list]) => `--allow-${kind}=${(list as string[]).map((one) => one.replaceAll(",", ",,")).join(",")}`);
+}
+
+/** The lines of `domain.toml` that grant a group what it asks for. */
+function lines(group: string, missing: PermissionGrant): string {
+  const section = /^\w+$/.test(group) ? group : JSON.stringify(group);
+  return [
+    `[server.permissions.${section}]`,
+    ...KINDS.filter((kind) => missing[kind]?.length).map((kind) => `${kind} = ${JSON.stringify(missing[kind])}`),
+  ].join("\n");
+}
+
+/** Whether a grant covers one thing that was asked for. */
+function covers(kind: Kind, granted: readonly string[], asked: string, absolute: (path: string) => string): boolean {
+  if (kind === "env") return granted.includes(asked);
+  if (kind === "net") return granted.some((host) => host === asked || host === asked.replace(/:\d+$/, ""));
+  const path = absolute(asked);
+  return granted.some((folder) => path === folder || path.startsWith(folder.endsWith("/") ? folder : `${folder}/`));
+}
+
+/**
+ * What handlers ask for and the operator has not granted.
+ *
+ * @param domain The domain.
+ * @param grants What the operator granted, by group.
+ * @param absolute Makes a path absolute.
+ * @returns The lines to add to `domain.toml`; `null` when nothing is missing.
+ */
+export function ungranted(
+  domain: DomainDescription,
+  grants: (group: string) => PermissionGrant,
+  absolute: (path: string) => string,
+): string | null {
+  const sections: string[] = [];
+  for (const { name, permissions } of domain.handlers) {
+    const grant = grants(name);
+    const missing = Object.fromEntries(
+      KINDS.map((kind) => [
+        kind,
+        (permissions[kind] ?? []).filter((asked) => !covers(kind, grant[kind] ?? [], asked, absolute)),
+      ]),
+    ) as PermissionGrant;
+    // The file holds one list per kind: what is there already has to stay in it.
+    const full = Object.fromEntries(
+      KINDS.filter((kind) => missing[kind]!.length > 0).map((
+        kind,
+      ) => [kind, [...grant[kind] ?? [], ...missing[kind]!]]),
+    );
+    if (Object.keys(full).length > 0) sections.push(lines(name, full));
+  }
+  return sections.length > 0 ? sections.join("\n") : null;
+}
+
+/**
+ * Says what to add to `domain.toml` when a handler was refused something.
+ *
+ * @param text What was thrown, in words.
+ * @param group The consumer group, or `*` for the probe.
+ * @returns The error's text, with the line where it can be granted.
+ */
+export function explainRefusal(text: string, group: string): string {
+  text = text.replace(/^NotCapable: /, "");
+  const refused = /Requires (\w+) access(?: to "?([^"]*?)"?)?(?:,|$)/.exec(text);
+  if (!refused) return text;
+  const [, kind, what] = refused;
+  if (!what || !KINDS.includes(kind as Kind)) {
+    return `Refused ${kind} access${what ? ` to "${what}"` : ""}: it cannot be granted to a handler`;
+  }
+  const line = lines(group, { [kind]: [what] }).replace("\n", " ");
+  return `Refused ${kind} access to "${what}"; to allow it, add to domain.toml: ${line}`;
+}

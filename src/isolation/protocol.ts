@@ -1,0 +1,235 @@
+import { z } from "zod";
+import type { PermissionGrant } from "../config/config.ts";
+import type { Writes } from "../domain/model.ts";
+import type { BatchItem } from "../handling/executor.ts";
+import type { MessageRecord } from "../messages/envelope.ts";
+
+/** What the code tells of a handler. */
+export interface HandlerDescription {
+  /** Its name. */
+  readonly name: string;
+  /** What people call its kind. */
+  readonly kind: string;
+  /** The categories it reads. */
+  readonly categories: readonly string[];
+  /** The message types it handles. */
+  readonly handles: readonly string[];
+  /** What may be written for it. */
+  readonly writes: Writes;
+  /** The projections it keeps. */
+  readonly keeps: readonly string[];
+  /** What it asks for. */
+  readonly permissions: PermissionGrant;
+  /** Retries, where it wants other than the server's. */
+  readonly retries?: number;
+}
+
+/** What the code tells of a domain. */
+export interface DomainDescription {
+  /** Its name. */
+  readonly name: string;
+  /** Its handlers. */
+  readonly handlers: readonly HandlerDescription[];
+  /** The categories of its aggregates and of their commands, each with the types that its messages have. */
+  readonly categories: Readonly<Record<string, readonly string[]>>;
+  /** The message types that its code knows, with their versions. */
+  readonly types: Readonly<Record<string, number>>;
+  /** Its projections, and what their schemas tell of their rows. */
+  readonly projections: readonly {
+    readonly name: string;
+    readonly fields: readonly { readonly name: string; readonly type: string }[];
+  }[];
+}
+
+/** A payload as the domain's code sees it. */
+export interface ReadPayload {
+  /** Brought up to the newest version. */
+  readonly payload: unknown;
+  /** Why it cannot be read, when it cannot. */
+  readonly unreadable?: string;
+}
+
+/** How loud a line is. */
+export type Level = "debug" | "info" | "warn" | "error";
+
+/** One partition of a group, as a worker knows it. The lane's name cannot be guessed: who says it was told. */
+export interface LaneSpec {
+  /** The lane. */
+  readonly lane: string;
+  /** The consumer group. */
+  readonly group: string;
+  /** How long one message may take, in milliseconds. */
+  readonly timeout: number;
+  /** Whether it was granted statements. */
+  readonly sql: boolean;
+}
+
+/** From the engine to the thread that runs a host. */
+export type ToHost =
+  | {
+    readonly t: "start";
+    readonly worker: number;
+    readonly name: string;
+    readonly permissions: Deno.PermissionOptionsObject;
+    readonly env: Readonly<Record<string, string>>;
+    readonly module: string;
+  }
+  | { readonly t: "end"; readonly worker: number };
+
+/** From the engine to a worker. */
+export type ToWorker =
+  | { readonly t: "describe"; readonly id: number }
+  | { readonly t: "decode"; readonly id: number; readonly records: readonly MessageRecord[] }
+  | { readonly t: "open"; readonly lane: LaneSpec }
+  | { readonly t: "close"; readonly lane: string }
+  | { readonly t: "batch"; readonly lane: string; readonly n: number; readonly items: readonly BatchItem[] }
+  | { readonly t: "settle"; readonly lane: string; readonly written: boolean }
+  | { readonly t: "abort"; readonly lane: string; readonly n: number }
+  | { readonly t: "records"; readonly q: number; readonly records: readonly MessageRecord[]; readonly more: boolean }
+  | { readonly t: "rows"; readonly q: number; readonly rows: readonly { key: string; row: string | null }[] }
+  | { readonly t: "unread"; readonly q: number };
+
+/** What the engine tells a host before anything else, on its stdin. */
+export interface HostGreeting {
+  /** Where the engine listens: the path of a socket, or a port of this machine. */
+  readonly address: string | number;
+  /** What the host has to say first. */
+  readonly secret: string;
+  /** Where workers begin: a URL. */
+  readonly worker: string;
+}
+
+const whole = z.number().int().nonnegative();
+const name = z.string().max(1_000);
+
+const newMessage = z.strictObject({
+  id: z.string().regex(/^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/),
+  type: name,
+  schemaVersion: whole,
+  time: whole,
+  correlationId: name,
+  causationId: name.nullable(),
+  data: z.string(),
+  metadata: z.string().nullable(),
+});
+
+const effects = z.strictObject({
+  appends: z.array(z.strictObject({
+    stream: name,
+    category: name,
+    expected: z.union([z.number().int().min(-1), z.literal("any")]),
+    messages: z.array(newMessage),
+    publish: z.boolean(),
+  })),
+  rows: z.array(
+    z.strictObject({ projection: name, key: name, row: z.string().nullable(), position: whole }),
+  ),
+  outcomes: z.array(
+    z.strictObject({ commandId: name, status: z.enum(["accepted", "refused"]), detail: z.string().max(1_000_000) }),
+  ),
+  statements: z.array(
+    z.strictObject({
+      parts: z.array(z.string()).min(1),
+      values: z.array(z.union([z.string(), z.number(), z.boolean(), z.null()])),
+    }),
+  ),
+});
+
+/** What a worker answers to a batch. */
+export const answerSchema = z.strictObject({
+  effects,
+  handled: z.array(whole),
+  failures: z.array(z.tuple([
+    whole,
+    z.strictObject({
+      error: z.string().max(20_000),
+      stack: z.string().max(40_000).nullable(),
+      unreadable: z.enum(["unknown type", "newer version", "damaged", "upcast failed"]).optional(),
+    }),
+  ])),
+  stuck: z.boolean(),
+});
+
+/** From a worker to the engine. */
+export const fromWorkerSchema = z.discriminatedUnion("t", [
+  z.strictObject({ t: z.literal("ready") }),
+  z.strictObject({ t: z.literal("unready"), message: z.string().max(20_000) }),
+  z.strictObject({ t: z.literal("described"), id: whole, description: z.unknown() }),
+  z.strictObject({
+    t: z.literal("decoded"),
+    id: whole,
+    payloads: z.array(z.strictObject({ payload: z.unknown(), unreadable: z.string().optional() })),
+  }),
+  z.strictObject({
+    t: z.literal("done"),
+    lane: name,
+    n: whole,
+    answer: z.union([answerSchema, z.literal("apart"), z.literal("void")]),
+  }),
+  z.strictObject({ t: z.literal("stream"), lane: name, n: whole, q: whole, stream: name, from: whole }),
+  z.strictObject({
+    t: z.literal("keys"),
+    lane: name,
+    n: whole,
+    q: whole,
+    projection: name,
+    keys: z.array(name).max(100_000),
+  }),
+  z.strictObject({
+    t: z.literal("log"),
+    lane: name,
+    level: z.enum(["debug", "info", "warn", "error"]),
+    text: z.string().max(20_000),
+    fields: z.record(z.string(), z.unknown()).optional(),
+  }),
+  z.strictObject({
+    t: z.literal("beat"),
+    hands: z.array(z.strictObject({ lane: name, n: whole, position: whole, since: z.number() })).max(10_000),
+  }),
+]);
+
+/** See {@linkcode fromWorkerSchema}. */
+export type FromWorker = z.infer<typeof fromWorkerSchema>;
+
+const types = z.record(name, z.number().int().positive());
+const names = z.array(name);
+const grant = z.strictObject({
+  net: names.optional(),
+  env: names.optional(),
+  read: names.optional(),
+  write: names.optional(),
+});
+
+/** What a worker may tell of a domain. */
+export const descriptionSchema: z.ZodType<DomainDescription> = z.strictObject({
+  name: z.string().regex(/^[a-z][a-z0-9-]*$/).max(200),
+  handlers: z.array(z.strictObject({
+    name: z.string().regex(/^[A-Za-z]\w*$/).max(200),
+    kind: name,
+    categories: names,
+    handles: names,
+    writes: z.strictObject({
+      events: z.boolean(),
+      commands: z.boolean(),
+      rows: z.enum(["kept", "any", "none"]),
+      outcomes: z.boolean(),
+      statements: z.boolean(),
+    }),
+    keeps: names,
+    permissions: grant,
+    retries: z.number().int().min(0).max(1_000).optional(),
+  })).max(10_000),
+  categories: z.record(name, names),
+  types,
+  projections: z.array(z.strictObject({ name, fields: z.array(z.strictObject({ name, type: name })) })),
+}) as z.ZodType<DomainDescription>;
+
+/** From the thread that runs a host to the engine. */
+export const fromHostSchema = z.discriminatedUnion("t", [
+  z.strictObject({ t: z.literal("hello"), secret: z.string() }),
+  z.strictObject({ t: z.literal("alive"), silent: z.array(z.tuple([whole, whole])) }),
+  z.strictObject({ t: z.literal("died"), worker: whole, message: z.string().max(20_000) }),
+]);
+
+/** See {@linkcode fromHostSchema}. */
+export type FromHost = z.infer<typeof fromHostSchema>;

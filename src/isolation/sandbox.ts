@@ -1,0 +1,36 @@
+import process from "node:process";
+import type { HandlerLog } from "../domain/context.ts";
+
+/**
+ * Takes away what permissions do not cover, before domain code is loaded.
+ *
+ * @param env The variables that domain code may see.
+ * @param log Where `console` goes: stdout belongs to the server.
+ */
+export function sandbox(env: Readonly<Record<string, string>>, log: HandlerLog): void {
+  // Packages enumerate process.env while they load, which would otherwise need all of it.
+  Object.defineProperty(process, "env", { value: { ...env }, configurable: true, writable: true });
+  const refuse = (what: string) => (): never => {
+    throw new Error(`${what} is not for handlers: the worker would end with everything in its hands`);
+  };
+  Object.defineProperty(Deno, "exit", { value: refuse("Deno.exit()") });
+  Object.defineProperty(process, "exit", { value: refuse("process.exit()") });
+  Object.defineProperty(process, "abort", { value: refuse("process.abort()") });
+  Object.defineProperty(process, "reallyExit", { value: refuse("process.reallyExit()") });
+  Object.defineProperty(process, "kill", { value: refuse("process.kill()") });
+  Object.defineProperty(globalThis, "close", { value: refuse("close()") });
+  // The host's thread hears only of the port that the worker was given.
+  for (let scope: object | null = globalThis; scope !== null; scope = Object.getPrototypeOf(scope)) {
+    Reflect.deleteProperty(scope, "postMessage");
+  }
+  const line = (level: keyof HandlerLog) => (...values: unknown[]) =>
+    log[level](values.map((value) => typeof value === "string" ? value : Deno.inspect(value)).join(" "));
+  Object.assign(console, {
+    log: line("info"),
+    info: line("info"),
+    debug: line("debug"),
+    warn: line("warn"),
+    error: line("error"),
+    trace: line("debug"),
+  });
+}

@@ -1,0 +1,272 @@
+/**
+ * The entry of every worker in a host: loads the domain, and turns batches of messages into effects. It has no driver,
+ * no address and no file of the store; what it reads meanwhile, it asks the engine for.
+ *
+ * @module
+ */
+import type { HandlerLog } from "../domain/context.ts";
+import type { Domain } from "../domain/model.ts";
+import type { BatchItem } from "../handling/executor.ts";
+import { LocalRunner } from "../handling/runner.ts";
+import { decode } from "../messages/codec.ts";
+import type { MessageRecord } from "../messages/envelope.ts";
+import { storable } from "../messages/text.ts";
+import { read, textOf } from "../messages/thrown.ts";
+import { describe, importDomain } from "./describe.ts";
+import { decodeFrame, encodeFrame } from "./frames.ts";
+import { LogQuota } from "./log_quota.ts";
+import { explainRefusal, PACKAGE_ROOT } from "./permissions.ts";
+import type { FromWorker, LaneSpec, Level, ReadPayload, ToWorker } from "./protocol.ts";
+import { sandbox } from "./sandbox.ts";
+import { createGuard } from "./timeout.ts";
+import { Unhandled } from "./unhandled.ts";
+
+/** How often the event loop shows that it turns, in milliseconds. */
+const BEAT_INTERVAL = 250;
+
+const scope = globalThis as unknown as {
+  addEventListener(type: string, listener: (event: any) => void): void;
+  removeEventListener(type: string, listener: (event: any) => void): void;
+};
+
+/** What is in a lane's hands. */
+interface Lane {
+  readonly spec: LaneSpec;
+  readonly runner: LocalRunner;
+  n: number;
+  position: number;
+  since: number;
+  stop: AbortController | undefined;
+}
+
+class HostedWorker {
+  // Kept before domain code can touch them.
+  #post: (bytes: Uint8Array<ArrayBuffer>) => void;
+  #now: () => number = performance.now.bind(performance);
+  #module: string;
+  #domain: Domain | undefined;
+  #lanes = new Map<string, Lane>();
+  #questions = new Map<number, (answer: ToWorker) => void>();
+  #lastQuestion = 0;
+  #quota = new LogQuota(this.#now);
+  #guard = createGuard();
+  #unhandled = new Unhandled((lane, position, error) => {
+    const what = position === null
+      ? "A promise or timer that no message can be named for"
+      : `A promise or timer of message ${position}`;
+    const group = this.#lanes.get(lane ?? "")?.spec.group ?? "*";
+    this.log(lane ?? "").error(
+      `${what} failed after it completed (missing await?); no effect: ${this.#explain(error, group)}`,
+    );
+  });
+
+  constructor(port: MessagePort, env: Readonly<Record<string, string>>, module: string) {
+    const post = port.postMessage.bind(port) as (bytes: Uint8Array, transfer: Transferable[]) => void;
+    this.#post = (bytes) => post(bytes, [bytes.buffer]);
+    this.#module = module;
+    port.onmessage = ({ data }) => this.#take(decodeFrame(data) as ToWorker);
+    scope.addEventListener("unhandledrejection", (event) => {
+      event.preventDefault();
+      this.#unhandled.add(event.reason ?? new Error("A promise was rejected without a reason"));
+    });
+    scope.addEventListener("error", (event) => {
+      event.preventDefault();
+      this.#unhandled.add(event.error ?? new Error(event.message));
+    });
+    setInterval(() => this.#beat(), BEAT_INTERVAL);
+    sandbox(env, this.log(""));
+    void this.#load();
+  }
+
+  #send(message: FromWorker): void {
+    this.#post(encodeFrame(message));
+  }
+
+  #beat(): void {
+    const now = this.#now();
+    const hands = [...this.#lanes.values()].filter(({ stop }) => stop !== undefined)
+      .map(({ spec, n, position, since }) => ({ lane: spec.lane, n, position, since: Math.round(now - since) }));
+    this.#send({ t: "beat", hands });
+    const dropped = this.#quota.takeDropped();
+    if (dropped > 0) {
+      this.#say("", "warn", `${dropped} log lines were dropped: more than a handler may write at a time`);
+    }
+  }
+
+  async #load(): Promise<void> {
+    try {
+      this.#domain = await importDomain(this.#module);
+      this.#send({ t: "ready" });
+    } catch (error) {
+      const text = storable(`${this.#explain(error, "*")}${placeOf(error)}`, 10_000);
+      this.#send({ t: "unready", message: text });
+    }
+  }
+
+  #explain(error: unknown, group: string): string {
+    return explainRefusal(textOf(error), group);
+  }
+
+  #say(lane: string, level: Level, text: string, fields?: Record<string, unknown>): void {
+    this.#send({ t: "log", lane, level, text, ...(fields && { fields }) });
+  }
+
+  /** Where a lane's handlers log: whatever they give, what leaves is text. */
+  log(lane: string): HandlerLog {
+    const line = (level: Level) => (given: unknown, fields?: unknown): void => {
+      const text = storable(
+        typeof given === "string" ? given : given instanceof Error ? textOf(given) : shown(given),
+        8_000,
+      );
+      if (this.#quota.take(text.length)) this.#say(lane, level, text, plain(fields));
+    };
+    return { debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error") };
+  }
+
+  #take(message: ToWorker): void {
+    switch (message.t) {
+      case "describe":
+        return this.#send({ t: "described", id: message.id, description: describe(this.#domain!) });
+      case "decode":
+        return this.#send({ t: "decoded", id: message.id, payloads: message.records.map((one) => this.#payload(one)) });
+      case "open":
+        return this.#open(message.lane);
+      case "close":
+        return void this.#lanes.delete(message.lane);
+      case "batch":
+        return void this.#handle(message.lane, message.n, message.items);
+      case "settle":
+        return this.#lanes.get(message.lane)?.runner.settle(message.written);
+      case "abort": {
+        const lane = this.#lanes.get(message.lane);
+        if (lane?.n === message.n) lane.stop?.abort(new Error("The server stops, or has given the message up"));
+        return;
+      }
+      default: {
+        const answer = this.#questions.get(message.q);
+        this.#questions.delete(message.q);
+        return answer?.(message);
+      }
+    }
+  }
+
+  #payload(record: MessageRecord): ReadPayload {
+    try {
+      return { payload: decode(record, this.#domain!.types).payload };
+    } catch (error) {
+      return { payload: null, unreadable: String(read(error, "reason") ?? textOf(error)) };
+    }
+  }
+
+  #open(spec: LaneSpec): void {
+    const handler = this.#domain!.handlers.get(spec.group)!;
+    const runner = new LocalRunner(this.#domain!, handler, {
+      reading: {
+        readStream: (stream, from) => this.#readStream(spec.lane, stream, from),
+        readRows: (projection, keys) => this.#readRows(spec.lane, projection, keys),
+        sql: spec.sql,
+      },
+      timeout: spec.timeout,
+      execution: {
+        guard: this.#guard,
+        watch: () => {
+          const watch = this.#unhandled.watch(spec.lane);
+          return {
+            takeStray: () => watch.takeStray(),
+            started: (position) => {
+              const lane = this.#lanes.get(spec.lane)!;
+              lane.position = position;
+              lane.since = this.#now();
+              watch.started(position);
+            },
+          };
+        },
+      },
+      log: this.log(spec.lane),
+      explain: (error) => this.#explain(error, spec.group),
+    });
+    this.#lanes.set(spec.lane, { spec, runner, n: 0, position: 0, since: 0, stop: undefined });
+  }
+
+  async #handle(name: string, n: number, items: readonly BatchItem[]): Promise<void> {
+    const lane = this.#lanes.get(name)!;
+    const stop = lane.stop = new AbortController();
+    lane.n = n;
+    lane.since = this.#now();
+    let answer: (FromWorker & { t: "done" })["answer"];
+    try {
+      const result = await lane.runner.run(items, stop.signal);
+      answer = result === "apart" ? result : {
+        effects: result.effects as never,
+        handled: [...result.handled],
+        failures: [...result.failures],
+        stuck: result.stuck,
+      };
+    } catch {
+      // What was asked for could not be read: the engine knows why.
+      answer = "void";
+    }
+    lane.stop = undefined;
+    this.#send({ t: "done", lane: name, n, answer });
+  }
+
+  #ask<T extends ToWorker["t"]>(question: (q: number) => FromWorker): Promise<ToWorker & { t: T }> {
+    const q = ++this.#lastQuestion;
+    return new Promise((resolve, reject) => {
+      this.#questions.set(q, (answer) => {
+        if (answer.t === "unread") reject(new Error("It cannot be read now"));
+        else resolve(answer as ToWorker & { t: T });
+      });
+      this.#send(question(q));
+    });
+  }
+
+  async #readStream(lane: string, stream: string, from: number): Promise<readonly MessageRecord[]> {
+    const found: MessageRecord[] = [];
+    while (true) {
+      const n = this.#lanes.get(lane)!.n;
+      const next = from + found.length;
+      const { records, more } = await this.#ask<"records">((q) => ({ t: "stream", lane, n, q, stream, from: next }));
+      found.push(...records);
+      if (!more) return found;
+    }
+  }
+
+  async #readRows(lane: string, projection: string, keys: readonly string[]) {
+    const n = this.#lanes.get(lane)!.n;
+    return (await this.#ask<"rows">((q) => ({ t: "keys", lane, n, q, projection, keys: [...keys] }))).rows;
+  }
+}
+
+function shown(value: unknown): string {
+  try {
+    return Deno.inspect(value, { depth: 4, strAbbreviateSize: 8_000 });
+  } catch {
+    return "something that cannot be shown";
+  }
+}
+
+/** Fields as JSON has them: a function in a log line must not bring the worker down. */
+function plain(fields: unknown): Record<string, unknown> | undefined {
+  if (typeof fields !== "object" || fields === null) return fields === undefined ? undefined : { value: shown(fields) };
+  try {
+    const text = JSON.stringify(fields);
+    return text.length > 8_000 ? { fields: storable(text, 8_000) } : { ...JSON.parse(text) };
+  } catch {
+    return { fields: storable(shown(fields), 8_000) };
+  }
+}
+
+/** Where in code of the domain something was thrown, when that can be told. */
+function placeOf(error: unknown): string {
+  const stack = read(error, "stack");
+  const frames = typeof stack === "string" ? stack.match(/\w+:\/\/[^\s()]+:\d+:\d+/g) ?? [] : [];
+  const place = frames.find((frame) => !frame.startsWith(`${PACKAGE_ROOT}src/`) && !/^(ext|node):/.test(frame));
+  return place === undefined ? "" : ` (thrown at ${place})`;
+}
+
+const begin = ({ data }: { data: { port: MessagePort; env: Record<string, string>; module: string } }): void => {
+  scope.removeEventListener("message", begin);
+  new HostedWorker(data.port, data.env, data.module);
+};
+scope.addEventListener("message", begin);

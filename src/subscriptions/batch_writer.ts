@@ -1,0 +1,149 @@
+import type { BatchItem, BatchResult } from "../handling/executor.ts";
+import type { MessageRecord } from "../messages/envelope.ts";
+import { textOf } from "../messages/thrown.ts";
+import { StatementError, WrongExpectedVersionError } from "../store/errors.ts";
+import { HandlerStuckError } from "./errors.ts";
+import type { Failures } from "./failures.ts";
+import type { Checkpointer } from "./checkpointer.ts";
+import type { Complete } from "./options.ts";
+import type { Parked } from "./retry_queue.ts";
+import { PendingCommit } from "./pending_commit.ts";
+
+/** A message on its way through a batch. */
+export interface Item {
+  /** The message as it is stored. */
+  readonly record: MessageRecord;
+  /** The row it was set aside with, when it was. */
+  readonly parked?: Parked;
+}
+
+/** How often a command is rerun on fresh state within one attempt. */
+const MOST_RERUNS = 10;
+
+/** Hands messages to the handler and writes what comes of it: as one batch when that goes well, else one by one. */
+export class BatchWriter {
+  #options: Complete;
+  #checkpointer: Checkpointer;
+  #failures: Failures;
+
+  /** Handles for one subscription. */
+  constructor(options: Complete, checkpointer: Checkpointer, failures: Failures) {
+    this.#options = options;
+    this.#checkpointer = checkpointer;
+    this.#failures = failures;
+  }
+
+  /**
+   * Handles items as one batch; one by one when they get in each other's way.
+   *
+   * @param items The messages.
+   * @param commit What is to be written beside.
+   * @param last The position that is reached when all are through; none for what was set aside.
+   * @param signal Asks it to stop.
+   */
+  async handle(
+    items: readonly Item[],
+    commit: PendingCommit,
+    last: number | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (items.length === 0) return await this.#checkpointer.write(commit, undefined, last);
+    // Categories of one group share rows, and what a handler lets go: one batch at a time.
+    await this.#options.mutex.run(() => this.#together(items, commit, last, signal));
+  }
+
+  async #together(
+    items: readonly Item[],
+    commit: PendingCommit,
+    last: number | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const batch = await this.#execute(items, signal);
+    if (batch === "apart") return await this.#apart(items, commit, last, signal);
+    let reached = last;
+    const stuckAt = batch.stuck ? Math.max(...batch.failures.keys()) : items.length;
+    const unreached = items[stuckAt + 1];
+    if (unreached && last !== undefined) {
+      // What came behind the stuck one was not begun: whoever takes over reads it again.
+      reached = unreached.record.position - 1;
+    }
+    const written = commit.copyUpTo(reached ?? Infinity);
+    items.forEach(({ record, parked }, i) => {
+      const failure = batch.failures.get(i);
+      if (failure) this.#failures.fail(record, parked, failure, written);
+      else if (batch.handled.includes(i)) parked && written.unparked.push(parked);
+      else if (i < stuckAt && !parked) written.parked.push(this.#failures.waiting(record, false));
+    });
+    try {
+      await this.#checkpointer.write(written, batch.effects, reached);
+    } catch (error) {
+      if (!(error instanceof WrongExpectedVersionError || error instanceof StatementError)) throw error;
+      return await this.#apart(items, commit, last, signal);
+    }
+    this.#stopIfStuck(batch);
+  }
+
+  /** Handles items one by one, each with a transaction of its own, up to the last position. */
+  async #apart(
+    items: readonly Item[],
+    commit: PendingCommit,
+    last: number | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const checkpointer = this.#checkpointer;
+    const held = new Set<string>();
+    for (const item of items) {
+      const { record, parked } = item;
+      // Behind one that was set aside again: it stays where it is.
+      if (parked && held.has(record.stream)) continue;
+      const reached = parked || last === undefined ? undefined : record.position;
+      const own = reached === undefined ? new PendingCommit() : commit.takeUpTo(reached);
+      if (!parked && checkpointer.retryQueue.blocks(record.stream)) {
+        own.parked.push(this.#failures.waiting(record, false));
+        await checkpointer.write(own, undefined, reached);
+      } else await this.#alone(item, own, reached, signal);
+      if (checkpointer.retryQueue.has(record.stream, record.position)) held.add(record.stream);
+    }
+    await checkpointer.write(commit, undefined, last);
+  }
+
+  /** Handles one item; when somebody else wrote to the same stream first, again on fresh state. */
+  async #alone(item: Item, commit: PendingCommit, reached: number | undefined, signal: AbortSignal): Promise<void> {
+    const { record, parked } = item;
+    for (let rerun = 1;; rerun++) {
+      const batch = await this.#execute([item], signal);
+      if (batch === "apart") throw new Error("A single message cannot be taken apart");
+      // A copy: what becomes of an attempt that is made again must not be written with the next.
+      const own = commit.copyUpTo(Infinity);
+      const failure = batch.failures.get(0);
+      if (failure) this.#failures.fail(record, parked, failure, own);
+      else if (parked) own.unparked.push(parked);
+      try {
+        await this.#checkpointer.write(own, batch.effects, reached);
+        return this.#stopIfStuck(batch);
+      } catch (error) {
+        const isStatement = error instanceof StatementError;
+        if (!isStatement && !(error instanceof WrongExpectedVersionError)) throw error;
+        if (isStatement || rerun >= MOST_RERUNS) {
+          this.#failures.fail(record, parked, { error: textOf(error), stack: null }, commit);
+          return await this.#checkpointer.write(commit, undefined, reached);
+        }
+        await this.#options.sleep(this.#options.random() * 2 ** Math.min(rerun, 6), signal);
+      }
+    }
+  }
+
+  #stopIfStuck(batch: BatchResult): void {
+    if (batch.stuck) {
+      throw new HandlerStuckError(`A handler of ${this.#options.groupPartition.group} did not come back in time`);
+    }
+  }
+
+  #execute(items: readonly Item[], signal: AbortSignal): Promise<BatchResult | "apart"> {
+    const batch = items.map(({ record, parked }): BatchItem => ({
+      record,
+      attempt: Math.max(1, parked?.attempts ?? 1),
+    }));
+    return this.#options.runner.run(batch, signal);
+  }
+}

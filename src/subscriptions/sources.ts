@@ -1,0 +1,301 @@
+import { BrokerUnavailableError, GroupMissingError } from "../broker/errors.ts";
+import type { Broker, Delivered } from "../broker/port.ts";
+import type { MessageRecord } from "../messages/envelope.ts";
+import type { EventStore } from "../store/port.ts";
+import type { GroupPartition } from "../groups/partition.ts";
+import { RELAY_GROUP, watermarkOf } from "../groups/watermark.ts";
+
+/** Where a subscription gets its messages from. */
+export interface Source {
+  /** What it is, as shown to people. */
+  readonly kind: "StreamSubscription" | "EventStoreSubscription";
+  /** Starts behind a position. */
+  open(after: number): Promise<void>;
+  /** The next messages, in order of position; none when `wait` milliseconds have passed without. */
+  next(count: number, wait: number, signal: AbortSignal): Promise<MessageRecord[]>;
+  /** Called when messages are done, or parked: committed, never to be delivered again. */
+  done(messages: readonly MessageRecord[]): Promise<void>;
+  /** Called at the end of a run. */
+  close(): Promise<void>;
+}
+
+/** Acknowledging is a write of its own: it waits for so many messages, or so many milliseconds. The checkpoint counts. */
+const ACKNOWLEDGE_EVERY = 1_000;
+const ACKNOWLEDGE_INTERVAL = 200;
+
+/** The longest pause between looks for a broker that is away, in milliseconds. */
+const LONGEST_AWAY = 2_000;
+
+/** Without a reason `abort()` makes an exception with a stack each time. */
+const DONE = "done";
+
+/** Reads the log itself, by position. */
+export class LogSource implements Source {
+  /** What it is, as shown to people. */
+  readonly kind = "EventStoreSubscription";
+  #store: EventStore;
+  #category: string;
+  #cursor = 0;
+
+  /**
+   * Makes a source that is not open yet.
+   *
+   * @param store The store.
+   * @param category The category to read.
+   */
+  constructor(store: EventStore, category: string) {
+    this.#store = store;
+    this.#category = category;
+  }
+
+  /** The position of the last message that was read. */
+  get cursor(): number {
+    return this.#cursor;
+  }
+
+  open(after: number): Promise<void> {
+    this.#cursor = after;
+    return Promise.resolve();
+  }
+
+  async next(count: number, wait: number, signal: AbortSignal): Promise<MessageRecord[]> {
+    const read = () => this.#store.readLog({ category: this.#category, after: this.#cursor, limit: count });
+    let found: MessageRecord[] = [];
+    const until = performance.now() + wait;
+    while (!signal.aborted) {
+      // Asked for before reading, so that what is written in between is not slept over.
+      const stop = new AbortController();
+      const changed = this.#store.changed(
+        Math.max(0, until - performance.now()),
+        AbortSignal.any([signal, stop.signal]),
+        "messages",
+      );
+      // Whether anybody comes to wait for it is not known yet.
+      changed.catch(() => {});
+      found = await read().catch((error) => {
+        stop.abort(DONE);
+        throw error;
+      });
+      if (found.length > 0 || performance.now() >= until) {
+        stop.abort(DONE);
+        break;
+      }
+      await changed;
+    }
+    if (found.length > 0) this.#cursor = found[found.length - 1].position;
+    return found;
+  }
+
+  done(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+/**
+ * Reads the broker's copy of a category as a consumer group. What the broker no longer has, or never had, comes from
+ * the log first.
+ */
+export class StreamSource implements Source {
+  /** What it is, as shown to people. */
+  readonly kind = "StreamSubscription";
+  #store: EventStore;
+  #broker: Broker;
+  #category: string;
+  #group: string;
+  #consumer: string;
+  #cursor = 0;
+  #catchUp: LogSource | undefined;
+  #watermark = 0;
+  #handled: number[] = [];
+  #acknowledgeAt = 0;
+  #ahead: Promise<Delivered> | undefined;
+  /** While the broker cannot be reached: when to look for it again, and how often that was in vain. */
+  #lookAgainAt = 0;
+  #inVain = 0;
+  #say: (level: "info" | "warn", text: string) => void;
+
+  /**
+   * Makes a source that is not open yet.
+   *
+   * @param store The store, for what the broker does not have.
+   * @param broker The broker.
+   * @param groupPartition Which group and category.
+   * @param consumer The consumer's name.
+   * @param say Where it is said that the broker is away, or back.
+   */
+  constructor(
+    store: EventStore,
+    broker: Broker,
+    groupPartition: GroupPartition,
+    consumer: string,
+    say: (level: "info" | "warn", text: string) => void = () => {},
+  ) {
+    this.#say = say;
+    this.#store = store;
+    this.#broker = broker;
+    this.#category = groupPartition.category;
+    this.#group = groupPartition.partitions === 1
+      ? groupPartition.group
+      : `${groupPartition.group}/${groupPartition.partition}of${groupPartition.partitions}`;
+    this.#consumer = consumer;
+  }
+
+  async open(after: number): Promise<void> {
+    await this.#forgetAhead();
+    this.#cursor = after;
+    this.#handled = [];
+    if (this.#inVain > 0 || await this.#belowWatermark()) return await this.#readLog(after);
+    try {
+      await this.#openBroker(after);
+    } catch (error) {
+      if (!(error instanceof BrokerUnavailableError)) throw error;
+      await this.#leaveBroker(error);
+    }
+  }
+
+  /** From here on the log is read. */
+  async #readLog(after: number): Promise<void> {
+    this.#catchUp = new LogSource(this.#store, this.#category);
+    await this.#catchUp.open(after);
+  }
+
+  /** The broker is a copy: whoever cannot reach it goes on with the log. */
+  async #leaveBroker(error: BrokerUnavailableError): Promise<void> {
+    if (this.#inVain++ === 0) this.#say("warn", `${error.message}; reading the log until it is back`);
+    this.#lookAgainAt = performance.now() + Math.min(LONGEST_AWAY, 50 * 2 ** Math.min(this.#inVain, 10));
+    this.#handled = [];
+    this.#ahead = undefined;
+    await this.#readLog(this.#cursor);
+  }
+
+  /** While the broker is away: reads the log, and looks now and then whether it is back. */
+  async #readAway(count: number, wait: number, signal: AbortSignal): Promise<MessageRecord[]> {
+    if (performance.now() >= this.#lookAgainAt) {
+      const before = this.#inVain;
+      this.#inVain = 0;
+      try {
+        await this.#broker.describe(this.#category);
+        await this.open(this.#cursor);
+        if (this.#inVain === 0) {
+          this.#say("info", "The broker is back; reading from it again");
+          return await this.next(count, wait, signal);
+        }
+      } catch (error) {
+        if (!(error instanceof BrokerUnavailableError)) throw error;
+        this.#inVain = before;
+        await this.#leaveBroker(error);
+      }
+    }
+    const found = await this.#catchUp!.next(count, Math.min(wait, this.#lookAgainAt - performance.now()), signal);
+    if (found.length > 0) this.#cursor = this.#catchUp!.cursor;
+    return found;
+  }
+
+  async #openBroker(after: number): Promise<void> {
+    this.#catchUp = undefined;
+    // The checkpoint is the truth: whatever a consumer that vanished had pending is delivered again from there.
+    await this.#broker.seek(this.#category, this.#group, after);
+    // The watermark may have risen while nobody knew of this group.
+    if (await this.#belowWatermark()) await this.#readLog(after);
+  }
+
+  async #belowWatermark(): Promise<boolean> {
+    this.#watermark = watermarkOf(await this.#store.checkpoints(RELAY_GROUP), this.#category);
+    return this.#cursor < this.#watermark;
+  }
+
+  async next(count: number, wait: number, signal: AbortSignal): Promise<MessageRecord[]> {
+    if (this.#inVain > 0) return await this.#readAway(count, wait, signal);
+    if (this.#catchUp) {
+      const found = await this.#catchUp.next(count, 0, signal);
+      if (found.length > 0) {
+        this.#cursor = this.#catchUp.cursor;
+        return found;
+      }
+      // Everything there was is read; what was trimmed in the meantime would be below the new watermark.
+      await this.open(Math.max(this.#cursor, this.#watermark));
+      return await this.next(count, wait, signal);
+    }
+    try {
+      if (this.#handled.length > 0 && performance.now() >= this.#acknowledgeAt) await this.#acknowledge();
+      const { messages, previous } = await this.#read(count, wait, signal);
+      const whole = await this.#withoutHoles(messages, previous);
+      return this.#catchUp && whole.length === 0 ? await this.next(count, wait, signal) : whole;
+    } catch (error) {
+      if (error instanceof BrokerUnavailableError) {
+        await this.#leaveBroker(error);
+        return [];
+      }
+      if (!(error instanceof GroupMissingError)) throw error;
+      // The broker was wiped: the relay fills it again, and the group goes on where it was.
+      await this.open(this.#cursor);
+      return [];
+    }
+  }
+
+  /** Reads; while there is a lot to read, the next messages are asked for before these are handled. */
+  async #read(count: number, block: number, signal: AbortSignal): Promise<Delivered> {
+    const options = { stream: this.#category, group: this.#group, consumer: this.#consumer, count, signal };
+    const ahead = this.#ahead;
+    this.#ahead = undefined;
+    let found = await ahead;
+    if (!found || found.messages.length === 0) found = await this.#broker.read({ ...options, block });
+    if (found.messages.length >= count) {
+      this.#ahead = this.#broker.read({ ...options, block: 0 });
+      // Whoever waits for it hears of it.
+      this.#ahead.catch(() => {});
+    }
+    return found;
+  }
+
+  /** What was asked for ahead is asked for again, from where the group is put. */
+  async #forgetAhead(): Promise<void> {
+    await this.#ahead?.catch(() => {});
+    this.#ahead = undefined;
+  }
+
+  /**
+   * Each message tells which one was published before it. One that was not seen here went to somebody else (a consumer
+   * that was given up for dead and woke up), or the broker lost it: from there on the log is read.
+   */
+  async #withoutHoles(messages: readonly MessageRecord[], previous: readonly number[]): Promise<MessageRecord[]> {
+    const whole: MessageRecord[] = [];
+    for (const [i, message] of messages.entries()) {
+      if (previous[i] > this.#cursor) {
+        this.#catchUp = new LogSource(this.#store, this.#category);
+        await this.#catchUp.open(this.#cursor);
+        break;
+      }
+      this.#cursor = Math.max(this.#cursor, message.position);
+      whole.push(message);
+    }
+    return whole;
+  }
+
+  async done(messages: readonly MessageRecord[]): Promise<void> {
+    if (this.#catchUp || messages.length === 0) return;
+    if (this.#handled.length === 0) this.#acknowledgeAt = performance.now() + ACKNOWLEDGE_INTERVAL;
+    for (const { position } of messages) this.#handled.push(position);
+    if (this.#handled.length >= ACKNOWLEDGE_EVERY) await this.#acknowledge();
+  }
+
+  async #acknowledge(): Promise<void> {
+    const handled = this.#handled;
+    this.#handled = [];
+    try {
+      await this.#broker.acknowledge(this.#category, this.#group, handled);
+    } catch (error) {
+      // The checkpoint is the truth: what stays pending is forgotten with the next seek.
+      if (!(error instanceof BrokerUnavailableError)) throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#forgetAhead();
+    if (this.#handled.length > 0) await this.#acknowledge();
+  }
+}
