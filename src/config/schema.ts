@@ -50,11 +50,16 @@ const processing = {
 };
 
 /** A host as `--allow-net` takes it. */
-const host = text.refine((given) => /^(\[[\da-f:.]+\]|[^\s/:@?#]+)(:\d{1,5})?$/i.test(String(given)), {
-  error: 'expected a host, or a host and its port, like "smtp.example.com:587"',
+const host = text.refine((given) => {
+  const port = /^(?:\[[\da-f:.]+\]|[^\s/:@?#,]+)(?::(\d{1,5}))?$/i.exec(String(given));
+  return port !== null && Number(port[1] ?? 0) <= 65_535;
+}, { error: 'expected a host, or a host and its port, like "smtp.example.com:587"' });
+const variable = text.refine((given) => /^[^\s=,\0]+$/.test(String(given)), {
+  error: 'expected the name of a variable, like "API_KEY"',
 });
+const variables = z.array(variable, { error: 'expected a list of names, like ["API_KEY"]' }).optional();
 const hosts = z.array(host, { error: 'expected a list of hosts, like ["smtp.example.com:587"]' }).optional();
-const permissions = z.strictObject({ net: hosts, env: texts, read: texts, write: texts, sql: flag }, table);
+const permissions = z.strictObject({ net: hosts, env: variables, read: texts, write: texts, sql: flag }, table);
 
 /** What `domain.toml` may say. */
 export const configSchema = z.strictObject({

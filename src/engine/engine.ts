@@ -171,7 +171,7 @@ export class Engine {
     await this.#patiently(() => freeLeasesOfTheDead(this.#store, this.#owner));
     this.#roster = new Roster(this.#store, { owner: this.#owner, types: Object.keys(domain.types) });
     await this.#patiently(() => this.#roster.enroll());
-    this.#begin(domain, pool);
+    await this.#begin(domain, pool);
     await Promise.all(this.#runners.map((runner) => runner.ready));
     print("Engine running. Press Ctrl+C to stop.");
   }
@@ -226,14 +226,14 @@ export class Engine {
     return persist(work, this.#stop.signal, this.#say);
   }
 
-  #begin(domain: DomainDescription, pool: HostPool): void {
+  async #begin(domain: DomainDescription, pool: HostPool): Promise<void> {
     const placement = placeWorkers(domain, this.#config, (group) => ({
       module: this.#options.module,
       permissions: this.permissionsOf(group),
       env: environmentOf(this.#config, group),
     }));
     for (const unit of placement.units) pool.add(unit);
-    void pool.makeRoom();
+    await pool.makeRoom();
     const replays = new Shared(() => this.#store.replayed(), REPLAYS_KNOWN);
     for (const handler of domain.handlers) {
       const { name: group, categories } = handler;

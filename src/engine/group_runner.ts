@@ -244,7 +244,10 @@ export class GroupRunner {
     this.#settled();
     if (this.#restarts.length > MOST_RESTARTS + settings.maxRetries) {
       const rest = Math.min(LONGEST_REST, REST * 2 ** this.#rests++);
-      log("error", `Ended ${this.#restarts.length} times within a minute; resting for ${rest / 1000} s: ${message}`);
+      log(
+        "error",
+        `Its worker ended ${this.#restarts.length} times within a minute; resting for ${rest / 1000} s: ${message}`,
+      );
       this.#state = "failed";
       this.#restarts = [];
       return await clock.sleep(rest, this.#stop.signal);

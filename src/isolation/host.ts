@@ -10,7 +10,10 @@ import { decodeFrame, encodeFrame, FrameSocket } from "./frames.ts";
 import type { FromHost, HostGreeting, ToHost } from "./protocol.ts";
 
 /** How often the engine is told that this thread turns, in milliseconds. */
-const ALIVE_INTERVAL = 250;
+const ALIVE_INTERVAL = 1_000;
+
+/** From when on a worker that does not turn is worth telling of, in milliseconds. */
+const SILENT = 1_500;
 
 interface Hosted {
   readonly worker: Worker;
@@ -72,7 +75,8 @@ async function main(): Promise<void> {
   };
   setInterval(() => {
     const now = performance.now();
-    tell({ t: "alive", silent: [...workers].map(([id, { beatAt }]) => [id, Math.round(now - beatAt)]) });
+    const silent = [...workers].map(([id, { beatAt }]): [number, number] => [id, Math.round(now - beatAt)]);
+    tell({ t: "alive", silent: silent.filter(([, milliseconds]) => milliseconds > SILENT) });
   }, ALIVE_INTERVAL);
   await socket.read((channel, payload) => {
     if (channel > 0) return workers.get(channel)?.port.postMessage(payload, [payload.buffer]);

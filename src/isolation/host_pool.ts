@@ -1,5 +1,6 @@
 import { ModuleLoadError, WorkerEndedError } from "./errors.ts";
 import { type HostedWorker, type HostLimits, HostProcess, type WorkerSpec } from "./host_process.ts";
+import { Semaphore } from "../lib/semaphore.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { Lane, type LaneOptions } from "./lane.ts";
 import { LogQuota } from "./log_quota.ts";
@@ -12,7 +13,7 @@ const GRACE = 2_500;
 const LOAD_PATIENCE = 30_000;
 
 /** How often workers are looked at, in milliseconds. */
-const INTERVAL = 250;
+const INTERVAL = 500;
 
 /** Into how many hosts of their own those are spread whose host ended with something of theirs in hand. */
 const MOST_APART = 4;
@@ -73,6 +74,8 @@ export class HostPool {
   #units = new Map<string, Placed>();
   #timer: ReturnType<typeof setInterval>;
   #processes = new Set<HostProcess>();
+  /** A worker that loads needs a processor: more at a time would only take longer, and starve the host's own thread. */
+  #loading = new Semaphore(Math.max(2, navigator.hardwareConcurrency));
   #closed = false;
 
   /** @param options What hosts may do. */
@@ -232,7 +235,7 @@ export class HostPool {
   #worker(placed: Placed): Promise<HostedWorker> {
     if (this.#closed) return Promise.reject(new WorkerEndedError("The server stops", false));
     if (placed.worker) return placed.worker;
-    const starting: Promise<HostedWorker> = this.#startWorker(placed).catch((error) => {
+    const starting: Promise<HostedWorker> = this.#loading.run(() => this.#startWorker(placed)).catch((error) => {
       if (placed.worker === starting) placed.worker = undefined;
       throw error;
     });

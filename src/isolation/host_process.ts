@@ -5,7 +5,7 @@ import { newId } from "../messages/ids.ts";
 import { textOf } from "../messages/thrown.ts";
 import { within } from "../lib/within.ts";
 import { decodeFrame, encodeFrame, FrameSocket } from "./frames.ts";
-import { frozen, handedOn } from "./own_flags.ts";
+import { resolution } from "./own_flags.ts";
 import { LineReader } from "./line_reader.ts";
 import {
   type FromHost,
@@ -28,9 +28,12 @@ const END_PATIENCE = 500;
 const DESCRIPTORS = 256;
 const DESCRIPTORS_PER_WORKER = 24;
 
-/** What a process and each of its workers reserve before any code runs, in MiB. */
-const RESERVED = 1_024;
-const RESERVED_PER_WORKER = 96;
+/**
+ * What counts as writable memory of a process and of each of its workers before any code runs, in MiB: address space that
+ * V8 sets aside for code, most of it never used.
+ */
+const RESERVED = 1_280;
+const RESERVED_PER_WORKER = 576;
 
 /** Limits of a host. */
 export interface HostLimits {
@@ -54,8 +57,6 @@ export interface HostOptions {
   readonly limits: HostLimits;
   /** For how long its workers have had something to do so far, added up, in milliseconds. */
   readonly work: () => number;
-  /** Whether modules may be fetched that are not in the cache. @default {false} */
-  readonly fetch?: boolean;
   /** Called when it has ended, before its workers hear of it. */
   readonly ended: (reason: string) => void;
   /** Where its stdout and stderr go, line by line, and what else is to be said. */
@@ -268,6 +269,7 @@ export class HostProcess {
     }
     this.#aliveAt = performance.now();
     if (message.t === "alive") {
+      this.#silent.clear();
       for (const [worker, milliseconds] of message.silent) {
         this.#silent.set(worker, { milliseconds, at: this.#aliveAt });
       }
@@ -378,17 +380,18 @@ function limitsFor(workers: number, { memoryMb }: HostLimits): { descriptors: nu
 }
 
 function spawn(
-  { flags, env, workers, limits, fetch = false }: HostOptions,
+  { flags, env, workers, limits }: HostOptions,
   address: string | number,
 ): Deno.ChildProcess {
   const entry = new URL("./host.ts", import.meta.url).href;
-  const own = handedOn();
+  const { flags: own, lock } = resolution(entry);
   const args = [
     "run",
     ...own,
-    ...(fetch ? [] : frozen(own, entry)),
+    // What may be loaded is decided by now: a host neither changes a lock file nor makes one.
+    lock === undefined ? "--no-lock" : "--frozen",
     "--no-prompt",
-    ...(fetch ? [] : ["--cached-only"]),
+    "--cached-only",
     "--no-check",
     "--unstable-worker-options",
     `--v8-flags=--max-old-space-size=${limits.heapMb}`,

@@ -4,7 +4,7 @@ import type { Config } from "../config/config.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { ModuleLoadError } from "./errors.ts";
 import { HostPool } from "./host_pool.ts";
-import { handedOn } from "./own_flags.ts";
+import { resolution } from "./own_flags.ts";
 import { hostFlags, workerPermissions } from "./permissions.ts";
 import { descriptionSchema, type DomainDescription, type Level, type ReadPayload } from "./protocol.ts";
 
@@ -42,18 +42,28 @@ export function poolFor(module: string, config: Config, log: Log): HostPool {
   });
 }
 
-/** Puts a module and all that it imports into the cache: hosts load nothing else. */
+/**
+ * Puts a module and all that it imports into the cache: hosts load nothing else.
+ *
+ * @returns Why that did not work; `null` when it did.
+ */
 async function cache(module: string): Promise<string | null> {
   const isTerminal = Deno.stderr.isTerminal();
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["cache", "--no-check", ...handedOn(), module],
+    args: ["cache", "--no-check", ...resolution(import.meta.url).flags, module],
     stdin: "null",
     stdout: "null",
     // Downloads are shown on a terminal, and not in a pipe.
     stderr: isTerminal ? "inherit" : "piped",
+    env: { NO_COLOR: "1" },
   }).output();
-  return success ? null : isTerminal ? "see above" : storable(new TextDecoder().decode(stderr).trim(), 4_000);
+  if (success) return null;
+  const [first] = isTerminal ? ["see above"] : new TextDecoder().decode(stderr).split("\n");
+  return storable(first, 1_000);
 }
+
+/** What is said when something is not in the cache, or not in the lock file. */
+const NOT_CACHED = /cache|lockfile|npm package|not a dependency|Module not found|Loading unprepared module/i;
 
 /**
  * Asks a domain's code what it contains. It runs in a host, in a worker with the permissions that all groups have.
@@ -92,12 +102,10 @@ async function withInspector<T>(
     try {
       return await work();
     } catch (error) {
-      if (!(error instanceof ModuleLoadError)) throw error;
+      if (!(error instanceof ModuleLoadError) || !NOT_CACHED.test(error.message)) throw error;
       // Hosts load from the cache only: what is missing there is fetched now, once.
       const failure = await cache(module);
-      if (failure !== null && /^data:/.test(module) === false) {
-        throw new ModuleLoadError(`${error.message}\n${failure}`);
-      }
+      if (failure !== null) throw new ModuleLoadError(`${error.message} (${failure})`);
       await pool.restart(MAIN_HOST);
       return await work();
     }

@@ -55,26 +55,33 @@ function exists(path: string): boolean {
   }
 }
 
-/**
- * What keeps a process from changing the lock file, or making one: what it may load is decided by then.
- *
- * @param flags What it is given otherwise.
- * @param module The module it runs: a URL.
- */
-export function frozen(flags: readonly string[], module: string): string[] {
-  if (flags.some((flag) => flag === "--no-lock")) return [];
-  const lock = flags.find((flag) => flag.startsWith("--lock="))?.slice("--lock=".length);
-  if (lock !== undefined) return exists(lock) ? ["--frozen"] : ["--no-lock"];
-  const at = flags.findIndex((flag) => /^(--config|-c)(=|$)/.test(flag));
-  const config = at < 0 ? undefined : flags[at].split("=")[1] ?? flags[at + 1];
-  const folders: string[] = [];
-  if (config !== undefined) folders.push(dirname(config));
-  else {
-    let folder = module.startsWith("file:") ? dirname(fileURLToPath(module)) : Deno.cwd();
-    for (; dirname(folder) !== folder; folder = dirname(folder)) folders.push(folder);
+/** The configuration that Deno finds for a module by itself; `undefined` where there is none. */
+function configOf(module: string): string | undefined {
+  let folder = module.startsWith("file:") ? dirname(fileURLToPath(module)) : Deno.cwd();
+  for (; dirname(folder) !== folder; folder = dirname(folder)) {
+    const found = ["deno.json", "deno.jsonc"].map((name) => join(folder, name)).find(exists);
+    if (found !== undefined) return found;
   }
-  const found = folders.find((folder) => ["deno.json", "deno.jsonc"].some((name) => exists(join(folder, name))));
-  return (config !== undefined || found !== undefined) && exists(join(found ?? folders[0], "deno.lock"))
-    ? ["--frozen"]
-    : ["--no-lock"];
+}
+
+/**
+ * The flags that say how modules are found, for another process that runs some module of this package.
+ *
+ * @param module The module: a URL.
+ * @returns Flags, and the lock file that goes with them, if there is one.
+ */
+export function resolution(module: string): { readonly flags: readonly string[]; readonly lock: string | undefined } {
+  const own = handedOn();
+  const at = own.findIndex((flag) => /^(--config|-c|--no-config)(=|$)/.test(flag));
+  const isGiven = at >= 0;
+  const config = !isGiven
+    ? configOf(module)
+    : own[at].startsWith("--no-config")
+    ? undefined
+    : own[at].split("=")[1] ?? own[at + 1];
+  const flags = isGiven || config === undefined ? own : [...own, "--config", config];
+  if (own.includes("--no-lock")) return { flags, lock: undefined };
+  const named = own.find((flag) => flag.startsWith("--lock="))?.slice("--lock=".length);
+  const lock = named ?? (config === undefined ? undefined : join(dirname(config), "deno.lock"));
+  return { flags, lock: lock !== undefined && exists(lock) ? lock : undefined };
 }

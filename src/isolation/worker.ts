@@ -22,7 +22,7 @@ import { createGuard } from "./timeout.ts";
 import { Unhandled } from "./unhandled.ts";
 
 /** How often the event loop shows that it turns, in milliseconds. */
-const BEAT_INTERVAL = 250;
+const BEAT_INTERVAL = 1_000;
 
 const scope = globalThis as unknown as {
   addEventListener(type: string, listener: (event: any) => void): void;
@@ -42,6 +42,7 @@ interface Lane {
 class HostedWorker {
   // Kept before domain code can touch them.
   #post: (bytes: Uint8Array<ArrayBuffer>) => void;
+  #turn: () => void;
   #now: () => number = performance.now.bind(performance);
   #module: string;
   #domain: Domain | undefined;
@@ -51,18 +52,17 @@ class HostedWorker {
   #quota = new LogQuota(this.#now);
   #guard = createGuard();
   #unhandled = new Unhandled((lane, position, error) => {
-    const what = position === null
-      ? "A promise or timer that no message can be named for"
-      : `A promise or timer of message ${position}`;
+    const what = position === null ? "A promise" : `A promise from message ${position}`;
     const group = this.#lanes.get(lane ?? "")?.spec.group ?? "*";
     this.log(lane ?? "").error(
-      `${what} failed after it completed (missing await?); no effect: ${this.#explain(error, group)}`,
+      `${what} rejected after it completed (missing await?); no effect: ${this.#explain(error, group)}`,
     );
   });
 
   constructor(port: MessagePort, env: Readonly<Record<string, string>>, module: string) {
     const post = port.postMessage.bind(port) as (bytes: Uint8Array, transfer: Transferable[]) => void;
     this.#post = (bytes) => post(bytes, [bytes.buffer]);
+    this.#turn = () => post(0 as never, []);
     this.#module = module;
     port.onmessage = ({ data }) => this.#take(decodeFrame(data) as ToWorker);
     scope.addEventListener("unhandledrejection", (event) => {
@@ -86,7 +86,9 @@ class HostedWorker {
     const now = this.#now();
     const hands = [...this.#lanes.values()].filter(({ stop }) => stop !== undefined)
       .map(({ spec, n, position, since }) => ({ lane: spec.lane, n, position, since: Math.round(now - since) }));
-    this.#send({ t: "beat", hands });
+    // The host's thread sees the event loop turn; the engine is only told what there is to tell.
+    if (hands.length > 0) this.#send({ t: "beat", hands });
+    else this.#turn();
     const dropped = this.#quota.takeDropped();
     if (dropped > 0) {
       this.#say("", "warn", `${dropped} log lines were dropped: more than a handler may write at a time`);

@@ -95,6 +95,17 @@ const WRONG: [name: string, toml: string, told: RegExp, env?: Record<string, str
     "[server.permissions.X]\nnet = ['http://a.example/x']",
     /net\.0 = "http:\/\/a\.example\/x": expected a host, or a host and its port/,
   ],
+  [
+    "a port that there is not",
+    "[server.permissions.X]\nnet = ['a.example:99999']",
+    /net\.0 = "a\.example:99999": expected a host/,
+  ],
+  ["a variable's value for its name", "[server.permissions.X]\nenv = ['A=B']", /env\.0 = "A=B": expected the name/],
+  [
+    "a group in two hosts",
+    "[server.hosts]\na = ['X']\nb = ['X']",
+    /server\.hosts\.b: "X" is in host "a" already/,
+  ],
   ["permissions with a number in them", "[server.permissions.X]\nnet = [1]", /net\.0 = 1: expected a text/],
   ["a domain that is no path", "[domains]\nx = 1", /domains\.x = 1: expected a text/],
   [

@@ -5,7 +5,7 @@ import { Site, until } from "../support/server.ts";
 
 const TOML = `
 [server]
-handler_timeout_seconds = 0.4
+handler_timeout_seconds = 1
 max_heap_mb = 200
 [server.stream_subscription]
 max_retries = 1
@@ -17,8 +17,8 @@ const KINDS = ["Thrower", "Waiter", "Looper", "LateLooper", "Exiter", "Rejecter"
 /** Which words the dead letter of each has to have. */
 const WORDS: Record<string, RegExp> = {
   Thrower: /thrown/,
-  Waiter: /handler_timeout_seconds = 0.4/,
-  Looper: /handler_timeout_seconds = 0.4/,
+  Waiter: /handler_timeout_seconds = 1/,
+  Looper: /handler_timeout_seconds = 1/,
   LateLooper: /worker ended while it handled/,
   Exiter: /Deno\.exit\(\) is not for handlers/,
   Rejecter: /rejected without await/,
@@ -86,22 +86,10 @@ Deno.test("what a handler forgot is said when it fails, and never counted agains
   let sent = 1;
   await until(async () => {
     await client.process(Ask({ id: String(++sent), kind: "fine" }), { wait: true });
-    return /Forgetter: What the handler let go of at \d+ failed after.*rejected long after/.test(server.stderr);
+    return /Forgetter: A promise from message \d+ rejected after it completed \(missing await\?\); no effect: rejected long after/
+      .test(server.stderr);
   }, () => `it to be said; the server said:\n${server.stderr}`);
   await until(async () => (await client.row(Done, "Forgetter"))?.count === sent, () => "all to be handled");
   assert.doesNotMatch(server.stderr, /attempt/);
   assert.equal(await server.stop(), 0);
-});
-
-Deno.test("a grant that cannot be given is the failure of its group alone, under its name", async () => {
-  const toml = `${TOML}\n[server.permissions.Waiter]\nnet = ["a.example:99999"]\n`;
-  await using site = Site.make("unruly", new URL("../fixtures/unruly/domain.ts", import.meta.url), toml);
-  const server = await site.start().running();
-  await using client = await site.connect(unruly);
-  await client.process(Ask({ id: "1", kind: "fine" }), { wait: true });
-  await until(async () => (await client.row(Done, "Thrower"))?.count === 1, () => "the others to go on");
-  assert.match(server.stderr, /Waiter: Its worker is replaced in .*: Cannot start its worker: .*99999/);
-  assert.doesNotMatch(server.stderr, /standing by/);
-  assert.equal(await server.stop(), 0);
-  assert.doesNotMatch(server.stderr, /The server stops/);
 });

@@ -25,8 +25,8 @@ const ATTEMPTS: Record<string, { code: string; told: RegExp }> = {
       /Refused net access to "127\.0\.0\.1:8123"; to allow it, add to domain\.toml: \[server\.permissions\.GROUP\] net/,
   },
   Run: {
-    code: `new Deno.Command("ls").outputSync()`,
-    told: /Refused run access to "ls": it cannot be granted to a handler/,
+    code: `new Deno.Command("/bin/ls").outputSync()`,
+    told: /Refused run access to "\/bin\/ls": it cannot be granted to a handler/,
   },
   Ffi: {
     code: `Deno.dlopen("./lib.so", {})`,

@@ -1,3 +1,4 @@
+import { Fuse } from "../support/crashing.ts";
 import {
   aggregate,
   command,
