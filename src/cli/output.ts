@@ -1,4 +1,5 @@
 import Table from "cli-table3";
+import { escapeControl } from "../telemetry/escape.ts";
 import { type ColorSupport, paint } from "../telemetry/colors.ts";
 
 /** Colour only where a person looks. */
@@ -43,5 +44,5 @@ export function stamp(time: number): string {
 
 /** Prints one JSON document, or what a person reads. */
 export function print(json: boolean | undefined, value: unknown, text: () => string): void {
-  console.log(json ? JSON.stringify(value) : text());
+  console.log(json ? JSON.stringify(value) : escapeControl(text(), { lines: true, colors: COLORS.enabled }));
 }

@@ -1,5 +1,6 @@
 import { configureSync, getLogger, type LogRecord } from "@logtape/logtape";
 import { type ColorSupport, paint } from "./colors.ts";
+import { escapeControl } from "./escape.ts";
 
 /** How log lines look. */
 export type LogFormat = "text" | "json";
@@ -34,19 +35,25 @@ function textOf({ level, category, message, properties, timestamp }: LogRecord, 
   const group = category.slice(1).join(".");
   const fields = Object.entries(properties)
     .map(([key, value]) => ` ${key}=${typeof value === "string" ? value : JSON.stringify(value)}`).join("");
-  return `${paint(time, "dim", colors)} ${paint(name, color, colors)} ${group ? `${group}: ` : ""}${message.join("")}${
-    paint(fields, "dim", colors)
+  const text = escapeControl(`${group ? `${group}: ` : ""}${message.join("")}`);
+  return `${paint(time, "dim", colors)} ${paint(name, color, colors)} ${text}${
+    paint(escapeControl(fields), "dim", colors)
   }`;
 }
 
+/** The fields of every line. */
+const OWN = ["time", "level", "group", "message"];
+
 function jsonOf({ level, category, message, properties, timestamp }: LogRecord): string {
-  return JSON.stringify({
+  const own = {
     time: new Date(timestamp).toISOString(),
     level: level === "warning" ? "warn" : level,
     ...(category.length > 1 && { group: category.slice(1).join(".") }),
     message: message.join(""),
-    ...properties,
-  });
+  };
+  // What a handler adds never takes the place of what the server says.
+  const added = Object.entries(properties).map(([key, value]) => [OWN.includes(key) ? `${key}_` : key, value]);
+  return JSON.stringify({ ...own, ...Object.fromEntries(added) });
 }
 
 /**
