@@ -4,7 +4,8 @@ import { withoutSecrets } from "../lib/redact_url.ts";
 import { BrokerBehindError, BrokerUnavailableError, GroupMissingError } from "./errors.ts";
 import type { Broker, BrokerStreamInfo, ClaimOptions, Delivered, ReadGroupOptions } from "./port.ts";
 import { explain, wordOf } from "./redis_errors.ts";
-import { PUBLISH, type Script, SEEK } from "./redis_scripts.ts";
+import { LAST, PUBLISH, type Script, SEEK } from "./redis_scripts.ts";
+import { type Driver, RedisWaiter } from "./redis_waiter.ts";
 
 /** Settings of {@linkcode RedisBroker}. */
 export interface RedisOptions {
@@ -28,10 +29,6 @@ const LONGEST_PAUSE = 1_000;
 /** How long Redis may take for a command, in milliseconds. */
 const COMMAND_TIMEOUT = 10_000;
 
-/** How much longer than asked a blocking read may take before its connection counts as dead, in milliseconds. */
-const BLOCKING_GRACE = 5_000;
-
-type Driver = Redis | Cluster;
 type Entry = [id: string, fields: string[]];
 
 function idOf(position: number): string {
@@ -82,8 +79,8 @@ export class RedisBroker implements Broker {
   #options: RedisOptions;
   #prefix: string;
   #driver: Driver;
-  /** A blocked read has a connection to itself. */
-  #readers = new Map<string, Driver>();
+  /** What waits for entries. */
+  #waiters = new Map<string, RedisWaiter>();
   #lastError: Error | undefined;
   #shas = new Map<Script, string>();
   #adopted: string | undefined;
@@ -202,6 +199,12 @@ export class RedisBroker implements Broker {
           throw new BrokerBehindError(stream, expected!.get(stream)!, answer[1]);
         }
         added += answer as number;
+        for (const stream of part) {
+          const last = byStream.get(stream)!.at(-1)?.position;
+          if (last !== undefined) {
+            this.#waiters.get(this.#driver instanceof Cluster ? this.#key(stream) : "")?.added(this.#key(stream), last);
+          }
+        }
       }
       return added;
     });
@@ -253,44 +256,38 @@ export class RedisBroker implements Broker {
   }
 
   async read({ stream, group, consumer, count, block, signal }: ReadGroupOptions): Promise<Delivered> {
-    if (signal?.aborted) return { messages: [], previous: [] };
-    const name = `${stream}\n${group}`;
-    const driver = block > 0 ? this.#reader(name) : this.#driver;
-    let stop = (): void => {};
-    // A connection that is let go of in the middle of a command does not always say so.
-    const stopped = new Promise<"stopped">((resolve) => {
-      stop = () => {
-        // What Redis may have delivered in this moment is delivered again: whoever goes on begins at the checkpoint.
-        this.#readers.delete(name);
-        driver.disconnect();
-        resolve("stopped");
-      };
-    });
-    if (block > 0) signal?.addEventListener("abort", stop);
-    const guard = block > 0 ? setTimeout(stop, block + BLOCKING_GRACE) : undefined;
-    try {
-      const start = ["GROUP", group, consumer, "COUNT", count, ...(block > 0 ? ["BLOCK", Math.ceil(block)] : [])];
-      const reading = this.#ask(() =>
-        driver.call("xreadgroup", ...start, "STREAMS", this.#key(stream), ">") as Promise<[string, Entry[]][] | null>
-      );
-      reading.catch(() => {});
-      const answer = await Promise.race([reading, stopped]);
-      if (answer !== "stopped") return this.#delivered(stream, answer?.[0]?.[1] ?? []);
-      if (signal?.aborted) return { messages: [], previous: [] };
-      throw new BrokerUnavailableError(`Redis at ${this.location} does not answer; look whether it is suspended`, true);
-    } catch (error) {
-      if (signal?.aborted) return { messages: [], previous: [] };
-      throw this.#missing(error, stream, group);
-    } finally {
-      clearTimeout(guard);
-      signal?.removeEventListener("abort", stop);
+    const key = this.#key(stream);
+    const until = performance.now() + block;
+    const args = ["GROUP", group, consumer, "COUNT", count, "STREAMS", key, ">"];
+    while (!signal?.aborted && !this.#closed) {
+      if (block > 0) await this.#waiter(key).watch(key);
+      let answer: [string, Entry[]][] | null;
+      try {
+        answer = await this.#ask((driver) => driver.call("xreadgroup", ...args) as Promise<[string, Entry[]][] | null>);
+      } catch (error) {
+        if (signal?.aborted) break;
+        throw this.#missing(error, stream, group);
+      }
+      const left = until - performance.now();
+      if (answer || left <= 0) return this.#delivered(stream, answer?.[0]?.[1] ?? []);
+      await this.#waiter(key).wait(key, left, signal);
     }
+    return { messages: [], previous: [] };
   }
 
-  #reader(name: string): Driver {
-    let driver = this.#readers.get(name);
-    if (!driver) this.#readers.set(name, driver = this.#connect("reader"));
-    return driver;
+  /** One for all streams; in a cluster one for each, as they may be on different nodes. */
+  #waiter(key: string): RedisWaiter {
+    const name = this.#driver instanceof Cluster ? key : "";
+    let waiter = this.#waiters.get(name);
+    if (!waiter) {
+      waiter = new RedisWaiter({
+        connect: () => this.#connect("waiter"),
+        last: async (key) => Number(await this.#ask((driver) => this.#run(driver, LAST, [key], []))),
+        unblock: async (id) => void await this.#driver.call("client", "unblock", id),
+      });
+      this.#waiters.set(name, waiter);
+    }
+    return waiter;
   }
 
   #delivered(stream: string, entries: readonly Entry[]): Delivered {
@@ -397,20 +394,6 @@ export class RedisBroker implements Broker {
     return found;
   }
 
-  /**
-   * Where the nodes of its cluster are.
-   *
-   * @returns Each as `host:port`; none when it is not a cluster.
-   */
-  hosts(): Promise<string[]> {
-    return this.#ask(async (driver) => {
-      if (!(driver instanceof Cluster)) return [];
-      // Connected first: the nodes are asked for then.
-      await driver.info();
-      return driver.nodes("all").map(({ options: { host, port } }) => `${host}:${port}`);
-    });
-  }
-
   async #saves(): Promise<boolean> {
     try {
       const [, save] = await this.#driver.call("config", "get", "save") as string[];
@@ -427,7 +410,7 @@ export class RedisBroker implements Broker {
       await this.#driver.del(this.#own("alive")).catch(() => {});
     }
     this.#closed = true;
-    for (const driver of [this.#driver, ...this.#readers.values()]) driver.disconnect();
-    this.#readers.clear();
+    this.#driver.disconnect();
+    for (const waiter of this.#waiters.values()) waiter.close();
   }
 }

@@ -56,3 +56,17 @@ export const SEEK: Script = {
 redis.pcall('XGROUP', 'DESTROY', KEYS[1], ARGV[1])
 return redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], ARGV[2], 'MKSTREAM')`,
 };
+
+/** The newest position that a stream has had; 0 when there is no stream. KEYS: the stream. */
+export const LAST: Script = {
+  lua: `
+local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
+if info.err then
+  if string.find(info.err, 'no such key') then return 0 end
+  return info
+end
+for i = 1, #info, 2 do
+  if info[i] == 'last-generated-id' then return tonumber(string.match(info[i + 1], '^%d+')) end
+end
+return 0`,
+};

@@ -77,6 +77,7 @@ export class SqliteDatabase {
         `pragma journal_mode = wal; pragma synchronous = ${synchronous}; pragma cache_size = -32000; pragma wal_autocheckpoint = ${autoCheckpoint}`,
       );
       this.#migrate();
+      this.#refuseTriggers();
       if (path !== ":memory:") this.#inode = Deno.statSync(path).ino;
       if (maxPages !== undefined) this.#db.exec(`pragma max_page_count = ${maxPages}`);
       // From here on long waits for a lock are ours to do: SQLite's would block the event loop. It sleeps more precisely
@@ -146,6 +147,19 @@ export class SqliteDatabase {
       this.#db.exec("rollback");
       throw error;
     }
+  }
+
+  /** A trigger would run inside every commit of everybody. */
+  #refuseTriggers(): void {
+    const found = this.#db.prepare(
+      "select name, tbl_name as on_table from sqlite_schema where type = 'trigger' limit 1",
+    ).get();
+    if (!found) return;
+    throw new StoreUnavailableError(
+      `Cannot use SQLite file "${this.path}": it has a trigger that is not Annals' own, "${found.name}" on "${found.on_table}"; look who made it, and drop it`,
+      "foreign",
+      false,
+    );
   }
 
   #version(): number {

@@ -3,6 +3,7 @@ import { type Fate, GroupCommit } from "../lib/group_commit.ts";
 import { Notifier } from "../lib/notifier.ts";
 import { withoutSecrets } from "../lib/redact_url.ts";
 import { StatementError, StoreUnavailableError } from "./errors.ts";
+import { statementFault } from "./single_statement.ts";
 import type { Commit, CommitResult, EventStore } from "./port.ts";
 import { encodeCommits, fatesOf, type Parameter, partsOf } from "./postgres_commit.ts";
 import { codeOf, explain, isAboutData } from "./postgres_errors.ts";
@@ -29,6 +30,8 @@ export interface PostgresOptions {
   readonly listenUrl?: string;
   /** Whether to listen for writes of others; `false` when somebody calls `wake()`. @default {true} */
   readonly listen?: boolean;
+  /** The role that statements of handlers run with; the connection's has to be a member of it. @default {the connection's} */
+  readonly sqlRole?: string;
   /** How many connections, beside the one that listens. @default {4} */
   readonly connections?: number;
   /** How long PostgreSQL may take to answer before its connections are given up, in milliseconds. @default {30000} */
@@ -268,6 +271,13 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
         name === "synchronous_commit" ? "a crash" : "a power failure"
       }`
     );
+    const [[isSuperuser]] = await this.ask("select rolsuper from pg_roles where rolname = current_user", []);
+    if (isSuperuser) {
+      warnings.push(
+        `PostgreSQL at ${this.location}: this role is a superuser, who may run programs of the machine; ` +
+          `give the server a role of its own: create role annals login; grant create on database … to annals`,
+      );
+    }
     if (this.#listener && !await this.#listener.proves(PROBE_PATIENCE)) {
       warnings.push(
         `Notifications of PostgreSQL at ${this.location} do not come through, as behind a pooler in transaction mode: ` +
@@ -292,14 +302,22 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
       return await this.#use(
         (driver) =>
           driver.begin(async (sql) => {
+            const { sqlRole } = this.#options;
+            if (sqlRole !== undefined) await sql.unsafe(`set local role "${sqlRole}"`);
             for (const { parts, values } of commit.statements!) {
               const text = parts.reduce((text, part, i) => i === 0 ? part : `${text}$${i}${part}`, "");
-              await sql.unsafe(text, values as any[]).catch((error) => {
-                // What PostgreSQL says of the statement itself is for whoever wrote it.
-                if (/^(22|23|42|P0)/.test(codeOf(error))) throw new StatementError(text, (error as Error).message);
+              const fault = statementFault(text);
+              if (fault !== null) throw new StatementError(text, fault);
+              // By the extended protocol, where PostgreSQL itself takes one statement only.
+              await sql.unsafe(text, values as any[], { simple: false } as object).catch((error) => {
+                // Thrown by the statement: it is the handler's, but for what would have befallen any other.
+                if (!/^(08|25|40|53|57P|58|XX|$)/.test(codeOf(error))) {
+                  throw new StatementError(text, (error as Error).message);
+                }
                 throw error;
               });
             }
+            if (sqlRole !== undefined) await sql.unsafe("reset role");
             const answer = await sql.unsafe(this.#text(COMMIT), encodeCommits([commit]) as any[]).values() as any[][];
             if (answer[0][0] !== "{0}") throw new Refused(answer);
             return answer;

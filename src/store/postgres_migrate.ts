@@ -34,11 +34,28 @@ async function lock(session: Session, schema: string): Promise<void> {
   await session.unsafe(`select pg_advisory_xact_lock(${migrationLock(schema)})`);
 }
 
+/** The tables that are ours: a trigger on one of them would run with the server's role, inside every commit. */
+async function refuseTriggers(session: Session, { schema, location }: Place): Promise<void> {
+  const [found] = await session.unsafe(
+    `select t.tgname as name, c.relname as "table" from pg_trigger t join pg_class c on c.oid = t.tgrelid
+     join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and not t.tgisinternal limit 1`,
+    [schema],
+  );
+  if (!found) return;
+  throw new StoreUnavailableError(
+    `Schema "${schema}" of PostgreSQL at ${location} has a trigger that is not Annals' own: "${found.name}" on "${found.table}"; ` +
+      `drop it, and keep tables of your own in a schema of their own`,
+    "foreign",
+    false,
+  );
+}
+
 /** Applies what is missing, one process at a time; returns the names of what was applied. */
 export async function migrate(session: Session, place: Place): Promise<string[]> {
   const { schema } = place;
   await lock(session, schema);
   const done = await versionOf(session, place);
+  await refuseTriggers(session, place);
   const missing = MIGRATIONS.slice(done);
   if (missing.length === 0) return [];
   if (done === 0) {
@@ -63,6 +80,7 @@ export async function migrate(session: Session, place: Place): Promise<string[]>
 /** Makes sure that every migration was applied. */
 export async function verify(session: Session, place: Place): Promise<void> {
   const version = await versionOf(session, place);
+  await refuseTriggers(session, place);
   if (version === MIGRATIONS.length) return;
   throw new StoreUnavailableError(
     `Schema "${place.schema}" of PostgreSQL at ${place.location} is at migration ${version}, this version needs ${MIGRATIONS.length}; run \`annals store migrate\` as a role that may create tables`,

@@ -1,6 +1,7 @@
 import type { StatementSync } from "node:sqlite";
 import type { SqliteDatabase } from "../sqlite/database.ts";
 import { FencedError, StatementError, WrongExpectedVersionError } from "./errors.ts";
+import { statementFault } from "./single_statement.ts";
 import type { Commit, CommitResult, Fence, StreamAppend } from "./port.ts";
 
 function prepareAll<K extends string>(db: SqliteDatabase, sql: Record<K, string>): Record<K, StatementSync> {
@@ -113,6 +114,8 @@ export class SqliteCommitter {
   #run(statements: NonNullable<Commit["statements"]>): void {
     for (const { parts, values } of statements) {
       const text = parts.join("?");
+      const fault = statementFault(text);
+      if (fault !== null) throw new StatementError(text, fault);
       try {
         this.#db.prepare(text).run(...values.map((value) => typeof value === "boolean" ? Number(value) : value));
       } catch (error) {

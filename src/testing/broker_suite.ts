@@ -166,11 +166,11 @@ export function brokerSuite(register: Register, open: () => Promise<BrokerUnderT
     await broker.publish([1, 2, 3, 4].map((position) => sampleRecord(position)));
     await read(broker, from("dead", { count: 3 }));
     await broker.acknowledge("test", "g", [2]);
-    await read(broker, from("live"));
     assert.deepEqual(await broker.claim({ ...from("live"), idle: 60_000 }), []);
-    await advance(200);
-    assert.deepEqual(positions(await broker.claim({ ...from("live"), idle: 150, count: 1 })), [1]);
-    assert.deepEqual(positions(await broker.claim({ ...from("live"), idle: 150 })), [3]);
+    await advance(2_100);
+    await read(broker, from("live"));
+    assert.deepEqual(positions(await broker.claim({ ...from("live"), idle: 2_000, count: 1 })), [1]);
+    assert.deepEqual(positions(await broker.claim({ ...from("live"), idle: 2_000 })), [3]);
     assert.deepEqual(await broker.claim({ ...from("live"), idle: 60_000 }), []);
     await broker.acknowledge("test", "g", [1, 3, 4]);
     assert.deepEqual((await broker.describe("test")).groups[0].pending, 0);

@@ -126,3 +126,43 @@ Deno.test("projections can be read with plain SQL, typed as their schemas say", 
   await admin.end();
   await store.close();
 });
+
+Deno.test("a trigger in the store is refused when it is opened", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "annals-" });
+  const path = `${folder}/log.db`;
+  await new SqliteEventStore({ path }).close();
+  const db = new DatabaseSync(path);
+  db.exec("create trigger sly before update on leases begin select 1; end");
+  db.close();
+  assert.throws(() => new SqliteEventStore({ path }), /has a trigger that is not Annals' own, "sly" on "leases"/);
+  await Deno.remove(folder, { recursive: true });
+  await using schema = await withSchema();
+  const store = new PostgresEventStore({ url: databaseUrl(), schema: schema.name });
+  await store.migrate();
+  const admin = connectPostgres();
+  await admin.unsafe(
+    `create function "${schema.name}".sly() returns trigger language plpgsql as 'begin return new; end';
+    create trigger sly before insert on "${schema.name}".messages for each row execute function "${schema.name}".sly()`,
+  );
+  await assert.rejects(() => store.verify(), /has a trigger that is not Annals' own: "sly" on "messages"/);
+  await admin.end();
+  await store.close();
+});
+
+Deno.test("a statement that always takes too long is the failure of its message, and of no other", async () => {
+  await using schema = await withSchema();
+  const store = new PostgresEventStore({
+    url: `${databaseUrl()}?options=-c%20statement_timeout%3D300`,
+    schema: schema.name,
+  });
+  await store.migrate();
+  const slow = { parts: ["select pg_sleep(2)"], values: [] };
+  await assert.rejects(
+    () => store.commit({ statements: [slow] }),
+    /Cannot run the handler's statement.*statement timeout/,
+  );
+  const two = { parts: ["select 1; delete from x"], values: [] };
+  await assert.rejects(() => store.commit({ statements: [two] }), /more than one statement/);
+  await assert.rejects(() => store.commit({ statements: [{ parts: ["commit"], values: [] }] }), /"commit" is not for/);
+  await store.close();
+});

@@ -1,0 +1,98 @@
+/** Statements that are not for the transaction of somebody else, or reach beyond it. */
+const REFUSED = new Set([
+  "abort",
+  "analyze",
+  "attach",
+  "begin",
+  "call",
+  "checkpoint",
+  "cluster",
+  "commit",
+  "copy",
+  "deallocate",
+  "detach",
+  "discard",
+  "do",
+  "end",
+  "execute",
+  "listen",
+  "load",
+  "lock",
+  "notify",
+  "pragma",
+  "prepare",
+  "reindex",
+  "release",
+  "reset",
+  "rollback",
+  "savepoint",
+  "set",
+  "start",
+  "unlisten",
+  "vacuum",
+]);
+
+/** What is skipped: comments, and what stands in quotes. Dollar quotes are PostgreSQL's, brackets SQLite's. */
+const SKIPPED = [
+  /^--[^\n]*/,
+  /^'(?:[^']|'')*'/,
+  /^"(?:[^"]|"")*"/,
+  /^`(?:[^`]|``)*`/,
+  /^\$(\w*)\$[\s\S]*?\$\1\$/,
+];
+
+/** A block comment; PostgreSQL's may have others in them. */
+function blockComment(sql: string): number {
+  let depth = 0;
+  for (let i = 0; i < sql.length - 1; i++) {
+    const two = sql.slice(i, i + 2);
+    if (two === "/*") [depth, i] = [depth + 1, i + 1];
+    else if (two === "*/") {
+      [depth, i] = [depth - 1, i + 1];
+      if (depth === 0) return i + 1;
+    }
+  }
+  return sql.length;
+}
+
+/** The words and signs of a text, without comments and what stands in quotes. */
+function* tokens(sql: string): Generator<string> {
+  for (let at = 0; at < sql.length;) {
+    const rest = sql.slice(at);
+    if (rest.startsWith("/*")) {
+      at += blockComment(rest);
+      continue;
+    }
+    const skipped = SKIPPED.map((pattern) => pattern.exec(rest)?.[0]).find((found) => found !== undefined);
+    if (skipped !== undefined) {
+      if (!skipped.startsWith("--")) yield "''";
+      at += skipped.length;
+      continue;
+    }
+    const word = /^[A-Za-z_]\w*/.exec(rest)?.[0] ?? rest[0];
+    if (word.trim() !== "") yield word;
+    at += word.length;
+  }
+}
+
+/**
+ * Says why a text is not one statement that may run in the transaction of a checkpoint.
+ *
+ * The database has the last word on what a statement is; this is for what it would do without a word: run a second one,
+ * drop it, or end the transaction.
+ *
+ * @param sql The text.
+ * @returns What is wrong; `null` when nothing is.
+ */
+export function statementFault(sql: string): string | null {
+  let first: string | undefined;
+  let ended = false;
+  for (const token of tokens(sql)) {
+    if (token === ";") ended = first !== undefined;
+    else if (ended) return "it is more than one statement; record each by a context.sql of its own";
+    else first ??= token.toLowerCase();
+  }
+  if (first === undefined) return "it is empty";
+  if (!REFUSED.has(first)) return null;
+  return `"${first}" is not for a statement that runs in the transaction of a checkpoint`;
+}
