@@ -56,7 +56,11 @@ export interface HandlerKind<H extends Handler = any> {
   readonly keeps: (handler: H) => readonly Projection[];
   /** What may be written. */
   readonly writes: Writes;
-  /** Starts the handling of a batch. */
+  /**
+   * Starts the handling of a batch.
+   *
+   * @internal
+   */
   readonly begin: (domain: Domain, handler: H, reading: Reading) => HandlerBatch;
 }
 

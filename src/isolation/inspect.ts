@@ -43,14 +43,14 @@ export function poolFor(module: string, config: Config, log: Log): HostPool {
 }
 
 /**
- * Puts a module and all that it imports into the cache: hosts load nothing else.
+ * Puts modules and all that they import into the cache: hosts load nothing else.
  *
  * @returns Why that did not work; `null` when it did.
  */
-async function cache(module: string): Promise<string | null> {
+async function cache(...modules: string[]): Promise<string | null> {
   const isTerminal = Deno.stderr.isTerminal();
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["cache", "--no-check", ...resolution(import.meta.url).flags, module],
+    args: ["cache", "--no-check", ...resolution(import.meta.url).flags, ...modules],
     stdin: "null",
     stdout: "null",
     // Downloads are shown on a terminal, and not in a pipe.
@@ -90,6 +90,10 @@ async function withInspector<T>(
   config: Config,
   work: () => Promise<T>,
 ): Promise<T> {
+  const own = ["./host.ts", "./worker.ts"].map((name) => new URL(name, import.meta.url).href);
+  // Nobody imports them: when this package is not on this machine, they were not fetched with the rest.
+  const failure = /^https?:/.test(own[0]) ? await cache(...own, module) : null;
+  if (failure !== null) throw new ModuleLoadError(failure);
   pool.prepare(MAIN_HOST);
   const unit = {
     name: INSPECTOR,

@@ -17,6 +17,7 @@ retry_delay_seconds = 0.05
 `;
 
 /** What must never be in what the server says. */
+// deno-lint-ignore no-control-regex
 const FORGED = /^\S+ ERROR Victim: forged|\x1b|^\s+at .*src\/(engine|subscriptions|store)/m;
 
 for (const [about, attacks] of Object.entries(ATTACKS)) {
