@@ -6,12 +6,11 @@ COPY deno.json deno.lock mod.ts server.ts domain.toml ./
 COPY src src
 COPY examples examples
 # Everything that is imported is in the image: the container needs no registry.
-RUN deno cache server.ts src/cli/annals.ts examples/fidelis/cli.ts examples/fidelis/domain.ts \
+RUN deno cache server.ts src/isolation/host.ts src/isolation/worker.ts src/cli/annals.ts examples/fidelis/cli.ts examples/fidelis/domain.ts \
   && mkdir -p .annals && chown -R deno:deno /app /deno-dir
 
 USER deno
 # Exit code 1 when this container's engine is not among those that run, or cannot reach its store.
 HEALTHCHECK --interval=10s --timeout=10s --start-period=30s --retries=3 \
   CMD ["deno", "run", "-A", "src/cli/annals.ts", "health"]
-# The orchestrator starts it again when it asks for that (exit code 75): no launcher.
-CMD ["deno", "run", "-A", "server.ts", "--domain=fidelis", "--no-launcher"]
+CMD ["deno", "run", "-A", "server.ts", "--domain=fidelis"]

@@ -161,5 +161,6 @@ export function domain(name: string, options: DomainOptions): Domain {
     streamOf,
     categoriesOf: (handler: Handler) => read.get(handler) ?? [],
     handlerOf: (command: string) => deciders.get(command),
+    keeperOf: (projection: string) => keepers.get(projection),
   });
 }

@@ -88,4 +88,6 @@ export interface Domain {
   readonly categoriesOf: (handler: Handler) => readonly string[];
   /** Which handler decides on a command. */
   readonly handlerOf: (command: string) => Handler | undefined;
+  /** Which handler keeps the rows of a projection, so that nobody else may write them. */
+  readonly keeperOf: (projection: string) => Handler | undefined;
 }

@@ -52,6 +52,12 @@ export class EventBatch implements HandlerBatch {
     const write = (projection: Projection, key: string, row: string | null): void => {
       stillOpen();
       checkKey(projection.name, key, `"${this.#handler.name}"`);
+      const keeper = this.#domain.keeperOf(projection.name);
+      if (keeper && keeper !== this.#handler) {
+        throw new DomainDefinitionError(
+          `"${this.#handler.name}" cannot write rows of projection "${projection.name}": "${keeper.name}" keeps them, and they would overwrite each other's; write to a projection of its own`,
+        );
+      }
       step.push({ projection: projection.name, key, row, position: message.position });
     };
     const context: EventContext = {

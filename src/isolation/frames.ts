@@ -1,5 +1,5 @@
-/** Four bytes of length, four of channel. */
-const HEADER = 8;
+/** Four bytes of length. */
+const HEADER = 4;
 
 /** The longest frame that is accepted, in bytes: a batch is cut long before, a single message may have 20 MB and more. */
 export const LONGEST_FRAME: number = 128 << 20;
@@ -14,7 +14,7 @@ export class FrameError extends Error {
 }
 
 /**
- * Frames on a socket: each has a channel and some bytes. Writes are gathered: what is sent in one turn of the event loop
+ * Frames on a socket. Writes are gathered: what is sent in one turn of the event loop
  * leaves in one call.
  */
 export class FrameSocket {
@@ -35,12 +35,10 @@ export class FrameSocket {
   }
 
   /** Sends a frame; the bytes are not to be changed afterwards. */
-  send(channel: number, payload: Uint8Array): void {
+  send(payload: Uint8Array): void {
     if (this.#closed) return;
     const header = new Uint8Array(HEADER);
-    const view = new DataView(header.buffer);
-    view.setUint32(0, payload.length);
-    view.setUint32(4, channel);
+    new DataView(header.buffer).setUint32(0, payload.length);
     this.#unsent.push(header, payload);
     this.#unsentBytes += HEADER + payload.length;
     if (!this.#writing) void this.#write();
@@ -82,13 +80,12 @@ export class FrameSocket {
    * @param take Called with each; the bytes are its own to keep.
    * @throws {FrameError} When what comes is no frame.
    */
-  async read(take: (channel: number, payload: Uint8Array<ArrayBuffer>) => void): Promise<void> {
+  async read(take: (payload: Uint8Array<ArrayBuffer>) => void): Promise<void> {
     const chunk = new Uint8Array(1 << 18);
     const header = new Uint8Array(HEADER);
     const view = new DataView(header.buffer);
     let filled = 0;
     let payload: Uint8Array<ArrayBuffer> | undefined;
-    let channel = 0;
     while (!this.#closed) {
       let got: number | null;
       try {
@@ -107,14 +104,13 @@ export class FrameSocket {
         filled = 0;
         if (payload === undefined) {
           const length = view.getUint32(0);
-          channel = view.getUint32(4);
           if (length > LONGEST_FRAME) throw new FrameError(`a frame of ${length} bytes`);
           payload = new Uint8Array(length);
           if (length > 0) continue;
         }
         const whole = payload;
         payload = undefined;
-        take(channel, whole);
+        take(whole);
       }
     }
   }

@@ -1,10 +1,10 @@
-import { homedir, tmpdir } from "node:os";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { newId } from "../messages/ids.ts";
 import { textOf } from "../messages/thrown.ts";
 import { within } from "../lib/within.ts";
-import { decodeFrame, encodeFrame, FrameSocket } from "./frames.ts";
+import { Door, newSecret, type Visitor } from "./door.ts";
+import { decodeFrame, encodeFrame, type FrameSocket } from "./frames.ts";
 import { resolution } from "./own_flags.ts";
 import { LineReader } from "./line_reader.ts";
 import {
@@ -16,6 +16,7 @@ import {
   type ToHost,
   type ToWorker,
 } from "./protocol.ts";
+import { withSocket } from "./permissions.ts";
 import { ProcessMonitor } from "./process_monitor.ts";
 
 /** How long a host may take to connect, in milliseconds. */
@@ -97,6 +98,15 @@ export interface HostedWorker {
   silence(): number;
 }
 
+/** A worker that was started, and its connection once it has one. */
+interface Started {
+  readonly listener: WorkerListener;
+  socket: FrameSocket | undefined;
+  readonly unsent: Uint8Array[];
+  /** When its event loop was last seen turning. */
+  heardAt: number;
+}
+
 /** The variables that Deno itself needs. */
 function ownEnvironment(): Record<string, string> {
   const home = homedir();
@@ -121,18 +131,19 @@ exec "$@"`;
 export class HostProcess {
   #options: HostOptions;
   #child: Deno.ChildProcess;
-  #socket!: FrameSocket;
-  #monitor!: ProcessMonitor;
-  #workers = new Map<number, WorkerListener>();
-  #silent = new Map<number, { milliseconds: number; at: number }>();
+  #door: Door;
+  #socket: FrameSocket | undefined;
+  #monitor: ProcessMonitor | undefined;
+  #workers = new Map<number, Started>();
   #lastWorker = 0;
   #aliveAt = performance.now();
   /** Why it has ended. */
   #end: string | undefined;
 
-  private constructor(options: HostOptions, child: Deno.ChildProcess) {
+  private constructor(options: HostOptions, door: Door) {
     this.#options = options;
-    this.#child = child;
+    this.#door = door;
+    this.#child = spawn(options, door.address);
   }
 
   /** Whether it has ended. */
@@ -151,71 +162,54 @@ export class HostProcess {
    * @throws {Error} When it cannot be started, or does not connect; says what it said.
    */
   static async start(options: HostOptions): Promise<HostProcess> {
-    const isUnix = Deno.build.os !== "windows";
-    const folder = isUnix ? await Deno.makeTempDir({ prefix: "annals-host-", dir: tmpdir() }) : null;
-    const listener = folder
-      ? Deno.listen({ transport: "unix", path: join(folder, "engine") })
-      : Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    const address = folder ? join(folder, "engine") : (listener.addr as Deno.NetAddr).port;
+    const door = await Door.open();
     const said: string[] = [];
+    const host = new HostProcess(options, door);
     try {
-      const host = new HostProcess(options, spawn(options, address));
       host.#readOutput(said);
-      const secret = `${newId()}${newId()}`;
+      const secret = newSecret();
+      const entered = door.expect(secret);
+      const greeting: HostGreeting = {
+        address: door.address,
+        secret,
+        worker: new URL("./worker.ts", import.meta.url).href,
+      };
       const writer = host.#child.stdin.getWriter();
-      const greeting: HostGreeting = { address, secret, worker: new URL("./worker.ts", import.meta.url).href };
       await writer.write(new TextEncoder().encode(JSON.stringify(greeting))).catch(() => {});
       await writer.close().catch(() => {});
-      const connection = await host.#accept(listener);
-      await host.#greet(connection, secret);
+      const gone = host.#child.status.then(({ code, signal }) => {
+        throw new Error(`it ended with ${signal ?? `code ${code}`}`);
+      });
+      gone.catch(() => {});
+      const visitor = await within(CONNECT_PATIENCE, Promise.race([entered, gone]));
+      if (visitor === undefined) throw new Error(`it did not connect within ${CONNECT_PATIENCE / 1000} s`);
+      host.#begin(visitor);
       return host;
     } catch (error) {
+      host.#signal();
+      await door.close();
       throw new Error(
         `Cannot start a host for domain code: ${textOf(error)}${said.length > 0 ? `\n${said.join("\n")}` : ""}`,
       );
-    } finally {
-      listener.close();
-      if (folder) await Deno.remove(folder, { recursive: true }).catch(() => {});
     }
   }
 
-  async #accept(listener: Deno.Listener): Promise<Deno.Conn> {
-    const gone = this.#child.status.then(({ code, signal }) => {
-      throw new Error(`it ended with ${signal ?? `code ${code}`}`);
-    });
-    gone.catch(() => {});
-    try {
-      const connected = await within(CONNECT_PATIENCE, Promise.race([listener.accept(), gone]));
-      if (connected === undefined) throw new Error(`it did not connect within ${CONNECT_PATIENCE / 1000} s`);
-      return connected;
-    } catch (error) {
-      this.#signal();
-      throw error;
-    }
-  }
-
-  /** The first frame has to have the secret: whoever else connects is nobody. */
-  #greet(connection: Deno.Conn, secret: string): Promise<void> {
-    this.#socket = new FrameSocket(connection);
-    return new Promise((resolve, reject) => {
-      let greeted = false;
-      const take = (channel: number, payload: Uint8Array): void => {
-        if (greeted) return this.#take(channel, payload);
-        const hello = fromHostSchema.safeParse(decodeFrame(payload));
-        if (channel !== 0 || !hello.success || hello.data.t !== "hello" || hello.data.secret !== secret) {
-          throw new Error("it did not say what it was told to");
-        }
-        greeted = true;
-        this.#watch();
-        resolve();
-      };
-      this.#socket.read(take).then(
-        () => this.#finish("it closed its connection"),
-        (error) => this.kill(`it sent what is no frame (${textOf(error)})`),
-      ).finally(() => reject(new Error("it closed its connection")));
-      void this.#child.status.then(({ code, signal }) =>
-        this.#finish(signal ? `it was ended by ${signal}` : `it ended with code ${code}`)
-      );
+  #begin({ socket, listen }: Visitor): void {
+    this.#socket = socket;
+    this.#aliveAt = performance.now();
+    listen(
+      (payload) => this.#takeOwn(payload),
+      (error) =>
+        this.#finish(error === undefined ? "it closed its connection" : `it sent what is no frame (${textOf(error)})`),
+    );
+    void this.#child.status.then(({ code, signal }) =>
+      this.#finish(signal ? `it was ended by ${signal}` : `it ended with code ${code}`)
+    );
+    this.#monitor = new ProcessMonitor({
+      pid: this.pid,
+      work: this.#options.work,
+      heardAt: () => this.#aliveAt,
+      kill: (reason) => this.kill(reason),
     });
   }
 
@@ -231,35 +225,6 @@ export class HostProcess {
     }
   }
 
-  #watch(): void {
-    this.#aliveAt = performance.now();
-    this.#monitor = new ProcessMonitor({
-      pid: this.pid,
-      work: this.#options.work,
-      heardAt: () => this.#aliveAt,
-      kill: (reason) => this.kill(reason),
-    });
-  }
-
-  #take(channel: number, payload: Uint8Array): void {
-    if (this.#end !== undefined) return;
-    if (channel === 0) return this.#takeOwn(payload);
-    const listener = this.#workers.get(channel);
-    if (!listener) return;
-    let message: unknown;
-    try {
-      message = decodeFrame(payload);
-    } catch {
-      return listener.violation("it sent what is not JSON");
-    }
-    const checked = fromWorkerSchema.safeParse(message);
-    if (checked.success) listener.message(checked.data);
-    else {
-      const [issue] = checked.error.issues;
-      listener.violation(`it sent a message of the wrong shape (${issue.path.join(".")}: ${issue.message})`);
-    }
-  }
-
   #takeOwn(payload: Uint8Array): void {
     let message: FromHost;
     try {
@@ -268,21 +233,25 @@ export class HostProcess {
       return this.kill("it sent a message of the wrong shape");
     }
     this.#aliveAt = performance.now();
-    if (message.t === "alive") {
-      this.#silent.clear();
-      for (const [worker, milliseconds] of message.silent) {
-        this.#silent.set(worker, { milliseconds, at: this.#aliveAt });
-      }
-    } else if (message.t === "died") {
-      const listener = this.#workers.get(message.worker);
-      this.#forget(message.worker);
-      listener?.ended(message.message, true, false);
-    }
+    if (message.t === "alive") return;
+    const started = this.#workers.get(message.worker);
+    this.#workers.delete(message.worker);
+    started?.listener.ended(message.message, true, false);
   }
 
-  #forget(worker: number): void {
-    this.#workers.delete(worker);
-    this.#silent.delete(worker);
+  #take(started: Started, payload: Uint8Array): void {
+    started.heardAt = performance.now();
+    if (payload.length === 0) return;
+    let message: unknown;
+    try {
+      message = decodeFrame(payload);
+    } catch {
+      return started.listener.violation("it sent what is not JSON");
+    }
+    const checked = fromWorkerSchema.safeParse(message);
+    if (checked.success) return started.listener.message(checked.data);
+    const [issue] = checked.error.issues;
+    started.listener.violation(`it sent a message of the wrong shape (${issue.path.join(".")}: ${issue.message})`);
   }
 
   /**
@@ -293,27 +262,41 @@ export class HostProcess {
    */
   start(spec: WorkerSpec, listener: WorkerListener): HostedWorker {
     const worker = ++this.#lastWorker;
-    this.#workers.set(worker, listener);
-    this.#tell({ t: "start", worker, ...spec });
+    const started: Started = { listener, socket: undefined, unsent: [], heardAt: performance.now() };
+    this.#workers.set(worker, started);
+    const secret = newSecret();
+    void this.#door.expect(secret).then(({ socket, listen }) => {
+      if (this.#workers.get(worker) !== started) return socket.close();
+      started.socket = socket;
+      for (const payload of started.unsent.splice(0)) socket.send(payload);
+      listen((payload) => {
+        if (this.#workers.get(worker) === started) this.#take(started, payload);
+      }, (error) => {
+        // Its end is told by the host's own thread; only what is no frame is its own fault.
+        if (error !== undefined && this.#workers.has(worker)) listener.violation("it sent what is no frame");
+      });
+    });
+    this.#tell({ t: "start", worker, ...spec, permissions: withSocket(spec.permissions, this.#door.address), secret });
     if (this.#end !== undefined) queueMicrotask(() => listener.ended(this.#end!, false, true));
     return {
-      send: (message) => this.#socket.send(worker, encodeFrame(message)),
+      send: (message) => {
+        const payload = encodeFrame(message);
+        if (started.socket) started.socket.send(payload);
+        else started.unsent.push(payload);
+      },
       end: () => {
-        this.#forget(worker);
+        this.#workers.delete(worker);
+        this.#door.forget(secret);
+        started.socket?.close();
         this.#tell({ t: "end", worker });
       },
       killHost: (reason) => this.kill(reason, [worker]),
-      silence: () => this.#silenceOf(worker),
+      silence: () => performance.now() - started.heardAt,
     };
   }
 
-  #silenceOf(worker: number): number {
-    const silent = this.#silent.get(worker);
-    return silent === undefined ? 0 : silent.milliseconds + performance.now() - silent.at;
-  }
-
   #tell(message: ToHost): void {
-    this.#socket.send(0, encodeFrame(message));
+    this.#socket?.send(encodeFrame(message));
   }
 
   /**
@@ -329,15 +312,23 @@ export class HostProcess {
   #finish(reason: string, culprits: readonly number[] = []): void {
     if (this.#end !== undefined) return;
     this.#end = reason;
-    this.#monitor?.stop();
-    this.#socket?.close();
+    const workers = this.#letGo();
     this.#signal();
     this.#options.ended(reason);
+    for (const [worker, { listener }] of workers) {
+      listener.ended(reason, culprits.length === 0 || culprits.includes(worker), true);
+    }
+  }
+
+  /** Closes all connections; returns the workers that there were. */
+  #letGo(): [number, Started][] {
     const workers = [...this.#workers];
     this.#workers.clear();
-    for (const [worker, { ended }] of workers) {
-      ended(reason, culprits.length === 0 || culprits.includes(worker), true);
-    }
+    this.#monitor?.stop();
+    this.#socket?.close();
+    for (const [, { socket }] of workers) socket?.close();
+    void this.#door.close();
+    return workers;
   }
 
   #signal(): void {
@@ -362,9 +353,7 @@ export class HostProcess {
   async close(): Promise<void> {
     if (this.#end === undefined) {
       this.#end = "it was closed";
-      this.#monitor.stop();
-      this.#workers.clear();
-      this.#socket.close();
+      this.#letGo();
       await within(END_PATIENCE, this.#child.status);
       this.#signal();
     }

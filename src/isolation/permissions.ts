@@ -84,6 +84,21 @@ export function hostFlags(
     .map(([kind, list]) => `--allow-${kind}=${(list as string[]).map((one) => one.replaceAll(",", ",,")).join(",")}`);
 }
 
+/** The same, and reaching the engine. */
+export function withSocket(
+  permissions: Deno.PermissionOptionsObject,
+  socket: string | number,
+): Deno.PermissionOptionsObject {
+  const list = (given: unknown): string[] => Array.isArray(given) ? given : [];
+  if (typeof socket === "number") return { ...permissions, net: [...list(permissions.net), `127.0.0.1:${socket}`] };
+  return {
+    ...permissions,
+    read: [...list(permissions.read), socket],
+    write: [...list(permissions.write), socket],
+    net: [...list(permissions.net), `unix:${socket}`],
+  };
+}
+
 /** The lines of `domain.toml` that grant a group what it asks for. */
 function lines(group: string, missing: PermissionGrant): string {
   const section = /^\w+$/.test(group) ? group : JSON.stringify(group);

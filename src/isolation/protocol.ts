@@ -73,8 +73,24 @@ export type ToHost =
     readonly permissions: Deno.PermissionOptionsObject;
     readonly env: Readonly<Record<string, string>>;
     readonly module: string;
+    readonly secret: string;
   }
   | { readonly t: "end"; readonly worker: number };
+
+/** What a worker is started with. */
+export interface WorkerGreeting {
+  /** Where the engine listens: the path of a socket, or a port of this machine. */
+  readonly address: string | number;
+  /** What the worker has to say first. */
+  readonly secret: string;
+  /** The variables that it was granted. */
+  readonly env: Readonly<Record<string, string>>;
+  /** The domain's module: a URL. */
+  readonly module: string;
+}
+
+/** The first frame of whoever connects. */
+export const helloSchema = z.strictObject({ t: z.literal("hello"), secret: z.string().max(200) });
 
 /** From the engine to a worker. */
 export type ToWorker =
@@ -226,8 +242,7 @@ export const descriptionSchema: z.ZodType<DomainDescription> = z.strictObject({
 
 /** From the thread that runs a host to the engine. */
 export const fromHostSchema = z.discriminatedUnion("t", [
-  z.strictObject({ t: z.literal("hello"), secret: z.string() }),
-  z.strictObject({ t: z.literal("alive"), silent: z.array(z.tuple([whole, whole])) }),
+  z.strictObject({ t: z.literal("alive") }),
   z.strictObject({ t: z.literal("died"), worker: whole, message: z.string().max(20_000) }),
 ]);
 

@@ -13,10 +13,11 @@ import type { MessageRecord } from "../messages/envelope.ts";
 import { storable } from "../messages/text.ts";
 import { read, textOf } from "../messages/thrown.ts";
 import { describe, importDomain } from "./describe.ts";
-import { decodeFrame, encodeFrame } from "./frames.ts";
+import { connect } from "./connect.ts";
+import { decodeFrame, encodeFrame, FrameSocket } from "./frames.ts";
 import { LogQuota } from "./log_quota.ts";
 import { explainRefusal, PACKAGE_ROOT } from "./permissions.ts";
-import type { FromWorker, LaneSpec, Level, ReadPayload, ToWorker } from "./protocol.ts";
+import type { FromWorker, LaneSpec, Level, ReadPayload, ToWorker, WorkerGreeting } from "./protocol.ts";
 import { sandbox } from "./sandbox.ts";
 import { createGuard } from "./timeout.ts";
 import { Unhandled } from "./unhandled.ts";
@@ -41,8 +42,7 @@ interface Lane {
 
 class HostedWorker {
   // Kept before domain code can touch them.
-  #post: (bytes: Uint8Array<ArrayBuffer>) => void;
-  #turn: () => void;
+  #socket: FrameSocket;
   #now: () => number = performance.now.bind(performance);
   #module: string;
   #domain: Domain | undefined;
@@ -59,12 +59,11 @@ class HostedWorker {
     );
   });
 
-  constructor(port: MessagePort, env: Readonly<Record<string, string>>, module: string) {
-    const post = port.postMessage.bind(port) as (bytes: Uint8Array, transfer: Transferable[]) => void;
-    this.#post = (bytes) => post(bytes, [bytes.buffer]);
-    this.#turn = () => post(0 as never, []);
+  constructor(socket: FrameSocket, { secret, env, module }: WorkerGreeting) {
+    this.#socket = socket;
     this.#module = module;
-    port.onmessage = ({ data }) => this.#take(decodeFrame(data) as ToWorker);
+    socket.send(encodeFrame({ t: "hello", secret }));
+    void socket.read((payload) => this.#take(decodeFrame(payload) as ToWorker));
     scope.addEventListener("unhandledrejection", (event) => {
       event.preventDefault();
       this.#unhandled.add(event.reason ?? new Error("A promise was rejected without a reason"));
@@ -79,16 +78,16 @@ class HostedWorker {
   }
 
   #send(message: FromWorker): void {
-    this.#post(encodeFrame(message));
+    this.#socket.send(encodeFrame(message));
   }
 
   #beat(): void {
     const now = this.#now();
     const hands = [...this.#lanes.values()].filter(({ stop }) => stop !== undefined)
       .map(({ spec, n, position, since }) => ({ lane: spec.lane, n, position, since: Math.round(now - since) }));
-    // The host's thread sees the event loop turn; the engine is only told what there is to tell.
+    // An empty frame says that the event loop turns, and nothing else.
     if (hands.length > 0) this.#send({ t: "beat", hands });
-    else this.#turn();
+    else this.#socket.send(new Uint8Array(0));
     const dropped = this.#quota.takeDropped();
     if (dropped > 0) {
       this.#say("", "warn", `${dropped} log lines were dropped: more than a handler may write at a time`);
@@ -267,8 +266,8 @@ function placeOf(error: unknown): string {
   return place === undefined ? "" : ` (thrown at ${place})`;
 }
 
-const begin = ({ data }: { data: { port: MessagePort; env: Record<string, string>; module: string } }): void => {
+const begin = async ({ data }: { data: WorkerGreeting }): Promise<void> => {
   scope.removeEventListener("message", begin);
-  new HostedWorker(data.port, data.env, data.module);
+  new HostedWorker(new FrameSocket(await connect(data.address)), data);
 };
 scope.addEventListener("message", begin);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { pause, survives } from "../support/ground.ts";
 import { Proxy } from "../support/proxy.ts";
 import { connectRedis } from "../support/redis.ts";
-import { until } from "../support/server.ts";
+import { Site, until } from "../support/server.ts";
 
 survives("Redis is flushed, again and again", async ({ redis, random, servers }) => {
   const admin = connectRedis(redis.url);
@@ -86,3 +86,27 @@ survives("Redis' password is changed, and changed back", async ({ redis, servers
   await admin.config("SET", "requirepass", "");
   await admin.quit();
 });
+
+survives("one of two servers is cut off from Redis, and the other goes on with all that needs it", async (ground) => {
+  const { client, servers, load, redis, postgres } = ground;
+  await using far = new Proxy(redis.port);
+  const toml = `[event_store]\nurl = "${postgres.url}"\n[brokers.default]\nurl = "redis://127.0.0.1:${far.port}/0"\n`;
+  await using site = Site.make("tally", new URL("../fixtures/tally/domain.ts", import.meta.url), toml);
+  // The one that is to be cut off has the relay.
+  await servers[0].stop();
+  const cutOff = await site.start().running();
+  await until(
+    async () => (await client.store.leases()).some(({ name, expiresAt }) => name === "$relay" && expiresAt > 0),
+    () => "a relay",
+  );
+  servers[0] = await ground.site.start().running();
+  await far[Symbol.asyncDispose]();
+  const before = load.sent.size;
+  await until(() => load.sent.size > before + 20, () => "commands to be taken");
+  const reached = async () => (await client.store.checkpoints("SeenProjector"))[0]?.position ?? 0;
+  const position = await reached();
+  await until(async () => await reached() > position + 20, () => "the projector to go on", 15_000);
+  await until(async () => (await client.store.outboxStatus()).waiting < 50, () => "the outbox to be emptied", 15_000);
+  assert.match(cutOff.stderr, /reading the log until it is back/);
+  assert.equal(await cutOff.stop(), 0);
+}, { servers: 1 });

@@ -1,4 +1,5 @@
 import { aggregate, domain, event, eventHandler, newId, type } from "@annals/annals";
+import { FencedError, StoreUnavailableError } from "@annals/annals/store";
 import { MemoryEventStore } from "@annals/annals/store/memory";
 import { EventStoreSubscription } from "@annals/annals/subscriptions";
 import assert from "node:assert/strict";
@@ -23,7 +24,7 @@ const revoked = () => {
   return proxy;
 };
 
-/** Whatever is thrown, its text can be stored by every store and shown in a terminal's width. */
+/** Whatever is thrown is the failure of its message (whose an error is, is told by where it was thrown), and its text can be stored by every store and shown in a terminal's width. */
 const THROWN: Record<string, [thrown: unknown, text: RegExp]> = {
   "a NUL": [new Error("bad \u0000 text"), /^bad \u2400 text$/],
   "half a surrogate pair": [new Error("cut 😀".slice(0, 5)), /^cut \ufffd$/],
@@ -35,7 +36,7 @@ const THROWN: Record<string, [thrown: unknown, text: RegExp]> = {
   "a message that is an object": [Object.assign(new Error(), { message: { a: 1 } }), /^\{"a":1\}$/],
   "a message that is a symbol": [Object.assign(new Error(), { message: Symbol("q") }), /^Symbol\(q\)$/],
   "getters that throw": [hostile(["message", "name", "stack"]), /./],
-  "a revoked proxy": [revoked(), /./],
+  "a revoked proxy": [revoked(), /^something that cannot be shown was thrown$/],
   "toString that throws": [{
     toString() {
       throw new Error();
@@ -45,6 +46,17 @@ const THROWN: Record<string, [thrown: unknown, text: RegExp]> = {
     },
   }, /^something that cannot be shown was thrown$/],
 };
+
+// Whose an error is: everything a handler throws is its own, whatever class or name it has.
+THROWN["a StoreUnavailableError of another domain"] = [
+  new StoreUnavailableError("Cannot reach the OTHER database", "unreachable", true),
+  /OTHER database/,
+];
+THROWN["a FencedError"] = [new FencedError("x", 1), /^FencedError/];
+THROWN["an error called BrokerUnavailableError"] = [
+  Object.assign(new Error("fake"), { name: "BrokerUnavailableError", retryable: true }),
+  /^BrokerUnavailableError: fake$/,
+];
 
 for (const [name, [thrown, text]] of Object.entries(THROWN)) {
   Deno.test(`a handler that throws ${name} fails its message, and nothing else`, async () => {

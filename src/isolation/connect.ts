@@ -1,0 +1,6 @@
+/** Connects to the engine: by the path of a socket, or a port of this machine. */
+export async function connect(address: string | number): Promise<Deno.Conn> {
+  return typeof address === "string"
+    ? await Deno.connect({ transport: "unix", path: address })
+    : await Deno.connect({ hostname: "127.0.0.1", port: address });
+}

@@ -1,0 +1,98 @@
+import { join } from "node:path";
+import { tmpdir } from "node:os";
+import { decodeFrame, FrameSocket } from "./frames.ts";
+import { helloSchema } from "./protocol.ts";
+
+/** How long who connects may take to say who it is, in milliseconds. */
+const PATIENCE = 5_000;
+
+/** Whoever has said what it was told to. */
+export interface Visitor {
+  /** Its connection. */
+  readonly socket: FrameSocket;
+  /** Hears what it says from here on, and when it has gone: with an error when it sent what is no frame. */
+  readonly listen: (take: (payload: Uint8Array<ArrayBuffer>) => void, gone: (error?: unknown) => void) => void;
+}
+
+/** Something that cannot be guessed. */
+export function newSecret(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(24)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** Where a host and its workers connect to the engine: each says a secret first that it was told, and that is good once. */
+export class Door {
+  /** The path of a socket in a folder that only this user may enter; a port of this machine where there are none. */
+  readonly address: string | number;
+  #folder: string | null;
+  #listener: Deno.Listener;
+  #expected = new Map<string, (visitor: Visitor) => void>();
+  #closed: Promise<void> | undefined;
+
+  private constructor(folder: string | null, listener: Deno.Listener) {
+    this.#folder = folder;
+    this.#listener = listener;
+    this.address = folder === null ? (listener.addr as Deno.NetAddr).port : join(folder, "engine");
+    void this.#accept();
+  }
+
+  /** Opens one. */
+  static async open(): Promise<Door> {
+    if (Deno.build.os === "windows") return new Door(null, Deno.listen({ hostname: "127.0.0.1", port: 0 }));
+    const folder = await Deno.makeTempDir({ prefix: "annals-host-", dir: tmpdir() });
+    await Deno.chmod(folder, 0o700);
+    return new Door(folder, Deno.listen({ transport: "unix", path: join(folder, "engine") }));
+  }
+
+  /** Resolves when somebody comes who says the secret. */
+  expect(secret: string): Promise<Visitor> {
+    return new Promise((resolve) => this.#expected.set(secret, resolve));
+  }
+
+  /** Nobody is expected to say it any more. */
+  forget(secret: string): void {
+    this.#expected.delete(secret);
+  }
+
+  async #accept(): Promise<void> {
+    try {
+      for await (const connection of this.#listener) this.#greet(new FrameSocket(connection));
+    } catch {
+      // Closed.
+    }
+  }
+
+  #greet(socket: FrameSocket): void {
+    let take: ((payload: Uint8Array<ArrayBuffer>) => void) | undefined;
+    let gone = (_error?: unknown): void => {};
+    const patience = setTimeout(() => socket.close(), PATIENCE);
+    const first = (payload: Uint8Array<ArrayBuffer>): void => {
+      clearTimeout(patience);
+      const hello = helloSchema.safeParse(decodeFrame(payload));
+      const resolve = hello.success ? this.#expected.get(hello.data.secret) : undefined;
+      if (!hello.success || !resolve) return socket.close();
+      this.#expected.delete(hello.data.secret);
+      const early: Uint8Array<ArrayBuffer>[] = [];
+      take = (payload) => void early.push(payload);
+      resolve({
+        socket,
+        listen: (next, left) => {
+          for (const payload of early.splice(0)) next(payload);
+          [take, gone] = [next, left];
+        },
+      });
+    };
+    socket.read((payload) => take ? take(payload) : first(payload)).then(() => gone(), (error) => gone(error ?? null))
+      .finally(() => clearTimeout(patience));
+  }
+
+  /** Lets nobody in any more; connections that were made stay. */
+  close(): Promise<void> {
+    return this.#closed ??= this.#close();
+  }
+
+  async #close(): Promise<void> {
+    this.#listener.close();
+    this.#expected.clear();
+    if (this.#folder !== null) await Deno.remove(this.#folder, { recursive: true }).catch(() => {});
+  }
+}
