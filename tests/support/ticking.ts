@@ -24,6 +24,9 @@ const Clock = aggregate("Clock", {
 /** One row per stream: what was seen of it, in the order it was seen. */
 export const Seen = projection("Seen", { key: "id", schema: type<{ id: string; ns: number[] }>() });
 
+/** Rows that no projector keeps: for what a reaction puts. */
+export const Put = projection("Put", { key: "id", schema: type<{ id: string; ns: number[] }>() });
+
 /** A domain with a projector `Tally` and an event handler `Reactor`, both of which do what they are told. */
 export function tickingDomain(
   act: (n: number, context?: EventContext) => unknown = () => {},
@@ -61,8 +64,8 @@ export async function tick(store: EventStore, ids: readonly string[], first = 0,
   });
 }
 
-/** What `Tally` has seen, by clock. */
-export async function seen(store: EventStore): Promise<Record<string, number[]>> {
-  const rows = await store.listRows("Seen");
+/** What `Tally` has seen, by clock; or what was put. */
+export async function seen(store: EventStore, projection = "Seen"): Promise<Record<string, number[]>> {
+  const rows = await store.listRows(projection);
   return Object.fromEntries(rows.map(({ key, row }) => [key, JSON.parse(row!).ns]));
 }

@@ -1,0 +1,197 @@
+import { Client, connect } from "@annals/annals/client";
+import { loadConfig } from "@annals/annals/config";
+import { Engine } from "@annals/annals/engine";
+import assert from "node:assert/strict";
+import tally, { Add, Seen } from "../../fixtures/tally/domain.ts";
+import { Server, Site, until } from "../../support/server.ts";
+
+const MODULE = new URL("../../fixtures/tally/domain.ts", import.meta.url);
+
+Deno.test("the server says what it runs, line by line, and ends with 0 when asked", async () => {
+  await using site = Site.make("tally", MODULE);
+  const server = await site.start().running();
+  assert.equal(await server.stop(), 0);
+  assert.equal(
+    server.stdout,
+    `Starting Annals engine…
+  event store   sqlite  .annals/tally.db
+  broker        sqlite  .annals/tally.db
+Registered subscriptions:
+  Adder          -> tally::tally:command (StreamSubscription)
+  SeenProjector  -> tally::tally (StreamSubscription)
+  Noter          -> tally::tally (StreamSubscription)
+Engine running. Press Ctrl+C to stop.
+Stopping…
+Stopped.
+`,
+  );
+  assert.equal(server.stderr, "");
+});
+
+Deno.test("Ctrl+C finishes what is in hand: after a restart nothing is doubled and nothing missing", async () => {
+  await using site = Site.make("tally", MODULE);
+  let server = await site.start().running();
+  await using client = await site.connect(tally);
+  for (let n = 0; n < 300; n++) await client.process(Add({ id: String(n % 7), n }));
+  server.signal("SIGINT");
+  assert.equal((await server.status).code, 0);
+  const leases = await client.store.leases();
+  assert.ok(leases.every((lease) => lease.expiresAt === 0), "every lease is given back");
+  server = await site.start().running();
+  await until(
+    async () => (await client.rows(Seen)).reduce((sum, row) => sum + row.ns.length, 0) === 300,
+    () => "all 300",
+  );
+  assert.equal(await server.stop(), 0);
+});
+
+Deno.test("a second signal ends the server at once", async () => {
+  await using site = Site.make("tally", MODULE);
+  const server = await site.start().running();
+  server.signal("SIGINT");
+  server.signal("SIGINT");
+  assert.equal((await server.status).code, 0);
+  await server.kill();
+});
+
+Deno.test("two servers share the groups of a domain, and one takes over all when the other is gone", async () => {
+  await using site = Site.make("tally", MODULE);
+  const first = await site.start().running();
+  const second = await site.start().running();
+  await using client = await site.connect(tally);
+  const holders = async () =>
+    (await client.store.leases()).filter(({ group, expiresAt }) => group !== "$relay" && expiresAt > Date.now())
+      .map(({ owner }) => owner);
+  const shares = async () => {
+    const all = await holders();
+    return [...new Set(all)].map((owner) => all.filter((other) => other === owner).length).sort();
+  };
+  await until(async () => String(await shares()) === "1,2", () => "each to have its share of the three");
+  await client.process(Add({ id: "a", n: 1 }), { wait: true });
+  assert.equal(await first.stop(), 0);
+  const { outcome } = await client.process(Add({ id: "a", n: 2 }), { wait: true });
+  assert.equal(outcome?.status, "accepted");
+  assert.equal(await second.stop(), 0);
+});
+
+Deno.test("a server that was killed is followed at once: nobody waits for the leases of the dead", async () => {
+  await using site = Site.make("tally", MODULE);
+  await (await site.start().running()).kill();
+  const server = await site.start().running();
+  assert.doesNotMatch(server.stderr, /standing by/);
+  assert.equal(await server.stop(), 0);
+});
+
+Deno.test("several workers of a group share its streams", async () => {
+  await using site = Site.make("tally", MODULE, "[server.workers]\nAdder = 2\nSeenProjector = 3\n");
+  const server = await site.start().running();
+  assert.match(server.stdout, /SeenProjector {2}-> tally::tally \(StreamSubscription, 3 workers\)/);
+  await using client = await site.connect(tally);
+  for (let n = 0; n < 60; n++) await client.process(Add({ id: String(n % 9), n }));
+  await until(
+    async () => (await client.rows(Seen)).reduce((sum, row) => sum + row.ns.length, 0) === 60,
+    () => "all 60",
+  );
+  for (const { ns } of await client.rows(Seen)) assert.deepEqual(ns, [...ns].sort((a, b) => a - b));
+  assert.equal(await server.stop(), 0);
+});
+
+for (const type of ["stream", "event_store"]) {
+  Deno.test(`the engine runs in memory by ${type} subscriptions, inside a program`, async () => {
+    const file = await Deno.makeTempFile({ suffix: ".toml" });
+    await Deno.writeTextFile(
+      file,
+      `[event_store]\nurl = "memory:"\n[brokers.default]\nurl = "memory:"\n[server]\ndefault_subscription_type = "${type}"\n`,
+    );
+    const config = loadConfig({ file });
+    const engine = new Engine({ module: MODULE.href, config });
+    await engine.start();
+    const client = new Client(tally, engine.store, config);
+    const { outcome } = await client.process(Add({ id: "a", n: 1 }), { wait: true });
+    assert.deepEqual(outcome, { status: "accepted", events: ["Added"] });
+    await until(async () => (await client.row(Seen, "a"))?.ns.length === 1, () => "the projection");
+    assert.deepEqual(engine.health().map(({ state }) => state), ["running", "running", "running"]);
+    await engine.stop();
+    await Deno.remove(file);
+  });
+}
+
+Deno.test("a group whose worker ends again and again is marked failed, and the others go on", async () => {
+  const file = await Deno.makeTempFile({ suffix: ".toml" });
+  const fixtures = new URL("../../fixtures", import.meta.url).pathname;
+  await Deno.writeTextFile(
+    file,
+    `[event_store]\nurl = "memory:"\n[brokers.default]\nurl = "memory:"\n[server.stream_subscription]\nmax_retries = 0
+[server.permissions."*"]\nread = [${JSON.stringify(fixtures)}]\n`,
+  );
+  const lines: string[] = [];
+  const engine = new Engine({
+    module: new URL("../../fixtures/broken/domain.ts", import.meta.url).href,
+    config: loadConfig({ file }),
+    log: (group, _level, text) => void lines.push(`${group}: ${text}`),
+  });
+  await engine.start();
+  const health = () => Object.fromEntries(engine.health().map((group) => [group.group, group]));
+  assert.equal(health().Sound.state, "running");
+  await until(() => health().Broken.state === "failed", () => "the broken group to be marked failed");
+  assert.match(health().Broken.lastError!, /broken while it loads/);
+  assert.equal(health().Sound.state, "running");
+  assert.ok(lines.some((line) => /^Broken: Its worker ended 6 times within a minute; resting for 60 s/.test(line)));
+  await engine.stop();
+  await Deno.remove(file);
+});
+
+Deno.test("with sync processing a command and all that follows are handled before process() returns", async () => {
+  await using site = Site.make("tally", MODULE, `event_processing = "sync"\ncommand_processing = "sync"\n`);
+  await using client = await connect(tally, { config: site.config });
+  const { outcome } = await client.process(Add({ id: "a", n: 1 }), { idempotencyKey: "k" });
+  assert.deepEqual(outcome, { status: "accepted", events: ["Added"] });
+  assert.deepEqual(await client.row(Seen, "a"), { id: "a", ns: [1] });
+  await client.process(Add({ id: "a", n: 1 }), { idempotencyKey: "k" });
+  assert.deepEqual(await client.row(Seen, "a"), { id: "a", ns: [1] });
+  await Promise.all(Array.from({ length: 20 }, (_, n) => client.process(Add({ id: `b${n % 3}`, n }))));
+  assert.equal((await client.rows(Seen)).reduce((sum, row) => sum + row.ns.length, 0), 21);
+});
+
+const WRONG: [args: string[], code: number, told: RegExp][] = [
+  [[], 2, /Name a domain, like --domain=tally; known: tally/],
+  [["--domain=talli"], 2, /There is no domain "talli" \(.*\); did you mean "tally"\?/],
+  [["--domain=./nowhere.ts"], 2, /There is no domain module "\.\/nowhere\.ts"/],
+  [["--domain=tally", "--config=nowhere.toml"], 2, /nowhere\.toml: there is no such file/],
+  [["--domain=tally", "--dry-rum"], 2, /unknown option '--dry-rum'/],
+  [["--domain=tally", "--log-format=xml"], 2, /Allowed choices are text, json/],
+  [["--domain=tally", "extra"], 2, /too many arguments/],
+  [["--domain=./empty.ts"], 1, /has no domain as its default export/],
+  [
+    ["--domain=./broken.ts"],
+    1,
+    /Cannot load the domain from .*broken\.ts: broken at import \(thrown at .*broken\.ts:1:7\)/,
+  ],
+  [
+    ["--domain=tally", "--config=groups.toml"],
+    2,
+    /server\.workers\.Sen: domain "tally" has no handler "Sen".*known|did you mean/,
+  ],
+  [["--domain=tally", "--config=foreign.toml"], 1, /foreign\.db.*not an SQLite database/],
+];
+
+Deno.test("what is wrong on the server's command line is said in words, with exit code 1 or 2", async () => {
+  await using site = Site.make("tally", MODULE);
+  const domains = `[domains]\ntally = ${JSON.stringify(MODULE.pathname)}\n`;
+  await Deno.writeTextFile(`${site.folder}/empty.ts`, "export default 1;\n");
+  await Deno.writeTextFile(`${site.folder}/broken.ts`, "throw new Error('broken at import');\n");
+  await Deno.writeTextFile(`${site.folder}/groups.toml`, `[server.workers]\nSen = 2\n${domains}`);
+  await Deno.writeTextFile(`${site.folder}/foreign.toml`, `[event_store]\nurl = "sqlite:foreign.db"\n${domains}`);
+  await Deno.writeTextFile(
+    `${site.folder}/foreign.db`,
+    "this is not a database, it is a text of some length\n".repeat(50),
+  );
+  await Promise.all(WRONG.map(async ([args, code, told]) => {
+    const server = new Server(args, site.folder);
+    const status = await server.status;
+    await server.kill();
+    assert.match(server.stderr, told);
+    assert.equal(status.code, code, args.join(" "));
+    assert.doesNotMatch(server.stderr, /^\s+at /m, args.join(" "));
+  }));
+});

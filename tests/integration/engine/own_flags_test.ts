@@ -1,0 +1,65 @@
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import { flagsOf } from "../../../src/isolation/own_flags.ts";
+
+const SERVER = new URL("../../../server.ts", import.meta.url).href;
+const path = fileURLToPath(SERVER);
+
+Deno.test("a host is started with the flags that say how modules are found, and no others", () => {
+  const flags = [
+    "-A",
+    "--config",
+    "own.json",
+    "--v8-flags=--x",
+    "--inspect-wait",
+    "--lock=own.lock",
+    "--env-file=.env",
+  ];
+  assert.deepEqual(flagsOf(["deno", "run", ...flags, path, "--config=x", "--domain=x"], SERVER), [
+    "--config",
+    "own.json",
+    "--lock=own.lock",
+  ]);
+  assert.deepEqual(flagsOf(["deno", "run", "-A", path, ""], SERVER), []);
+});
+
+Deno.test("a domain with a configuration of its own finds its imports", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "annals-" });
+  const imports = {
+    "@annals/annals": new URL("../../../mod.ts", import.meta.url).href,
+    "@lib/": "./lib/",
+  };
+  await Deno.mkdir(`${folder}/lib`);
+  await Deno.writeTextFile(`${folder}/own.json`, JSON.stringify({ imports, unstable: ["worker-options"] }));
+  await Deno.writeTextFile(`${folder}/lib/start.ts`, "export const start = 1;");
+  await Deno.writeTextFile(
+    `${folder}/domain.ts`,
+    `import { aggregate, domain, event, type } from "@annals/annals";
+import { start } from "@lib/start.ts";
+const Counted = event("Counted", { schema: type<{ by: number }>() });
+const Counter = aggregate("Counter", { events: [Counted], initial: () => start, evolve: { Counted: (n) => n + 1 } });
+export default domain("own", { aggregates: [Counter], handlers: [] });`,
+  );
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", "--config", "own.json", path, "--domain=./domain.ts"],
+    cwd: folder,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  let said = "";
+  const reading = (async () => {
+    for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+      said += text;
+      if (said.includes("Engine running")) child.kill("SIGTERM");
+    }
+  })();
+  const errors = new Response(child.stderr).text();
+  const { code } = await child.status;
+  await reading;
+  assert.equal(code, 0, await errors);
+  assert.match(said, /Engine running/);
+  await errors;
+  await Deno.remove(folder, { recursive: true });
+});

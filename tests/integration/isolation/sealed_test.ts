@@ -1,0 +1,90 @@
+import assert from "node:assert/strict";
+import tally, { Add } from "../../fixtures/tally/domain.ts";
+import { isAlive, Site, until } from "../../support/server.ts";
+import { databaseUrl, redisUrl } from "../../support/services.ts";
+import { withSchema } from "../../support/postgres.ts";
+
+const MODULE = new URL("../../fixtures/tally/domain.ts", import.meta.url);
+
+const read = (pid: number, what: string) => Deno.readTextFileSync(`/proc/${pid}/${what}`).split("\0").filter(Boolean);
+
+/** Inodes of the sockets that a process has open. */
+function sockets(pid: number): Set<string> {
+  const found = [...Deno.readDirSync(`/proc/${pid}/fd`)].map(({ name }) => {
+    try {
+      return Deno.readLinkSync(`/proc/${pid}/fd/${name}`);
+    } catch {
+      return "";
+    }
+  });
+  return new Set(found.flatMap((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1] ?? []));
+}
+
+/** How many TCP connections a process has. */
+function connections(pid: number): number {
+  const own = sockets(pid);
+  const lines = ["tcp", "tcp6"].flatMap((kind) =>
+    Deno.readTextFileSync(`/proc/${pid}/net/${kind}`).split("\n").slice(1)
+  );
+  return lines.filter((line) => own.has(line.trim().split(/\s+/)[9])).length;
+}
+
+Deno.test("the engine has the connections; a host has none, and no secret in its environment or arguments", async () => {
+  await using schema = await withSchema();
+  const toml = `[event_store]\nurl = "${databaseUrl()}"\nschema = "${schema.name}"
+[brokers.default]\nurl = "${redisUrl()}"\nprefix = "${schema.name}:"
+[server.permissions.Noter]\nenv = ["ANNALS_TEST_GRANTED"]\n`;
+  const env = { ANNALS_TEST_GRANTED: "yes", ANNALS_TEST_SECRET: "hunter2", DATABASE_URL: databaseUrl() };
+  await using site = Site.make("tally", MODULE, toml, env);
+  const server = await site.start().running();
+  await using client = await site.connect(tally);
+  await client.process(Add({ id: "a", n: 1 }), { wait: true });
+  const hosts = server.hostPids();
+  assert.equal(hosts.length, 1);
+  assert.ok(connections(server.pid) >= 3);
+  assert.ok(connections(server.pid) <= 10);
+  const password = decodeURIComponent(new URL(databaseUrl()).password);
+  for (const host of hosts) {
+    assert.equal(connections(host), 0);
+    const names = read(host, "environ").map((entry) => entry.split("=")[0]).filter((name) =>
+      !/^(PWD|SHLVL|_)$/.test(name)
+    );
+    assert.deepEqual(names.sort(), ["ANNALS_TEST_GRANTED", "DENO_DIR", "DENO_NO_UPDATE_CHECK", "NO_COLOR"]);
+    const given = read(host, "cmdline");
+    const said = [...given, ...read(host, "environ")].join(" ");
+    assert.doesNotMatch(said, /hunter2|postgres:|redis:/);
+    assert.ok(!said.includes(password) && !said.includes(encodeURIComponent(password)));
+    assert.ok(given.includes("--no-prompt") && given.includes("--cached-only") && given.includes("--frozen"));
+    assert.ok(!given.some((flag) => /^(-A|--allow-(all|run|ffi|sys))/.test(flag)), given.join(" "));
+    assert.equal(Deno.readLinkSync(`/proc/${host}/fd/0`).startsWith("pipe:"), true);
+    const [, , , , group] = Deno.readTextFileSync(`/proc/${host}/stat`).split(" ");
+    assert.equal(Number(group), host, "it is not in a process group of its own");
+  }
+  assert.equal(await server.stop(), 0);
+  await until(() => !hosts.some(isAlive), () => "the host to end with its engine", 1_000);
+});
+
+Deno.test("a host that stands still ends with its engine all the same", async () => {
+  await using site = Site.make("tally", MODULE);
+  const server = await site.start().running();
+  const [host] = server.hostPids();
+  Deno.kill(host, "SIGSTOP");
+  await server.kill();
+  await until(() => !isAlive(host), () => "the host to end", 2_000);
+});
+
+Deno.test("what a host printed is said with its name, and what it was not asked for is not answered", async () => {
+  await using site = Site.make("tally", MODULE);
+  const server = await site.start().running();
+  const [host] = server.hostPids();
+  Deno.kill(host, "SIGSTOP");
+  await until(
+    () => /Host "main" ended: it was stopped by a signal/.test(server.stderr),
+    () => "it to be noticed",
+    5_000,
+  );
+  await using client = await site.connect(tally);
+  const { outcome } = await client.process(Add({ id: "a", n: 1 }), { wait: true });
+  assert.equal(outcome?.status, "accepted");
+  assert.equal(await server.stop(), 0);
+});

@@ -1,0 +1,80 @@
+import { PostgresEventStore } from "@annals/annals/store/postgres";
+import assert from "node:assert/strict";
+import { eventStoreSuite, sampleAppend } from "../../../src/testing/store_suite.ts";
+import tally from "../../fixtures/tally/domain.ts";
+import { pause } from "../../support/ground.ts";
+import { audit, drive, settled } from "../../support/load.ts";
+import { canPool, Pooler } from "../../support/pooler.ts";
+import { connectPostgres, withSchema } from "../../support/postgres.ts";
+import { Site } from "../../support/server.ts";
+import { databaseUrl } from "../../support/services.ts";
+import { onPostgres } from "../../support/stores.ts";
+
+const ignore = !canPool();
+
+let pooler: Pooler;
+let open = 0;
+eventStoreSuite((name, run) => {
+  Deno.test({ name: `postgres store behind a pooler: ${name}`, ignore, fn: run });
+}, async () => {
+  if (open++ === 0) pooler = await Pooler.start({ url: databaseUrl() });
+  const ground = await onPostgres(pooler.url);
+  return {
+    ...ground,
+    [Symbol.asyncDispose]: async () => {
+      await ground[Symbol.asyncDispose]();
+      if (--open === 0) await pooler[Symbol.asyncDispose]();
+    },
+  };
+});
+
+Deno.test({
+  name: "behind a pooler writes of others are found by looking, which is said; around it they are heard of",
+  ignore,
+  fn: async () => {
+    await using schema = await withSchema();
+    await using pooler = await Pooler.start({ url: databaseUrl() });
+    const options = { url: pooler.url, schema: schema.name };
+    const [deaf, hearing, writer] = [
+      new PostgresEventStore(options),
+      new PostgresEventStore({ ...options, listenUrl: databaseUrl() }),
+      new PostgresEventStore({ ...options, listen: false }),
+    ];
+    await writer.migrate();
+    const about = (warnings: string[]) => warnings.filter((warning) => warning.includes("Notifications"));
+    assert.match(about(await deaf.inspect())[0], /do not come through.*every 100 ms.*listen_url/);
+    assert.deepEqual(about(await hearing.inspect()), []);
+    for (const store of [deaf, hearing]) {
+      const before = performance.now();
+      const change = store.changed(20_000);
+      await writer.commit({ appends: [sampleAppend("a")] });
+      await change;
+      assert.ok(performance.now() - before < 5_000);
+    }
+    for (const store of [deaf, hearing, writer]) await store.close();
+  },
+});
+
+Deno.test({
+  name: "servers behind a pooler lose and double nothing while its sessions are terminated",
+  ignore,
+  fn: async () => {
+    await using schema = await withSchema();
+    await using pooler = await Pooler.start({ url: databaseUrl() });
+    const toml = `[event_store]\nurl = "${pooler.url}?application_name=${schema.name}"\nschema = "${schema.name}"\n`;
+    await using site = Site.make("tally", new URL("../../fixtures/tally/domain.ts", import.meta.url), toml);
+    const servers = await Promise.all([site.start().running(), site.start().running()]);
+    await using client = await site.connect(tally);
+    const admin = connectPostgres();
+    const load = drive(client);
+    for (let i = 0; i < 4; i++) {
+      await pause(400);
+      await admin`select pg_terminate_backend(pid) from pg_stat_activity where application_name = ${schema.name}`;
+    }
+    await load.stop();
+    await settled(client);
+    await audit(client, load.sent);
+    for (const server of servers) assert.equal(await server.stop(), 0);
+    await admin.end();
+  },
+});

@@ -1,0 +1,228 @@
+import { PostgresEventStore } from "@annals/annals/store/postgres";
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import {
+  lag,
+  LAST_POSITION,
+  type Query,
+  readLog,
+  readOutbox,
+  readStream,
+} from "../../../src/store/postgres_queries.ts";
+import { forSchema } from "../../../src/store/postgres_schema.ts";
+import { sampleAppend, sampleMessage } from "../../../src/testing/store_suite.ts";
+import { connectPostgres, withSchema } from "../../support/postgres.ts";
+import { Proxy } from "../../support/proxy.ts";
+import { until } from "../../support/server.ts";
+import { databaseUrl } from "../../support/services.ts";
+
+async function open(options: { migrate?: boolean; listen?: boolean } = {}) {
+  const schema = await withSchema();
+  const store = new PostgresEventStore({ url: databaseUrl(), schema: schema.name, listen: options.listen ?? true });
+  if (options.migrate ?? true) await store.migrate();
+  return {
+    store,
+    schema: schema.name,
+    [Symbol.asyncDispose]: async () => {
+      await store.close();
+      await schema[Symbol.asyncDispose]();
+    },
+  };
+}
+
+Deno.test("no reader ever passes a position that appears later: slow, parked and rolled-back writers, many processes", async () => {
+  await using ground = await open();
+  const { store, schema } = ground;
+  const writers = ["a", "b", "c"].map((name) =>
+    new Deno.Command(Deno.execPath(), {
+      args: [
+        "run",
+        "-A",
+        "--no-check",
+        fileURLToPath(new URL("../../fixtures/append_postgres.ts", import.meta.url)),
+        databaseUrl(),
+        schema,
+        name,
+        "60",
+      ],
+      stdin: "null",
+    }).spawn()
+  );
+  let writing = true;
+  const done = Promise.all(writers.map((writer) => writer.status)).then((all) => {
+    writing = false;
+    return all;
+  });
+  // Transactions that take positions, stand still, and then commit or do not.
+  const admin = connectPostgres();
+  const parked = (async () => {
+    for (let i = 0; writing; i++) {
+      await admin.begin(async (sql) => {
+        await sql.unsafe(parkedAppend(schema, `parked-${i}`));
+        await new Promise((resolve) => setTimeout(resolve, 60));
+        if (i % 2 === 1) throw new Error("rolled back");
+      }).catch((error) => assert.equal(error.message, "rolled back"));
+    }
+  })();
+  const seen: number[] = [];
+  const read = async () => {
+    const found = await store.readLog({ after: seen.at(-1) ?? 0, limit: 50 });
+    seen.push(...found.map((message) => message.position));
+    return found.length;
+  };
+  while (writing || await read() > 0) await read();
+  assert.ok((await done).every(({ success }) => success));
+  await parked;
+  await admin.end();
+  while (await read() > 0);
+  const all: number[] = [];
+  for (let found; (found = await store.readLog({ after: all.at(-1) ?? 0 })).length > 0;) {
+    all.push(...found.map((message) => message.position));
+  }
+  assert.deepEqual(seen, all);
+  assert.deepEqual(all, Array.from({ length: all.length }, (_, i) => i + 1), "there are gaps");
+  assert.ok(all.length >= 3 * 60 * 3, String(all.length));
+});
+
+/** One message, appended as the store does it, in a transaction of somebody else's. */
+function parkedAppend(schema: string, stream: string): string {
+  return forSchema(
+    `select annals.commit(array['${stream}'], array[1], array[1], null, null, null, null, array[1], array[-3], array[1],
+      array[1], array[1], array[gen_random_uuid()], array['T'], array[1], array['test'], array['${stream}'],
+      array[1::bigint], array['x'], array[null::text], '{}', '', array[true], null, null, null, null, null, null, null)`,
+    schema,
+  );
+}
+
+// Nothing is to be published: statistics must not lead the outbox away from its index.
+Deno.test("every hot query uses its index with 1,000,000 messages", async () => {
+  await using ground = await open();
+  const { schema } = ground;
+  const admin = connectPostgres();
+  await admin.unsafe(`insert into "${schema}".messages
+    select n, gen_random_uuid(), 'T', 1, 'c' || n % 4, 'c' || n % 4 || '-' || n % 10000, n / 10000, n, 'x', null, '{}', null, false
+    from generate_series(1, 1000000) n`);
+  await admin.unsafe(`update "${schema}".relay set published = 999990`);
+  await admin.unsafe(`analyze "${schema}".messages`);
+  await admin.unsafe("set plan_cache_mode = force_generic_plan");
+  const queries: Record<string, Query> = {
+    "a stream": readStream("c1-1", {}),
+    "the end of a stream": readStream("c1-1", { backward: true, limit: 1 }),
+    "a stream from a version": readStream("c1-1", { from: 90 }),
+    "the log": readLog({ after: 500_000 }),
+    "the end of the log": readLog({ backward: true, limit: 1 }),
+    "a category": readLog({ after: 500_000, category: "c1" }),
+    "the end of a category": readLog({ category: "c1", upTo: 999_999, limit: 1, backward: true }),
+    "a category that ended long ago": readLog({ after: 500_000, category: "none" }),
+    "one message": readLog({ after: 500_000, upTo: 500_001, limit: 1 }),
+    "the outbox": readOutbox(1000, 0),
+    "the last position": { sql: LAST_POSITION, values: [] },
+    "the lag": lag("c1", 999_000),
+  };
+  for (const [name, { sql, values }] of Object.entries(queries)) {
+    // As it is planned once it was asked a few times: without knowing the values.
+    const given = values.map((value) => typeof value === "string" ? `'${value}'` : String(value)).join(", ");
+    await admin.unsafe(`prepare query as ${forSchema(sql, schema)}`);
+    const rows = await admin.unsafe(`explain execute query${given === "" ? "" : `(${given})`}`);
+    await admin.unsafe("deallocate query");
+    const plan = rows.map((row) => row["QUERY PLAN"]).join("\n");
+    assert.match(plan, /Index (Only )?Scan/, `${name}:\n${plan}`);
+    // The relay has one row; the rows of one stream may be sorted when found; the lag is counted for operators only.
+    const wrong = name === "the lag"
+      ? /Seq Scan/
+      : name.includes("stream")
+      ? /Seq Scan|Gather/
+      : /Seq Scan|Sort|Gather/;
+    assert.doesNotMatch(plan.replace("Seq Scan on relay", ""), wrong, `${name}:\n${plan}`);
+  }
+  const status = await admin.unsafe(`explain analyze select * from "${schema}".outbox_status()`);
+  const ms = Number(/Execution Time: ([\d.]+)/.exec(status.map((row) => row["QUERY PLAN"]).join("\n"))![1]);
+  assert.ok(ms < 100, `the outbox was counted by reading all of the log: ${ms} ms`);
+  await admin.end();
+});
+
+Deno.test("a commit of another process is heard of at once, and again after the connection was killed", async () => {
+  await using ground = await open();
+  const { store, schema } = ground;
+  const other = new PostgresEventStore({ url: databaseUrl(), schema, listen: false });
+  const admin = connectPostgres();
+  const listeners = () =>
+    admin.unsafe<{ pid: number }[]>(
+      `select pid from pg_stat_activity where query ilike 'listen%${schema}%' and pid <> pg_backend_pid()`,
+    );
+  await store.changed(10);
+  const hears = async (name: string) => {
+    await until(async () => (await listeners()).length === 1, () => "a connection that listens");
+    const changed = store.changed(60_000);
+    const began = performance.now();
+    await other.commit({ appends: [sampleAppend(name)] });
+    await changed;
+    // Polling would have found it only after a second, on average after half of one.
+    return performance.now() - began;
+  };
+  const before = Math.min(...[await hears("a"), await hears("b"), await hears("c")]);
+  for (const { pid } of await listeners()) await admin`select pg_terminate_backend(${pid})`;
+  const after = Math.min(...[await hears("d"), await hears("e"), await hears("f")]);
+  assert.ok(before < 400 && after < 400, `${before} ms, ${after} ms`);
+  await admin.end();
+  await other.close();
+});
+
+Deno.test("two processes that migrate at once make the tables once; a newer schema is refused", async () => {
+  await using ground = await open({ migrate: false });
+  const { store, schema } = ground;
+  const other = new PostgresEventStore({ url: databaseUrl(), schema });
+  await assert.rejects(store.verify(), { reason: "missing", message: /run `annals store migrate`/ });
+  const applied = await Promise.all([store.migrate(), other.migrate()]);
+  assert.equal(applied.flat().length, Math.max(...applied.map((names) => names.length)));
+  await store.verify();
+  const admin = connectPostgres();
+  await admin.unsafe(`insert into "${schema}".migrations values (999, 'from the future', now())`);
+  await admin.end();
+  await assert.rejects(other.migrate(), { reason: "newer", message: /update Annals/ });
+  await other.close();
+});
+
+Deno.test("one commit with text that PostgreSQL cannot store fails alone", async () => {
+  await using ground = await open();
+  const { store } = ground;
+  const bad = { ...sampleAppend("bad"), messages: [sampleMessage({}, { data: "not json" })] };
+  const [one, two, three] = await Promise.allSettled([
+    store.commit({ appends: [sampleAppend("a")] }),
+    store.commit({ appends: [bad] }),
+    store.commit({ appends: [sampleAppend("b")] }),
+  ]);
+  assert.deepEqual([one.status, two.status, three.status], ["fulfilled", "rejected", "fulfilled"]);
+});
+
+Deno.test("a message that is stored already is refused, so that an append can be repeated safely", async () => {
+  await using ground = await open();
+  const { store } = ground;
+  const append = sampleAppend("a");
+  await store.commit({ appends: [append] });
+  await assert.rejects(store.commit({ appends: [append] }), { name: "DuplicateMessageError" });
+  assert.equal(await store.lastPosition(), 1);
+});
+
+Deno.test("connections that have fallen silent are given up, and what was asked is not known to be done", async () => {
+  await using ground = await open();
+  const target = new URL(databaseUrl());
+  await using proxy = new Proxy(Number(target.port));
+  target.port = String(proxy.port);
+  const store = new PostgresEventStore({
+    url: target.href,
+    schema: ground.schema,
+    listen: false,
+    connections: 1,
+    timeout: 300,
+  });
+  await store.commit({ appends: [sampleAppend("a")] });
+  proxy.silence();
+  const asked = [store.lastPosition(), store.commit({ appends: [sampleAppend("a")] })];
+  const [read, written] = await Promise.allSettled(asked);
+  assert.equal(read.status === "rejected" && read.reason.reason, "unreachable");
+  assert.equal(written.status === "rejected" && written.reason.reason, "unsure");
+  await store.commit({ appends: [sampleAppend("a")] });
+  assert.equal(await store.lastPosition(), 2);
+  await store.close();
+});
