@@ -8,6 +8,7 @@ import { table } from "../src/cli/output.ts";
 import { didYouMean } from "../src/lib/did_you_mean.ts";
 import { append } from "./append.ts";
 import { delivery, postgresAppend } from "./distributed.ts";
+import { faults, handlers, handlersDistributed } from "./hosts.ts";
 import { load } from "./load.ts";
 import { relay } from "./relay.ts";
 import type { Result } from "./result.ts";
@@ -22,11 +23,14 @@ const BENCHES: Record<string, () => Promise<Result[]>> = {
   simulate,
   size,
   idle,
+  handlers,
   "postgres-append": postgresAppend,
   delivery,
   "distributed-simulate": simulateDistributed,
   "distributed-size": sizeDistributed,
   "distributed-idle": idleDistributed,
+  "distributed-handlers": handlersDistributed,
+  faults,
 };
 
 const program = new Command("bench")

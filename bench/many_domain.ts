@@ -1,0 +1,38 @@
+import {
+  aggregate,
+  command,
+  commandHandler,
+  domain,
+  event,
+  eventHandler,
+  projection,
+  projector,
+  type,
+} from "@annals/annals";
+import process from "node:process";
+
+const Asked = event("Asked", { schema: type<{ kind: string }>() });
+const Request = aggregate("Request", { events: [Asked], initial: () => 0, evolve: { Asked: (n) => n + 1 } });
+export const Ask = command("Ask", { schema: type<{ id: string; kind: string }>(), target: ({ id }) => id });
+export const Seen = projection("Seen", { key: "id", schema: type<{ id: string; n: number }>() });
+
+/** A hundred handlers: one decides, one projects, one ends its process when it is told to, and 97 look on. */
+export default domain("many", {
+  aggregates: [Request],
+  handlers: [
+    commandHandler("Asker", Request, {
+      commands: [Ask],
+      handle: { Ask: (_n, { payload }) => Asked({ kind: payload.kind }) },
+    }),
+    projector("Witness", Seen, {
+      events: [Asked],
+      keyOf: () => "all",
+      on: { Asked: (row) => ({ id: "all", n: (row?.n ?? 0) + 1 }) },
+    }),
+    eventHandler("Killer", {
+      events: [Asked],
+      on: { Asked: ({ payload }) => void (payload.kind === "kill" && Deno.kill(process.pid, "SIGKILL")) },
+    }),
+    ...Array.from({ length: 97 }, (_, i) => eventHandler(`Onlooker${i}`, { events: [Asked], on: { Asked: () => {} } })),
+  ],
+});
