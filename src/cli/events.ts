@@ -81,7 +81,9 @@ export function addEvents(program: Command): void {
         const records = await operator.store.readStream(stream, range);
         if (records.length === 0 && (await operator.store.readStream(stream, { limit: 1 })).length === 0) {
           throw new UsageError(
-            `There is no stream "${stream}"; its name is category-id, like ${operator.domain.categories[0]}-ID`,
+            `There is no stream "${stream}"; stream names are CATEGORY-ID, like ${
+              Object.keys(operator.domain.categories)[0]
+            }-42`,
           );
         }
         await show(operator, records, options);

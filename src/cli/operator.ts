@@ -47,7 +47,7 @@ export function chooseDomain(options: GlobalOptions, config: Config): string {
 }
 
 /**
- * Opens a domain's store for an operator. Domain code only runs in the powerless probe.
+ * Opens a domain's store for an operator. Domain code runs only in a host process.
  *
  * @param options Which domain; the only one of the configuration when it is not said.
  * @param work What to do with it.

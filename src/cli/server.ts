@@ -32,7 +32,7 @@ function wholeNumber(text: string): number {
  */
 export async function serverCommand(args: readonly string[]): Promise<number> {
   const program = new Command("server.ts")
-    .description("Runs a domain: the relay, and one isolated worker for each consumer group.")
+    .description("Runs a domain: the relay, the subscriptions, and the host processes that run its handlers.")
     .version(denoJson.version)
     .option("--domain <name>", "a name of [domains] in domain.toml, the path or URL of a module, or NAME for ./NAME.ts")
     .option("--config <file>", "the configuration (default: domain.toml, when there is one)")
@@ -41,14 +41,14 @@ export async function serverCommand(args: readonly string[]): Promise<number> {
     .addOption(
       new Option("--log-level <level>", "what is logged").choices(["debug", "info", "warn", "error"]).default("info"),
     )
-    .option("--no-migrate", "do not make or update tables: somebody runs `annals store migrate`")
-    .option("--workers <n>", "how many workers each group has, where domain.toml does not say", wholeNumber)
+    .option("--no-migrate", "do not create or update tables: run `annals store migrate` instead")
+    .option("--workers <n>", "workers per group, unless [server.workers] names the group", wholeNumber)
     .addOption(
       new Option("--no-launcher", "accepted for older start scripts: there is no launcher any more").hideHelp(),
     )
     .addHelpText(
       "after",
-      "\nExit codes: 0 stopped as asked, 1 cannot start, 2 wrong usage or configuration, 70 a crash: start it again.",
+      "\nExit codes: 0 stopped as asked, 1 cannot start, 2 wrong usage or configuration, 70 internal error, safe to restart.",
     )
     .allowExcessArguments(false)
     .showHelpAfterError("(--help shows what there is)")
@@ -97,7 +97,7 @@ async function runEngine(engine: Engine): Promise<number> {
   };
   for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, onSignal);
   const crash = (error: unknown): void => {
-    logLine("", "error", `A fault of Annals itself, nothing is lost, start it again: ${Deno.inspect(error)}`);
+    logLine("", "error", `Internal error, nothing is lost, safe to restart: ${Deno.inspect(error)}`);
     Deno.exit(CRASHED);
   };
   globalThis.addEventListener("unhandledrejection", (event) => (event.preventDefault(), crash(event.reason)));

@@ -347,7 +347,7 @@ export async function connect(domain: Domain, options: { readonly config: Config
     domain: domain.name,
     // Where everything is handled at once, by whoever asks, there need not be a server.
     ...(config.commandProcessing === "async" && { socket: socketPath(config.folder, domain.name) }),
-    // Beside a server its janitor tidies up; without one this still bounds the file.
+    // A server's checkpointer thread keeps the write-ahead log short; this bounds it where none runs.
     autoCheckpoint: 8_000,
   });
   return new Client(domain, patient(store), config);

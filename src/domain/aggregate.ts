@@ -32,7 +32,7 @@ export interface AggregateOptions<State, Events extends readonly EventType[]> {
   readonly events: Events;
   /** The state before the first event. */
   readonly initial: () => State;
-  /** The state that follows from each event. Pure: states are frozen, and one that is changed in place is an error. */
+  /** The state that follows from each event. Pure: return a new state. States are deep-frozen, so changing one in place throws. */
   readonly evolve: NoInfer<Evolve<State, Events>>;
   /** What must hold after every event, by its wording. A command that breaks one is refused. */
   readonly invariants?: Readonly<Record<string, (state: State) => boolean>>;
@@ -107,13 +107,17 @@ export function aggregate<const Name extends string, State, const Events extends
     kind: "aggregate" as const,
     name,
     events,
-    // Frozen: a state changed in place would outlive the command that is refused for it, and be cached.
+    // Frozen, because states are cached: a change made by a refused command would stay.
     initial: () => deepFreeze(initial()),
     apply: (state: State, event: AppliedEvent) => {
       try {
         return deepFreeze(functions[event.type](state, event));
       } catch (error) {
-        throw explainFrozen(error, `evolve of "${name}" for "${event.type}"`);
+        throw explainFrozen(
+          error,
+          `evolve of "${name}" for "${event.type}"`,
+          "return a new state instead, like ({ ...state, balance: state.balance + 1 })",
+        );
       }
     },
     check: (state: State) => {

@@ -53,7 +53,7 @@ export function commandHandler<A extends Aggregate, const Commands extends reado
     readonly commands: Commands;
     /** One function per command. */
     readonly handle: NoInfer<CommandFunctions<A, Commands>>;
-    /** What it asks for beyond its adapters. */
+    /** What it needs. */
     readonly permissions?: PermissionRequest;
     /** Retries of a failed message. @default {the server's `max_retries`} */
     readonly retries?: number;

@@ -67,7 +67,8 @@ export interface EventContext extends HandlerContext {
   remove(projection: Projection, key: string): void;
   /**
    * Records a statement for tables of your own in the store's database. It is run in the transaction of the checkpoint,
-   * after the handler has returned: both, or neither. One that fails fails the message.
+   * after the handler has returned: both, or neither. One that fails fails the message. Needs `sql = true` in the
+   * handler's permissions; throws without it.
    *
    * @example
    * ```ts ignore

@@ -43,7 +43,7 @@ export function eventHandler<const Events extends readonly EventType[]>(
     readonly events: Events;
     /** One function per event. */
     readonly on: NoInfer<EventFunctions<Events>>;
-    /** What it asks for beyond its adapters. */
+    /** What it needs. */
     readonly permissions?: PermissionRequest;
     /** Retries of a failed message. @default {the server's `max_retries`} */
     readonly retries?: number;

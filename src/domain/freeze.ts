@@ -45,17 +45,16 @@ const CHANGED =
  *
  * @param error What was thrown.
  * @param where Which function, like `evolve of "Account"`.
+ * @param instead What to do instead.
  * @returns An error that says what to do, with the line in `stack`; any other error as it is.
  */
-export function explainFrozen(error: unknown, where: string): unknown {
+export function explainFrozen(error: unknown, where: string, instead: string): unknown {
   if (!(error instanceof TypeError) || !CHANGED.test(error.message)) return error;
   const line = /\(?((?:file|https?):\/\/[^\s()]+:\d+:\d+)\)?/.exec(
     (error.stack ?? "").split("\n").filter((frame) => !frame.includes(import.meta.url)).join("\n"),
   )?.[1];
   const explained = new DomainDefinitionError(
-    `${where} changes the state in place${
-      line === undefined ? "" : ` at ${line}`
-    } (${error.message}); return a new state instead, like ({ ...state, balance: state.balance + 1 })`,
+    `${where} changes the state in place${line === undefined ? "" : ` at ${line}`} (${error.message}); ${instead}`,
     { cause: error },
   );
   return explained;

@@ -3,7 +3,7 @@ import type { MessageType } from "../messages/message_type.ts";
 import type { Aggregate } from "./aggregate.ts";
 import type { Projection } from "./projection.ts";
 
-/** What a handler asks for beyond its adapters; the operator grants it in `domain.toml`, or the server does not start. */
+/** Permissions that a handler needs; the server does not start until the operator has granted them in `domain.toml`. */
 export interface PermissionRequest {
   /** Hosts, with or without a port: `smtp.example.com:587`. */
   readonly net?: readonly string[];
@@ -21,7 +21,7 @@ export interface Handler {
   readonly kind: HandlerKind;
   /** The handler's name, and the consumer group's. */
   readonly name: string;
-  /** What it asks for beyond its adapters. */
+  /** What it needs. */
   readonly permissions: PermissionRequest;
   /** Retries of a failed message, where it wants other than the server's. */
   readonly retries?: number;

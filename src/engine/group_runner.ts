@@ -180,7 +180,7 @@ export class GroupRunner {
         // Counted and set aside already: no reason to wait.
         this.#options.pool.replace(this.#options.unit);
         isQuarantined = false;
-        await this.#pause("A handler did not come back in time", true);
+        await this.#pause("A handler did not finish within handler_timeout_seconds", true);
       } else if (end.reason === "worker ended") {
         isQuarantined = end.isSuspect;
         if (end.isSuspect) await this.#pause(end.message, false);

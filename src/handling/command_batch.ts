@@ -146,7 +146,11 @@ export class CommandBatch implements HandlerBatch {
     };
     const fail = (error: unknown): never => {
       open = false;
-      throw explainFrozen(error, `The handler of "${message.type}"`);
+      throw explainFrozen(
+        error,
+        `The handler of "${message.type}"`,
+        "return events, and let evolve make the new state",
+      );
     };
     try {
       const decision = handle[message.type](state, message, context);

@@ -77,7 +77,13 @@ export class EventBatch implements HandlerBatch {
       remove: (projection, key) => write(projection, key, null),
       sql: (parts, ...values) => {
         stillOpen();
-        if (!this.#sql) throw new Error(`context.sql runs with the server's role: ${sqlGrant(this.#handler.name)}`);
+        if (!this.#sql) {
+          throw new Error(
+            `context.sql needs a grant, because it runs with the server's rights in the database: ${
+              sqlGrant(this.#handler.name)
+            }`,
+          );
+        }
         statements.push({ parts: [...parts], values });
       },
       get: async (projection, key) => await this.#get(projection, key, step),
@@ -131,5 +137,5 @@ export class EventBatch implements HandlerBatch {
 
 /** What to add to the configuration for a handler that records statements. */
 export function sqlGrant(group: string): string {
-  return `grant it in domain.toml, if you agree: [server.permissions.${group}] sql = true`;
+  return `set sql = true under [server.permissions.${group}] in domain.toml, if you agree`;
 }

@@ -38,7 +38,7 @@ function categoryOf(stream: string, categories: Iterable<string>): string | unde
 
 /**
  * What a group may read and have written: made of the description of its handler, never of what its code says later.
- * Answers are checked as if an enemy had written them.
+ * Answers are untrusted input.
  */
 export class Capability {
   #domain: DomainDescription;
@@ -98,7 +98,7 @@ export class Capability {
         if (seen.has(i)) refuse(`message ${i} twice`);
         seen.add(i);
       }
-      if (answer.stuck && answer.failures.length === 0) refuse("stuck without a message");
+      if (answer.stuck && answer.failures.length === 0) refuse("a hang without a failed message");
       const effects = this.#effects(answer, items, now);
       return { effects, handled: answer.handled, failures: new Map(answer.failures), stuck: answer.stuck };
     } catch (error) {
@@ -120,7 +120,9 @@ export class Capability {
           const { type, schemaVersion, causationId, data, time } = message;
           this.#checkType(category, type, schemaVersion);
           const cause = causes.get(causationId ?? "") ?? refuse(`a message that follows from none of the batch`);
-          if (Math.abs(time - now) > CLOCK_TOLERANCE) refuse(`a message of ${time}`);
+          if (Math.abs(time - now) > CLOCK_TOLERANCE) {
+            refuse(`a message dated ${time}, more than a day off this machine's clock`);
+          }
           if (!isJson(data)) refuse("a payload that is not JSON");
           return { ...message, correlationId: cause.correlationId, metadata: cause.metadata };
         }),

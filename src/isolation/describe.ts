@@ -51,7 +51,7 @@ function typeOf(field: Record<string, any>): string {
 }
 
 /**
- * Tells what the supervisor has to know of a domain, as plain data.
+ * Tells what the engine has to know of a domain, as plain data.
  *
  * @param domain The domain.
  * @returns Its handlers and categories.

@@ -200,7 +200,7 @@ export class HostProcess {
     listen(
       (payload) => this.#takeOwn(payload),
       (error) =>
-        this.#finish(error === undefined ? "it closed its connection" : `it sent what is no frame (${textOf(error)})`),
+        this.#finish(error === undefined ? "it closed its connection" : `it sent malformed data (${textOf(error)})`),
     );
     void this.#child.status.then(({ code, signal }) =>
       this.#finish(signal ? `it was ended by ${signal}` : `it ended with code ${code}`)
@@ -273,7 +273,7 @@ export class HostProcess {
         if (this.#workers.get(worker) === started) this.#take(started, payload);
       }, (error) => {
         // Its end is told by the host's own thread; only what is no frame is its own fault.
-        if (error !== undefined && this.#workers.has(worker)) listener.violation("it sent what is no frame");
+        if (error !== undefined && this.#workers.has(worker)) listener.violation("it sent malformed data");
       });
     });
     this.#tell({ t: "start", worker, ...spec, permissions: withSocket(spec.permissions, this.#door.address), secret });
@@ -361,10 +361,10 @@ export class HostProcess {
   }
 }
 
-function limitsFor(workers: number, { memoryMb }: HostLimits): { descriptors: number; bytes: number } {
+function limitsFor(workers: number, { heapMb, memoryMb }: HostLimits): { descriptors: number; bytes: number } {
   return {
     descriptors: DESCRIPTORS + workers * DESCRIPTORS_PER_WORKER,
-    bytes: (RESERVED + memoryMb + workers * RESERVED_PER_WORKER) * 1024 * 1024,
+    bytes: (RESERVED + memoryMb + heapMb + workers * RESERVED_PER_WORKER) * 1024 * 1024,
   };
 }
 

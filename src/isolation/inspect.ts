@@ -12,7 +12,7 @@ import { descriptionSchema, type DomainDescription, type Level, type ReadPayload
 export const MAIN_HOST = "main";
 
 /** The worker that is asked what there is: it may read the code, and what all groups may. */
-const INSPECTOR = "probe";
+const INSPECTOR = "The domain's module";
 
 /** Where lines go: the group, or empty. */
 export type Log = (group: string, level: Level, text: string, fields?: Record<string, unknown>) => void;
@@ -80,7 +80,11 @@ export async function inspect(pool: HostPool, module: string, config: Config): P
     const checked = descriptionSchema.safeParse((answer as { description: unknown }).description);
     if (checked.success) return checked.data;
     const [{ path, message }] = checked.error.issues;
-    throw new ModuleLoadError(`its description is not one (${path.join(".")}: ${message})`);
+    throw new ModuleLoadError(
+      `its description is invalid (${
+        path.join(".")
+      }: ${message}); are this package and the one that the domain imports of the same version?`,
+    );
   });
 }
 

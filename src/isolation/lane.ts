@@ -141,7 +141,9 @@ export class Lane implements BatchRunner {
         } s and cannot be interrupted`,
       );
     } else if (now - pending.mentionedAt > timeout + grace + UNMENTIONED) {
-      pending.worker.killHost(`The worker of ${this.group} does not come back from a message`);
+      pending.worker.killHost(
+        `A handler of ${this.group} has not finished ${UNMENTIONED / 1000} s after its time limit`,
+      );
     }
   }
 
@@ -154,9 +156,9 @@ export class Lane implements BatchRunner {
     if (message.n !== pending.n) return this.#violated("it answered a batch that it was not given");
     if (pending.unread) return pending.reject(pending.unread.error);
     const { answer } = message;
-    if (answer === "void") return this.#violated("it gave up a batch without a reason");
+    if (answer === "void") return this.#violated("it cancelled a batch without a cause");
     if (answer === "apart") {
-      if (pending.items.length === 1) return this.#violated("it wants a single message taken apart");
+      if (pending.items.length === 1) return this.#violated("it asked to split a batch of one");
       return pending.resolve(answer);
     }
     const result = this.#options.capability.check(answer, pending.items, this.#options.now());
@@ -165,7 +167,7 @@ export class Lane implements BatchRunner {
   }
 
   #violated(what: string): void {
-    this.#options.violated(`The worker of ${this.group} said what it may not: ${what}`);
+    this.#options.violated(`The worker of ${this.group} sent an invalid answer: ${what}`);
   }
 
   /** Reads what the worker asks for; nothing outside of a batch. */

@@ -153,7 +153,7 @@ export function ungranted(
  * Says what to add to `domain.toml` when a handler was refused something.
  *
  * @param text What was thrown, in words.
- * @param group The consumer group, or `*` for the probe.
+ * @param group The consumer group, or `*` for the module as a whole.
  * @returns The error's text, with the line where it can be granted.
  */
 export function explainRefusal(text: string, group: string): string {
@@ -164,6 +164,6 @@ export function explainRefusal(text: string, group: string): string {
   if (!what || !KINDS.includes(kind as Kind)) {
     return `Refused ${kind} access${what ? ` to "${what}"` : ""}: it cannot be granted to a handler`;
   }
-  const line = lines(group, { [kind]: [what] }).replace("\n", " ");
-  return `Refused ${kind} access to "${what}"; to allow it, add to domain.toml: ${line}`;
+  const section = /^\w+$/.test(group) ? group : JSON.stringify(group);
+  return `Refused ${kind} access to "${what}"; to allow it, add to domain.toml, under [server.permissions.${section}]: ${kind} = ["${what}"]`;
 }

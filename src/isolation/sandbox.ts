@@ -11,7 +11,9 @@ export function sandbox(env: Readonly<Record<string, string>>, log: HandlerLog):
   // Packages enumerate process.env while they load, which would otherwise need all of it.
   Object.defineProperty(process, "env", { value: { ...env }, configurable: true, writable: true });
   const refuse = (what: string) => (): never => {
-    throw new Error(`${what} is not for handlers: the worker would end with everything in its hands`);
+    throw new Error(
+      `${what} is not for handlers: it would end the worker in the middle of a batch; throw an error instead`,
+    );
   };
   Object.defineProperty(Deno, "exit", { value: refuse("Deno.exit()") });
   Object.defineProperty(process, "exit", { value: refuse("process.exit()") });

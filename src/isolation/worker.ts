@@ -90,7 +90,7 @@ class HostedWorker {
     else this.#socket.send(new Uint8Array(0));
     const dropped = this.#quota.takeDropped();
     if (dropped > 0) {
-      this.#say("", "warn", `${dropped} log lines were dropped: more than a handler may write at a time`);
+      this.#say("", "warn", `${dropped} log lines were dropped (limit: 2,000 lines or 1 MB in 2 s)`);
     }
   }
 

@@ -20,12 +20,12 @@ export const LONGEST_ID = 500;
  * @returns What is wrong with it, and what to do; `null` when nothing is.
  */
 export function idFault(id: unknown): string | null {
-  if (typeof id !== "string" || id === "") return `${JSON.stringify(id) ?? String(id)} is not a text with content`;
+  if (typeof id !== "string" || id === "") return `${JSON.stringify(id) ?? String(id)} is not a non-empty string`;
   if (id.length > LONGEST_ID) {
-    return `${JSON.stringify(id.slice(0, 40))}… has ${id.length} characters; an id has at most ${LONGEST_ID}`;
+    return `${JSON.stringify(id.slice(0, 40))}… is ${id.length} characters long; at most ${LONGEST_ID} are allowed`;
   }
   if (!isStorable(id)) {
-    return `${JSON.stringify(id)} has U+0000 or half a surrogate pair in it, which no database stores`;
+    return `${JSON.stringify(id)} contains U+0000 or a lone surrogate, which cannot be stored`;
   }
   return null;
 }

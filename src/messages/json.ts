@@ -47,7 +47,7 @@ export function jsonFaults(value: unknown): Fault[] {
         if (!isStorable(value)) {
           faults.push({
             path,
-            message: "U+0000 and half surrogate pairs cannot be stored; strip them, or encode the bytes",
+            message: "U+0000 and lone surrogates cannot be stored; remove them, or encode the value (base64)",
           });
         }
         return;
@@ -84,7 +84,7 @@ export function jsonFaults(value: unknown): Fault[] {
           } else if (!isStorable(key)) {
             faults.push({
               path: extendPath(path, key),
-              message: "a key with U+0000 or half a surrogate pair cannot be stored",
+              message: "a key with U+0000 or a lone surrogate cannot be stored",
             });
           } else visit((value as Record<string, unknown>)[key], extendPath(path, key));
         }

@@ -12,17 +12,17 @@ const ATTEMPTS: Record<string, { code: string; told: RegExp }> = {
   Passwd: {
     code: `Deno.readTextFileSync("/etc/passwd")`,
     told:
-      /Refused read access to "\/etc\/passwd"; to allow it, add to domain\.toml: \[server\.permissions\.GROUP\] read = \["\/etc\/passwd"\]/,
+      /Refused read access to "\/etc\/passwd"; to allow it, add to domain\.toml, under \[server\.permissions\.GROUP\]: read = \["\/etc\/passwd"\]/,
   },
   Env: {
     code: `Deno.env.get("HOME")`,
     told:
-      /Refused env access to "HOME"; to allow it, add to domain\.toml: \[server\.permissions\.GROUP\] env = \["HOME"\]/,
+      /Refused env access to "HOME"; to allow it, add to domain\.toml, under \[server\.permissions\.GROUP\]: env = \["HOME"\]/,
   },
   Net: {
     code: `await fetch("http://127.0.0.1:8123/")`,
     told:
-      /Refused net access to "127\.0\.0\.1:8123"; to allow it, add to domain\.toml: \[server\.permissions\.GROUP\] net/,
+      /Refused net access to "127\.0\.0\.1:8123"; to allow it, add to domain\.toml, under \[server\.permissions\.GROUP\]: net/,
   },
   Run: {
     code: `new Deno.Command("/bin/ls").outputSync()`,

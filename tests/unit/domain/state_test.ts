@@ -235,7 +235,7 @@ Deno.test("what no store can keep is refused where it is made", async () => {
     assert.throws(() => Take({ id: text }), PayloadError);
   }
   const Fill = command("Fill", { schema: type<{ n: number }>(), target: ({ n }) => "x".repeat(n) });
-  assert.throws(() => Fill({ n: 501 }), /has 501 characters; an id has at most 500/);
+  assert.throws(() => Fill({ n: 501 }), /is 501 characters long; at most 500 are allowed/);
   assert.equal(Fill({ n: 500 }).aggregateId.length, 500);
   const Account = aggregate("Account", { events: [In], initial: () => 0, evolve: { In: (n) => n } });
   await using client = await inMemory(domain("bank", {
