@@ -168,6 +168,7 @@ export class Client {
   ): Promise<Receipt> {
     const { category, stream } = commandStream(this.domain, handler, aggregateId);
     const command: Message = decode({ ...message, category, stream, version: 0, position: 0 }, this.domain.types);
+    const never = new AbortController().signal;
     const silent = { debug() {}, info() {}, warn() {}, error() {} };
     for (let rerun = 1;; rerun++) {
       const batch = handler.kind.begin(this.domain, handler, {
@@ -175,7 +176,7 @@ export class Client {
         readRows: (projection, keys) => this.store.readRows(projection, keys),
       });
       await batch.prepare([command]);
-      await batch.handle({ message: command, attempt: rerun, signal: new AbortController().signal, log: silent });
+      await batch.handle({ message: command, attempt: rerun, signal: never, givenUp: never, log: silent });
       const { appends, outcomes } = batch.effects();
       try {
         const publish = this.#config.enableOutbox;

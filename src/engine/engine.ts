@@ -5,7 +5,6 @@ import type { Broker } from "../broker/port.ts";
 import type { Config } from "../config/config.ts";
 import { leaseName } from "../groups/partition.ts";
 import { Capability } from "../isolation/capability.ts";
-import { ModuleLoadError } from "../isolation/errors.ts";
 import type { HostPool } from "../isolation/host_pool.ts";
 import { environmentOf, explainLoad, inspect, poolFor } from "../isolation/inspect.ts";
 import { ungranted, workerPermissions } from "../isolation/permissions.ts";
@@ -116,7 +115,6 @@ export class Engine {
     try {
       domain = await inspect(pool, module, this.#config);
     } catch (error) {
-      if (!(error instanceof ModuleLoadError)) throw new EngineStartError((error as Error).message);
       throw new EngineStartError(explainLoad(module, error));
     }
     const names = domain.handlers.map((handler) => handler.name);

@@ -42,8 +42,10 @@ export interface Delivery {
   readonly message: Message;
   /** Which attempt this is, from 1. */
   readonly attempt: number;
-  /** Ends when the handler is given up. */
+  /** Ends when the handler is given up, or the server stops. */
   readonly signal: AbortSignal;
+  /** Ends when the handler is given up: nothing it does from here on counts. */
+  readonly givenUp: AbortSignal;
   /** Where to log. */
   readonly log: HandlerLog;
 }

@@ -45,7 +45,7 @@ export class EventBatch implements HandlerBatch {
     const statements: Statement[] = [];
     let open = true;
     const stillOpen = (): void => {
-      if (!open || delivery.signal.aborted) {
+      if (!open || delivery.givenUp.aborted) {
         throw new Error(`The handling of message ${message.position} has ended; its context is closed`);
       }
     };

@@ -155,7 +155,7 @@ export async function runBatch(options: BatchOptions): Promise<BatchResult | "ap
       if (message === undefined || blocked.has(message.stream)) continue;
       watch.started(message.position);
       try {
-        const result = batch.handle({ message, attempt: items[i].attempt, signal, log });
+        const result = batch.handle({ message, attempt: items[i].attempt, signal, givenUp: stop.signal, log });
         if (isThenable(result)) return result;
         handled.push(i);
       } catch (error) {

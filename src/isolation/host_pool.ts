@@ -257,6 +257,7 @@ export class HostPool {
       };
       const done = this.#busy(slot);
       const patience = setTimeout(() => {
+        reject(new ModuleLoadError(`it did not load within ${LOAD_PATIENCE / 1000} s`));
         worker.killHost(
           `${unit.name} did not load within ${LOAD_PATIENCE / 1000} s; look for a loop or a wait at its top level`,
         );
@@ -283,7 +284,7 @@ export class HostPool {
         ended: (reason, isSuspect, isHost) => {
           const wasLoading = !settled;
           settle();
-          reject(wasLoading ? new ModuleLoadError(reason) : new WorkerEndedError(reason, isSuspect));
+          reject(new WorkerEndedError(reason, isSuspect));
           this.#ended(placed, reason, isSuspect, isHost, wasLoading);
         },
       });
@@ -328,7 +329,7 @@ export class HostPool {
   /** A worker has ended, alone or with its host. */
   #ended(placed: Placed, reason: string, isSuspect: boolean, isHost: boolean, wasLoading: boolean): void {
     placed.worker = undefined;
-    this.#answers.get(placed.unit.name)?.reject(new ModuleLoadError(reason));
+    this.#answers.get(placed.unit.name)?.reject(new WorkerEndedError(reason, isSuspect));
     this.#answers.delete(placed.unit.name);
     const hadInHand = [...placed.lanes.values()].some((lane) => lane.isBusy);
     for (const lane of placed.lanes.values()) lane.ended(reason, isSuspect);

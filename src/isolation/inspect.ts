@@ -1,3 +1,4 @@
+import { sleep } from "../lib/sleep.ts";
 import { storable } from "../messages/text.ts";
 import { textOf } from "../messages/thrown.ts";
 import type { Config } from "../config/config.ts";
@@ -62,6 +63,9 @@ async function cache(...modules: string[]): Promise<string | null> {
   return storable(first, 1_000);
 }
 
+/** How often a host that ends while it loads the module is started again. */
+const MOST_TRIES = 4;
+
 /** What is said when something is not in the cache, or not in the lock file. */
 const NOT_CACHED = /cache|lockfile|npm package|not a dependency|Module not found|Loading unprepared module/i;
 
@@ -107,15 +111,22 @@ async function withInspector<T>(
   };
   pool.add(unit);
   try {
-    try {
-      return await work();
-    } catch (error) {
-      if (!(error instanceof ModuleLoadError) || !NOT_CACHED.test(error.message)) throw error;
-      // Hosts load from the cache only: what is missing there is fetched now, once.
-      const failure = await cache(module);
-      if (failure !== null) throw new ModuleLoadError(`${error.message} (${failure})`);
-      await pool.restart(MAIN_HOST);
-      return await work();
+    for (let tries = 1;; tries++) {
+      try {
+        return await work();
+      } catch (error) {
+        if (tries === MOST_TRIES) throw new ModuleLoadError(textOf(error));
+        if (!(error instanceof ModuleLoadError)) {
+          // Its host was ended by somebody else, or could not be started: that may pass.
+          await sleep(100 * tries);
+          continue;
+        }
+        if (!NOT_CACHED.test(error.message) || tries > 1) throw error;
+        // Hosts load from the cache only: what is missing there is fetched now, once.
+        const failure = await cache(module);
+        if (failure !== null) throw new ModuleLoadError(`${error.message} (${failure})`);
+        await pool.restart(MAIN_HOST);
+      }
     }
   } finally {
     pool.remove(INSPECTOR);
@@ -149,5 +160,7 @@ export async function readPayloads(
 
 /** Says why a domain cannot be loaded. */
 export function explainLoad(module: string, error: unknown): string {
-  return `Cannot load the domain from ${module}: ${textOf(error).replace(/^ModuleLoadError: /, "")}`;
+  return `Cannot load the domain from ${module}: ${
+    textOf(error).replace(/^(ModuleLoadError: |WorkerEndedError: )+/, "")
+  }`;
 }

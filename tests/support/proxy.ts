@@ -74,7 +74,11 @@ export class Proxy implements AsyncDisposable {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    this.#listener.close();
+    try {
+      this.#listener.close();
+    } catch {
+      // Closed in the middle of a test.
+    }
     for (const pair of [...this.#pairs]) this.#cut(pair);
     return Promise.resolve();
   }

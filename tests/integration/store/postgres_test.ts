@@ -214,7 +214,7 @@ Deno.test("connections that have fallen silent are given up, and what was asked 
     schema: ground.schema,
     listen: false,
     connections: 1,
-    timeout: 300,
+    timeout: 2_000,
   });
   await store.commit({ appends: [sampleAppend("a")] });
   proxy.silence();

@@ -151,12 +151,14 @@ Deno.test("a trigger in the store is refused when it is opened", async () => {
 
 Deno.test("a statement that always takes too long is the failure of its message, and of no other", async () => {
   await using schema = await withSchema();
+  const patient = new PostgresEventStore({ url: databaseUrl(), schema: schema.name });
+  await patient.migrate();
+  await patient.close();
   const store = new PostgresEventStore({
-    url: `${databaseUrl()}?options=-c%20statement_timeout%3D300`,
+    url: `${databaseUrl()}?options=-c%20statement_timeout%3D1000`,
     schema: schema.name,
   });
-  await store.migrate();
-  const slow = { parts: ["select pg_sleep(2)"], values: [] };
+  const slow = { parts: ["select pg_sleep(5)"], values: [] };
   await assert.rejects(
     () => store.commit({ statements: [slow] }),
     /Cannot run the handler's statement.*statement timeout/,
