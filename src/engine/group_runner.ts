@@ -180,10 +180,10 @@ export class GroupRunner {
         // Counted and set aside already: no reason to wait.
         this.#options.pool.replace(this.#options.unit);
         isQuarantined = false;
-        await this.#pause("A handler did not finish within handler_timeout_seconds", true);
+        await this.#pause("A handler did not finish within handler_timeout_seconds", true, stop);
       } else if (end.reason === "worker ended") {
         isQuarantined = end.isSuspect;
-        if (end.isSuspect) await this.#pause(end.message, false);
+        if (end.isSuspect) await this.#pause(end.message, false, stop);
       } else return end;
       if (stop.aborted) return { reason: "stopped" };
     }
@@ -233,7 +233,7 @@ export class GroupRunner {
   }
 
   /** Waits before the group is fed again: longer when it has ended often. */
-  async #pause(message: string, wasCounted: boolean): Promise<void> {
+  async #pause(message: string, wasCounted: boolean, signal = this.#stop.signal): Promise<void> {
     const { settings, clock, log } = this.#options;
     if (this.#stop.signal.aborted) return;
     this.#total++;
@@ -250,12 +250,12 @@ export class GroupRunner {
       );
       this.#state = "failed";
       this.#restarts = [];
-      return await clock.sleep(rest, this.#stop.signal);
+      return await clock.sleep(rest, signal);
     }
     this.#state = "restarting";
     const delay = wasCounted ? 0 : Math.min(5_000, 100 * 2 ** (this.#restarts.length - 1));
     log("error", `Its worker is replaced${delay > 0 ? ` in ${delay / 1000} s` : ""}: ${message}`);
-    await clock.sleep(delay, this.#stop.signal);
+    await clock.sleep(delay, signal);
   }
 
   /** Asks it to finish what is in hand, for another process to go on. */

@@ -15,6 +15,9 @@ const LOAD_PATIENCE = 30_000;
 /** How often workers are looked at, in milliseconds. */
 const INTERVAL = 500;
 
+/** A host that lived so long is started again before it is needed, in milliseconds. */
+const CALM = 5_000;
+
 /** Into how many hosts of their own those are spread whose host ended with something of theirs in hand. */
 const MOST_APART = 4;
 
@@ -51,6 +54,8 @@ interface Slot {
   /** Whether it may get whatever any group was granted: it was started before the groups were known. */
   readonly isFirst: boolean;
   process: Promise<HostProcess> | undefined;
+  /** When it was last started. */
+  startedAt: number;
   /** How many of its workers have something to do; how much of that there was until `since`. */
   busy: number;
   worked: number;
@@ -76,6 +81,7 @@ export class HostPool {
   #processes = new Set<HostProcess>();
   /** A worker that loads needs a processor: more at a time would only take longer, and starve the host's own thread. */
   #loading = new Semaphore(Math.max(2, navigator.hardwareConcurrency));
+  #lookedAt = performance.now();
   #closed = false;
 
   /** @param options What hosts may do. */
@@ -101,7 +107,7 @@ export class HostPool {
   #slot(name: string, isFirst = false): Slot {
     let slot = this.#slots.get(name);
     if (!slot) {
-      slot = { name, isFirst, process: undefined, busy: 0, worked: 0, since: performance.now() };
+      slot = { name, isFirst, process: undefined, startedAt: 0, busy: 0, worked: 0, since: performance.now() };
       this.#slots.set(name, slot);
     }
     return slot;
@@ -210,6 +216,7 @@ export class HostPool {
     const { flags, env, limits, log } = this.#options;
     const units = [...this.#units.values()].filter((placed) => placed.slot === slot);
     const groups = slot.isFirst ? null : units.flatMap(({ unit }) => unit.groups);
+    slot.startedAt = performance.now();
     const process = await HostProcess.start({
       name: `Host "${slot.name}"`,
       flags: (address) => flags(groups, address),
@@ -334,8 +341,12 @@ export class HostPool {
     const hadInHand = [...placed.lanes.values()].some((lane) => lane.isBusy);
     for (const lane of placed.lanes.values()) lane.ended(reason, isSuspect);
     if (isHost && isSuspect && (hadInHand || wasLoading)) this.#keepApart(placed);
-    // Whoever had nothing to do with it goes on at once.
-    else if (!wasLoading && !this.#closed) this.#worker(placed).catch(() => {});
+    // Whoever had nothing to do with it goes on at once; of a host that ends again and again, when there is something to do.
+    else if (
+      !wasLoading && !this.#closed && placed.lanes.size > 0 && performance.now() - placed.slot.startedAt > CALM
+    ) {
+      this.#worker(placed).catch(() => {});
+    }
   }
 
   /** The next end of its host is to be nobody else's; who has ended a shared one again gets one to itself. */
@@ -350,6 +361,10 @@ export class HostPool {
 
   #look(): void {
     const now = performance.now();
+    const late = now - this.#lookedAt > 3 * INTERVAL;
+    this.#lookedAt = now;
+    // When this process itself was held up, nobody's silence means anything.
+    if (late) return;
     for (const placed of this.#units.values()) {
       for (const lane of placed.lanes.values()) lane.look(now, GRACE);
       if (now - placed.apartSince > APART && ![...placed.lanes.values()].some((lane) => lane.isBusy)) {

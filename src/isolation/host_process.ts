@@ -22,6 +22,9 @@ import { ProcessMonitor } from "./process_monitor.ts";
 /** How long a host may take to connect, in milliseconds. */
 const CONNECT_PATIENCE = 20_000;
 
+/** How many messages a worker may send within a second: questions of a batch, lines of its log. */
+const MOST_FRAMES = 50_000;
+
 /** How long a host may take to end by itself, in milliseconds. */
 const END_PATIENCE = 500;
 
@@ -105,6 +108,9 @@ interface Started {
   readonly unsent: Uint8Array[];
   /** When its event loop was last seen turning. */
   heardAt: number;
+  /** How many frames it has sent since when, within a second. */
+  since: number;
+  frames: number;
 }
 
 /** The variables that Deno itself needs. */
@@ -241,6 +247,8 @@ export class HostProcess {
 
   #take(started: Started, payload: Uint8Array): void {
     started.heardAt = performance.now();
+    if (started.heardAt - started.since > 1_000) [started.since, started.frames] = [started.heardAt, 0];
+    if (++started.frames > MOST_FRAMES) return started.listener.violation("it floods the engine with messages");
     if (payload.length === 0) return;
     let message: unknown;
     try {
@@ -262,7 +270,14 @@ export class HostProcess {
    */
   start(spec: WorkerSpec, listener: WorkerListener): HostedWorker {
     const worker = ++this.#lastWorker;
-    const started: Started = { listener, socket: undefined, unsent: [], heardAt: performance.now() };
+    const started: Started = {
+      listener,
+      socket: undefined,
+      unsent: [],
+      heardAt: performance.now(),
+      since: 0,
+      frames: 0,
+    };
     this.#workers.set(worker, started);
     const secret = newSecret();
     void this.#door.expect(secret).then(({ socket, listen }) => {

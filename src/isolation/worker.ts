@@ -6,6 +6,7 @@
  */
 import type { HandlerLog } from "../domain/context.ts";
 import type { Domain } from "../domain/model.ts";
+import { NO_EFFECTS } from "../handling/batch.ts";
 import type { BatchItem } from "../handling/executor.ts";
 import { LocalRunner } from "../handling/runner.ts";
 import { decode } from "../messages/codec.ts";
@@ -21,6 +22,9 @@ import type { FromWorker, LaneSpec, Level, ReadPayload, ToWorker, WorkerGreeting
 import { sandbox } from "./sandbox.ts";
 import { createGuard } from "./timeout.ts";
 import { Unhandled } from "./unhandled.ts";
+
+/** The longest answer to a batch, in bytes. */
+const LONGEST_ANSWER = 64 << 20;
 
 /** How often the event loop shows that it turns, in milliseconds. */
 const BEAT_INTERVAL = 1_000;
@@ -208,7 +212,18 @@ class HostedWorker {
       answer = "void";
     }
     lane.stop = undefined;
-    this.#send({ t: "done", lane: name, n, answer });
+    let frame = encodeFrame({ t: "done", lane: name, n, answer } satisfies FromWorker);
+    if (frame.length > LONGEST_ANSWER) {
+      lane.runner.settle(false);
+      const error =
+        `Its effects have ${frame.length} bytes, more than the ${LONGEST_ANSWER} that one message may lead to`;
+      // Of several messages, each by itself may fit.
+      const instead: typeof answer = items.length > 1
+        ? "apart"
+        : { effects: NO_EFFECTS as never, handled: [], failures: [[0, { error, stack: null }]], stuck: false };
+      frame = encodeFrame({ t: "done", lane: name, n, answer: instead } satisfies FromWorker);
+    }
+    this.#socket.send(frame);
   }
 
   #ask<T extends ToWorker["t"]>(question: (q: number) => FromWorker): Promise<ToWorker & { t: T }> {

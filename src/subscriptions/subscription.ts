@@ -25,6 +25,25 @@ const LONGEST_READ = 2_000;
 /** The longest pause between tries to reach a store or broker that is away, in milliseconds. */
 const LONGEST_PAUSE = 5_000;
 
+/** How much payload one batch has at the most, in characters; a message alone may have more. */
+const MOST_CHARACTERS = 8_000_000;
+
+/** Cuts what was read where a batch would grow too large. */
+function inParts(records: readonly MessageRecord[]): MessageRecord[][] {
+  const parts: MessageRecord[][] = [];
+  let room = 0;
+  for (const record of records) {
+    const characters = record.data.length + (record.metadata?.length ?? 0);
+    if (parts.length === 0 || characters > room) {
+      parts.push([]);
+      room = MOST_CHARACTERS;
+    }
+    parts.at(-1)!.push(record);
+    room -= characters;
+  }
+  return parts;
+}
+
 function isAway(error: unknown): error is Error {
   return error instanceof BrokerUnavailableError || (error instanceof StoreUnavailableError && error.retryable);
 }
@@ -129,7 +148,7 @@ export class Subscription {
     const records = await source.next(settings.messagesPerTick, Math.max(0, pause), signal);
     this.#present();
     this.#idle = records.length > 0 ? 0 : this.#idle + 1;
-    if (records.length > 0) await this.#takeKnown(records, signal);
+    for (const part of inParts(records)) if (!signal.aborted) await this.#takeKnown(part, signal);
     return records.length > 0;
   }
 
@@ -226,6 +245,7 @@ export class Subscription {
     const { types, handles } = this.#options;
     const commit = new PendingCommit();
     const items: Item[] = [];
+    let room = MOST_CHARACTERS;
     for (let parked of due) {
       if (parked.attempts > 0 || parked.suspect) {
         const counted = await this.#countAttempt(parked);
@@ -244,6 +264,9 @@ export class Subscription {
         continue;
       }
       items.push({ record, parked });
+      room -= record.data.length;
+      // What is left is due at the next turn.
+      if (room < 0) break;
     }
     await this.#writer.handle(items, commit, undefined, signal);
   }

@@ -103,3 +103,54 @@ for (const [name, [thrown, text]] of Object.entries(THROWN)) {
     await store.close();
   });
 }
+
+Deno.test("a batch is cut by the size of its payloads, and nothing is left out", async () => {
+  const store = new MemoryEventStore();
+  const seen: number[] = [];
+  let together = 0;
+  let most = 0;
+  const dom = domain("bank", {
+    aggregates: [Account],
+    handlers: [eventHandler("Reader", {
+      events: [In],
+      on: {
+        In: ({ payload }) => {
+          seen.push(payload.by);
+          most = Math.max(most, ++together);
+        },
+      },
+    })],
+  });
+  const text = "x".repeat(3_000_000);
+  await store.commit({
+    appends: [{
+      stream: "bank::account-1",
+      category: "bank::account",
+      expected: "none",
+      publish: true,
+      messages: Array.from({ length: 7 }, (_, by) => {
+        const id = newId();
+        const data = JSON.stringify({ by, text });
+        return {
+          id,
+          type: "In",
+          schemaVersion: 1,
+          time: 0,
+          correlationId: id,
+          causationId: null,
+          data,
+          metadata: null,
+        };
+      }),
+    }],
+  });
+  const guard = <T>(work: () => T): T => {
+    together = 0;
+    return work();
+  };
+  await new EventStoreSubscription({ domain: dom, handler: dom.handlers.get("Reader")!, store, execution: { guard } })
+    .runUntil(7, new AbortController().signal);
+  assert.deepEqual(seen, [0, 1, 2, 3, 4, 5, 6]);
+  assert.equal(most, 2);
+  await store.close();
+});
