@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { isOfThisMachine } from "../engine/lease_owner.ts";
+import { isOfThisMachine } from "../cluster/process_id.ts";
 import { type GlobalOptions, withOperator } from "./operator.ts";
 import { HealthError } from "./run.ts";
 

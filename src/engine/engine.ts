@@ -19,10 +19,10 @@ import type { EventStore, Fence } from "../store/port.ts";
 import { announceAdapters, announceSubscriptions, kindOf } from "./announce.ts";
 import { EngineStartError } from "./errors.ts";
 import { type GroupHealth, GroupRunner } from "./group_runner.ts";
-import { freeLeasesOfTheDead, ownerName } from "./lease_owner.ts";
-import { patiently, persist, type Say } from "./patience.ts";
+import { freeLeasesOfTheDead, ownerName } from "../cluster/process_id.ts";
+import { retryForever, retryUntilUp, type Say } from "./retry.ts";
 import { RelayRunner } from "./relay_runner.ts";
-import { LEASE_TTL, Roster } from "./roster.ts";
+import { Balancer, LEASE_TTL } from "../cluster/balancer.ts";
 
 /** Settings of {@linkcode Engine}. */
 export interface EngineOptions {
@@ -71,7 +71,7 @@ export class Engine {
   #pool: HostPool | undefined;
   #store!: EventStore & Wakeable & Publishing & Inspectable;
   #broker!: Broker & Wakeable & Inspectable;
-  #roster!: Roster;
+  #balancer!: Balancer;
   #runners: GroupRunner[] = [];
   #running: Promise<unknown>[] = [];
   #relay!: RelayRunner;
@@ -79,7 +79,7 @@ export class Engine {
   #closeSocket: () => void = () => {};
   #stopCheckpointer: () => Promise<void> = () => Promise.resolve();
   #stop = new AbortController();
-  #impatient = new AbortController();
+  #stopWaiting = new AbortController();
   #stopping: Promise<void> | undefined;
 
   /**
@@ -167,8 +167,8 @@ export class Engine {
     await this.#inspect();
     await this.#checkCopies(domain);
     await this.#patiently(() => freeLeasesOfTheDead(this.#store, this.#owner));
-    this.#roster = new Roster(this.#store, { owner: this.#owner, types: Object.keys(domain.types) });
-    await this.#patiently(() => this.#roster.enroll());
+    this.#balancer = new Balancer(this.#store, { owner: this.#owner, types: Object.keys(domain.types) });
+    await this.#patiently(() => this.#balancer.enroll());
     await this.#begin(domain, pool);
     await Promise.all(this.#runners.map((runner) => runner.ready));
     print("Engine running. Press Ctrl+C to stop.");
@@ -217,11 +217,11 @@ export class Engine {
   }
 
   #patiently<T>(work: () => Promise<T>): Promise<T> {
-    return patiently(work, this.#impatient.signal, this.#say);
+    return retryUntilUp(work, this.#stopWaiting.signal, this.#say);
   }
 
   #persist(work: () => Promise<void | "again">): Promise<void> {
-    return persist(work, this.#stop.signal, this.#say);
+    return retryForever(work, this.#stop.signal, this.#say);
   }
 
   async #begin(domain: DomainDescription, pool: HostPool): Promise<void> {
@@ -239,7 +239,7 @@ export class Engine {
       for (let partition = 0; partition < partitions; partition++) {
         const runner = this.#runner(domain, handler, partition, partitions, pool, placement, replays);
         this.#runners.push(runner);
-        this.#roster.add({
+        this.#balancer.add({
           lease: leaseName(group, partition, partitions),
           held: () => runner.fence !== undefined,
           lacks: runner.lacks,
@@ -314,7 +314,7 @@ export class Engine {
           now: this.#clock.now,
         }),
       replays: async (group) => (await replays.get()).filter((parked) => parked.group === group),
-      turn: (lease, signal) => this.#roster.turn(lease, signal),
+      turn: (lease, signal) => this.#balancer.turn(lease, signal),
       clock: this.#clock,
       log: (level, text, fields) => this.#log(name, level, text, fields),
     });
@@ -331,11 +331,11 @@ export class Engine {
   }
 
   async #share(): Promise<void> {
-    await this.#persist(() => this.#roster.run(this.#stop.signal));
+    await this.#persist(() => this.#balancer.run(this.#stop.signal));
   }
 
   async #renewNow(): Promise<void> {
-    await this.#roster.enroll();
+    await this.#balancer.enroll();
     const held = this.#runners.flatMap((runner) => runner.fence ? [{ runner, fence: runner.fence }] : []);
     const fences: Fence[] = held.map(({ fence }) => fence);
     if (this.#relay.fence) fences.push(this.#relay.fence);
@@ -364,7 +364,7 @@ export class Engine {
 
   /** Ends a start that waits for a service. */
   stopWaiting(): void {
-    this.#impatient.abort();
+    this.#stopWaiting.abort();
   }
 
   /**
@@ -376,7 +376,7 @@ export class Engine {
 
   async #shutDown(): Promise<void> {
     for (const runner of this.#runners) runner.stop();
-    await this.#roster?.leave().catch(() => {});
+    await this.#balancer?.leave().catch(() => {});
     const patience = this.#config.shutdownTimeoutSeconds * 1000;
     const until = performance.now() + patience;
     const busy = () => this.#runners.filter(({ health }) => health.state !== "stopped" && health.state !== "failed");

@@ -11,7 +11,7 @@ import { FencedError, StoreUnavailableError } from "../store/errors.ts";
 import type { EventStore, Fence, ParkedMessage } from "../store/port.ts";
 import { HandlerStuckError, UnknownTypeError } from "../subscriptions/errors.ts";
 import { type Group, GroupSubscription, sourcesOf } from "../subscriptions/group.ts";
-import { LEASE_TTL } from "./roster.ts";
+import { LEASE_TTL } from "../cluster/balancer.ts";
 
 /** How often a group may end its worker within a minute before it is marked failed, beyond its own retries. */
 const MOST_RESTARTS = 5;

@@ -4,8 +4,8 @@ import { BrokerUnavailableError } from "../broker/errors.ts";
 import { FencedError } from "../store/errors.ts";
 import type { Fence } from "../store/port.ts";
 import { RELAY_GROUP } from "../groups/watermark.ts";
-import { persist, type Say } from "./patience.ts";
-import { LEASE_TTL } from "./roster.ts";
+import { retryForever, type Say } from "./retry.ts";
+import { LEASE_TTL } from "../cluster/balancer.ts";
 
 /** How often to ask for the relay's lease while another process has it, in milliseconds. */
 const INTERVAL = 500;
@@ -54,7 +54,7 @@ export class RelayRunner {
   /** Runs until stopped. */
   async run(signal: AbortSignal): Promise<void> {
     const { store } = this.#options;
-    await persist(
+    await retryForever(
       async () => {
         if (this.#cutOff && !await this.#reaches(signal)) return "again";
         const request = { name: RELAY_GROUP, group: RELAY_GROUP, partitions: 1, owner: this.#owner, ttl: LEASE_TTL };

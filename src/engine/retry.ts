@@ -1,10 +1,9 @@
 import { sleep } from "../lib/sleep.ts";
 import { BrokerUnavailableError } from "../broker/errors.ts";
 import { StoreUnavailableError } from "../store/errors.ts";
-import type { Level } from "../isolation/protocol.ts";
 
 /** Where it is said what is waited for. */
-export type Say = (level: Level, text: string) => void;
+export type Say = (level: "info" | "warn" | "error", text: string) => void;
 
 /** The longest pause between tries, in milliseconds. */
 const LONGEST_PAUSE = 5_000;
@@ -22,7 +21,7 @@ function pauseOf(tries: number): number {
  * @returns What came of it.
  * @throws What waiting cannot help.
  */
-export async function patiently<T>(work: () => Promise<T>, signal: AbortSignal, say: Say): Promise<T> {
+export async function retryUntilUp<T>(work: () => Promise<T>, signal: AbortSignal, say: Say): Promise<T> {
   let said = "";
   for (let tries = 0;; tries++) {
     try {
@@ -45,7 +44,7 @@ export async function patiently<T>(work: () => Promise<T>, signal: AbortSignal, 
  * @param signal Ends it.
  * @param say Where it is said.
  */
-export async function persist(work: () => Promise<void | "again">, signal: AbortSignal, say: Say): Promise<void> {
+export async function retryForever(work: () => Promise<void | "again">, signal: AbortSignal, say: Say): Promise<void> {
   for (let tries = 0;; tries++) {
     try {
       if (await work() !== "again") return;

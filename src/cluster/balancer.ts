@@ -11,13 +11,13 @@ const LOOK_INTERVAL = 400;
 const CALM_INTERVAL = 1_000;
 
 /** For how long what nobody takes is left to those who have less, in milliseconds. */
-const COURTESY = 1_000;
+const YIELD_TIME = 1_000;
 
 /** For how long what nobody else wanted is kept before it is offered again, in milliseconds. */
 const KEEP = 30_000;
 
-/** What the roster knows of one partition of a group that this process could work on. */
-export interface Seat {
+/** What the balancer knows of one partition of a group that this process could work on. */
+export interface Slot {
   /** The lease. */
   readonly lease: string;
   /** Whether this process holds it. */
@@ -32,19 +32,19 @@ export interface Seat {
  * How many of the leases each member should have, as evenly as it goes: the first by name have one more.
  *
  * @param members All members, by name.
- * @param seats How many leases there are.
+ * @param slots How many leases there are.
  * @returns By owner.
  */
-export function quotas(members: readonly string[], seats: number): Map<string, number> {
-  const [share, rest] = [Math.floor(seats / members.length), seats % members.length];
+export function quotas(members: readonly string[], slots: number): Map<string, number> {
+  const [share, rest] = [Math.floor(slots / members.length), slots % members.length];
   return new Map([...members].sort().map((owner, i) => [owner, share + (i < rest ? 1 : 0)]));
 }
 
 /** Shares the partitions of all groups among the processes that run a domain. */
-export class Roster {
+export class Balancer {
   #store: EventStore;
   #member: Member;
-  #seats: Seat[] = [];
+  #slots: Slot[] = [];
   #waiting = new Map<string, (mayTake: boolean) => void>();
   /** Since when a lease is free, and until when one that nobody else wanted is kept. */
   #free = new Map<string, number>();
@@ -52,7 +52,7 @@ export class Roster {
   #left = false;
 
   /**
-   * Makes a roster without seats.
+   * Makes a balancer without slots.
    *
    * @param store Where processes find each other.
    * @param member This process.
@@ -63,8 +63,8 @@ export class Roster {
   }
 
   /** Adds what this process could work on. */
-  add(seat: Seat): void {
-    this.#seats.push(seat);
+  add(slot: Slot): void {
+    this.#slots.push(slot);
   }
 
   /** Says that this process takes part, or still does. */
@@ -102,7 +102,7 @@ export class Roster {
       while (!signal.aborted) {
         await this.look();
         // Those who may take something wait again when they could not.
-        await sleep(this.#seats.every((seat) => seat.held()) ? CALM_INTERVAL : LOOK_INTERVAL, signal);
+        await sleep(this.#slots.every((slot) => slot.held()) ? CALM_INTERVAL : LOOK_INTERVAL, signal);
       }
     } finally {
       for (const resolve of this.#waiting.values()) resolve(false);
@@ -115,9 +115,9 @@ export class Roster {
     const { owner } = this.#member;
     const now = Date.now();
     const others = (await this.#store.members()).filter((member) => member.owner !== owner);
-    const names = new Set(this.#seats.map((seat) => seat.lease));
+    const names = new Set(this.#slots.map((slot) => slot.lease));
     const leases = (await this.#store.leases()).filter((lease) => names.has(lease.name));
-    const share = quotas([owner, ...others.map((member) => member.owner)], this.#seats.length);
+    const share = quotas([owner, ...others.map((member) => member.owner)], this.#slots.length);
     const taken = new Map<string, Lease>();
     for (const lease of leases) {
       if (lease.expiresAt > 0 && others.some((member) => member.owner === lease.owner)) taken.set(lease.name, lease);
@@ -127,20 +127,20 @@ export class Roster {
   }
 
   #giveTurns(others: readonly Member[], taken: ReadonlyMap<string, Lease>, quota: number, now: number): void {
-    let room = quota - this.#seats.filter((seat) => seat.held() && !this.#isKept(seat, now)).length;
-    for (const seat of this.#seats) {
-      const resolve = this.#waiting.get(seat.lease);
-      if (taken.has(seat.lease) || seat.held()) this.#free.delete(seat.lease);
-      else if (!this.#free.has(seat.lease)) this.#free.set(seat.lease, now);
+    let room = quota - this.#slots.filter((slot) => slot.held() && !this.#isKept(slot, now)).length;
+    for (const slot of this.#slots) {
+      const resolve = this.#waiting.get(slot.lease);
+      if (taken.has(slot.lease) || slot.held()) this.#free.delete(slot.lease);
+      else if (!this.#free.has(slot.lease)) this.#free.set(slot.lease, now);
       if (!resolve) continue;
-      this.#waiting.delete(seat.lease);
+      this.#waiting.delete(slot.lease);
       const known = (type: string): boolean => others.some((member) => member.types.includes(type));
-      const mayTake = !taken.has(seat.lease) && ![...seat.lacks].some(known);
+      const mayTake = !taken.has(slot.lease) && ![...slot.lacks].some(known);
       if (mayTake && room > 0) {
         room--;
         resolve(true);
-      } else if (mayTake && now - this.#free.get(seat.lease)! >= COURTESY) {
-        this.#kept.set(seat.lease, now + KEEP);
+      } else if (mayTake && now - this.#free.get(slot.lease)! >= YIELD_TIME) {
+        this.#kept.set(slot.lease, now + KEEP);
         resolve(true);
       } else resolve(false);
     }
@@ -157,13 +157,13 @@ export class Roster {
       const has = [...taken.values()].filter((lease) => lease.owner === owner).length;
       short += Math.max(0, share.get(owner)! - has);
     }
-    const held = this.#seats.filter((seat) => seat.held() && !this.#isKept(seat, now));
+    const held = this.#slots.filter((slot) => slot.held() && !this.#isKept(slot, now));
     const excess = Math.min(short, held.length - share.get(this.#member.owner)!);
-    // From the end: processes that begin together have the same seats in the same order.
-    for (const seat of excess > 0 ? held.slice(-excess) : []) seat.yield();
+    // From the end: processes that begin together have the same slots in the same order.
+    for (const slot of excess > 0 ? held.slice(-excess) : []) slot.yield();
   }
 
-  #isKept(seat: Seat, now: number): boolean {
-    return (this.#kept.get(seat.lease) ?? 0) > now;
+  #isKept(slot: Slot, now: number): boolean {
+    return (this.#kept.get(slot.lease) ?? 0) > now;
   }
 }
