@@ -75,6 +75,8 @@ export class RedisWaiter {
 
   /** Resolves when a stream may have something new, or after `timeout` milliseconds. */
   async wait(key: string, timeout: number, signal?: AbortSignal): Promise<void> {
+    // The connection failed since: the reader looks again, and has it watched anew.
+    if (this.#stream(key).last === null) return;
     const waiting = this.#stream(key).readers.wait(timeout, signal);
     if (!this.#running) void this.#run();
     else if (!this.#blockedOn.has(key) && this.#clientId !== undefined) {

@@ -365,6 +365,8 @@ export class Engine {
   /** Ends a start that waits for a service. */
   stopWaiting(): void {
     this.#stopWaiting.abort();
+    // What has begun is finished; a module that does not answer is not waited for.
+    if (this.#runners.length === 0) void this.#pool?.stop();
   }
 
   /**

@@ -194,6 +194,7 @@ export class GroupRunner {
     const { store, broker, owner, group, partition, partitions, settings, outbox, pool, unit, replays, clock, log } =
       this.#options;
     if (this.#state !== "restarting") this.#state = "starting";
+    this.#abandoned = undefined;
     const lane = this.#lane = this.#options.openLane();
     const options = {
       store,

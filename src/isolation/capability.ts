@@ -98,6 +98,12 @@ export class Capability {
         if (seen.has(i)) refuse(`message ${i} twice`);
         seen.add(i);
       }
+      const failing = new Set<string>();
+      const failed = new Set(answer.failures.map(([i]) => i));
+      for (const [i, { record }] of items.entries()) {
+        if (failed.has(i)) failing.add(record.stream);
+        else if (!seen.has(i) && !answer.stuck && !failing.has(record.stream)) refuse(`nothing about message ${i}`);
+      }
       if (answer.stuck && answer.failures.length === 0) refuse("a hang without a failed message");
       const effects = this.#effects(answer, items, now);
       return { effects, handled: answer.handled, failures: new Map(answer.failures), stuck: answer.stuck };

@@ -40,7 +40,12 @@ export class Door {
     if (Deno.build.os === "windows") return new Door(null, Deno.listen({ hostname: "127.0.0.1", port: 0 }));
     const folder = await Deno.makeTempDir({ prefix: "annals-host-", dir: tmpdir() });
     await Deno.chmod(folder, 0o700);
-    return new Door(folder, Deno.listen({ transport: "unix", path: join(folder, "engine") }));
+    try {
+      return new Door(folder, Deno.listen({ transport: "unix", path: join(folder, "engine") }));
+    } catch (error) {
+      await Deno.remove(folder, { recursive: true });
+      throw error;
+    }
   }
 
   /** Resolves when somebody comes who says the secret. */
@@ -82,7 +87,10 @@ export class Door {
       });
     };
     socket.read((payload) => take ? take(payload) : first(payload)).then(() => gone(), (error) => gone(error ?? null))
-      .finally(() => clearTimeout(patience));
+      .finally(() => {
+        clearTimeout(patience);
+        socket.close();
+      }).catch(() => {});
   }
 
   /** Lets nobody in any more; connections that were made stay. */

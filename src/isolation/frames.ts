@@ -2,7 +2,7 @@
 const HEADER = 4;
 
 /** The longest frame that is accepted, in bytes: a batch is cut long before, a single message may have 20 MB and more. */
-export const LONGEST_FRAME: number = 128 << 20;
+export const LONGEST_FRAME: number = 72 << 20;
 
 /** What is read from and written to: a socket. */
 export type ByteStream = Pick<Deno.Conn, "read" | "write" | "close">;

@@ -1,6 +1,7 @@
 import { ModuleLoadError, WorkerEndedError } from "./errors.ts";
 import { type HostedWorker, type HostLimits, HostProcess, type WorkerSpec } from "./host_process.ts";
 import { Semaphore } from "../lib/semaphore.ts";
+import { within } from "../lib/within.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { Lane, type LaneOptions } from "./lane.ts";
 import { LogQuota } from "./log_quota.ts";
@@ -20,6 +21,9 @@ const CALM = 5_000;
 
 /** Into how many hosts of their own those are spread whose host ended with something of theirs in hand. */
 const MOST_APART = 4;
+
+/** The host that the others of them share. */
+const SHARED = "apart";
 
 /** For how long they stay there when nothing happens, in milliseconds. */
 const APART = 600_000;
@@ -68,6 +72,8 @@ interface Placed {
   /** Since when it is not at home. */
   apartSince: number;
   worker: Promise<HostedWorker> | undefined;
+  /** The same, from when it is started. */
+  hosted: HostedWorker | undefined;
   lanes: Map<string, Lane>;
   quota: LogQuota;
 }
@@ -129,6 +135,7 @@ export class HostPool {
       slot: this.#slot(unit.home),
       apartSince: Infinity,
       worker: undefined,
+      hosted: undefined,
       lanes: new Map(),
       quota: new LogQuota(() => performance.now()),
     });
@@ -174,10 +181,15 @@ export class HostPool {
   ): Promise<FromWorker> {
     const placed = this.#units.get(unit)!;
     const worker = await this.#worker(placed);
-    return await new Promise((resolve, reject) => {
-      this.#answers.set(unit, { resolve, reject });
-      worker.send({ ...question, id: 1 });
-    });
+    const answer = await within(
+      LOAD_PATIENCE,
+      new Promise<FromWorker>((resolve, reject) => {
+        this.#answers.set(unit, { resolve, reject });
+        worker.send({ ...question, id: 1 });
+      }),
+    );
+    if (answer === undefined) throw new ModuleLoadError(`it did not answer within ${LOAD_PATIENCE / 1000} s`);
+    return answer;
   }
 
   #answers = new Map<string, { resolve: (answer: FromWorker) => void; reject: (error: Error) => void }>();
@@ -187,8 +199,8 @@ export class HostPool {
     const placed = this.#units.get(unit);
     const worker = placed?.worker;
     if (!placed || !worker) return;
-    placed.worker = undefined;
-    void worker.then((worker) => worker.end(), () => {});
+    placed.hosted?.end();
+    placed.hosted = placed.worker = undefined;
     for (const lane of placed.lanes.values()) lane.ended("A handler in the same worker did not come back", false);
   }
 
@@ -214,8 +226,9 @@ export class HostPool {
 
   async #startProcess(slot: Slot): Promise<HostProcess> {
     const { flags, env, limits, log } = this.#options;
-    const units = [...this.#units.values()].filter((placed) => placed.slot === slot);
-    const groups = slot.isFirst ? null : units.flatMap(({ unit }) => unit.groups);
+    // Also those that are elsewhere now and come home later: permissions of a process cannot grow.
+    const units = [...this.#units.values()].filter((placed) => placed.slot === slot || placed.unit.home === slot.name);
+    const groups = slot.isFirst || slot.name === SHARED ? null : units.flatMap(({ unit }) => unit.groups);
     slot.startedAt = performance.now();
     const process = await HostProcess.start({
       name: `Host "${slot.name}"`,
@@ -270,7 +283,7 @@ export class HostPool {
         );
       }, LOAD_PATIENCE);
       const worker = host.start({ ...unit.spec, name: unit.name }, {
-        message: (message) => {
+        message: (message, bytes) => {
           if (message.t === "ready") {
             settle();
             for (const lane of placed.lanes.values()) lane.open(worker);
@@ -279,26 +292,29 @@ export class HostPool {
           if (message.t === "unready") {
             settle();
             worker.end();
-            return reject(new ModuleLoadError(message.message));
+            const error = new ModuleLoadError(message.message);
+            this.#answers.get(unit.name)?.reject(error);
+            return reject(error);
           }
-          this.#take(placed, message);
+          if (placed.hosted === worker) this.#take(placed, message, bytes);
         },
         violation: (what) => {
           settle();
           reject(new ModuleLoadError(what));
-          this.#end(placed, what);
+          if (placed.hosted === worker) this.#ended(placed, what, true, false, false);
         },
         ended: (reason, isSuspect, isHost) => {
           const wasLoading = !settled;
           settle();
           reject(new WorkerEndedError(reason, isSuspect));
-          this.#ended(placed, reason, isSuspect, isHost, wasLoading);
+          if (placed.hosted === worker) this.#ended(placed, reason, isSuspect, isHost, wasLoading);
         },
       });
+      placed.hosted = worker;
     });
   }
 
-  #take(placed: Placed, message: FromWorker): void {
+  #take(placed: Placed, message: FromWorker, bytes: number): void {
     switch (message.t) {
       case "described":
       case "decoded":
@@ -307,7 +323,7 @@ export class HostPool {
         return;
       case "log": {
         const group = placed.lanes.get(message.lane)?.group ?? placed.unit.groups[0] ?? "";
-        if (placed.quota.take(message.text.length)) {
+        if (placed.quota.take(bytes)) {
           this.#options.log(group, message.level, message.text, message.fields);
         }
         return;
@@ -327,15 +343,17 @@ export class HostPool {
 
   /** Ends a worker that did what it must not: its own groups answer for it, and nobody else. */
   #end(placed: Placed, reason: string): void {
-    const worker = placed.worker;
-    placed.worker = undefined;
-    void worker?.then((worker) => worker.end(), () => {});
+    placed.hosted?.end();
     this.#ended(placed, reason, true, false, false);
   }
 
   /** A worker has ended, alone or with its host. */
   #ended(placed: Placed, reason: string, isSuspect: boolean, isHost: boolean, wasLoading: boolean): void {
     placed.worker = undefined;
+    placed.hosted = undefined;
+    if (!isHost && !this.#closed) {
+      for (const group of placed.unit.groups) this.#options.log(group, "error", `Its worker ended: ${reason}`);
+    }
     this.#answers.get(placed.unit.name)?.reject(new WorkerEndedError(reason, isSuspect));
     this.#answers.delete(placed.unit.name);
     const hadInHand = [...placed.lanes.values()].some((lane) => lane.isBusy);
@@ -352,11 +370,13 @@ export class HostPool {
   /** The next end of its host is to be nobody else's; who has ended a shared one again gets one to itself. */
   #keepApart(placed: Placed): void {
     const { slot, unit } = placed;
+    if (slot.name !== unit.home) placed.apartSince = performance.now();
     if (![...this.#units.values()].some((other) => other !== placed && other.slot === slot)) return;
     const alone = [...this.#slots.keys()].filter((name) => name.startsWith("apart ")).length;
-    const isAgain = slot.name === "apart";
-    placed.slot = isAgain || alone < MOST_APART ? this.#slot(`apart ${unit.name}`) : this.#slot("apart");
+    const isAgain = slot.name === SHARED;
+    placed.slot = isAgain || alone < MOST_APART ? this.#slot(`apart ${unit.name}`) : this.#slot(SHARED);
     placed.apartSince = performance.now();
+    void this.makeRoom();
   }
 
   #look(): void {
@@ -369,10 +389,15 @@ export class HostPool {
       for (const lane of placed.lanes.values()) lane.look(now, GRACE);
       if (now - placed.apartSince > APART && ![...placed.lanes.values()].some((lane) => lane.isBusy)) {
         placed.apartSince = Infinity;
+        const left = placed.slot;
         placed.slot = this.#slot(placed.unit.home);
-        const worker = placed.worker;
-        placed.worker = undefined;
-        void worker?.then((worker) => worker.end(), () => {});
+        placed.hosted?.end();
+        placed.hosted = placed.worker = undefined;
+        if (![...this.#units.values()].some((other) => other.slot === left)) {
+          this.#slots.delete(left.name);
+          void left.process?.then((host) => host.close(), () => {});
+        }
+        void this.makeRoom();
       }
     }
   }

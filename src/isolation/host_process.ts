@@ -25,6 +25,9 @@ const CONNECT_PATIENCE = 20_000;
 /** How many messages a worker may send within a second: questions of a batch, lines of its log. */
 const MOST_FRAMES = 50_000;
 
+/** The longest frame of a line of a log, in bytes. */
+const LONGEST_LOG = 256 << 10;
+
 /** How long a host may take to end by itself, in milliseconds. */
 const END_PATIENCE = 500;
 
@@ -82,8 +85,8 @@ export interface WorkerSpec {
 /** Hears of a worker. */
 export interface WorkerListener {
   /** Called with what it says: of the right shape, and nothing more is known of it. */
-  readonly message: (message: FromWorker) => void;
-  /** Called when it said something that it never should. */
+  readonly message: (message: FromWorker, bytes: number) => void;
+  /** Called when it said something that it never should; it is ended by then. */
   readonly violation: (what: string) => void;
   /** Called when it has ended, or its host has: why, whether it may be to blame, and which of the two. */
   readonly ended: (reason: string, isSuspect: boolean, isHost: boolean) => void;
@@ -99,10 +102,16 @@ export interface HostedWorker {
   killHost(reason: string): void;
   /** For how long its event loop has not turned, in milliseconds, as far as is known. */
   silence(): number;
+  /** Whether it has ended: nothing that is sent reaches it any more. */
+  hasEnded(): boolean;
+  /** How many bytes wait for it to read them. */
+  waiting(): number;
 }
 
 /** A worker that was started, and its connection once it has one. */
 interface Started {
+  readonly worker: number;
+  readonly secret: string;
   readonly listener: WorkerListener;
   socket: FrameSocket | undefined;
   readonly unsent: Uint8Array[];
@@ -170,8 +179,9 @@ export class HostProcess {
   static async start(options: HostOptions): Promise<HostProcess> {
     const door = await Door.open();
     const said: string[] = [];
-    const host = new HostProcess(options, door);
+    let host: HostProcess | undefined;
     try {
+      host = new HostProcess(options, door);
       host.#readOutput(said);
       const secret = newSecret();
       const entered = door.expect(secret);
@@ -192,7 +202,7 @@ export class HostProcess {
       host.#begin(visitor);
       return host;
     } catch (error) {
-      host.#signal();
+      if (host) host.#signal();
       await door.close();
       throw new Error(
         `Cannot start a host for domain code: ${textOf(error)}${said.length > 0 ? `\n${said.join("\n")}` : ""}`,
@@ -241,25 +251,47 @@ export class HostProcess {
     this.#aliveAt = performance.now();
     if (message.t === "alive") return;
     const started = this.#workers.get(message.worker);
-    this.#workers.delete(message.worker);
-    started?.listener.ended(message.message, true, false);
+    if (!started) return;
+    this.#endWorker(started);
+    started.listener.ended(message.message, true, false);
   }
 
   #take(started: Started, payload: Uint8Array): void {
+    const { listener } = started;
     started.heardAt = performance.now();
     if (started.heardAt - started.since > 1_000) [started.since, started.frames] = [started.heardAt, 0];
-    if (++started.frames > MOST_FRAMES) return started.listener.violation("it floods the engine with messages");
+    if (++started.frames > MOST_FRAMES) return this.#violated(started, "it floods the engine with messages");
     if (payload.length === 0) return;
     let message: unknown;
     try {
       message = decodeFrame(payload);
     } catch {
-      return started.listener.violation("it sent what is not JSON");
+      return this.#violated(started, "it sent what is not JSON");
     }
     const checked = fromWorkerSchema.safeParse(message);
-    if (checked.success) return started.listener.message(checked.data);
-    const [issue] = checked.error.issues;
-    started.listener.violation(`it sent a message of the wrong shape (${issue.path.join(".")}: ${issue.message})`);
+    if (!checked.success) {
+      const [issue] = checked.error.issues;
+      const what = `${issue.path.join(".")}: ${issue.message}`;
+      return this.#violated(started, `it sent a message of the wrong shape (${what})`);
+    }
+    if (checked.data.t === "log" && payload.length > LONGEST_LOG) {
+      return this.#violated(started, "it sent a log line that is too long");
+    }
+    listener.message(checked.data, payload.length);
+  }
+
+  /** Ends a worker before anybody hears what it did: nothing else that it has sent is looked at. */
+  #violated(started: Started, what: string): void {
+    this.#endWorker(started);
+    started.listener.violation(what);
+  }
+
+  #endWorker(started: Started): void {
+    if (this.#workers.get(started.worker) !== started) return;
+    this.#workers.delete(started.worker);
+    this.#door.forget(started.secret);
+    started.socket?.close();
+    this.#tell({ t: "end", worker: started.worker });
   }
 
   /**
@@ -270,7 +302,10 @@ export class HostProcess {
    */
   start(spec: WorkerSpec, listener: WorkerListener): HostedWorker {
     const worker = ++this.#lastWorker;
+    const secret = newSecret();
     const started: Started = {
+      worker,
+      secret,
       listener,
       socket: undefined,
       unsent: [],
@@ -279,7 +314,6 @@ export class HostProcess {
       frames: 0,
     };
     this.#workers.set(worker, started);
-    const secret = newSecret();
     void this.#door.expect(secret).then(({ socket, listen }) => {
       if (this.#workers.get(worker) !== started) return socket.close();
       started.socket = socket;
@@ -288,7 +322,9 @@ export class HostProcess {
         if (this.#workers.get(worker) === started) this.#take(started, payload);
       }, (error) => {
         // Its end is told by the host's own thread; only what is no frame is its own fault.
-        if (error !== undefined && this.#workers.has(worker)) listener.violation("it sent malformed data");
+        if (error !== undefined && this.#workers.get(worker) === started) {
+          this.#violated(started, "it sent malformed data");
+        }
       });
     });
     this.#tell({ t: "start", worker, ...spec, permissions: withSocket(spec.permissions, this.#door.address), secret });
@@ -299,12 +335,9 @@ export class HostProcess {
         if (started.socket) started.socket.send(payload);
         else started.unsent.push(payload);
       },
-      end: () => {
-        this.#workers.delete(worker);
-        this.#door.forget(secret);
-        started.socket?.close();
-        this.#tell({ t: "end", worker });
-      },
+      end: () => this.#endWorker(started),
+      hasEnded: () => this.#workers.get(worker) !== started,
+      waiting: () => started.socket?.waiting ?? 0,
       killHost: (reason) => this.kill(reason, [worker]),
       silence: () => performance.now() - started.heardAt,
     };
@@ -368,7 +401,7 @@ export class HostProcess {
   async close(): Promise<void> {
     if (this.#end === undefined) {
       this.#end = "it was closed";
-      this.#letGo();
+      for (const [, { listener }] of this.#letGo()) listener.ended(this.#end, false, true);
       await within(END_PATIENCE, this.#child.status);
       this.#signal();
     }

@@ -12,8 +12,11 @@ import type { FromWorker, LaneSpec } from "./protocol.ts";
 const PAGE = 1_000;
 const PAGE_CHARACTERS = 4_000_000;
 
+/** How many bytes may wait for a worker to read them. */
+const MOST_WAITING = 64 << 20;
+
 /** How many questions a lane may have open at a time. */
-const MOST_QUESTIONS = 2_000;
+const MOST_QUESTIONS = 10_000;
 
 /** For how long a worker may say nothing of a batch that it was given, in milliseconds. */
 const UNMENTIONED = 5_000;
@@ -60,6 +63,8 @@ export class Lane implements BatchRunner {
   readonly name: string = newId();
   #options: LaneOptions;
   #n = 0;
+  /** Batches that wait for their worker to be loaded. */
+  #waiting = 0;
   #pending: Pending | undefined;
   #answeredBy: HostedWorker | undefined;
 
@@ -75,7 +80,7 @@ export class Lane implements BatchRunner {
 
   /** Whether a batch is in the worker's hands. */
   get isBusy(): boolean {
-    return this.#pending !== undefined;
+    return this.#pending !== undefined || this.#waiting > 0;
   }
 
   /** Tells a worker of it. */
@@ -86,7 +91,9 @@ export class Lane implements BatchRunner {
 
   async run(items: readonly BatchItem[], signal: AbortSignal): Promise<BatchResult | "apart"> {
     const { busy } = this.#options;
-    const worker = await this.#options.worker();
+    this.#waiting++;
+    const worker = await this.#options.worker().finally(() => this.#waiting--);
+    if (worker.hasEnded()) throw new WorkerEndedError("Its worker ended before it was given anything", false);
     const n = ++this.#n;
     const abort = (): void => worker.send({ t: "abort", lane: this.name, n });
     const done = busy();
@@ -132,6 +139,7 @@ export class Lane implements BatchRunner {
   look(now: number, grace: number): void {
     const pending = this.#pending;
     if (!pending) return;
+    if (pending.worker.hasEnded()) return this.ended("Its worker has ended", false);
     const { timeout } = this.#options;
     const silence = pending.worker.silence();
     if (silence > timeout + grace) {
@@ -173,6 +181,7 @@ export class Lane implements BatchRunner {
   /** Reads what the worker asks for; nothing outside of a batch. */
   async #answer(question: Question, pending: Pending | undefined): Promise<void> {
     const worker = pending?.worker ?? this.#answeredBy;
+    if (worker && worker.waiting() > MOST_WAITING) return this.#violated("it does not read what it has asked for");
     if (!pending) return worker?.send({ t: "unread", q: question.q });
     const { capability, store } = this.#options;
     const mayRead = question.t === "stream"

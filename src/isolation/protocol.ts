@@ -118,6 +118,23 @@ export interface HostGreeting {
 const whole = z.number().int().nonnegative();
 const name = z.string().max(1_000);
 
+/**
+ * A list that is refused at its first fault: the library would collect one for each element, which takes a worker that
+ * sends a million of them seconds of the engine's time.
+ */
+function list<S extends z.ZodType>(element: S, most: number): z.ZodType<z.infer<S>[]> {
+  return z.custom<z.infer<S>[]>(
+    (value) => Array.isArray(value) && value.length <= most && value.every((one) => element.safeParse(one).success),
+    { error: `not a list of at most ${most}, or with something else in it` },
+  );
+}
+
+/** How many things one answer may have of a kind. */
+const MOST = 1_000_000;
+
+/** How many messages a batch has at the most. */
+const MOST_MESSAGES = 10_000;
+
 const newMessage = z.strictObject({
   id: z.string().regex(/^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/),
   type: name,
@@ -129,40 +146,41 @@ const newMessage = z.strictObject({
   metadata: z.string().nullable(),
 });
 
+const append = z.strictObject({
+  stream: name,
+  category: name,
+  expected: z.union([z.number().int().min(-1), z.literal("any")]),
+  messages: list(newMessage, MOST),
+  publish: z.boolean(),
+});
+const row = z.strictObject({ projection: name, key: name, row: z.string().nullable(), position: whole });
+const outcome = z.strictObject({
+  commandId: name,
+  status: z.enum(["accepted", "refused"]),
+  detail: z.string().max(1_000_000),
+});
+const statement = z.strictObject({
+  parts: list(z.string(), MOST_MESSAGES),
+  values: list(z.union([z.string(), z.number(), z.boolean(), z.null()]), MOST_MESSAGES),
+});
+const failure = z.strictObject({
+  error: z.string().max(20_000),
+  stack: z.string().max(40_000).nullable(),
+  unreadable: z.enum(["unknown type", "newer version", "damaged", "upcast failed"]).optional(),
+});
+
 const effects = z.strictObject({
-  appends: z.array(z.strictObject({
-    stream: name,
-    category: name,
-    expected: z.union([z.number().int().min(-1), z.literal("any")]),
-    messages: z.array(newMessage),
-    publish: z.boolean(),
-  })),
-  rows: z.array(
-    z.strictObject({ projection: name, key: name, row: z.string().nullable(), position: whole }),
-  ),
-  outcomes: z.array(
-    z.strictObject({ commandId: name, status: z.enum(["accepted", "refused"]), detail: z.string().max(1_000_000) }),
-  ),
-  statements: z.array(
-    z.strictObject({
-      parts: z.array(z.string()).min(1),
-      values: z.array(z.union([z.string(), z.number(), z.boolean(), z.null()])),
-    }),
-  ),
+  appends: list(append, MOST),
+  rows: list(row, MOST),
+  outcomes: list(outcome, MOST_MESSAGES),
+  statements: list(statement, MOST),
 });
 
 /** What a worker answers to a batch. */
 export const answerSchema = z.strictObject({
   effects,
-  handled: z.array(whole),
-  failures: z.array(z.tuple([
-    whole,
-    z.strictObject({
-      error: z.string().max(20_000),
-      stack: z.string().max(40_000).nullable(),
-      unreadable: z.enum(["unknown type", "newer version", "damaged", "upcast failed"]).optional(),
-    }),
-  ])),
+  handled: list(whole, MOST_MESSAGES),
+  failures: list(z.tuple([whole, failure]), MOST_MESSAGES),
   stuck: z.boolean(),
 });
 
@@ -174,7 +192,7 @@ export const fromWorkerSchema = z.discriminatedUnion("t", [
   z.strictObject({
     t: z.literal("decoded"),
     id: whole,
-    payloads: z.array(z.strictObject({ payload: z.unknown(), unreadable: z.string().optional() })),
+    payloads: list(z.strictObject({ payload: z.unknown(), unreadable: z.string().optional() }), MOST),
   }),
   z.strictObject({
     t: z.literal("done"),
@@ -189,7 +207,7 @@ export const fromWorkerSchema = z.discriminatedUnion("t", [
     n: whole,
     q: whole,
     projection: name,
-    keys: z.array(name).max(100_000),
+    keys: list(name, 100_000),
   }),
   z.strictObject({
     t: z.literal("log"),
@@ -200,7 +218,7 @@ export const fromWorkerSchema = z.discriminatedUnion("t", [
   }),
   z.strictObject({
     t: z.literal("beat"),
-    hands: z.array(z.strictObject({ lane: name, n: whole, position: whole, since: z.number() })).max(10_000),
+    hands: list(z.strictObject({ lane: name, n: whole, position: whole, since: z.number() }), 10_000),
   }),
 ]);
 
@@ -208,7 +226,7 @@ export const fromWorkerSchema = z.discriminatedUnion("t", [
 export type FromWorker = z.infer<typeof fromWorkerSchema>;
 
 const types = z.record(name, z.number().int().positive());
-const names = z.array(name);
+const names = list(name, 100_000);
 const grant = z.strictObject({
   net: names.optional(),
   env: names.optional(),

@@ -131,7 +131,7 @@ class HostedWorker {
   #take(message: ToWorker): void {
     switch (message.t) {
       case "describe":
-        return this.#send({ t: "described", id: message.id, description: describe(this.#domain!) });
+        return this.#describe(message.id);
       case "decode":
         return this.#send({ t: "decoded", id: message.id, payloads: message.records.map((one) => this.#payload(one)) });
       case "open":
@@ -152,6 +152,14 @@ class HostedWorker {
         this.#questions.delete(message.q);
         return answer?.(message);
       }
+    }
+  }
+
+  #describe(id: number): void {
+    try {
+      this.#send({ t: "described", id, description: describe(this.#domain!) });
+    } catch (error) {
+      this.#send({ t: "unready", message: storable(this.#explain(error, "*"), 10_000) });
     }
   }
 
@@ -281,8 +289,20 @@ function placeOf(error: unknown): string {
   return place === undefined ? "" : ` (thrown at ${place})`;
 }
 
+/** Gives up the way by which it connected: who can take that path away, or listen there, could speak for its neighbours. */
+function forget(address: string | number): void {
+  if (typeof address === "string") {
+    Deno.permissions.revokeSync({ name: "write", path: address });
+    Deno.permissions.revokeSync({ name: "read", path: address });
+  }
+  const host = typeof address === "string" ? `unix:${address}` : `127.0.0.1:${address}`;
+  Deno.permissions.revokeSync({ name: "net", host });
+}
+
 const begin = async ({ data }: { data: WorkerGreeting }): Promise<void> => {
   scope.removeEventListener("message", begin);
-  new HostedWorker(new FrameSocket(await connect(data.address)), data);
+  const connection = await connect(data.address);
+  forget(data.address);
+  new HostedWorker(new FrameSocket(connection), data);
 };
 scope.addEventListener("message", begin);
