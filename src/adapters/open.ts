@@ -16,18 +16,12 @@ export function locate<C extends StoreConfig | BrokerConfig>(config: C, domain: 
 
 /** Settings of {@linkcode openStore} and {@linkcode openBroker}. */
 export interface OpenOptions {
-  /** How often to look for writes of others, in milliseconds; 0 when somebody calls `wake()`. */
-  readonly pollInterval?: number;
-  /** For SQLite: after how many pages a commit also tidies up; high where a janitor does. */
+  /** For SQLite: pages in the write-ahead log after which a commit checkpoints; high where a checkpointer thread runs. */
   readonly autoCheckpoint?: number;
   /** Whether to make what is not there. @default {true} */
   readonly create?: boolean;
   /** Whose store it is: for those that several domains may share. */
   readonly domain?: string;
-  /** Whether somebody else in this process has looked whether it can be used. @default {false} */
-  readonly trusted?: boolean;
-  /** For PostgreSQL: how many connections. */
-  readonly connections?: number;
   /** For a store in the memory of a server: where that server listens. @default {a store of one's own} */
   readonly socket?: string;
 }
@@ -39,8 +33,8 @@ export interface Wakeable {
 }
 
 /**
- * Opens the store that a configuration names: the one place where adapters are chosen. Drivers are only loaded when
- * they are needed, and in workers after what they may see was narrowed.
+ * Opens the store that a configuration names: the one place where adapters are chosen. Drivers are loaded only when a
+ * URL needs them.
  *
  * @throws {StoreUnavailableError} When it cannot be opened.
  */
@@ -48,7 +42,7 @@ export async function openStore(
   config: StoreConfig,
   options: OpenOptions = {},
 ): Promise<EventStore & Wakeable & Publishing & Inspectable> {
-  const { pollInterval, autoCheckpoint, create = true, domain, trusted = false, connections } = options;
+  const { autoCheckpoint, create = true, domain } = options;
   switch (config.provider) {
     case "memory": {
       if (options.socket !== undefined) {
@@ -64,7 +58,6 @@ export async function openStore(
         path: config.url,
         synchronous: config.synchronous,
         create,
-        ...(pollInterval !== undefined && { pollInterval }),
         ...(autoCheckpoint !== undefined && { autoCheckpoint }),
       });
     }
@@ -74,14 +67,12 @@ export async function openStore(
       const store = new PostgresEventStore({
         url,
         schema,
-        listen: pollInterval !== 0,
         ...(listenUrl && { listenUrl }),
         ...(sqlRole && { sqlRole }),
-        ...(connections && { connections }),
       });
       try {
-        if (!trusted) await (create ? store.migrate() : store.verify());
-        if (!trusted && domain !== undefined) await store.claim(domain);
+        await (create ? store.migrate() : store.verify());
+        if (domain !== undefined) await store.claim(domain);
       } catch (error) {
         await store.close();
         throw error;
@@ -100,7 +91,7 @@ export async function openBroker(
   config: BrokerConfig,
   options: OpenOptions = {},
 ): Promise<Broker & Wakeable & Inspectable> {
-  const { pollInterval, autoCheckpoint, create = true, domain } = options;
+  const { autoCheckpoint, create = true, domain } = options;
   switch (config.provider) {
     case "memory": {
       const { MemoryBroker } = await import("../broker/memory.ts");
@@ -111,7 +102,6 @@ export async function openBroker(
       return new SqliteBroker({
         path: config.url,
         create,
-        ...(pollInterval !== undefined && { pollInterval }),
         ...(autoCheckpoint !== undefined && { autoCheckpoint }),
       });
     }
