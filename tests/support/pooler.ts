@@ -1,4 +1,4 @@
-import { freePort, keep, type Kept, type PostgresServer, programs, reachable } from "./services.ts";
+import { freePort, keep, type Kept, type PostgresServer, programs } from "./services.ts";
 
 /** Whether there is a PgBouncer to start. */
 export function canPool(): boolean {
@@ -37,7 +37,7 @@ default_pool_size = ${sessions}
     if (user) { for (const path of ["", "/ini", "/users"]) await Deno.chown(`${folder}${path}`, user.uid, user.gid); }
     const kept = keep(folder, [pgbouncer!, `${folder}/ini`], user);
     const check = async () => (await Deno.connect({ hostname: "127.0.0.1", port: listenPort })).close();
-    await reachable(check, kept.child.status, "PgBouncer");
+    await kept.reachable(check);
     return new Pooler(`postgres://${username}:${password}@127.0.0.1:${listenPort}${pathname}`, kept);
   }
 

@@ -17,7 +17,7 @@ export class RedisCluster implements AsyncDisposable {
   static async start(count = 3): Promise<RedisCluster> {
     const args = ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1", "--cluster-node-timeout", "2000"];
     // Nodes talk to each other on a port of their own, ten thousand above.
-    const nodes = await Promise.all(Array.from({ length: count }, () => RedisServer.start(args, undefined, 55_000)));
+    const nodes = await Promise.all(Array.from({ length: count }, () => RedisServer.start(args)));
     const admins = nodes.map(({ url }) => connectRedis(url));
     for (const [i, admin] of admins.entries()) {
       const [first, end] = [i, i + 1].map((n) => Math.round(n * SLOTS / count));

@@ -38,29 +38,36 @@ export function canStartServices(): boolean {
   return redisServer !== null && postgres !== null;
 }
 
-/** A port that is free now, below a limit. */
-export function freePort(below = 65_536): number {
-  const taken: Deno.TcpListener[] = [];
-  try {
-    while (true) {
-      const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-      taken.push(listener);
-      if (listener.addr.port < below) return listener.addr.port;
+/**
+ * A port that is free now and stays so while its service is down: one below those that the system gives to outgoing
+ * connections, which would take it (a client that dials a port in that range can even connect to itself).
+ */
+export function freePort(): number {
+  for (let tries = 0; tries < 1_000; tries++) {
+    const port = 10_500 + Math.floor(Math.random() * 10_000);
+    try {
+      Deno.listen({ hostname: "127.0.0.1", port }).close();
+      return port;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
     }
-  } finally {
-    for (const listener of taken) listener.close();
   }
+  throw new Error("no port between 10500 and 20500 is free");
 }
+
+/** Milliseconds that a service may take to answer; a recovery on a slow disk takes tens of seconds. */
+const LONGEST_START = 60_000;
 
 /** Runs a service; ends it and removes its folder when the process that started it ends, in whatever way. */
 const KEEPER = `trap '' INT; exec 3<&0; folder=$1; shift
-"$@" 3<&- & child=$!
+"$@" 3<&- 2>>"$folder/stderr" & child=$!
 (read _ <&3; trap '' TERM; kill -QUIT $child; kill -TERM $child; exit 7) 2>/dev/null & watch=$!
 wait $child; kill $watch 2>/dev/null; wait $watch; [ $? = 7 ] && rm -rf "$folder"`;
 
 /** A service that runs until it is stopped. */
 export interface Kept {
-  readonly child: Deno.ChildProcess;
+  /** Waits until it answers. */
+  reachable(check: () => Promise<unknown>): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -68,34 +75,35 @@ export interface Kept {
 export function keep(folder: string, command: string[], user: Programs["user"]): Kept {
   const child = new Deno.Command("sh", {
     args: ["-c", KEEPER, "keeper", folder, ...command],
+    cwd: "/",
     stdin: "piped",
     stdout: "null",
     stderr: "null",
     ...(user ?? {}),
   }).spawn();
   const writer = child.stdin.getWriter();
+  const started = performance.now();
+  let code: number | undefined;
+  void child.status.then((status) => code = status.code);
   return {
-    child,
-    stop: async () => {
+    async reachable(check) {
+      while (code === undefined && performance.now() - started < LONGEST_START) {
+        try {
+          await check();
+          return;
+        } catch {
+          await new Promise((resolve) => setTimeout(resolve, 20));
+        }
+      }
+      const said = await Deno.readTextFile(`${folder}/stderr`).catch(() => "");
+      const how = code === undefined ? `does not answer after ${LONGEST_START} ms` : `ended with code ${code}`;
+      throw new Error(`${command[0]} ${how}: ${said.slice(-2_000)}`);
+    },
+    async stop() {
       await writer.close().catch(() => {});
       await child.status;
     },
   };
-}
-
-/** Waits until a service answers, or has ended. */
-export async function reachable(check: () => Promise<unknown>, ended: Promise<unknown>, what: string): Promise<void> {
-  let over = false;
-  void ended.then(() => over = true);
-  for (let i = 0; i < 500 && !over; i++) {
-    try {
-      await check();
-      return;
-    } catch {
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  }
-  throw new Error(`${what} did not start`);
 }
 
 /** A Redis of one's own. */
@@ -108,21 +116,20 @@ export class RedisServer {
   #folder = "";
   pid = 0;
 
-  private constructor(program: string, args: string[] | ((port: number) => string[]), below?: number) {
-    this.port = freePort(below);
+  private constructor(program: string, args: string[] | ((port: number) => string[])) {
+    this.port = freePort();
     this.url = `redis://127.0.0.1:${this.port}/0`;
     this.#program = program;
     this.#args = typeof args === "function" ? args(this.port) : args;
   }
 
-  /** Starts one; `args` are more arguments of `redis-server`, its port is below `below`. */
+  /** Starts one; `args` are more arguments of `redis-server`. */
   static async start(
     args: string[] | ((port: number) => string[]) = [],
     program = programs().redisServer,
-    below?: number,
   ): Promise<RedisServer> {
     if (program === null) throw new Error(HINT);
-    const server = new RedisServer(program, args, below);
+    const server = new RedisServer(program, args);
     await server.start();
     return server;
   }
@@ -133,7 +140,7 @@ export class RedisServer {
     const command = [this.#program, "--port", String(this.port), "--bind", "127.0.0.1", "--save", "", "--dir", folder];
     this.#kept = keep(folder, [...command, "--pidfile", `${folder}/pid`, "--daemonize", "no", ...this.#args], null);
     const check = async () => (await Deno.connect({ hostname: "127.0.0.1", port: this.port })).close();
-    await reachable(check, this.#kept.child.status, "Redis");
+    await this.#kept.reachable(check);
     for (let i = 0; i < 100 && !(this.pid = Number(await Deno.readTextFile(`${folder}/pid`).catch(() => "0"))); i++) {
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
@@ -218,11 +225,7 @@ export class PostgresServer {
     const args = ["-D", this.folder, "-p", String(this.port), ...all.flatMap((setting) => ["-c", setting])];
     this.#kept = keep(this.folder, [`${this.#found.postgres}/postgres`, ...args], this.#found.user);
     const ready = ["-h", "127.0.0.1", "-p", String(this.port)];
-    await reachable(
-      () => run(`${this.#found.postgres}/pg_isready`, ready, null),
-      this.#kept.child.status,
-      "PostgreSQL",
-    );
+    await this.#kept.reachable(() => run(`${this.#found.postgres}/pg_isready`, ready, null));
   }
 
   /** Ends all sessions and itself at once, as in a crash; what it has stays. */
