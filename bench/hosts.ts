@@ -66,7 +66,7 @@ export async function handlersDistributed(): Promise<Result[]> {
   const queries = async () =>
     Number((await sql`select sum(xact_commit) as n from pg_stat_database where datname = current_database()`)[0].n);
   await pause(2_000);
-  const [{ n }] = await sql`select count(*)::int as n from pg_stat_activity where application_name = 'annals'`;
+  const [{ n }] = await sql`select count(*)::int as n from pg_stat_activity where application_name like 'annals%'`;
   const clients =
     (await redis.client("LIST") as string).split("\n").filter((line) => line.includes("name=annals")).length;
   const asked = await queries();
@@ -136,7 +136,7 @@ export async function faults(): Promise<Result[]> {
     let n = 0;
     const owner = async () =>
       (await client.store.leases()).find(({ group, expiresAt }) => group === "SeenProjector" && expiresAt > 0)?.owner;
-    const holder = Number((await owner())!.split(":")[1]);
+    const holder = parseInt((await owner())!.split(":")[1]);
     const seconds = await longestPause(
       async () => (await client.store.checkpoints("SeenProjector"))[0]?.position ?? 0,
       () => client.process(Add({ id: `${n % 20}`, n: n++ })),

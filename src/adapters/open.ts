@@ -22,6 +22,8 @@ export interface OpenOptions {
   readonly create?: boolean;
   /** Whose store it is: for those that several domains may share. */
   readonly domain?: string;
+  /** The process that takes part in running the domain, for stores that show others whether it lives. */
+  readonly owner?: string;
   /** For a store in the memory of a server: where that server listens. @default {a store of one's own} */
   readonly socket?: string;
 }
@@ -42,7 +44,7 @@ export async function openStore(
   config: StoreConfig,
   options: OpenOptions = {},
 ): Promise<EventStore & Wakeable & Publishing & Inspectable> {
-  const { autoCheckpoint, create = true, domain } = options;
+  const { autoCheckpoint, create = true, domain, owner } = options;
   switch (config.provider) {
     case "memory": {
       if (options.socket !== undefined) {
@@ -69,6 +71,7 @@ export async function openStore(
         schema,
         ...(listenUrl && { listenUrl }),
         ...(sqlRole && { sqlRole }),
+        ...(owner !== undefined && { owner }),
       });
       try {
         await (create ? store.migrate() : store.verify());

@@ -6,6 +6,7 @@ import type { HandlerDescription } from "../isolation/protocol.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { COLORS, print, span, table } from "./output.ts";
 import { paint } from "../telemetry/colors.ts";
+import { escapeControl } from "../telemetry/escape.ts";
 
 /** How one group is doing. */
 export interface GroupStatus {
@@ -31,6 +32,8 @@ export interface GroupStatus {
   readonly workers: number;
   /** Which process works on which partition. */
   readonly held: readonly { readonly partition: number; readonly process: string }[];
+  /** Which partitions rest because their worker ended again and again: until when, and why it ended. */
+  readonly resting: readonly { readonly partition: number; readonly until: string; readonly reason: string }[];
 }
 
 /** A process without what is only there to tell it from others that were: `host/boot:pid:id`. */
@@ -59,8 +62,27 @@ export async function statusOf({ store, config }: Operator, handler: HandlerDesc
     dead: dead[group] ?? 0,
     running: leases.length,
     workers,
+    resting: leases.filter(({ ends }) => ends !== null && ends.restingUntil > Date.now()).map(({ name, ends }) => ({
+      partition: partitionOfLease(name),
+      until: new Date(ends!.restingUntil).toISOString(),
+      reason: ends!.reason,
+    })),
     held: leases.map(({ name, owner }) => ({ partition: partitionOfLease(name), process: processName(owner) })),
   };
+}
+
+/** One line per partition that rests. */
+function rests(groups: readonly GroupStatus[]): string {
+  return groups.flatMap(({ group, workers, resting }) =>
+    resting.map(({ partition, until, reason }) =>
+      `\n${
+        leaseName(group, partition, workers)
+      } rests until ${until}: its worker ended again and again, at last with: ` +
+      `${
+        escapeControl(reason)
+      }\nMend the cause and restart the server; without that it is tried again when the rest is over.`
+    )
+  ).join("");
 }
 
 /** One line per process: what it works on. */
@@ -101,7 +123,7 @@ export function addSubscriptions(program: Command): void {
                 ? paint(`${status.running}/${status.workers}`, "red", COLORS)
                 : `${status.running}/${status.workers}`,
             ]),
-          ));
+          ) + rests(found));
       })
     );
 }

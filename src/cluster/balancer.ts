@@ -1,7 +1,7 @@
-import { sleep } from "../lib/sleep.ts";
+import type { Clock } from "../lib/clock.ts";
 import type { EventStore, Lease, Member } from "../store/port.ts";
 
-/** How long a process counts as alive without saying so, in milliseconds. Leases last as long. */
+/** How long a process of which nothing is known counts as alive, in milliseconds. Leases last as long. */
 export const LEASE_TTL = 4_000;
 
 /** How often to look who has what while there is something to take, in milliseconds. */
@@ -42,8 +42,10 @@ export function quotas(members: readonly string[], slots: number): Map<string, n
 
 /** Shares the partitions of all groups among the processes that run a domain. */
 export class Balancer {
-  #store: EventStore;
+  #store: Pick<EventStore, "enroll" | "leases">;
   #member: Member;
+  #clock: Clock;
+  #living: () => Promise<Member[]>;
   #slots: Slot[] = [];
   #waiting = new Map<string, (mayTake: boolean) => void>();
   /** Since when a lease is free, and until when one that nobody else wanted is kept. */
@@ -56,10 +58,19 @@ export class Balancer {
    *
    * @param store Where processes find each other.
    * @param member This process.
+   * @param living Tells who takes part; frees the leases of those who have ended.
+   * @param clock Time.
    */
-  constructor(store: EventStore, member: Member) {
+  constructor(
+    store: Pick<EventStore, "enroll" | "leases">,
+    member: Member,
+    living: () => Promise<Member[]>,
+    clock: Clock,
+  ) {
     this.#store = store;
     this.#member = member;
+    this.#living = living;
+    this.#clock = clock;
   }
 
   /** Adds what this process could work on. */
@@ -102,7 +113,7 @@ export class Balancer {
       while (!signal.aborted) {
         await this.look();
         // Those who may take something wait again when they could not.
-        await sleep(this.#slots.every((slot) => slot.held()) ? CALM_INTERVAL : LOOK_INTERVAL, signal);
+        await this.#clock.sleep(this.#slots.every((slot) => slot.held()) ? CALM_INTERVAL : LOOK_INTERVAL, signal);
       }
     } finally {
       for (const resolve of this.#waiting.values()) resolve(false);
@@ -113,8 +124,8 @@ export class Balancer {
   /** Looks around once: gives turns, and gives up what is too much. */
   async look(): Promise<void> {
     const { owner } = this.#member;
-    const now = Date.now();
-    const others = (await this.#store.members()).filter((member) => member.owner !== owner);
+    const others = (await this.#living()).filter((member) => member.owner !== owner);
+    const now = this.#clock.now();
     const names = new Set(this.#slots.map((slot) => slot.lease));
     const leases = (await this.#store.leases()).filter((lease) => names.has(lease.name));
     const share = quotas([owner, ...others.map((member) => member.owner)], this.#slots.length);

@@ -1,23 +1,50 @@
 import process from "node:process";
 import { newId } from "../messages/ids.ts";
-import type { EventStore } from "../store/port.ts";
 
-/** This machine since it was started: names of machines repeat, in containers above all. */
-function machine(): string {
+function read(path: string): string | null {
   try {
-    return `${Deno.hostname()}/${Deno.readTextFileSync("/proc/sys/kernel/random/boot_id").slice(0, 8)}`;
+    return Deno.readTextFileSync(path);
   } catch {
-    return Deno.hostname();
+    return null;
+  }
+}
+
+/**
+ * This machine since it was started, and the namespace that its process numbers belong to: names of machines repeat, in
+ * containers above all, and each container counts from 1.
+ */
+function machine(): string {
+  const boot = read("/proc/sys/kernel/random/boot_id")?.slice(0, 8) ?? "";
+  let namespace = "";
+  try {
+    namespace = /\d+/.exec(Deno.readLinkSync("/proc/self/ns/pid"))![0];
+  } catch {
+    // Not Linux: one namespace.
+  }
+  return `${Deno.hostname()}/${boot}/${namespace}`;
+}
+
+/** When a process was started, in ticks since the machine was; empty when that cannot be told, `null` when it has ended. */
+function startOf(pid: number): string | null {
+  const stat = read(`/proc/${pid}/stat`);
+  // Behind the name, which may contain anything: the state, and 19 fields later the start.
+  const fields = stat?.slice(stat.lastIndexOf(")") + 2).split(" ");
+  if (fields) return /[ZX]/.test(fields[0]) ? null : fields[19];
+  try {
+    process.kill(pid, 0);
+    return "";
+  } catch (error) {
+    return (error as { code?: string }).code === "EPERM" ? "" : null;
   }
 }
 
 /**
  * Names this process among all that may run a domain.
  *
- * @returns Like `host/boot:pid:id`.
+ * @returns Like `host/boot/namespace:pid.start:id`.
  */
 export function ownerName(): string {
-  return `${machine()}:${Deno.pid}:${newId()}`;
+  return `${machine()}:${Deno.pid}.${startOf(Deno.pid) ?? ""}:${newId()}`;
 }
 
 /** Whether the owner of a lease is, or was, a process of this machine. */
@@ -25,38 +52,11 @@ export function isOfThisMachine(owner: string): boolean {
   return owner.split(":")[0] === machine();
 }
 
-/** Whether a process of this machine is alive; one that ended and was not buried yet is not. */
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-  } catch (error) {
-    return (error as { code?: string }).code === "EPERM";
-  }
-  try {
-    return !/\) [ZX] /.test(Deno.readTextFileSync(`/proc/${pid}/stat`));
-  } catch {
-    // Not Linux, or not ours to see: the signal got through.
-    return true;
-  }
-}
-
-/**
- * Strikes off processes of this machine that are gone, so that nobody has to wait until their leases run out.
- *
- * @param store The store.
- * @param owner Who asks: `host:pid:id`.
- */
-export async function freeLeasesOfTheDead(store: EventStore, owner: string): Promise<void> {
-  const [host, pid] = owner.split(":");
-  const isDead = (other: string): boolean => {
-    const [otherHost, otherPid] = other.split(":");
-    if (other === owner || otherHost !== host) return false;
-    // The same pid under another id: the number was used again, as in a container.
-    return otherPid === pid || !isAlive(Number(otherPid));
-  };
-  for (const lease of await store.leases()) {
-    if (lease.expiresAt === 0 || !isDead(lease.owner)) continue;
-    await store.releaseLease({ lease: lease.name, token: lease.token }, false);
-  }
-  for (const member of await store.members()) if (isDead(member.owner)) await store.enroll(member, 0);
+/** Whether a process has ended for certain; one of another machine may have, or not. */
+export function hasEnded(owner: string): boolean {
+  if (!isOfThisMachine(owner)) return false;
+  const [pid, start] = owner.split(":")[1].split(".");
+  const found = startOf(Number(pid));
+  // Another start: the number was given again.
+  return found === null || (found !== "" && start !== undefined && start !== "" && found !== start);
 }

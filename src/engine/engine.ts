@@ -19,7 +19,8 @@ import type { EventStore, Fence } from "../store/port.ts";
 import { announceAdapters, announceSubscriptions, kindOf } from "./announce.ts";
 import { EngineStartError } from "./errors.ts";
 import { type GroupHealth, GroupRunner } from "./group_runner.ts";
-import { freeLeasesOfTheDead, ownerName } from "../cluster/process_id.ts";
+import { Presence } from "../cluster/presence.ts";
+import { ownerName } from "../cluster/process_id.ts";
 import { retryForever, retryUntilUp, type Say } from "./retry.ts";
 import { RelayRunner } from "./relay_runner.ts";
 import { Balancer, LEASE_TTL } from "../cluster/balancer.ts";
@@ -166,8 +167,10 @@ export class Engine {
     for (const line of announceSubscriptions(domain, this.#config)) print(line);
     await this.#inspect();
     await this.#checkCopies(domain);
-    await this.#patiently(() => freeLeasesOfTheDead(this.#store, this.#owner));
-    this.#balancer = new Balancer(this.#store, { owner: this.#owner, types: Object.keys(domain.types) });
+    const presence = new Presence(this.#store, this.#owner, this.#clock);
+    await this.#patiently(() => presence.bury());
+    const member = { owner: this.#owner, types: Object.keys(domain.types) };
+    this.#balancer = new Balancer(this.#store, member, () => presence.bury(), this.#clock);
     await this.#patiently(() => this.#balancer.enroll());
     await this.#begin(domain, pool);
     await Promise.all(this.#runners.map((runner) => runner.ready));
@@ -178,7 +181,7 @@ export class Engine {
   async #open(domain: DomainDescription, print: (line: string) => void): Promise<void> {
     const [store, broker] = [locate(this.#config.store, domain.name), locate(this.#config.broker, domain.name)];
     const { migrate = true } = this.#options;
-    const opening = { autoCheckpoint: CHECKPOINTED, domain: domain.name };
+    const opening = { autoCheckpoint: CHECKPOINTED, domain: domain.name, owner: this.#owner };
     const create = migrate || store.provider === "sqlite";
     this.#store = await this.#patiently(() => openStore(store, { ...opening, create }));
     if (migrate) await this.#patiently(async () => await this.#store.publishViews?.(domain.projections));

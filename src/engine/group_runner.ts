@@ -6,19 +6,17 @@ import type { HostPool } from "../isolation/host_pool.ts";
 import type { Lane } from "../isolation/lane.ts";
 import type { Level } from "../isolation/protocol.ts";
 import type { Clock } from "../lib/clock.ts";
+import { storable } from "../messages/text.ts";
 import { textOf } from "../messages/thrown.ts";
 import { FencedError, StoreUnavailableError } from "../store/errors.ts";
-import type { EventStore, Fence, ParkedMessage } from "../store/port.ts";
+import type { Ends, EventStore, Fence, ParkedMessage } from "../store/port.ts";
 import { HandlerStuckError, UnknownTypeError } from "../subscriptions/errors.ts";
 import { type Group, GroupSubscription, sourcesOf } from "../subscriptions/group.ts";
 import { LEASE_TTL } from "../cluster/balancer.ts";
+import { countEnd, pauseAfter } from "./restarts.ts";
 
-/** How often a group may end its worker within a minute before it is marked failed, beyond its own retries. */
-const MOST_RESTARTS = 5;
-
-/** How long a failed group rests before it is tried again, in milliseconds; twice as long each time, up to the longest. */
-const REST = 60_000;
-const LONGEST_REST = 3_600_000;
+/** How much of the reason for an end is kept, in characters. */
+const LONGEST_REASON = 2_000;
 
 /** How a group is doing. */
 export interface GroupHealth {
@@ -98,8 +96,7 @@ export class GroupRunner {
   #fence: Fence | undefined;
   #abandoned: End | undefined;
   #state: GroupHealth["state"] = "starting";
-  #restarts: number[] = [];
-  #rests = 0;
+  #ends: Ends | null = null;
   #total = 0;
   #lastError: string | null = null;
   #settled: () => void = () => {};
@@ -150,9 +147,14 @@ export class GroupRunner {
       const isOwn = this.#endedInOrder !== undefined && granted.token === this.#endedInOrder + 1;
       this.#endedInOrder = undefined;
       this.#fence = { lease, token: granted.token };
+      this.#ends = granted.ends;
       const end = await this.#hold(this.#fence, !granted.clean && !isOwn);
       // Nothing was left in the middle that the store does not know of: messages in hand were counted before.
       const clean = end.reason !== "fenced" && end.reason !== "failed";
+      if (end.reason === "failed" || end.reason === "worker ended" || end.reason === "stuck") {
+        await this.#count("message" in end ? end.message : end.reason);
+      } // An operator who stops a server may have mended what ended the group.
+      else if (this.#ends && end.reason === "stopped" && signal.aborted) await store.recordEnds(this.#fence, null);
       this.#fence = undefined;
       if (clean) this.#endedInOrder = granted.token;
       await store.releaseLease({ lease, token: granted.token }, clean);
@@ -163,7 +165,7 @@ export class GroupRunner {
       else if (end.reason === "unknown type") {
         this.lacks.add(end.type);
         log("warn", `${end.message}; standing by`);
-      } else await this.#pause("message" in end ? end.message : end.reason, false);
+      } else if (!signal.aborted) await this.#wait(this.#ends, signal);
     }
     this.#state = "stopped";
     this.#settled();
@@ -173,17 +175,19 @@ export class GroupRunner {
   async #hold(fence: Fence, quarantined: boolean): Promise<End> {
     this.#yield = new AbortController();
     const stop = AbortSignal.any([this.#stop.signal, this.#yield.signal]);
+    if (this.#ends && this.#ends.restingUntil > this.#options.clock.now()) await this.#wait(this.#ends, stop);
     for (let isQuarantined = quarantined;;) {
       const end = await this.#feed(fence, isQuarantined, stop);
       if (end.reason === "stopped" && stop.aborted) return end;
       if (end.reason === "stuck") {
-        // Counted and set aside already: no reason to wait.
         this.#options.pool.replace(this.#options.unit);
         isQuarantined = false;
-        await this.#pause("A handler did not finish within handler_timeout_seconds", true, stop);
+        // Its message was counted already: no reason to wait, but for a rest.
+        const ends = await this.#count("A handler did not finish within handler_timeout_seconds");
+        await this.#wait(ends && ends.restingUntil > this.#options.clock.now() ? ends : null, stop);
       } else if (end.reason === "worker ended") {
         isQuarantined = end.isSuspect;
-        if (end.isSuspect) await this.#pause(end.message, false, stop);
+        if (end.isSuspect) await this.#wait(await this.#count(end.message), stop);
       } else return end;
       if (stop.aborted) return { reason: "stopped" };
     }
@@ -233,29 +237,38 @@ export class GroupRunner {
     }
   }
 
-  /** Waits before the group is fed again: longer when it has ended often. */
-  async #pause(message: string, wasCounted: boolean, signal = this.#stop.signal): Promise<void> {
-    const { settings, clock, log } = this.#options;
-    if (this.#stop.signal.aborted) return;
+  /** Counts one more end of its worker, here and in the store. */
+  async #count(message: string): Promise<Ends | null> {
+    const { store, settings, clock } = this.#options;
+    if (this.#stop.signal.aborted) return null;
     this.#total++;
-    this.#lastError = message;
-    const now = clock.now();
-    this.#restarts = [...this.#restarts.filter((at) => at > now - 60_000), now];
+    this.#lastError = storable(message, LONGEST_REASON);
+    this.#ends = countEnd(this.#ends, clock.now(), this.#lastError, settings.maxRetries);
+    if (this.#fence) await store.recordEnds(this.#fence, this.#ends);
+    return this.#ends;
+  }
+
+  /** Waits as long as the ends so far demand; not at all for `null`. */
+  async #wait(ends: Ends | null, signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#options;
+    if (signal.aborted) return;
     // One group that cannot start does not hold up the others.
     this.#settled();
-    if (this.#restarts.length > MOST_RESTARTS + settings.maxRetries) {
-      const rest = Math.min(LONGEST_REST, REST * 2 ** this.#rests++);
+    const now = clock.now();
+    const delay = ends === null ? 0 : pauseAfter(ends, now);
+    if (ends && ends.restingUntil > now) {
+      this.#state = "failed";
+      this.#lastError = ends.reason;
       log(
         "error",
-        `Its worker ended ${this.#restarts.length} times within a minute; resting for ${rest / 1000} s: ${message}`,
+        `Its worker ended ${ends.at.length} times within a minute; resting for ${
+          Math.ceil(delay / 1000)
+        } s: ${ends.reason}`,
       );
-      this.#state = "failed";
-      this.#restarts = [];
-      return await clock.sleep(rest, signal);
+    } else {
+      this.#state = "restarting";
+      log("error", `Its worker is replaced${delay > 0 ? ` in ${delay / 1000} s` : ""}: ${this.#lastError}`);
     }
-    this.#state = "restarting";
-    const delay = wasCounted ? 0 : Math.min(5_000, 100 * 2 ** (this.#restarts.length - 1));
-    log("error", `Its worker is replaced${delay > 0 ? ` in ${delay / 1000} s` : ""}: ${message}`);
     await clock.sleep(delay, signal);
   }
 

@@ -115,6 +115,11 @@ update messages set stream = replace(category, '::reservation', '::$reservation'
 where category like '%::reservation' and type in ('ValueReserved', 'ValueReleased')
   and data->>'field' is not null and data->>'value' is not null and data->>'holder' is not null;
 `,
+  }, {
+    name: "how the work of a group ended",
+    sql: `
+alter table leases add column ends text;
+`,
   }],
 };
 

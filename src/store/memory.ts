@@ -6,6 +6,7 @@ import type {
   Commit,
   CommitResult,
   DeadLetter,
+  Ends,
   EventStore,
   Fence,
   GrantedLease,
@@ -242,8 +243,9 @@ export class MemoryEventStore implements EventStore {
       this.#leases.set(lease.name, { ...lease, token: lease.token + 1, expiresAt: 0, clean: true });
     }
     const token = (last?.token ?? 0) + 1;
-    this.#leases.set(name, { name, group, partitions, owner, token, expiresAt: now + ttl, clean: false });
-    return { token, clean: (last?.clean ?? true) && !vanished };
+    const ends = last?.ends ?? null;
+    this.#leases.set(name, { name, group, partitions, owner, token, expiresAt: now + ttl, clean: false, ends });
+    return { token, clean: (last?.clean ?? true) && !vanished, ends };
   }
 
   async enroll(member: Member, ttl: number): Promise<void> {
@@ -278,6 +280,12 @@ export class MemoryEventStore implements EventStore {
       this.#leases.set(fence.lease, { ...held, token: held.token + 1, expiresAt: 0, clean });
     }
     this.#signal.notify();
+  }
+
+  async recordEnds({ lease, token }: Fence, ends: Ends | null): Promise<void> {
+    this.#open();
+    const held = this.#leases.get(lease);
+    if (held?.token === token) this.#leases.set(lease, { ...held, ends });
   }
 
   async leases(): Promise<Lease[]> {

@@ -186,12 +186,26 @@ export interface ReadLogOptions {
   readonly backward?: boolean;
 }
 
+/** How the work under a lease ended lately: kept, so that neither a restart nor another process counts anew. */
+export interface Ends {
+  /** When, lately: milliseconds since 1970. */
+  readonly at: readonly number[];
+  /** How many rests followed each other. */
+  readonly rests: number;
+  /** Until when nobody tries again, in milliseconds since 1970; 0 for no rest so far. */
+  readonly restingUntil: number;
+  /** Why it ended last. */
+  readonly reason: string;
+}
+
 /** A lease that was granted. */
 export interface GrantedLease {
   /** Grows with every grant of this name: whoever has the newest holds the lease. */
   readonly token: number;
   /** Whether the previous holder gave it back in order. `false`: it vanished, maybe in the middle of something. */
   readonly clean: boolean;
+  /** What was recorded of earlier holders; `null` for nothing. */
+  readonly ends: Ends | null;
 }
 
 /** Who holds what. */
@@ -208,6 +222,8 @@ export interface Lease {
   readonly token: number;
   /** When it ends unless renewed, in milliseconds since 1970; 0 when it was given back. */
   readonly expiresAt: number;
+  /** What its holders recorded; `null` for nothing. */
+  readonly ends: Ends | null;
 }
 
 /** A process that takes part in running a domain. */
@@ -280,12 +296,16 @@ export interface Groups {
   enroll(member: Member, ttl: number): Promise<void>;
   /** Who takes part now, by owner. */
   members(): Promise<Member[]>;
+  /** Who of these processes has a session now, where a store can tell; the end of a process ends its session. */
+  present?(owners: readonly string[]): Promise<string[]>;
   /** Grants a lease that nobody else holds; `null` when somebody does. Asking again fences one's own earlier token. */
   acquireLease(request: LeaseRequest): Promise<GrantedLease | null>;
   /** Renews leases; returns the names of those that were lost. */
   renewLeases(leases: readonly Fence[], ttl: number): Promise<string[]>;
   /** Gives a lease back; `clean` when nothing was left in the middle. */
   releaseLease(fence: Fence, clean: boolean): Promise<void>;
+  /** Records how the work under a lease ended, or, with `null`, forgets it; without effect once another holds the lease. */
+  recordEnds(fence: Fence, ends: Ends | null): Promise<void>;
   /** All leases ever granted. */
   leases(): Promise<Lease[]>;
   /** Messages that a group has set aside, by position. Replays that were not picked up yet come too. */

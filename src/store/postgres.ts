@@ -10,7 +10,7 @@ import { codeOf, explain, isAboutData } from "./postgres_errors.ts";
 import { Listener } from "./postgres_listener.ts";
 import { migrate, type Place, publishViews, type Session, verify } from "./postgres_migrate.ts";
 import { channelOf, forSchema } from "./postgres_schema.ts";
-import { PostgresTables } from "./postgres_tables.ts";
+import { PostgresTables, sessionOf } from "./postgres_tables.ts";
 import type { ProjectionShape } from "./postgres_views.ts";
 
 export type { Parameter } from "./postgres_commit.ts";
@@ -32,6 +32,8 @@ export interface PostgresOptions {
   readonly listen?: boolean;
   /** The role that statements of handlers run with; the connection's has to be a member of it. @default {the connection's} */
   readonly sqlRole?: string;
+  /** The process this is for: others can tell by the session that listens whether it lives. @default {nobody} */
+  readonly owner?: string;
   /** How many connections, beside the one that listens. @default {4} */
   readonly connections?: number;
   /** How long PostgreSQL may take to answer before its connections are given up, in milliseconds. @default {30000} */
@@ -135,20 +137,23 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   #listen(): Listener {
     return new Listener({
       channel: channelOf(this.#place.schema),
-      connect: () => this.#connect(this.#options.listenUrl ?? this.#options.url, 1),
+      connect: () => {
+        const { listenUrl, url, owner } = this.#options;
+        return this.#connect(listenUrl ?? url, 1, owner && sessionOf(owner));
+      },
       notify: (payload) => this.ask("select pg_notify($1, $2)", [channelOf(this.#place.schema), payload]),
       told: (payload) => payload === "" ? this.#signal.notify() : this.wake(),
     });
   }
 
-  #connect(url: string, max: number): Driver {
+  #connect(url: string, max: number, session?: string): Driver {
     const { searchParams } = new URL(url);
     return postgres(url.replace(/([?&])prepare=\w+&?/, "$1").replace(/[?&]$/, ""), {
       max,
       connect_timeout: Number(searchParams.get("connect_timeout") ?? CONNECT_TIMEOUT),
       // The driver would wait up to 20 s, with everything that is asked in the meantime.
       backoff: (tries: number) => Math.min(LONGEST_BACKOFF, 0.02 * 2 ** tries),
-      connection: { application_name: searchParams.get("application_name") ?? "annals" },
+      connection: { application_name: session ?? searchParams.get("application_name") ?? "annals" },
       fetch_types: false,
       onnotice: () => {},
       types: { int8: { to: 20, from: [20], parse: Number, serialize: String } },

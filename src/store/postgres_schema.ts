@@ -325,6 +325,11 @@ update annals.messages set stream = replace(category, '::reservation', '::$reser
 where category like '%::reservation' and type in ('ValueReserved', 'ValueReleased')
   and data->>'field' is not null and data->>'value' is not null and data->>'holder' is not null;
 `,
+}, {
+  name: "how the work of a group ended",
+  sql: `
+alter table annals.leases add column ends json;
+`,
 }];
 
 /** Tells one schema's locks from another's. */

@@ -6,6 +6,7 @@ import type {
   Commit,
   CommitResult,
   DeadLetter,
+  Ends,
   EventStore,
   Fence,
   GrantedLease,
@@ -33,6 +34,11 @@ const NOW = "coalesce($1::bigint, annals.server_time())";
 
 /** A UUID: other texts cannot be ids here, and are not worth asking for. */
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
+
+/** The name of the session by which others see that a process lives: its owner's last part, as names are short. */
+export function sessionOf(owner: string): string {
+  return `annals ${owner.slice(owner.lastIndexOf(":") + 1)}`;
+}
 
 /** What the store reads, and writes outside of commits: a statement each. */
 export abstract class PostgresTables implements EventStore {
@@ -116,13 +122,25 @@ export abstract class PostgresTables implements EventStore {
     return (await this.ask(sql, [this.now()])).map(([owner, types]) => ({ owner, types: JSON.parse(types) }));
   }
 
+  async present(owners: readonly string[]): Promise<string[]> {
+    const names = new Map(owners.map((owner) => [sessionOf(owner), owner]));
+    const found = await this.ask(
+      "select distinct application_name from pg_stat_activity where application_name = any($1)",
+      [
+        arrayLiteral([...names.keys()]),
+      ],
+    );
+    return found.map(([name]) => names.get(name)!);
+  }
+
   async acquireLease({ name, group, partitions, owner, ttl }: LeaseRequest): Promise<GrantedLease | null> {
-    const [[token, clean]] = await this.ask(
-      "select token, clean from annals.acquire_lease($1, $2, $3, $4, $5, $6)",
+    const [[token, clean, ends]] = await this.ask(
+      `select g.token, g.clean, l.ends::text from annals.acquire_lease($1, $2, $3, $4, $5, $6) g
+       left join annals.leases l on l.name = $1`,
       [name, group, partitions, owner, ttl, this.now()],
       true,
     );
-    return token === null ? null : { token, clean };
+    return token === null ? null : { token, clean, ends: ends === null ? null : JSON.parse(ends) };
   }
 
   async renewLeases(leases: readonly Fence[], ttl: number): Promise<string[]> {
@@ -141,9 +159,14 @@ export abstract class PostgresTables implements EventStore {
     await this.ask("select annals.release_lease($1, $2, $3)", [lease, token, clean], true);
   }
 
+  async recordEnds({ lease, token }: Fence, ends: Ends | null): Promise<void> {
+    const values = [ends && JSON.stringify(ends), lease, token];
+    await this.ask("update annals.leases set ends = $1::text::json where name = $2 and token = $3", values, true);
+  }
+
   async leases(): Promise<Lease[]> {
     const rows = await this.ask(
-      `select name, "group", partitions, owner, token, expires_at from annals.leases order by name`,
+      `select name, "group", partitions, owner, token, expires_at, ends::text from annals.leases order by name`,
       [],
     );
     return rows.map(toLease);

@@ -10,6 +10,7 @@ import type {
   Commit,
   CommitResult,
   DeadLetter,
+  Ends,
   EventStore,
   Fence,
   GrantedLease,
@@ -262,7 +263,7 @@ export class SqliteEventStore implements EventStore {
     return await this.#db.write(() => {
       const now = this.#now();
       if (isHeld()) return null;
-      const last = this.#statement("select token, clean from leases where name = ?").get(name);
+      const last = this.#statement("select token, clean, ends from leases where name = ?").get(name);
       const token = ((last?.token as number | undefined) ?? 0) + 1;
       // Whoever still believes in another number of partitions is fenced with it.
       const others = this.#statement(
@@ -273,9 +274,10 @@ export class SqliteEventStore implements EventStore {
         `select 1 from leases where "group" = ? and partitions <> ? and clean = 0 limit 1`,
       ).get(group, partitions) !== undefined;
       others.run(group, partitions);
-      this.#statement("insert or replace into leases values (?, ?, ?, ?, ?, ?, 0)")
-        .run(name, group, partitions, owner, token, now + ttl);
-      return { token, clean: (last === undefined || last.clean === 1) && !vanished };
+      const ends = (last?.ends ?? null) as string | null;
+      this.#statement("insert or replace into leases values (?, ?, ?, ?, ?, ?, 0, ?)")
+        .run(name, group, partitions, owner, token, now + ttl, ends);
+      return { token, clean: (last === undefined || last.clean === 1) && !vanished, ends: ends && JSON.parse(ends) };
     });
   }
 
@@ -315,10 +317,18 @@ export class SqliteEventStore implements EventStore {
     });
   }
 
-  leases(): Promise<Lease[]> {
-    return this.#all(
-      `select name, "group", partitions, owner, token, expires_at as expiresAt from leases order by name`,
+  async recordEnds({ lease, token }: Fence, ends: Ends | null): Promise<void> {
+    await this.#db.write(() => {
+      this.#statement("update leases set ends = ? where name = ? and token = ?")
+        .run(ends && JSON.stringify(ends), lease, token);
+    });
+  }
+
+  async leases(): Promise<Lease[]> {
+    const rows = await this.#all<Omit<Lease, "ends"> & { ends: string | null }>(
+      `select name, "group", partitions, owner, token, expires_at as expiresAt, ends from leases order by name`,
     );
+    return rows.map(({ ends, ...lease }) => ({ ...lease, ends: ends === null ? null : JSON.parse(ends) }));
   }
 
   async parked(group: string, options: { replayedOnly?: boolean; limit?: number } = {}): Promise<ParkedMessage[]> {

@@ -269,14 +269,14 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
   const request = { name: "g#0/1", group: "g", partitions: 1, owner: "me", ttl: 1000 };
 
   test("a lease has one holder until it ends, and a new token each time", async (store, advance) => {
-    assert.deepEqual(await store.acquireLease(request), { token: 1, clean: true });
+    assert.deepEqual(await store.acquireLease(request), { token: 1, clean: true, ends: null });
     assert.equal(await store.acquireLease({ ...request, owner: "you" }), null);
     advance(900);
     assert.deepEqual(await store.renewLeases([{ lease: "g#0/1", token: 1 }], 1000), []);
     advance(900);
     assert.equal(await store.acquireLease({ ...request, owner: "you" }), null);
     advance(200);
-    assert.deepEqual(await store.acquireLease({ ...request, owner: "you" }), { token: 2, clean: false });
+    assert.deepEqual(await store.acquireLease({ ...request, owner: "you" }), { token: 2, clean: false, ends: null });
     assert.deepEqual(await store.renewLeases([{ lease: "g#0/1", token: 1 }], 1000), ["g#0/1"]);
     assert.deepEqual((await store.leases()).map(({ owner, token }) => [owner, token]), [["you", 2]]);
   });
@@ -284,16 +284,28 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
   test("a lease that was given back is free at once, clean or not", async (store) => {
     await store.acquireLease(request);
     await store.releaseLease({ lease: "g#0/1", token: 1 }, true);
-    assert.deepEqual(await store.acquireLease(request), { token: 3, clean: true });
+    assert.deepEqual(await store.acquireLease(request), { token: 3, clean: true, ends: null });
     await store.releaseLease({ lease: "g#0/1", token: 3 }, false);
-    assert.deepEqual(await store.acquireLease(request), { token: 5, clean: false });
+    assert.deepEqual(await store.acquireLease(request), { token: 5, clean: false, ends: null });
     await store.releaseLease({ lease: "g#0/1", token: 1 }, true);
     assert.equal(await store.acquireLease({ ...request, owner: "you" }), null);
   });
 
+  test("how the work under a lease ended is kept from holder to holder, and only its holder writes it", async (store) => {
+    const ends = { at: [1, 2], rests: 1, restingUntil: 3, reason: "it \u{1f4a5} ended" };
+    await store.acquireLease(request);
+    await store.recordEnds({ lease: "g#0/1", token: 1 }, ends);
+    await store.releaseLease({ lease: "g#0/1", token: 1 }, true);
+    assert.deepEqual(await store.acquireLease({ ...request, owner: "you" }), { token: 3, clean: true, ends });
+    await store.recordEnds({ lease: "g#0/1", token: 1 }, null);
+    assert.deepEqual((await store.leases()).map((lease) => lease.ends), [ends]);
+    await store.recordEnds({ lease: "g#0/1", token: 3 }, null);
+    assert.deepEqual((await store.leases()).map((lease) => lease.ends), [null]);
+  });
+
   test("the holder of a lease that asks again gets a new token, and fences the old one", async (store) => {
     await store.acquireLease(request);
-    assert.deepEqual(await store.acquireLease(request), { token: 2, clean: false });
+    assert.deepEqual(await store.acquireLease(request), { token: 2, clean: false, ends: null });
     await assert.rejects(store.commit({ fence: { lease: "g#0/1", token: 1 } }), FencedError);
     await store.commit({ fence: { lease: "g#0/1", token: 2 }, appends: [sampleAppend("a")] });
   });
@@ -317,11 +329,11 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.notEqual(await store.acquireLease({ ...other, group: "h", name: "h#0/2" }), null);
     advance(1001);
     // The holder of the other partitioning vanished, and is fenced should it wake up.
-    assert.deepEqual(await store.acquireLease(other), { token: 1, clean: false });
+    assert.deepEqual(await store.acquireLease(other), { token: 1, clean: false, ends: null });
     const fence = { lease: "g#0/1", token: 1 };
     await assert.rejects(store.commit({ fence }), FencedError);
     assert.deepEqual(await store.renewLeases([fence], 1000), ["g#0/1"]);
-    assert.deepEqual(await store.acquireLease({ ...other, name: "g#1/2" }), { token: 1, clean: true });
+    assert.deepEqual(await store.acquireLease({ ...other, name: "g#1/2" }), { token: 1, clean: true, ends: null });
   });
 
   test("a commit under a lease that was lost writes nothing", async (store, advance) => {

@@ -226,3 +226,14 @@ Deno.test("connections that have fallen silent are given up, and what was asked 
   assert.equal(await store.lastPosition(), 2);
   await store.close();
 });
+
+Deno.test("others see the session of a process while it lives", async () => {
+  await using ground = await open({ listen: false });
+  const owners = ["host/1/2:10.1:" + crypto.randomUUID(), "host/1/2:11.1:" + crypto.randomUUID()];
+  const process = new PostgresEventStore({ url: databaseUrl(), schema: ground.schema, owner: owners[0] });
+  await process.changed(1);
+  await until(async () => (await ground.store.present(owners)).length > 0, () => "its session to be seen");
+  assert.deepEqual(await ground.store.present(owners), [owners[0]]);
+  await process.close();
+  await until(async () => (await ground.store.present(owners)).length === 0, () => "its session to be gone");
+});
