@@ -30,6 +30,7 @@ Deno.test("the operator sees groups, dead letters and events, and hands dead let
     dead: 1,
     running: 1,
     workers: 1,
+    resting: [],
     held: [{ partition: 0, process: thrower.held[0].process }],
   });
   assert.match(
