@@ -7,8 +7,11 @@ export const LEASE_TTL = 4_000;
 /** How often to look who has what while there is something to take, in milliseconds. */
 const LOOK_INTERVAL = 400;
 
-/** The same while there is not. */
-const CALM_INTERVAL = 1_000;
+/** The same while there is not: one of the others may end. */
+const CALM_INTERVAL = 500;
+
+/** The same while there are no others. */
+const ALONE_INTERVAL = 1_000;
 
 /** For how long what nobody takes is left to those who have less, in milliseconds. */
 const YIELD_TIME = 1_000;
@@ -52,6 +55,7 @@ export class Balancer {
   #free = new Map<string, number>();
   #kept = new Map<string, number>();
   #left = false;
+  #isAlone = true;
 
   /**
    * Makes a balancer without slots.
@@ -113,7 +117,8 @@ export class Balancer {
       while (!signal.aborted) {
         await this.look();
         // Those who may take something wait again when they could not.
-        await this.#clock.sleep(this.#slots.every((slot) => slot.held()) ? CALM_INTERVAL : LOOK_INTERVAL, signal);
+        const isCalm = this.#slots.every((slot) => slot.held());
+        await this.#clock.sleep(isCalm ? this.#isAlone ? ALONE_INTERVAL : CALM_INTERVAL : LOOK_INTERVAL, signal);
       }
     } finally {
       for (const resolve of this.#waiting.values()) resolve(false);
@@ -125,6 +130,7 @@ export class Balancer {
   async look(): Promise<void> {
     const { owner } = this.#member;
     const others = (await this.#living()).filter((member) => member.owner !== owner);
+    this.#isAlone = others.length === 0;
     const now = this.#clock.now();
     const names = new Set(this.#slots.map((slot) => slot.lease));
     const leases = (await this.#store.leases()).filter((lease) => names.has(lease.name));

@@ -151,10 +151,12 @@ export class GroupRunner {
       const end = await this.#hold(this.#fence, !granted.clean && !isOwn);
       // Nothing was left in the middle that the store does not know of: messages in hand were counted before.
       const clean = end.reason !== "fenced" && end.reason !== "failed";
-      if (end.reason === "failed" || end.reason === "worker ended" || end.reason === "stuck") {
+      // An operator who stops a server may have mended what ended the group.
+      if (signal.aborted) {
+        if (this.#ends) await store.recordEnds(this.#fence, null);
+      } else if (end.reason === "failed" || end.reason === "worker ended" || end.reason === "stuck") {
         await this.#count("message" in end ? end.message : end.reason);
-      } // An operator who stops a server may have mended what ended the group.
-      else if (this.#ends && end.reason === "stopped" && signal.aborted) await store.recordEnds(this.#fence, null);
+      }
       this.#fence = undefined;
       if (clean) this.#endedInOrder = granted.token;
       await store.releaseLease({ lease, token: granted.token }, clean);
@@ -176,6 +178,7 @@ export class GroupRunner {
     this.#yield = new AbortController();
     const stop = AbortSignal.any([this.#stop.signal, this.#yield.signal]);
     if (this.#ends && this.#ends.restingUntil > this.#options.clock.now()) await this.#wait(this.#ends, stop);
+    if (stop.aborted) return { reason: "stopped" };
     for (let isQuarantined = quarantined;;) {
       const end = await this.#feed(fence, isQuarantined, stop);
       if (end.reason === "stopped" && stop.aborted) return end;

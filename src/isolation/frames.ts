@@ -81,7 +81,7 @@ export class FrameSocket {
    * @throws {FrameError} When what comes is no frame.
    */
   async read(take: (payload: Uint8Array<ArrayBuffer>) => void): Promise<void> {
-    const chunk = new Uint8Array(1 << 18);
+    const chunk = new Uint8Array(1 << 16);
     const header = new Uint8Array(HEADER);
     const view = new DataView(header.buffer);
     let filled = 0;

@@ -261,7 +261,6 @@ export class HostProcess {
     started.heardAt = performance.now();
     if (started.heardAt - started.since > 1_000) [started.since, started.frames] = [started.heardAt, 0];
     if (++started.frames > MOST_FRAMES) return this.#violated(started, "it floods the engine with messages");
-    if (payload.length === 0) return;
     let message: unknown;
     try {
       message = decodeFrame(payload);

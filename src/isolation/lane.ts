@@ -54,6 +54,7 @@ interface Pending {
   /** What reading for it threw. */
   unread: { readonly error: unknown } | undefined;
   questions: number;
+  readonly begunAt: number;
   mentionedAt: number;
 }
 
@@ -99,8 +100,18 @@ export class Lane implements BatchRunner {
     const done = busy();
     try {
       return await new Promise((resolve, reject) => {
-        const mentionedAt = performance.now();
-        this.#pending = { n, items, worker, resolve, reject, unread: undefined, questions: 0, mentionedAt };
+        const begunAt = performance.now();
+        this.#pending = {
+          n,
+          items,
+          worker,
+          resolve,
+          reject,
+          unread: undefined,
+          questions: 0,
+          begunAt,
+          mentionedAt: begunAt,
+        };
         worker.send({ t: "batch", lane: this.name, n, items });
         signal.addEventListener("abort", abort);
         if (signal.aborted) abort();
@@ -141,7 +152,8 @@ export class Lane implements BatchRunner {
     if (!pending) return;
     if (pending.worker.hasEnded()) return this.ended("Its worker has ended", false);
     const { timeout } = this.#options;
-    const silence = pending.worker.silence();
+    // A worker with nothing in hand says nothing.
+    const silence = Math.min(pending.worker.silence(), now - pending.begunAt);
     if (silence > timeout + grace) {
       pending.worker.killHost(
         `A handler of ${this.group} has blocked its thread for ${

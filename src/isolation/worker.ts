@@ -26,7 +26,7 @@ import { Unhandled } from "./unhandled.ts";
 /** The longest answer to a batch, in bytes. */
 const LONGEST_ANSWER = 64 << 20;
 
-/** How often the event loop shows that it turns, in milliseconds. */
+/** How often the event loop shows that it turns while something is in hand, in milliseconds. */
 const BEAT_INTERVAL = 1_000;
 
 const scope = globalThis as unknown as {
@@ -54,6 +54,9 @@ class HostedWorker {
   #questions = new Map<number, (answer: ToWorker) => void>();
   #lastQuestion = 0;
   #quota = new LogQuota(this.#now);
+  #setInterval = setInterval;
+  #clearInterval = clearInterval;
+  #beating: ReturnType<typeof setInterval> | undefined;
   #guard = createGuard();
   #unhandled = new Unhandled((lane, position, error) => {
     const what = position === null ? "A promise" : `A promise from message ${position}`;
@@ -76,7 +79,6 @@ class HostedWorker {
       event.preventDefault();
       this.#unhandled.add(event.error ?? new Error(event.message));
     });
-    setInterval(() => this.#beat(), BEAT_INTERVAL);
     sandbox(env, this.log(""));
     void this.#load();
   }
@@ -85,13 +87,20 @@ class HostedWorker {
     this.#socket.send(encodeFrame(message));
   }
 
+  /** Shows that the event loop turns, for as long as there is something in hand. */
+  #keepBeating(): void {
+    this.#beating ??= this.#setInterval.call(globalThis, () => this.#beat(), BEAT_INTERVAL);
+  }
+
   #beat(): void {
     const now = this.#now();
     const hands = [...this.#lanes.values()].filter(({ stop }) => stop !== undefined)
       .map(({ spec, n, position, since }) => ({ lane: spec.lane, n, position, since: Math.round(now - since) }));
-    // An empty frame says that the event loop turns, and nothing else.
     if (hands.length > 0) this.#send({ t: "beat", hands });
-    else this.#socket.send(new Uint8Array(0));
+    else {
+      this.#clearInterval.call(globalThis, this.#beating);
+      this.#beating = undefined;
+    }
     const dropped = this.#quota.takeDropped();
     if (dropped > 0) {
       this.#say("", "warn", `${dropped} log lines were dropped (limit: 2,000 lines or 1 MB in 2 s)`);
@@ -124,6 +133,8 @@ class HostedWorker {
         8_000,
       );
       if (this.#quota.take(text.length)) this.#say(lane, level, text, plain(fields));
+      // That lines were dropped is said later.
+      else this.#keepBeating();
     };
     return { debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error") };
   }
@@ -206,6 +217,7 @@ class HostedWorker {
     const stop = lane.stop = new AbortController();
     lane.n = n;
     lane.since = this.#now();
+    this.#keepBeating();
     let answer: (FromWorker & { t: "done" })["answer"];
     try {
       const result = await lane.runner.run(items, stop.signal);

@@ -2,6 +2,7 @@ import { Client, connect } from "@annals/annals/client";
 import { loadConfig } from "@annals/annals/config";
 import { Engine } from "@annals/annals/engine";
 import assert from "node:assert/strict";
+import broken from "../../fixtures/broken/domain.ts";
 import tally, { Add, Seen } from "../../fixtures/tally/domain.ts";
 import { Server, Site, until } from "../../support/server.ts";
 
@@ -139,6 +140,31 @@ Deno.test("a group whose worker ends again and again is marked failed, and the o
   assert.ok(lines.some((line) => /^Broken: Its worker ended 6 times within a minute; resting for 60 s/.test(line)));
   await engine.stop();
   await Deno.remove(file);
+});
+
+Deno.test("a rest is kept: a server that takes over from a killed one does not try again, one after an orderly stop does", async () => {
+  const fixtures = new URL("../../fixtures", import.meta.url);
+  await using site = Site.make(
+    "broken",
+    new URL("broken/domain.ts", `${fixtures}/`),
+    `[server.stream_subscription]\nmax_retries = 0\n[server.permissions."*"]\nread = [${
+      JSON.stringify(fixtures.pathname)
+    }]\n`,
+  );
+  const first = await site.start().running();
+  await until(() => first.stderr.includes("resting for"), () => "the group to rest");
+  await first.kill();
+  const second = await site.start().running();
+  assert.match(second.stderr, /Broken: Its worker ended 6 times within a minute; resting for \d+ s: .*broken while it/);
+  assert.doesNotMatch(second.stderr, /Its worker is replaced/);
+  await using client = await site.connect(broken);
+  const { ends } = (await client.store.leases()).find(({ group }) => group === "Broken")!;
+  assert.ok(ends!.restingUntil > Date.now() && /broken while it loads/.test(ends!.reason));
+  assert.equal(await second.stop(), 0);
+  const third = await site.start().running();
+  await until(() => third.stderr.includes("Its worker is replaced"), () => "the group to be tried again");
+  assert.doesNotMatch(third.stderr, /resting for/);
+  assert.equal(await third.stop(), 0);
 });
 
 Deno.test("with sync processing a command and all that follows are handled before process() returns", async () => {
