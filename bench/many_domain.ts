@@ -16,23 +16,28 @@ const Request = aggregate("Request", { events: [Asked], initial: () => 0, evolve
 export const Ask = command("Ask", { schema: type<{ id: string; kind: string }>(), target: ({ id }) => id });
 export const Seen = projection("Seen", { key: "id", schema: type<{ id: string; n: number }>() });
 
-/** A hundred handlers: one decides, one projects, one ends its process when it is told to, and 97 look on. */
-export default domain("many", {
-  aggregates: [Request],
-  handlers: [
-    commandHandler("Asker", Request, {
-      commands: [Ask],
-      handle: { Ask: (_n, { payload }) => Asked({ kind: payload.kind }) },
-    }),
-    projector("Witness", Seen, {
-      events: [Asked],
-      keyOf: () => "all",
-      on: { Asked: (row) => ({ id: "all", n: (row?.n ?? 0) + 1 }) },
-    }),
-    eventHandler("Killer", {
-      events: [Asked],
-      on: { Asked: ({ payload }) => void (payload.kind === "kill" && Deno.kill(process.pid, "SIGKILL")) },
-    }),
-    ...Array.from({ length: 97 }, (_, i) => eventHandler(`Onlooker${i}`, { events: [Asked], on: { Asked: () => {} } })),
-  ],
-});
+/** Handlers of which one decides, one projects, one ends its process when it is told to, and the others look on. */
+export const withOnlookers = (count: number) =>
+  domain("many", {
+    aggregates: [Request],
+    handlers: [
+      commandHandler("Asker", Request, {
+        commands: [Ask],
+        handle: { Ask: (_n, { payload }) => Asked({ kind: payload.kind }) },
+      }),
+      projector("Witness", Seen, {
+        events: [Asked],
+        keyOf: () => "all",
+        on: { Asked: (row) => ({ id: "all", n: (row?.n ?? 0) + 1 }) },
+      }),
+      eventHandler("Killer", {
+        events: [Asked],
+        on: { Asked: ({ payload }) => void (payload.kind === "kill" && Deno.kill(process.pid, "SIGKILL")) },
+      }),
+      ...Array.from({ length: count }, (_, i) =>
+        eventHandler(`Onlooker${i}`, { events: [Asked], on: { Asked: () => {} } })),
+    ],
+  });
+
+/** A hundred handlers. */
+export default withOnlookers(97);
