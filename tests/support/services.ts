@@ -223,9 +223,18 @@ export class PostgresServer {
       ...settings,
     ];
     const args = ["-D", this.folder, "-p", String(this.port), ...all.flatMap((setting) => ["-c", setting])];
-    this.#kept = keep(this.folder, [`${this.#found.postgres}/postgres`, ...args], this.#found.user);
     const ready = ["-h", "127.0.0.1", "-p", String(this.port)];
-    await this.#kept.reachable(() => run(`${this.#found.postgres}/pg_isready`, ready, null));
+    for (let tries = 1;; tries++) {
+      this.#kept = keep(this.folder, [`${this.#found.postgres}/postgres`, ...args], this.#found.user);
+      try {
+        return await this.#kept.reachable(() => run(`${this.#found.postgres}/pg_isready`, ready, null));
+      } catch (error) {
+        // After a crash it refuses while a session of its predecessor is still on its way out.
+        if (tries === 5) throw error;
+        await this.#kept.stop();
+        await new Promise((resolve) => setTimeout(resolve, 500));
+      }
+    }
   }
 
   /** Ends all sessions and itself at once, as in a crash; what it has stays. */
