@@ -3,7 +3,7 @@ import { PostgresEventStore } from "@annals/annals/store/postgres";
 import { Redis } from "ioredis";
 import postgres from "postgres";
 import { Relay } from "../src/outbox/relay.ts";
-import { encodeCommits } from "../src/store/postgres_commit.ts";
+import { CALL, encodeCommits } from "../src/store/postgres/commit.ts";
 import type { EventStore, StreamAppend } from "../src/store/port.ts";
 import { DEFAULT_SETTINGS } from "../src/groups/settings.ts";
 import { sampleMessage } from "../src/testing/store_suite.ts";
@@ -41,9 +41,7 @@ export async function postgresAppend(): Promise<Result[]> {
   await store.migrate();
   const sql = postgres(services.postgres.url, { max: 10, fetch_types: false, onnotice: () => {} });
   // The same function, called once for each append.
-  const text = `select * from annals.commit(${
-    Array.from({ length: 30 }, (_, i) => `$${i + 1}${i > 22 ? "::text::json" : ""}`).join(", ")
-  })`;
+  const text = `select * from ${CALL}`;
   const call = (append: StreamAppend) =>
     sql.unsafe(text, encodeCommits([{ appends: [append] }]) as any[], { prepare: true });
   // The rows and nothing else: no versions, no order, no outbox.

@@ -1,3 +1,4 @@
+import { logTo } from "../src/telemetry/log_lines.ts";
 import type { Broker } from "@annals/annals/broker";
 import { loadConfig } from "@annals/annals/config";
 import type { EventStore } from "@annals/annals/store";
@@ -22,7 +23,7 @@ export async function feed(
   upTo: number,
 ): Promise<number> {
   const config = loadConfig({ text: "", env: () => undefined });
-  const pool = poolFor(module, config, (_group, _level, text) => console.error(text));
+  const pool = poolFor(module, config, logTo((_group, _level, text) => console.error(text)));
   const domain = await inspect(pool, module, config);
   const { units, unitOf } = placeWorkers(domain, config, () => ({
     module,
@@ -42,21 +43,18 @@ export async function feed(
     partitions: 1,
     settings: DEFAULT_SETTINGS,
     outbox: true,
-    pool,
-    unit,
-    openLane: () =>
-      pool.lane(unit, {
-        group,
-        capability: new Capability(domain, handler, false),
-        timeout: 30_000,
-        sql: false,
-        store,
-        now: Date.now,
-      }),
+    worker: pool.workerOf(unit, {
+      group,
+      capability: new Capability(domain, handler, false),
+      timeout: 30_000,
+      sql: false,
+      store,
+      now: Date.now,
+    }),
     replays: () => Promise.resolve([]),
     turn: () => Promise.resolve(true),
     clock: REAL_CLOCK,
-    log: (_level, text) => console.error(text),
+    report: logTo((_group, _level, text) => console.error(text)),
   });
   void runner.ready.then(() => began = performance.now());
   const running = runner.run();

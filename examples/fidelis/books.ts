@@ -71,7 +71,7 @@ export async function checkBooks(client: Client): Promise<Books> {
   // In this order: what the checkpoint says is done has to be in rows that are read after it.
   const checkpoints = (await store.checkpoints("AccountSummaryProjector")).filter((c) => c.category === category);
   const done = checkpoints.length === 0 ? 0 : Math.min(...checkpoints.map((c) => c.position));
-  const parked = new Set((await store.parked("AccountSummaryProjector")).map((message) => message.stream));
+  const deferred = new Set((await store.deferred("AccountSummaryProjector")).map((message) => message.stream));
   const rows = new Map((await store.listRows(AccountSummary.name)).map((row) => [row.key, row]));
   const accounts = await ledger(client);
   let total = 0;
@@ -85,7 +85,7 @@ export async function checkBooks(client: Client): Promise<Books> {
     pending += entries.length - seen.length;
     total += entries.reduce((sum, entry) => sum + entry.amount, 0);
     const balance = seen.reduce((sum, entry) => sum + entry.amount, 0);
-    if (missed.length > 0 && !parked.has(`${category}-${id}`)) {
+    if (missed.length > 0 && !deferred.has(`${category}-${id}`)) {
       problems.push(`account ${id}: the projection has passed ${missed.length} events that it does not show`);
     }
     if (!row) continue;

@@ -1,6 +1,7 @@
-import { type Client, connect, OutcomeTimeoutError, type Receipt } from "@annals/annals/client";
+import { AnnalsError } from "@annals/annals";
+import { type Client, connect, type Receipt } from "@annals/annals/client";
 import { loadConfig } from "@annals/annals/config";
-import { Command, InvalidArgumentError } from "commander";
+import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { Account, CloseAccount, MakeDeposit, MakeWithdrawal, OpenAccount } from "./account.ts";
 import { settleBooks } from "./books.ts";
 import fidelis from "./domain.ts";
@@ -39,6 +40,13 @@ function time(text: string): Date {
     throw new InvalidArgumentError("Expected a time like 2026-01-31T12:00:00Z.");
   }
   return date;
+}
+
+/** What was asked for cannot be done. */
+class Refusal extends AnnalsError {
+  constructor(message: string, override readonly exitCode: 1 | 2) {
+    super(message);
+  }
 }
 
 let exitCode = 0;
@@ -136,7 +144,7 @@ function build(): Command {
     .option("--json", "print JSON")
     .action(async (accountId: string | undefined, options) => {
       if ((accountId === undefined) === !options.all) {
-        throw Object.assign(new Error("Name one account, or --all"), { name: "UsageError" });
+        throw new Refusal("Name one account, or --all", 2);
       }
       await withClient(program, (client) => summary(client, accountId, options));
     });
@@ -221,9 +229,7 @@ async function balance(
     ...(asOf === undefined ? {} : { asOf }),
   });
   if (version < 0) {
-    throw Object.assign(new Error(`There is no account ${accountId}${asOf ? " at that time" : ""}`), {
-      name: "DomainRuleError",
-    });
+    throw new Refusal(`There is no account ${accountId}${asOf ? " at that time" : ""}`, 1);
   }
   const value = { accountId, balance: formatMoney(state.balance), currency: CURRENCY, status: state.status, version };
   print(json, value, value.balance);
@@ -240,19 +246,15 @@ function report(result: Awaited<ReturnType<typeof simulate>>): string {
   ].join("\n");
 }
 
-/** Errors that a person can do something about: their message is enough. */
-const USAGE = ["ConfigError", "UsageError", "PayloadError"];
-
 if (import.meta.main) {
   try {
     await build().parseAsync();
   } catch (error) {
-    const { name, message, exitCode: code } = error as Error & { exitCode?: number };
-    if (code !== undefined) Deno.exit(code === 0 ? 0 : 2);
-    const known = [...USAGE, "DomainRuleError", "StoreUnavailableError"].includes(name) ||
-      error instanceof OutcomeTimeoutError;
-    console.error(known ? message : error);
-    Deno.exit(USAGE.includes(name) ? 2 : 1);
+    // Commander has said what is wrong with the command line.
+    if (error instanceof CommanderError) Deno.exit(error.exitCode === 0 ? 0 : 2);
+    const isOurs = error instanceof AnnalsError;
+    console.error(isOurs ? error.message : error);
+    Deno.exit(isOurs ? error.exitCode : 1);
   }
   Deno.exit(exitCode);
 }

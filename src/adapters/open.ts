@@ -1,7 +1,7 @@
 import type { Broker } from "../broker/port.ts";
 import type { BrokerConfig, StoreConfig } from "../config/config.ts";
 import type { EventStore } from "../store/port.ts";
-import type { ProjectionShape } from "../store/postgres_views.ts";
+import type { ProjectionShape } from "../store/postgres/views.ts";
 
 /** Puts the domain's name where a location has `{domain}`. */
 export function locate<C extends StoreConfig | BrokerConfig>(config: C, domain: string): C {
@@ -20,12 +20,22 @@ export interface OpenOptions {
   readonly autoCheckpoint?: number;
   /** Whether to make what is not there. @default {true} */
   readonly create?: boolean;
+  /** Whether to update tables of a database that many share; `false`: only to look whether they are there. @default {`create`} */
+  readonly migrate?: boolean;
   /** Whose store it is: for those that several domains may share. */
   readonly domain?: string;
   /** The process that takes part in running the domain, for stores that show others whether it lives. */
   readonly owner?: string;
   /** For a store in the memory of a server: where that server listens. @default {a store of one's own} */
   readonly socket?: string;
+}
+
+/** What is special about an adapter, for whoever runs it. */
+export interface Traits {
+  /** Files with a write-ahead log that somebody should copy into them. */
+  readonly walFiles?: readonly string[];
+  /** Whether what it holds ends with this process; clients are served by a socket then. */
+  readonly isVolatile?: boolean;
 }
 
 /** An adapter that is told when another connection has written. */
@@ -43,8 +53,8 @@ export interface Wakeable {
 export async function openStore(
   config: StoreConfig,
   options: OpenOptions = {},
-): Promise<EventStore & Wakeable & Publishing & Inspectable> {
-  const { autoCheckpoint, create = true, domain, owner } = options;
+): Promise<EventStore & Wakeable & Publishing & Inspectable & Traits> {
+  const { autoCheckpoint, create = true, migrate = create, domain, owner } = options;
   switch (config.provider) {
     case "memory": {
       if (options.socket !== undefined) {
@@ -55,7 +65,7 @@ export async function openStore(
       return new MemoryEventStore();
     }
     case "sqlite": {
-      const { SqliteEventStore } = await import("../store/sqlite.ts");
+      const { SqliteEventStore } = await import("../store/sqlite/store.ts");
       return new SqliteEventStore({
         path: config.url,
         synchronous: config.synchronous,
@@ -64,7 +74,7 @@ export async function openStore(
       });
     }
     case "postgres": {
-      const { PostgresEventStore } = await import("../store/postgres.ts");
+      const { PostgresEventStore } = await import("../store/postgres/store.ts");
       const { url, schema, listenUrl, sqlRole } = config;
       const store = new PostgresEventStore({
         url,
@@ -74,7 +84,7 @@ export async function openStore(
         ...(owner !== undefined && { owner }),
       });
       try {
-        await (create ? store.migrate() : store.verify());
+        await (migrate ? store.migrate() : store.verify());
         if (domain !== undefined) await store.claim(domain);
       } catch (error) {
         await store.close();
@@ -88,12 +98,12 @@ export async function openStore(
 /**
  * Opens the broker that a configuration names.
  *
- * @throws {StoreUnavailableError} When its file cannot be opened.
+ * @throws {BrokerUnavailableError} When its file cannot be opened.
  */
 export async function openBroker(
   config: BrokerConfig,
   options: OpenOptions = {},
-): Promise<Broker & Wakeable & Inspectable> {
+): Promise<Broker & Wakeable & Inspectable & Traits> {
   const { autoCheckpoint, create = true, domain } = options;
   switch (config.provider) {
     case "memory": {
@@ -101,7 +111,7 @@ export async function openBroker(
       return new MemoryBroker();
     }
     case "sqlite": {
-      const { SqliteBroker } = await import("../broker/sqlite.ts");
+      const { SqliteBroker } = await import("../broker/sqlite/broker.ts");
       return new SqliteBroker({
         path: config.url,
         create,
@@ -109,7 +119,7 @@ export async function openBroker(
       });
     }
     case "redis": {
-      const { RedisBroker } = await import("../broker/redis.ts");
+      const { RedisBroker } = await import("../broker/redis/broker.ts");
       return new RedisBroker({ url: config.url, prefix: config.prefix, ...(domain !== undefined && { domain }) });
     }
   }

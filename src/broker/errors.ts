@@ -1,5 +1,6 @@
+import { AnnalsError, type Recovery } from "../lib/annals_error.ts";
 /** The broker has no such group: it was never made, or the broker was wiped. */
-export class GroupMissingError extends Error {
+export class GroupMissingError extends AnnalsError {
   /** Always `GroupMissingError`. */
   override readonly name = "GroupMissingError";
 
@@ -15,7 +16,7 @@ export class GroupMissingError extends Error {
 }
 
 /** A broker stream has lost its end: the broker was wiped, or fell back to an older copy. */
-export class BrokerBehindError extends Error {
+export class BrokerBehindError extends AnnalsError {
   /** Always `BrokerBehindError`. */
   override readonly name = "BrokerBehindError";
 
@@ -32,7 +33,7 @@ export class BrokerBehindError extends Error {
 }
 
 /** The broker cannot be used right now; the message says why, and what to do. */
-export class BrokerUnavailableError extends Error {
+export class BrokerUnavailableError extends AnnalsError {
   /** Always `BrokerUnavailableError`. */
   override readonly name = "BrokerUnavailableError";
 
@@ -44,5 +45,10 @@ export class BrokerUnavailableError extends Error {
    */
   constructor(message: string, readonly retryable: boolean = true) {
     super(message);
+  }
+
+  /** Whether waiting can help. */
+  override get recovery(): Recovery {
+    return this.retryable ? "wait" : "none";
   }
 }

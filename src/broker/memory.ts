@@ -1,3 +1,4 @@
+import { type Clock, clockOf } from "../lib/clock.ts";
 import { Notifier } from "../lib/notifier.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { BrokerBehindError, BrokerUnavailableError, GroupMissingError } from "./errors.ts";
@@ -5,8 +6,8 @@ import type { Broker, BrokerStreamInfo, ClaimOptions, Delivered, ReadGroupOption
 
 /** Settings of {@linkcode MemoryBroker}. */
 export interface MemoryBrokerOptions {
-  /** Tells the time, in milliseconds since 1970. @default {Date.now} */
-  readonly now?: () => number;
+  /** Time; what is not given is real. @default {the real one} */
+  readonly clock?: Partial<Clock>;
 }
 
 interface Group {
@@ -57,7 +58,7 @@ export class MemoryBroker implements Broker {
   readonly kind = "memory";
   /** Always `(this process)`. */
   readonly location = "(this process)";
-  #now: () => number;
+  #clock: Clock;
   #streams = new Map<string, Stream>();
   #logId: string | undefined;
   #closed = false;
@@ -68,13 +69,15 @@ export class MemoryBroker implements Broker {
    * @param options Settings.
    */
   constructor(options: MemoryBrokerOptions = {}) {
-    this.#now = options.now ?? Date.now;
+    this.#clock = clockOf(options.clock);
   }
 
   #stream(name: string): Stream {
     if (this.#closed) throw new BrokerUnavailableError("Cannot use the memory broker: it is closed");
     let stream = this.#streams.get(name);
-    if (!stream) this.#streams.set(name, stream = { last: 0, entries: [], groups: new Map(), signal: new Notifier() });
+    if (!stream) {
+      this.#streams.set(name, stream = { last: 0, entries: [], groups: new Map(), signal: new Notifier(this.#clock) });
+    }
     return stream;
   }
 
@@ -133,19 +136,19 @@ export class MemoryBroker implements Broker {
   }
 
   async read({ stream, group, consumer, count, block, signal }: ReadGroupOptions): Promise<Delivered> {
-    const until = performance.now() + block;
+    const until = this.#clock.elapsed() + block;
     while (true) {
       const { entries, signal: published } = this.#stream(stream);
       const reader = this.#group(stream, group);
       const from = firstAfter(entries, reader.delivered);
       const found = entries.slice(from, from + count);
       if (found.length > 0) {
-        const at = this.#now();
+        const at = this.#clock.now();
         for (const { message } of found) reader.pending.set(message.position, { consumer, at });
         reader.delivered = found[found.length - 1].message.position;
         return { messages: found.map((entry) => entry.message), previous: found.map((entry) => entry.previous) };
       }
-      const left = until - performance.now();
+      const left = until - this.#clock.elapsed();
       if (left <= 0 || signal?.aborted || this.#closed) return NOTHING;
       await published.wait(left, signal);
       if (this.#closed) return NOTHING;
@@ -160,7 +163,7 @@ export class MemoryBroker implements Broker {
   async claim({ stream, group, consumer, idle, count }: ClaimOptions): Promise<MessageRecord[]> {
     const { entries } = this.#stream(stream);
     const { pending } = this.#group(stream, group);
-    const at = this.#now();
+    const at = this.#clock.now();
     const claimed: MessageRecord[] = [];
     for (const position of [...pending.keys()].sort((a, b) => a - b)) {
       const held = pending.get(position)!;

@@ -1,29 +1,20 @@
+import { AnnalsError } from "../lib/annals_error.ts";
 import { CommanderError } from "commander";
 import { ConfigError } from "../config/errors.ts";
 
-/** Errors that a person can do something about: their message is enough. */
-const EXPECTED: Record<string, number> = {
-  ConfigError: 2,
-  UsageError: 2,
-  PayloadError: 2,
-  EngineStartError: 1,
-  StoreUnavailableError: 1,
-  BrokerUnavailableError: 1,
-  DomainRuleError: 1,
-  DomainDefinitionError: 1,
-  HealthError: 1,
-};
-
 /** What should run does not. */
-export class HealthError extends Error {
+export class HealthError extends AnnalsError {
   /** Always `HealthError`. */
   override readonly name = "HealthError";
 }
 
 /** The command line asks for something that there is not. */
-export class UsageError extends Error {
+export class UsageError extends AnnalsError {
   /** Always `UsageError`. */
   override readonly name = "UsageError";
+
+  /** Always 2: wrong usage. */
+  override readonly exitCode = 2;
 }
 
 /**
@@ -38,13 +29,12 @@ export async function runCommand(work: () => Promise<number | void>): Promise<nu
     return await work() ?? 0;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    const { name, message, usage } = error as Error & { usage?: boolean };
-    const code = EXPECTED[name];
-    if (code === undefined) {
+    if (!(error instanceof AnnalsError)) {
       console.error(error);
       return 1;
     }
-    for (const line of message.split("\n")) console.error(error instanceof ConfigError ? `error: ${line}` : line);
-    return usage ? 2 : code;
+    const start = error instanceof ConfigError ? "error: " : "";
+    for (const line of error.message.split("\n")) console.error(`${start}${line}`);
+    return error.exitCode;
   }
 }

@@ -3,6 +3,7 @@ import denoJson from "../../deno.json" with { type: "json" };
 import { loadConfig } from "../config/load.ts";
 import { findDomain } from "../engine/domain_path.ts";
 import { Engine } from "../engine/engine.ts";
+import { logTo } from "../telemetry/log_lines.ts";
 import { configureLogging, logLine } from "../telemetry/logging.ts";
 import { announceDryRun } from "./dry_run.ts";
 import { UsageError } from "./run.ts";
@@ -74,7 +75,7 @@ export async function serverCommand(args: readonly string[]): Promise<number> {
     migrate: options.migrate,
     socket: true,
     print: (line) => console.log(line),
-    log: logLine,
+    report: logTo(logLine),
   });
   if (options.dryRun) {
     for (const line of announceDryRun(await engine.describe(), engine, config)) console.log(line);

@@ -17,7 +17,7 @@ export function addStore(program: Command): void {
       console.log(`The ${provider} store makes its tables by itself; nothing to do`);
       return;
     }
-    const { PostgresEventStore } = await import("../store/postgres.ts");
+    const { PostgresEventStore } = await import("../store/postgres/store.ts");
     const opened = new PostgresEventStore({ url, schema });
     try {
       const applied = await opened.migrate();

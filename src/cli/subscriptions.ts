@@ -36,10 +36,10 @@ export interface GroupStatus {
   readonly resting: readonly { readonly partition: number; readonly until: string; readonly reason: string }[];
 }
 
-/** A process without what is only there to tell it from others that were: `host/boot:pid:id`. */
+/** A process without what is only there to tell it from others that were: of `host/boot/namespace:pid.start:id`. */
 function processName(owner: string): string {
   const [machine, pid] = owner.split(":");
-  return `${machine.split("/")[0]}:${pid}`;
+  return `${machine.split("/")[0]}:${pid.split(".")[0]}`;
 }
 
 /** Finds out how a group is doing. */
@@ -49,7 +49,7 @@ export async function statusOf({ store, config }: Operator, handler: HandlerDesc
   // The servers that run now may have been told otherwise.
   const workers = leases[0]?.partitions ?? config.workers(group, categories);
   const lag = await lagOf(store, group, categories);
-  const parked = await store.parked(group);
+  const deferred = await store.deferred(group);
   const dead = await store.countDeadLetters();
   return {
     group,
@@ -57,8 +57,8 @@ export async function statusOf({ store, config }: Operator, handler: HandlerDesc
     checkpoint: lag.position,
     lagMessages: lag.messages,
     lagSeconds: lag.oldest === null ? 0 : Math.max(0, Date.now() - lag.oldest) / 1000,
-    pending: parked.filter((message) => message.attempts === 0).length,
-    retrying: parked.filter((message) => message.attempts > 0).length,
+    pending: deferred.filter((message) => message.attempts === 0).length,
+    retrying: deferred.filter((message) => message.attempts > 0).length,
     dead: dead[group] ?? 0,
     running: leases.length,
     workers,

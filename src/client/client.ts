@@ -1,4 +1,6 @@
-import { sleep } from "../lib/sleep.ts";
+import { AnnalsError } from "../lib/annals_error.ts";
+import { REAL_CLOCK } from "../lib/clock.ts";
+import { CONFLICT_BACKOFF, pauseBefore } from "../lib/retry.ts";
 import type { Config } from "../config/config.ts";
 import type { Aggregate, StateOf } from "../domain/aggregate.ts";
 import { commandStream } from "../domain/command_handler.ts";
@@ -16,8 +18,8 @@ import { idFault, newId } from "../messages/ids.ts";
 import { jsonFaults } from "../messages/json.ts";
 import { WrongExpectedVersionError } from "../store/errors.ts";
 import type { CommandOutcome, EventStore } from "../store/port.ts";
-import { handleInline } from "./inline.ts";
-import { patient } from "./patient.ts";
+import { handleInline } from "./sync.ts";
+import { reconnecting } from "./reconnect.ts";
 
 /** What became of a command. */
 export type Outcome =
@@ -69,7 +71,7 @@ export interface ProcessOptions {
 }
 
 /** Nobody decided on a command in time: it is stored, and will be handled. */
-export class OutcomeTimeoutError extends Error {
+export class OutcomeTimeoutError extends AnnalsError {
   /** Always `OutcomeTimeoutError`. */
   override readonly name = "OutcomeTimeoutError";
 
@@ -193,7 +195,7 @@ export class Client {
         return { commandId: sent.id, aggregateId: sent.aggregateId, position: 0, outcome };
       } catch (error) {
         if (!(error instanceof WrongExpectedVersionError) || rerun >= MOST_RERUNS) throw error;
-        await sleep(Math.random() * 2 ** Math.min(rerun, 6));
+        await REAL_CLOCK.sleep(pauseBefore(rerun, CONFLICT_BACKOFF, Math.random()));
       }
     }
   }
@@ -351,5 +353,5 @@ export async function connect(domain: Domain, options: { readonly config: Config
     // A server's checkpointer thread keeps the write-ahead log short; this bounds it where none runs.
     autoCheckpoint: 8_000,
   });
-  return new Client(domain, patient(store), config);
+  return new Client(domain, reconnecting(store), config);
 }

@@ -1,3 +1,4 @@
+import { AnnalsError } from "../lib/annals_error.ts";
 /** One thing that is wrong with the configuration. */
 export interface ConfigFault {
   /** The key, with dots; empty for the file as a whole. */
@@ -7,9 +8,12 @@ export interface ConfigFault {
 }
 
 /** The configuration cannot be used; every fault is named. */
-export class ConfigError extends Error {
+export class ConfigError extends AnnalsError {
   /** Always `ConfigError`. */
   override readonly name = "ConfigError";
+
+  /** Always 2: wrong configuration. */
+  override readonly exitCode = 2;
 
   /**
    * Makes the error.

@@ -1,3 +1,4 @@
+import { AnnalsError } from "../lib/annals_error.ts";
 import { read } from "../messages/thrown.ts";
 
 /** See {@linkcode refusalOf}. */
@@ -14,7 +15,7 @@ const REFUSAL: unique symbol = Symbol.for("annals.refusal") as never;
  * console.log(refusal.message); // amount: must be positive
  * ```
  */
-export class DomainRuleError extends Error {
+export class DomainRuleError extends AnnalsError {
   /** Marks refusals of every copy of this module: a domain may have been written against another one. */
   readonly [REFUSAL] = true;
   /** Always `DomainRuleError`. */

@@ -1,13 +1,17 @@
-import { relative } from "node:path";
-import type { BrokerConfig, Config, StoreConfig } from "../config/config.ts";
+import { isAbsolute, relative } from "node:path";
+import type { Broker } from "../broker/port.ts";
+import type { Config } from "../config/config.ts";
 import type { DomainDescription } from "../isolation/protocol.ts";
+import type { EventStore } from "../store/port.ts";
 
-/** A location as a person would write it, without secrets. */
-function shown({ provider, url }: StoreConfig | BrokerConfig): string {
-  if (provider === "memory") return "(this process)";
-  if (provider !== "sqlite") return url.replace(/:\/\/([^:@/]*):.*@/, "://$1:***@");
-  const near = relative(Deno.cwd(), url);
-  return near.startsWith("..") ? url : near;
+/** What an adapter is, and where. */
+type Placed = Pick<EventStore | Broker, "kind" | "location">;
+
+/** A location as a person would write it. */
+function shown({ location }: Placed): string {
+  if (!isAbsolute(location)) return location;
+  const near = relative(Deno.cwd(), location);
+  return near.startsWith("..") ? location : near;
 }
 
 /** By which subscription a group is fed. */
@@ -16,11 +20,11 @@ export function kindOf(config: Config, group: string): "stream" | "event_store" 
 }
 
 /** The lines that say where everything is. */
-export function announceAdapters(store: StoreConfig, broker: BrokerConfig): string[] {
-  const width = Math.max(store.provider.length, broker.provider.length) + 2;
+export function announceAdapters(store: Placed, broker: Placed): string[] {
+  const width = Math.max(store.kind.length, broker.kind.length) + 2;
   return [
-    `  event store   ${store.provider.padEnd(width)}${shown(store)}`,
-    `  broker        ${broker.provider.padEnd(width)}${shown(broker)}`,
+    `  event store   ${store.kind.padEnd(width)}${shown(store)}`,
+    `  broker        ${broker.kind.padEnd(width)}${shown(broker)}`,
   ];
 }
 

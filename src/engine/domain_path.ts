@@ -44,7 +44,7 @@ export function findDomain(given: string, config: Config, cwd: string = Deno.cwd
     if (!isFile(configured)) {
       throw new EngineStartError(
         `${config.file}: domains.${given} = "${configured}": there is no such file; correct the path`,
-        true,
+        2,
       );
     }
     return pathToFileURL(configured).href;
@@ -61,6 +61,6 @@ export function findDomain(given: string, config: Config, cwd: string = Deno.cwd
     isPath
       ? `There is no domain module "${given}" (looked in ${dirname(resolve(cwd, given))})${didYouMean(name, names)}`
       : `There is no domain "${given}" (the path of a module goes too, like ./domain.ts)${didYouMean(given, names)}`,
-    true,
+    2,
   );
 }

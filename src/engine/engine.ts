@@ -1,29 +1,34 @@
 import { resolve } from "node:path";
-import { type Inspectable, locate, openBroker, openStore, type Publishing, type Wakeable } from "../adapters/open.ts";
+import {
+  type Inspectable,
+  locate,
+  openBroker,
+  openStore,
+  type Publishing,
+  type Traits,
+  type Wakeable,
+} from "../adapters/open.ts";
 import { listen, socketPath } from "../adapters/socket.ts";
 import type { Broker } from "../broker/port.ts";
+import { ownerName } from "../cluster/process_id.ts";
 import type { Config } from "../config/config.ts";
-import { leaseName } from "../groups/partition.ts";
 import { Capability } from "../isolation/capability.ts";
 import type { HostPool } from "../isolation/host_pool.ts";
 import { environmentOf, explainLoad, inspect, poolFor } from "../isolation/inspect.ts";
 import { ungranted, workerPermissions } from "../isolation/permissions.ts";
-import type { DomainDescription, HandlerDescription, Level } from "../isolation/protocol.ts";
-import { type Placement, placeWorkers } from "./placement.ts";
-import { type Clock, REAL_CLOCK } from "../lib/clock.ts";
+import type { DomainDescription, HandlerDescription } from "../isolation/protocol.ts";
+import { type Clock, clockOf } from "../lib/clock.ts";
 import { didYouMean } from "../lib/did_you_mean.ts";
-import { Shared } from "../lib/shared.ts";
-import { dropCopiesOfAnotherTime } from "../outbox/copies.ts";
+import { dropDivergedCopies } from "../outbox/divergence.ts";
 import { CHECKPOINTED, startWalCheckpointer } from "../sqlite/wal_checkpointer.ts";
-import type { EventStore, Fence } from "../store/port.ts";
-import { announceAdapters, announceSubscriptions, kindOf } from "./announce.ts";
+import type { EventStore } from "../store/port.ts";
+import { NO_REPORT, type Report } from "../telemetry/events.ts";
+import { announceAdapters, announceSubscriptions } from "./announce.ts";
 import { EngineStartError } from "./errors.ts";
-import { type GroupHealth, GroupRunner } from "./group_runner.ts";
-import { Presence } from "../cluster/presence.ts";
-import { ownerName } from "../cluster/process_id.ts";
-import { retryForever, retryUntilUp, type Say } from "./retry.ts";
-import { RelayRunner } from "./relay_runner.ts";
-import { Balancer, LEASE_TTL } from "../cluster/balancer.ts";
+import type { GroupHealth } from "./group_runner.ts";
+import { placeWorkers } from "./placement.ts";
+import { retryUntilUp } from "./retry.ts";
+import { type GroupPlan, Supervisor } from "./supervisor.ts";
 
 /** Settings of {@linkcode Engine}. */
 export interface EngineOptions {
@@ -37,17 +42,11 @@ export interface EngineOptions {
   readonly migrate?: boolean;
   /** Where the lines of the start go. @default {nowhere} */
   readonly print?: (line: string) => void;
-  /** Time and chance. @default {the real ones} */
-  readonly clock?: Clock;
-  /** Where log lines go: group (empty for the engine's own), level, text. @default {nowhere} */
-  readonly log?: (group: string, level: Level, text: string, fields?: Record<string, unknown>) => void;
+  /** Time and chance; what is not given is real. @default {the real ones} */
+  readonly clock?: Partial<Clock>;
+  /** Hears everything that happens; {@linkcode logTo} makes a log of it. @default {nobody} */
+  readonly report?: Report;
 }
-
-/** For how long replays that were looked for once are known, in milliseconds. */
-const REPLAYS_KNOWN = 200;
-
-/** How often leases are renewed, in milliseconds. */
-const RENEWAL_INTERVAL = 1_000;
 
 /**
  * Runs a domain: the relay, and the subscriptions of all consumer groups. The domain's code runs in hosts, processes of
@@ -67,19 +66,14 @@ export class Engine {
   #options: EngineOptions;
   #config: Config;
   #clock: Clock;
-  #log: NonNullable<EngineOptions["log"]>;
+  #report: Report;
   #owner = ownerName();
   #pool: HostPool | undefined;
-  #store!: EventStore & Wakeable & Publishing & Inspectable;
-  #broker!: Broker & Wakeable & Inspectable;
-  #balancer!: Balancer;
-  #runners: GroupRunner[] = [];
-  #running: Promise<unknown>[] = [];
-  #relay!: RelayRunner;
-  #say: Say = (level, text) => this.#log("", level, text);
+  #store!: EventStore & Wakeable & Publishing & Inspectable & Traits;
+  #broker!: Broker & Wakeable & Inspectable & Traits;
+  #supervisor: Supervisor | undefined;
   #closeSocket: () => void = () => {};
   #stopCheckpointer: () => Promise<void> = () => Promise.resolve();
-  #stop = new AbortController();
   #stopWaiting = new AbortController();
   #stopping: Promise<void> | undefined;
 
@@ -91,8 +85,8 @@ export class Engine {
   constructor(options: EngineOptions) {
     this.#options = options;
     this.#config = options.config;
-    this.#clock = options.clock ?? REAL_CLOCK;
-    this.#log = options.log ?? (() => {});
+    this.#clock = clockOf(options.clock);
+    this.#report = options.report ?? NO_REPORT;
   }
 
   /**
@@ -102,7 +96,7 @@ export class Engine {
    * @throws {EngineStartError} When the domain cannot be loaded, or asks for what was not granted.
    */
   async describe(): Promise<DomainDescription> {
-    const pool = poolFor(this.#options.module, this.#config, this.#log);
+    const pool = poolFor(this.#options.module, this.#config, this.#report);
     try {
       return await this.#describe(pool);
     } finally {
@@ -123,7 +117,7 @@ export class Engine {
       if (names.includes(group)) continue;
       throw new EngineStartError(
         `${this.#config.file}: ${key}: domain "${domain.name}" has no handler "${group}"${didYouMean(group, names)}`,
-        true,
+        2,
       );
     }
     const categories = [...new Set(domain.handlers.flatMap((handler) => handler.categories))];
@@ -133,7 +127,7 @@ export class Engine {
         `${this.#config.file}: ${key}: no handler of domain "${domain.name}" reads it${
           didYouMean(category, categories)
         }`,
-        true,
+        2,
       );
     }
     const missing = ungranted(domain, this.#config.grants, (path) => resolve(this.#config.folder, path));
@@ -161,38 +155,42 @@ export class Engine {
   async start(): Promise<void> {
     const print = this.#options.print ?? (() => {});
     print("Starting Annals engine…");
-    const pool = this.#pool = poolFor(this.#options.module, this.#config, this.#log);
+    const pool = this.#pool = poolFor(this.#options.module, this.#config, this.#report);
     const domain = await this.#describe(pool);
     await this.#open(domain, print);
     for (const line of announceSubscriptions(domain, this.#config)) print(line);
     await this.#inspect();
     await this.#checkCopies(domain);
-    const presence = new Presence(this.#store, this.#owner, this.#clock);
-    await this.#patiently(() => presence.bury());
-    const member = { owner: this.#owner, types: Object.keys(domain.types) };
-    this.#balancer = new Balancer(this.#store, member, () => presence.bury(), this.#clock);
-    await this.#patiently(() => this.#balancer.enroll());
-    await this.#begin(domain, pool);
-    await Promise.all(this.#runners.map((runner) => runner.ready));
+    const supervisor = new Supervisor({
+      store: this.#store,
+      broker: this.#broker,
+      owner: this.#owner,
+      types: Object.keys(domain.types),
+      plans: await this.#plan(domain, pool),
+      categories: Object.keys(domain.categories),
+      outbox: this.#config.enableOutbox,
+      clock: this.#clock,
+      report: this.#report,
+    });
+    await this.#patiently(() => supervisor.join());
+    this.#supervisor = supervisor;
+    await supervisor.start();
     print("Engine running. Press Ctrl+C to stop.");
   }
 
   /** Opens store and broker, and what goes with them. */
   async #open(domain: DomainDescription, print: (line: string) => void): Promise<void> {
-    const [store, broker] = [locate(this.#config.store, domain.name), locate(this.#config.broker, domain.name)];
     const { migrate = true } = this.#options;
-    const opening = { autoCheckpoint: CHECKPOINTED, domain: domain.name, owner: this.#owner };
-    const create = migrate || store.provider === "sqlite";
-    this.#store = await this.#patiently(() => openStore(store, { ...opening, create }));
-    if (migrate) await this.#patiently(async () => await this.#store.publishViews?.(domain.projections));
-    this.#broker = await openBroker(broker, opening);
-    this.#stopCheckpointer = startWalCheckpointer([
-      ...(store.provider === "sqlite" ? [store.url] : []),
-      ...(broker.provider === "sqlite" ? [`${broker.url}-broker`] : []),
-    ]);
+    const opening = { autoCheckpoint: CHECKPOINTED, domain: domain.name, owner: this.#owner, migrate };
+    const [at, brokerAt] = [locate(this.#config.store, domain.name), locate(this.#config.broker, domain.name)];
+    const store = this.#store = await this.#patiently(() => openStore(at, opening));
+    if (migrate) await this.#patiently(async () => await store.publishViews?.(domain.projections));
+    const broker = this.#broker = await openBroker(brokerAt, opening);
+    this.#stopCheckpointer = startWalCheckpointer([...store.walFiles ?? [], ...broker.walFiles ?? []]);
     for (const line of announceAdapters(store, broker)) print(line);
-    if (store.provider !== "memory") return;
-    this.#say("warn", `event_store is "memory": the log ends with this process`);
+    if (!store.isVolatile) return;
+    const warning = `event_store is "${store.kind}": the log ends with this process`;
+    this.#report({ type: "service.warned", warning });
     if (!this.#options.socket) return;
     this.#closeSocket = await listen(this.#store, socketPath(this.#config.folder, domain.name));
   }
@@ -201,33 +199,25 @@ export class Engine {
   async #inspect(): Promise<void> {
     for (const service of [this.#store, this.#broker]) {
       const warnings = await this.#patiently(async () => await service.inspect?.() ?? []);
-      for (const warning of warnings) this.#say("warn", warning);
+      for (const warning of warnings) this.#report({ type: "service.warned", warning });
     }
   }
 
   /** Deletes what the broker has of another log, or of another time, before anybody reads it. */
   async #checkCopies({ categories }: DomainDescription): Promise<void> {
     if (await this.#patiently(async () => await this.#broker.adopt(await this.#store.logId()))) {
-      this.#say("warn", "The broker had a copy of another log; it was deleted and is filled again");
+      this.#report({ type: "broker.foreign" });
     }
-    const dropped = await this.#patiently(() =>
-      dropCopiesOfAnotherTime(this.#store, this.#broker, Object.keys(categories))
-    );
-    for (const category of dropped) {
-      const what = `The broker had messages of ${category} that the log does not have (was a backup put back?)`;
-      this.#say("warn", `${what}; its copy is made again`);
-    }
+    const dropped = await this.#patiently(() => dropDivergedCopies(this.#store, this.#broker, Object.keys(categories)));
+    for (const category of dropped) this.#report({ type: "broker.diverged", category });
   }
 
   #patiently<T>(work: () => Promise<T>): Promise<T> {
-    return retryUntilUp(work, this.#stopWaiting.signal, this.#say);
+    return retryUntilUp(work, { clock: this.#clock, signal: this.#stopWaiting.signal, report: this.#report });
   }
 
-  #persist(work: () => Promise<void | "again">): Promise<void> {
-    return retryForever(work, this.#stop.signal, this.#say);
-  }
-
-  async #begin(domain: DomainDescription, pool: HostPool): Promise<void> {
+  /** What there is to run, and where. */
+  async #plan(domain: DomainDescription, pool: HostPool): Promise<GroupPlan[]> {
     const placement = placeWorkers(domain, this.#config, (group) => ({
       module: this.#options.module,
       permissions: this.permissionsOf(group),
@@ -235,65 +225,21 @@ export class Engine {
     }));
     for (const unit of placement.units) pool.add(unit);
     await pool.makeRoom();
-    const replays = new Shared(() => this.#store.replayed(), REPLAYS_KNOWN);
-    for (const handler of domain.handlers) {
-      const { name: group, categories } = handler;
-      const partitions = this.#config.workers(group, categories);
-      for (let partition = 0; partition < partitions; partition++) {
-        const runner = this.#runner(domain, handler, partition, partitions, pool, placement, replays);
-        this.#runners.push(runner);
-        this.#balancer.add({
-          lease: leaseName(group, partition, partitions),
-          held: () => runner.fence !== undefined,
-          lacks: runner.lacks,
-          yield: () => runner.yield(),
-        });
-      }
-    }
-    const readers = new Map(
-      Object.keys(domain.categories).map((category) => [
-        category,
-        domain.handlers.filter((handler) =>
-          handler.categories.includes(category) && kindOf(this.#config, handler.name) === "stream"
-        ).map((handler) => handler.name),
-      ]),
-    );
-    this.#relay = new RelayRunner(
-      {
-        store: this.#store,
-        broker: this.#broker,
-        readers,
-        outbox: this.#config.enableOutbox,
-        log: { info: (text) => this.#say("info", text), warn: (text) => this.#say("warn", text) },
-      },
-      this.#owner,
-      this.#say,
-    );
-    this.#running = [
-      ...this.#runners.map((runner) => this.#persist(() => runner.run())),
-      this.#relay.run(this.#stop.signal),
-      this.#renew(),
-      this.#share(),
-    ];
+    return domain.handlers.flatMap((handler) => {
+      const partitions = this.#config.workers(handler.name, handler.categories);
+      return Array.from({ length: partitions }, (_, partition): GroupPlan => ({
+        ...this.#planOf(domain, handler, pool, placement.unitOf(handler.name, partition)),
+        partition,
+        partitions,
+      }));
+    });
   }
 
-  #runner(
-    domain: DomainDescription,
-    handler: HandlerDescription,
-    partition: number,
-    partitions: number,
-    pool: HostPool,
-    placement: Placement,
-    replays: Shared<Awaited<ReturnType<EventStore["replayed"]>>>,
-  ): GroupRunner {
+  #planOf(domain: DomainDescription, handler: HandlerDescription, pool: HostPool, unit: string) {
     const { name, categories, handles, retries } = handler;
     const { type, settings } = this.#config.groupConfig(name);
     const sql = this.#config.grants(name).sql ?? false;
-    const unit = placement.unitOf(name, partition);
-    return new GroupRunner({
-      store: this.#store,
-      broker: type === "stream" ? this.#broker : null,
-      owner: this.#owner,
+    return {
       group: {
         name,
         categories,
@@ -301,53 +247,17 @@ export class Engine {
         types: new Set(Object.keys(domain.types)),
         ...(retries !== undefined && { retries }),
       },
-      partition,
-      partitions,
       settings,
-      outbox: this.#config.enableOutbox,
-      pool,
-      unit,
-      openLane: () =>
-        pool.lane(unit, {
-          group: name,
-          capability: new Capability(domain, handler, sql),
-          timeout: settings.handlerTimeoutSeconds * 1000,
-          sql,
-          store: this.#store,
-          now: this.#clock.now,
-        }),
-      replays: async (group) => (await replays.get()).filter((parked) => parked.group === group),
-      turn: (lease, signal) => this.#balancer.turn(lease, signal),
-      clock: this.#clock,
-      log: (level, text, fields) => this.#log(name, level, text, fields),
-    });
-  }
-
-  async #renew(): Promise<void> {
-    const signal = this.#stop.signal;
-    await this.#persist(async () => {
-      await this.#clock.sleep(RENEWAL_INTERVAL, signal);
-      if (signal.aborted) return;
-      await this.#renewNow();
-      return "again";
-    });
-  }
-
-  async #share(): Promise<void> {
-    await this.#persist(() => this.#balancer.run(this.#stop.signal));
-  }
-
-  async #renewNow(): Promise<void> {
-    await this.#balancer.enroll();
-    const held = this.#runners.flatMap((runner) => runner.fence ? [{ runner, fence: runner.fence }] : []);
-    const fences: Fence[] = held.map(({ fence }) => fence);
-    if (this.#relay.fence) fences.push(this.#relay.fence);
-    if (fences.length === 0) return;
-    const lost = await this.#store.renewLeases(fences, LEASE_TTL);
-    for (const { runner, fence } of held) {
-      if (!lost.includes(fence.lease) || runner.fence?.token !== fence.token) continue;
-      runner.abandon("fenced", "The lease was lost");
-    }
+      feed: type,
+      worker: pool.workerOf(unit, {
+        group: name,
+        capability: new Capability(domain, handler, sql),
+        timeout: settings.handlerTimeoutSeconds * 1000,
+        sql,
+        store: this.#store,
+        now: this.#clock.now,
+      }),
+    };
   }
 
   /** The open store: clients inside this process share it. */
@@ -362,14 +272,14 @@ export class Engine {
 
   /** How the groups are doing. */
   health(): GroupHealth[] {
-    return this.#runners.map((runner) => runner.health);
+    return this.#supervisor?.health ?? [];
   }
 
   /** Ends a start that waits for a service. */
   stopWaiting(): void {
     this.#stopWaiting.abort();
     // What has begun is finished; a module that does not answer is not waited for.
-    if (this.#runners.length === 0) void this.#pool?.stop();
+    if (!this.#supervisor) void this.#pool?.stop();
   }
 
   /**
@@ -380,26 +290,7 @@ export class Engine {
   }
 
   async #shutDown(): Promise<void> {
-    for (const runner of this.#runners) runner.stop();
-    await this.#balancer?.leave().catch(() => {});
-    const patience = this.#config.shutdownTimeoutSeconds * 1000;
-    const until = performance.now() + patience;
-    const busy = () => this.#runners.filter(({ health }) => health.state !== "stopped" && health.state !== "failed");
-    while (busy().length > 0 && performance.now() < until) {
-      await this.#clock.sleep(10);
-      if (performance.now() % RENEWAL_INTERVAL < 10) await this.#renewNow().catch(() => {});
-    }
-    for (const runner of busy()) {
-      const { group } = runner.health;
-      this.#log(
-        group,
-        "warn",
-        `Did not stop within ${patience / 1000} s; what it has in hand is handled after the next start`,
-      );
-      runner.abandon("failed", "The server stops");
-    }
-    this.#stop.abort();
-    await Promise.race([Promise.allSettled(this.#running), this.#clock.sleep(2_000)]);
+    await this.#supervisor?.stop(this.#config.shutdownTimeoutSeconds * 1000);
     await this.#pool?.stop();
     await this.#stopCheckpointer();
     this.#closeSocket();

@@ -1,5 +1,6 @@
+import { AnnalsError } from "../lib/annals_error.ts";
 /** The server cannot start; the message says why and what to do. */
-export class EngineStartError extends Error {
+export class EngineStartError extends AnnalsError {
   /** Always `EngineStartError`. */
   override readonly name = "EngineStartError";
 
@@ -7,9 +8,9 @@ export class EngineStartError extends Error {
    * Makes the error.
    *
    * @param message What was found, what was expected, what to do.
-   * @param usage Whether it is a mistake of the command line or the configuration.
+   * @param exitCode 2 when it is a mistake of the command line or the configuration.
    */
-  constructor(message: string, readonly usage = false) {
+  constructor(message: string, override readonly exitCode: 1 | 2 = 1) {
     super(message);
   }
 }

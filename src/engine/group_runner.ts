@@ -2,14 +2,14 @@ import type { Broker } from "../broker/port.ts";
 import { leaseName } from "../groups/partition.ts";
 import type { SubscriptionSettings } from "../groups/settings.ts";
 import { WorkerEndedError } from "../isolation/errors.ts";
-import type { HostPool } from "../isolation/host_pool.ts";
-import type { Lane } from "../isolation/lane.ts";
-import type { Level } from "../isolation/protocol.ts";
+import type { GroupWorker, HandlerSession } from "../handling/runner.ts";
+import { recoveryOf } from "../lib/annals_error.ts";
+import type { Report } from "../telemetry/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import { storable } from "../messages/text.ts";
 import { textOf } from "../messages/thrown.ts";
-import { FencedError, StoreUnavailableError } from "../store/errors.ts";
-import type { Ends, EventStore, Fence, ParkedMessage } from "../store/port.ts";
+import { FencedError } from "../store/errors.ts";
+import type { DeferredMessage, Ends, EventStore, Fence } from "../store/port.ts";
 import { HandlerStuckError, UnknownTypeError } from "../subscriptions/errors.ts";
 import { type Group, GroupSubscription, sourcesOf } from "../subscriptions/group.ts";
 import { LEASE_TTL } from "../cluster/balancer.ts";
@@ -50,27 +50,23 @@ export interface RunnerOptions {
   readonly settings: SubscriptionSettings;
   /** Whether what its handlers append goes through the outbox. */
   readonly outbox: boolean;
-  /** Where its handlers run. */
-  readonly pool: HostPool;
-  /** The worker in it. */
-  readonly unit: string;
-  /** Opens a lane to that worker. */
-  readonly openLane: () => Lane;
+  /** Where its handler runs. */
+  readonly worker: GroupWorker;
   /** Dead letters that were replayed and are still to be picked up. */
-  readonly replays: (group: string) => Promise<readonly ParkedMessage[]>;
+  readonly replays: (group: string) => Promise<readonly DeferredMessage[]>;
   /** Resolves with whether it is this process's turn to take a lease, after having looked who else is there. */
   readonly turn: (lease: string, signal: AbortSignal) => Promise<boolean>;
   /** Time and chance. */
   readonly clock: Clock;
-  /** Where its lines go. */
-  readonly log: (level: Level, text: string, fields?: Record<string, unknown>) => void;
+  /** Hears what happens. */
+  readonly report: Report;
 }
 
 /** How a subscription came to its end. */
 type End =
   | { readonly reason: "stopped" | "stuck" | "fenced" }
   | { readonly reason: "unsure" | "failed"; readonly message: string }
-  | { readonly reason: "unknown type"; readonly message: string; readonly type: string }
+  | { readonly reason: "unknown type"; readonly type: string }
   | { readonly reason: "worker ended"; readonly message: string; readonly isSuspect: boolean };
 
 /** What a subscription threw, told apart by its class: all of them are thrown on this side, none by a handler. */
@@ -78,11 +74,11 @@ function endOf(error: unknown): End {
   const message = textOf(error);
   if (error instanceof HandlerStuckError) return { reason: "stuck" };
   if (error instanceof FencedError) return { reason: "fenced" };
-  if (error instanceof UnknownTypeError) return { reason: "unknown type", message: error.message, type: error.type };
+  if (error instanceof UnknownTypeError) return { reason: "unknown type", type: error.type };
   if (error instanceof WorkerEndedError) {
     return { reason: "worker ended", message: error.message, isSuspect: error.isSuspect };
   }
-  if (error instanceof StoreUnavailableError && error.reason === "unsure") return { reason: "unsure", message };
+  if (recoveryOf(error) === "unsure") return { reason: "unsure", message };
   return { reason: "failed", message };
 }
 
@@ -92,7 +88,7 @@ export class GroupRunner {
   #stop = new AbortController();
   /** Ends the subscription that runs now, for another process to go on. */
   #yield = new AbortController();
-  #lane: Lane | undefined;
+  #session: HandlerSession | undefined;
   #fence: Fence | undefined;
   #abandoned: End | undefined;
   #state: GroupHealth["state"] = "starting";
@@ -130,7 +126,7 @@ export class GroupRunner {
 
   /** Runs until stopped. */
   async run(): Promise<void> {
-    const { store, owner, group: { name: group }, partition, partitions, log } = this.#options;
+    const { store, owner, group: { name: group }, partition, partitions, report } = this.#options;
     const lease = leaseName(group, partition, partitions);
     const signal = this.#stop.signal;
     while (!signal.aborted) {
@@ -138,12 +134,12 @@ export class GroupRunner {
       const granted = await this.#options.turn(lease, signal) ? await store.acquireLease(request) : null;
       if (signal.aborted && !granted) break;
       if (!granted) {
-        if (this.#state !== "standby") log("info", `Another process has ${lease}; standing by`);
+        if (this.#state !== "standby") report({ type: "lease.standby", group, lease });
         this.#state = "standby";
         this.#settled();
         continue;
       }
-      if (this.#state === "standby") log("info", `Took over ${lease}`);
+      report({ type: "lease.acquired", group, lease, afterStandby: this.#state === "standby" });
       const isOwn = this.#endedInOrder !== undefined && granted.token === this.#endedInOrder + 1;
       this.#endedInOrder = undefined;
       this.#fence = { lease, token: granted.token };
@@ -162,11 +158,10 @@ export class GroupRunner {
       await store.releaseLease({ lease, token: granted.token }, clean);
       this.#endedInOrder = undefined;
       if (end.reason === "stopped") continue;
-      if (end.reason === "fenced") log("warn", `Another process took over; starting again`);
-      else if (end.reason === "unsure") log("warn", `${end.message}; starting again under a new lease`);
+      if (end.reason === "fenced") report({ type: "lease.lost", group, lease });
+      else if (end.reason === "unsure") report({ type: "lease.unsure", group, lease, error: end.message });
       else if (end.reason === "unknown type") {
         this.lacks.add(end.type);
-        log("warn", `${end.message}; standing by`);
       } else if (!signal.aborted) await this.#wait(this.#ends, signal);
     }
     this.#state = "stopped";
@@ -183,7 +178,7 @@ export class GroupRunner {
       const end = await this.#feed(fence, isQuarantined, stop);
       if (end.reason === "stopped" && stop.aborted) return end;
       if (end.reason === "stuck") {
-        this.#options.pool.replace(this.#options.unit);
+        this.#options.worker.replace();
         isQuarantined = false;
         // Its message was counted already: no reason to wait, but for a rest.
         const ends = await this.#count("A handler did not finish within handler_timeout_seconds");
@@ -198,11 +193,11 @@ export class GroupRunner {
 
   /** One subscription, from its start to its end. */
   async #feed(fence: Fence, quarantined: boolean, signal: AbortSignal): Promise<End> {
-    const { store, broker, owner, group, partition, partitions, settings, outbox, pool, unit, replays, clock, log } =
+    const { store, broker, owner, group, partition, partitions, settings, outbox, worker, replays, clock, report } =
       this.#options;
     if (this.#state !== "restarting") this.#state = "starting";
     this.#abandoned = undefined;
-    const lane = this.#lane = this.#options.openLane();
+    const session = this.#session = worker.open();
     const options = {
       store,
       settings,
@@ -213,20 +208,13 @@ export class GroupRunner {
       owner,
       quarantined,
       replays,
-      log: {
-        debug: (text: string, fields?: Record<string, unknown>) => log("debug", text, fields),
-        info: (text: string, fields?: Record<string, unknown>) => log("info", text, fields),
-        warn: (text: string, fields?: Record<string, unknown>) => log("warn", text, fields),
-        error: (text: string, fields?: Record<string, unknown>) => log("error", text, fields),
-      },
-      now: clock.now,
-      random: clock.random,
-      sleep: clock.sleep,
+      report,
+      clock,
     };
     try {
-      await pool.load(unit);
+      await worker.load();
       const feed = broker && { broker, consumer: owner };
-      const subscription = new GroupSubscription(group, lane, options, sourcesOf(options, feed));
+      const subscription = new GroupSubscription(group, session, options, sourcesOf(options, feed));
       this.#state = "running";
       this.#settled();
       await subscription.run(signal);
@@ -235,8 +223,8 @@ export class GroupRunner {
       return this.#abandoned ?? endOf(error);
     } finally {
       this.#abandoned = undefined;
-      pool.close(unit, lane);
-      this.#lane = undefined;
+      session.close();
+      this.#session = undefined;
     }
   }
 
@@ -253,7 +241,7 @@ export class GroupRunner {
 
   /** Waits as long as the ends so far demand; not at all for `null`. */
   async #wait(ends: Ends | null, signal: AbortSignal): Promise<void> {
-    const { clock, log } = this.#options;
+    const { clock, report, group: { name: group } } = this.#options;
     if (signal.aborted) return;
     // One group that cannot start does not hold up the others.
     this.#settled();
@@ -262,15 +250,10 @@ export class GroupRunner {
     if (ends && ends.restingUntil > now) {
       this.#state = "failed";
       this.#lastError = ends.reason;
-      log(
-        "error",
-        `Its worker ended ${ends.at.length} times within a minute; resting for ${
-          Math.ceil(delay / 1000)
-        } s: ${ends.reason}`,
-      );
+      report({ type: "group.rested", group, ends: ends.at.length, restMs: delay, error: ends.reason });
     } else {
       this.#state = "restarting";
-      log("error", `Its worker is replaced${delay > 0 ? ` in ${delay / 1000} s` : ""}: ${this.#lastError}`);
+      report({ type: "worker.replaced", group, delayMs: delay, error: this.#lastError ?? "" });
     }
     await clock.sleep(delay, signal);
   }
@@ -289,6 +272,6 @@ export class GroupRunner {
   abandon(reason: "fenced" | "failed", message: string): void {
     this.#abandoned = reason === "fenced" ? { reason } : { reason, message };
     this.#yield.abort();
-    this.#lane?.abandon(message);
+    this.#session?.abandon(message);
   }
 }

@@ -1,10 +1,11 @@
-import { sleep } from "../lib/sleep.ts";
+import { clockOf } from "../lib/clock.ts";
+import { NO_REPORT } from "../telemetry/events.ts";
 import { Relay, type RelayOptions } from "../outbox/relay.ts";
 import { BrokerUnavailableError } from "../broker/errors.ts";
 import { FencedError } from "../store/errors.ts";
 import type { Fence } from "../store/port.ts";
 import { RELAY_GROUP } from "../groups/watermark.ts";
-import { retryForever, type Say } from "./retry.ts";
+import { retryForever } from "./retry.ts";
 import { LEASE_TTL } from "../cluster/balancer.ts";
 
 /** How often to ask for the relay's lease while another process has it, in milliseconds. */
@@ -14,7 +15,6 @@ const INTERVAL = 500;
 export class RelayRunner {
   #options: Omit<RelayOptions, "fence">;
   #owner: string;
-  #say: Say;
   #fence: Fence | undefined;
   /** Whether this process gave the lease back because it did not reach the broker. */
   #cutOff = false;
@@ -24,12 +24,10 @@ export class RelayRunner {
    *
    * @param options What the relay works on.
    * @param owner Who holds the lease.
-   * @param say Where it says what went wrong.
    */
-  constructor(options: Omit<RelayOptions, "fence">, owner: string, say: Say) {
+  constructor(options: Omit<RelayOptions, "fence">, owner: string) {
     this.#options = options;
     this.#owner = owner;
-    this.#say = say;
   }
 
   /** The lease it holds now. */
@@ -46,21 +44,22 @@ export class RelayRunner {
       return true;
     } catch (error) {
       if (!(error instanceof BrokerUnavailableError)) throw error;
-      await sleep(INTERVAL, signal);
+      await clockOf(this.#options.clock).sleep(INTERVAL, signal);
       return false;
     }
   }
 
   /** Runs until stopped. */
   async run(signal: AbortSignal): Promise<void> {
-    const { store } = this.#options;
+    const { store, report = NO_REPORT } = this.#options;
+    const clock = clockOf(this.#options.clock);
     await retryForever(
       async () => {
         if (this.#cutOff && !await this.#reaches(signal)) return "again";
         const request = { name: RELAY_GROUP, group: RELAY_GROUP, partitions: 1, owner: this.#owner, ttl: LEASE_TTL };
         const granted = await store.acquireLease(request);
         if (!granted) {
-          await sleep(INTERVAL, signal);
+          await clock.sleep(INTERVAL, signal);
           return "again";
         }
         this.#fence = { lease: RELAY_GROUP, token: granted.token };
@@ -80,8 +79,7 @@ export class RelayRunner {
           this.#fence = undefined;
         }
       },
-      signal,
-      this.#say,
+      { clock, signal, report },
     );
   }
 }

@@ -102,7 +102,7 @@ export class PartitionProgress {
     this.#others = this.#others.filter((checkpoint) => checkpoint.position > this.#position);
   }
 
-  /** Everything of this partition up to here is done, or parked. */
+  /** Everything of this partition up to here is done, or deferred. */
   get position(): number {
     return this.#position;
   }

@@ -21,6 +21,24 @@ export interface BatchRunner {
   settle(written: boolean): void;
 }
 
+/** Runs batches of one partition of a group, until it is closed. */
+export interface HandlerSession extends BatchRunner {
+  /** Gives up what is in hand. */
+  abandon(reason: string): void;
+  /** Ends it. */
+  close(): void;
+}
+
+/** The worker that the handler of a group runs in, wherever that is. */
+export interface GroupWorker {
+  /** Has it loaded; rejects when that cannot be. */
+  load(): Promise<void>;
+  /** Opens a session. */
+  open(): HandlerSession;
+  /** Replaces it: a handler in it did not come back. */
+  replace(): void;
+}
+
 /** How a {@linkcode LocalRunner} runs handlers. */
 export interface LocalRunnerOptions {
   /** Where handlers read. */

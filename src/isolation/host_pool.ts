@@ -1,11 +1,13 @@
 import { ModuleLoadError, WorkerEndedError } from "./errors.ts";
 import { type HostedWorker, type HostLimits, HostProcess, type WorkerSpec } from "./host_process.ts";
+import type { GroupWorker } from "../handling/runner.ts";
 import { Semaphore } from "../lib/semaphore.ts";
 import { within } from "../lib/within.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
-import { Lane, type LaneOptions } from "./lane.ts";
+import { WorkerSession, type WorkerSessionOptions } from "./session.ts";
 import { LogQuota } from "./log_quota.ts";
-import type { FromWorker, Level } from "./protocol.ts";
+import type { FromWorker } from "./protocol.ts";
+import type { Report } from "../telemetry/events.ts";
 
 /** How much longer than its time limit a handler may block its thread, in milliseconds. */
 const GRACE = 2_500;
@@ -48,9 +50,12 @@ export interface HostPoolOptions {
   readonly env: (groups: readonly string[] | null) => Readonly<Record<string, string>>;
   /** Limits of hosts. */
   readonly limits: HostLimits;
-  /** Where lines go: the group, or empty. */
-  readonly log: (group: string, level: Level, text: string, fields?: Record<string, unknown>) => void;
+  /** Hears what happens. */
+  readonly report: Report;
 }
+
+/** What a session is told by whoever opens it. */
+export type SessionOptions = Omit<WorkerSessionOptions, "worker" | "busy" | "violated" | "closed">;
 
 /** A host, or the place of one that has to be started. */
 interface Slot {
@@ -74,7 +79,7 @@ interface Placed {
   worker: Promise<HostedWorker> | undefined;
   /** The same, from when it is started. */
   hosted: HostedWorker | undefined;
-  lanes: Map<string, Lane>;
+  sessions: Map<string, WorkerSession>;
   quota: LogQuota;
 }
 
@@ -136,7 +141,7 @@ export class HostPool {
       apartSince: Infinity,
       worker: undefined,
       hosted: undefined,
-      lanes: new Map(),
+      sessions: new Map(),
       quota: new LogQuota(() => performance.now()),
     });
   }
@@ -148,25 +153,24 @@ export class HostPool {
     void placed?.worker?.then((worker) => worker.end(), () => {});
   }
 
-  /** Opens a lane of a worker: what runs the batches of one partition of a group. */
-  lane(unit: string, options: Omit<LaneOptions, "worker" | "busy" | "violated">): Lane {
+  /** Opens a session of a worker: what runs the batches of one partition of a group. */
+  session(unit: string, options: SessionOptions): WorkerSession {
     const placed = this.#units.get(unit)!;
-    const lane = new Lane({
+    const session: WorkerSession = new WorkerSession({
       ...options,
       worker: () => this.#worker(placed),
       busy: () => this.#busy(placed.slot),
       violated: (what) => this.#end(placed, what),
+      closed: () => this.#close(placed, session),
     });
-    placed.lanes.set(lane.name, lane);
-    void placed.worker?.then((worker) => lane.open(worker), () => {});
-    return lane;
+    placed.sessions.set(session.name, session);
+    void placed.worker?.then((worker) => session.open(worker), () => {});
+    return session;
   }
 
-  /** Closes a lane. */
-  close(unit: string, lane: Lane): void {
-    const placed = this.#units.get(unit);
-    placed?.lanes.delete(lane.name);
-    void placed?.worker?.then((worker) => worker.send({ t: "close", lane: lane.name }), () => {});
+  #close(placed: Placed, session: WorkerSession): void {
+    placed.sessions.delete(session.name);
+    void placed.worker?.then((worker) => worker.send({ t: "close", session: session.name }), () => {});
   }
 
   /** Has a worker loaded; rejects when that cannot be. */
@@ -174,7 +178,16 @@ export class HostPool {
     await this.#worker(this.#units.get(unit)!);
   }
 
-  /** Asks a worker one question, outside of any lane. */
+  /** A worker as whoever runs a partition of a group sees it. */
+  workerOf(unit: string, options: SessionOptions): GroupWorker {
+    return {
+      load: () => this.load(unit),
+      open: () => this.session(unit, options),
+      replace: () => this.replace(unit),
+    };
+  }
+
+  /** Asks a worker one question, outside of any session. */
   async ask(
     unit: string,
     question: { t: "describe" } | { t: "decode"; records: readonly MessageRecord[] },
@@ -201,7 +214,9 @@ export class HostPool {
     if (!placed || !worker) return;
     placed.hosted?.end();
     placed.hosted = placed.worker = undefined;
-    for (const lane of placed.lanes.values()) lane.ended("A handler in the same worker did not come back", false);
+    for (const session of placed.sessions.values()) {
+      session.ended("A handler in the same worker did not come back", false);
+    }
   }
 
   /** One of a host's workers has something to do, until what is returned is called. */
@@ -225,13 +240,13 @@ export class HostPool {
   }
 
   async #startProcess(slot: Slot): Promise<HostProcess> {
-    const { flags, env, limits, log } = this.#options;
+    const { flags, env, limits, report } = this.#options;
+    const host = slot.name;
     // Also those that are elsewhere now and come home later: permissions of a process cannot grow.
     const units = [...this.#units.values()].filter((placed) => placed.slot === slot || placed.unit.home === slot.name);
     const groups = slot.isFirst || slot.name === SHARED ? null : units.flatMap(({ unit }) => unit.groups);
     slot.startedAt = performance.now();
     const process = await HostProcess.start({
-      name: `Host "${slot.name}"`,
       flags: (address) => flags(groups, address),
       env: env(groups),
       workers: Math.max(units.length, 1),
@@ -243,11 +258,13 @@ export class HostPool {
       ended: (reason) => {
         slot.process = undefined;
         for (const ended of this.#processes) if (ended.hasEnded) this.#processes.delete(ended);
-        if (!this.#closed) log("", "error", `Host "${slot.name}" ended: ${reason}; its groups go on in a new one`);
+        if (!this.#closed) report({ type: "host.ended", host, reason });
       },
-      log: (level, text) => log("", level, text),
+      printed: (text) => report({ type: "host.printed", host, text }),
+      silenced: (lines) => report({ type: "host.silenced", host, lines }),
     });
     this.#processes.add(process);
+    report({ type: "host.started", host, pid: process.pid });
     if (this.#closed) await process.close();
     return process;
   }
@@ -286,7 +303,7 @@ export class HostPool {
         message: (message, bytes) => {
           if (message.t === "ready") {
             settle();
-            for (const lane of placed.lanes.values()) lane.open(worker);
+            for (const session of placed.sessions.values()) session.open(worker);
             return resolve(worker);
           }
           if (message.t === "unready") {
@@ -322,21 +339,24 @@ export class HostPool {
         this.#answers.delete(placed.unit.name);
         return;
       case "log": {
-        const group = placed.lanes.get(message.lane)?.group ?? placed.unit.groups[0] ?? "";
+        const group = placed.sessions.get(message.session)?.group ?? placed.unit.groups[0] ?? "";
         if (placed.quota.take(bytes)) {
-          this.#options.log(group, message.level, message.text, message.fields);
+          const { level, text, fields = {} } = message;
+          this.#options.report({ type: "handler.logged", group, level, text, fields });
         }
         return;
       }
       case "beat":
-        for (const lane of placed.lanes.values()) lane.beat(message.hands.find((hand) => hand.lane === lane.name));
+        for (const session of placed.sessions.values()) {
+          session.beat(message.hands.find((hand) => hand.session === session.name));
+        }
         return;
       case "done":
       case "stream":
       case "keys": {
-        const lane = placed.lanes.get(message.lane);
-        // A lane that was closed a moment ago: nobody waits for it.
-        lane?.take(message);
+        const session = placed.sessions.get(message.session);
+        // A session that was closed a moment ago: nobody waits for it.
+        session?.take(message);
       }
     }
   }
@@ -352,16 +372,16 @@ export class HostPool {
     placed.worker = undefined;
     placed.hosted = undefined;
     if (!isHost && !this.#closed) {
-      for (const group of placed.unit.groups) this.#options.log(group, "error", `Its worker ended: ${reason}`);
+      for (const group of placed.unit.groups) this.#options.report({ type: "worker.ended", group, reason });
     }
     this.#answers.get(placed.unit.name)?.reject(new WorkerEndedError(reason, isSuspect));
     this.#answers.delete(placed.unit.name);
-    const hadInHand = [...placed.lanes.values()].some((lane) => lane.isBusy);
-    for (const lane of placed.lanes.values()) lane.ended(reason, isSuspect);
+    const hadInHand = [...placed.sessions.values()].some((session) => session.isBusy);
+    for (const session of placed.sessions.values()) session.ended(reason, isSuspect);
     if (isHost && isSuspect && (hadInHand || wasLoading)) this.#keepApart(placed);
     // Whoever had nothing to do with it goes on at once; of a host that ends again and again, when there is something to do.
     else if (
-      !wasLoading && !this.#closed && placed.lanes.size > 0 && performance.now() - placed.slot.startedAt > CALM
+      !wasLoading && !this.#closed && placed.sessions.size > 0 && performance.now() - placed.slot.startedAt > CALM
     ) {
       this.#worker(placed).catch(() => {});
     }
@@ -386,8 +406,8 @@ export class HostPool {
     // When this process itself was held up, nobody's silence means anything.
     if (late) return;
     for (const placed of this.#units.values()) {
-      for (const lane of placed.lanes.values()) lane.look(now, GRACE);
-      if (now - placed.apartSince > APART && ![...placed.lanes.values()].some((lane) => lane.isBusy)) {
+      for (const session of placed.sessions.values()) session.look(now, GRACE);
+      if (now - placed.apartSince > APART && ![...placed.sessions.values()].some((session) => session.isBusy)) {
         placed.apartSince = Infinity;
         const left = placed.slot;
         placed.slot = this.#slot(placed.unit.home);
@@ -412,8 +432,8 @@ export class HostPool {
     this.#closed = true;
     clearInterval(this.#timer);
     const starting = [...this.#slots.values()].map(({ process }) => process?.then((host) => host.close(), () => {}));
-    for (const { lanes } of this.#units.values()) {
-      for (const lane of lanes.values()) lane.ended("The server stops", false);
+    for (const { sessions } of this.#units.values()) {
+      for (const session of sessions.values()) session.ended("The server stops", false);
     }
     await Promise.all(starting);
   }

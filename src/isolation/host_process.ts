@@ -52,8 +52,6 @@ export interface HostLimits {
 
 /** How to start a host. */
 export interface HostOptions {
-  /** What it is called in messages. */
-  readonly name: string;
   /** Flags for the permissions of its process; told where the engine listens. */
   readonly flags: (address: string | number) => string[];
   /** The variables that its groups were granted. */
@@ -66,8 +64,10 @@ export interface HostOptions {
   readonly work: () => number;
   /** Called when it has ended, before its workers hear of it. */
   readonly ended: (reason: string) => void;
-  /** Where its stdout and stderr go, line by line, and what else is to be said. */
-  readonly log: (level: "info" | "warn" | "error", text: string) => void;
+  /** Called with each line of its stdout and stderr. */
+  readonly printed: (line: string) => void;
+  /** Called with how many more lines were dropped. */
+  readonly silenced: (lines: number) => void;
 }
 
 /** What a worker is started with. */
@@ -230,14 +230,13 @@ export class HostProcess {
   }
 
   #readOutput(said: string[]): void {
-    const { log, name } = this.#options;
+    const { printed, silenced } = this.#options;
     const line = (text: string): void => {
       if (said.length < 20) said.push(text);
-      log("info", `${name} printed: ${text}`);
+      printed(text);
     };
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
-      void new LineReader(line, (dropped) => log("warn", `${name} printed ${dropped} more lines, which were dropped`))
-        .read(stream);
+      void new LineReader(line, silenced).read(stream);
     }
   }
 

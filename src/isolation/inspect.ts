@@ -1,4 +1,5 @@
-import { sleep } from "../lib/sleep.ts";
+import { NO_REPORT, type Report } from "../telemetry/events.ts";
+import { REAL_CLOCK } from "../lib/clock.ts";
 import { storable } from "../messages/text.ts";
 import { textOf } from "../messages/thrown.ts";
 import type { Config } from "../config/config.ts";
@@ -7,16 +8,13 @@ import { ModuleLoadError } from "./errors.ts";
 import { HostPool } from "./host_pool.ts";
 import { resolution } from "./own_flags.ts";
 import { hostFlags, workerPermissions } from "./permissions.ts";
-import { descriptionSchema, type DomainDescription, type Level, type ReadPayload } from "./protocol.ts";
+import { descriptionSchema, type DomainDescription, type ReadPayload } from "./protocol.ts";
 
 /** The host that all groups share unless the configuration says otherwise. */
 export const MAIN_HOST = "main";
 
 /** The worker that is asked what there is: it may read the code, and what all groups may. */
 const INSPECTOR = "The domain's module";
-
-/** Where lines go: the group, or empty. */
-export type Log = (group: string, level: Level, text: string, fields?: Record<string, unknown>) => void;
 
 function environment(names: readonly string[]): Record<string, string> {
   return Object.fromEntries(names.flatMap((name) => {
@@ -31,7 +29,7 @@ export function environmentOf(config: Config, group: string): Record<string, str
 }
 
 /** Makes a pool of hosts for a domain's module. */
-export function poolFor(module: string, config: Config, log: Log): HostPool {
+export function poolFor(module: string, config: Config, report: Report): HostPool {
   // Before the groups are known: all that something was granted to and that may come to be in this host.
   const known = config.grantedGroups.filter((group) => group === "*" || config.hostOf(group) === MAIN_HOST);
   const grantsOf = (groups: readonly string[] | null) => (groups ?? known).map(config.grants);
@@ -39,7 +37,7 @@ export function poolFor(module: string, config: Config, log: Log): HostPool {
     flags: (groups, address) => hostFlags({ module }, grantsOf(groups), address),
     env: (groups) => environment(grantsOf(groups).flatMap(({ env = [] }) => env)),
     limits: { heapMb: config.maxHeapMb, memoryMb: config.hostMemoryMb },
-    log,
+    report,
   });
 }
 
@@ -118,7 +116,7 @@ async function withInspector<T>(
         if (tries === MOST_TRIES) throw new ModuleLoadError(textOf(error));
         if (!(error instanceof ModuleLoadError)) {
           // Its host was ended by somebody else, or could not be started: that may pass.
-          await sleep(100 * tries);
+          await REAL_CLOCK.sleep(100 * tries);
           continue;
         }
         if (!NOT_CACHED.test(error.message) || tries > 1) throw error;
@@ -147,7 +145,7 @@ export async function readPayloads(
   config: Config,
   records: readonly MessageRecord[],
 ): Promise<readonly ReadPayload[]> {
-  const pool = poolFor(module, config, () => {});
+  const pool = poolFor(module, config, NO_REPORT);
   try {
     return await withInspector(pool, module, config, async () => {
       const answer = await pool.ask(INSPECTOR, { t: "decode", records });

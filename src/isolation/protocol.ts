@@ -50,12 +50,11 @@ export interface ReadPayload {
 }
 
 /** How loud a line is. */
-export type Level = "debug" | "info" | "warn" | "error";
 
-/** One partition of a group, as a worker knows it. The lane's name cannot be guessed: who says it was told. */
-export interface LaneSpec {
-  /** The lane. */
-  readonly lane: string;
+/** One partition of a group, as a worker knows it. The session's name cannot be guessed: who says it was told. */
+export interface SessionSpec {
+  /** The session. */
+  readonly session: string;
   /** The consumer group. */
   readonly group: string;
   /** How long one message may take, in milliseconds. */
@@ -96,11 +95,11 @@ export const helloSchema = z.strictObject({ t: z.literal("hello"), secret: z.str
 export type ToWorker =
   | { readonly t: "describe"; readonly id: number }
   | { readonly t: "decode"; readonly id: number; readonly records: readonly MessageRecord[] }
-  | { readonly t: "open"; readonly lane: LaneSpec }
-  | { readonly t: "close"; readonly lane: string }
-  | { readonly t: "batch"; readonly lane: string; readonly n: number; readonly items: readonly BatchItem[] }
-  | { readonly t: "settle"; readonly lane: string; readonly written: boolean }
-  | { readonly t: "abort"; readonly lane: string; readonly n: number }
+  | { readonly t: "open"; readonly session: SessionSpec }
+  | { readonly t: "close"; readonly session: string }
+  | { readonly t: "batch"; readonly session: string; readonly n: number; readonly items: readonly BatchItem[] }
+  | { readonly t: "settle"; readonly session: string; readonly written: boolean }
+  | { readonly t: "abort"; readonly session: string; readonly n: number }
   | { readonly t: "records"; readonly q: number; readonly records: readonly MessageRecord[]; readonly more: boolean }
   | { readonly t: "rows"; readonly q: number; readonly rows: readonly { key: string; row: string | null }[] }
   | { readonly t: "unread"; readonly q: number };
@@ -196,14 +195,14 @@ export const fromWorkerSchema = z.discriminatedUnion("t", [
   }),
   z.strictObject({
     t: z.literal("done"),
-    lane: name,
+    session: name,
     n: whole,
     answer: z.union([answerSchema, z.literal("apart"), z.literal("void")]),
   }),
-  z.strictObject({ t: z.literal("stream"), lane: name, n: whole, q: whole, stream: name, from: whole }),
+  z.strictObject({ t: z.literal("stream"), session: name, n: whole, q: whole, stream: name, from: whole }),
   z.strictObject({
     t: z.literal("keys"),
-    lane: name,
+    session: name,
     n: whole,
     q: whole,
     projection: name,
@@ -211,14 +210,14 @@ export const fromWorkerSchema = z.discriminatedUnion("t", [
   }),
   z.strictObject({
     t: z.literal("log"),
-    lane: name,
+    session: name,
     level: z.enum(["debug", "info", "warn", "error"]),
     text: z.string().max(20_000),
     fields: z.record(z.string(), z.unknown()).optional(),
   }),
   z.strictObject({
     t: z.literal("beat"),
-    hands: list(z.strictObject({ lane: name, n: whole, position: whole, since: z.number() }), 10_000),
+    hands: list(z.strictObject({ session: name, n: whole, position: whole, since: z.number() }), 10_000),
   }),
 ]);
 

@@ -1,21 +1,21 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { Watch } from "../handling/executor.ts";
 
-/** Where rejections go that are nobody's fault who is in hand: the lane, the message (`null`: unknown), the error. */
-export type OnLate = (lane: string | null, position: number | null, error: unknown) => void;
+/** Where rejections go that are nobody's fault who is in hand: the session, the message (`null`: unknown), the error. */
+export type OnLate = (session: string | null, position: number | null, error: unknown) => void;
 
 interface Handling {
-  readonly watch: LaneWatch;
+  readonly watch: SessionWatch;
   readonly position: number;
 }
 
-class LaneWatch implements Watch {
+class SessionWatch implements Watch {
   readonly inHand = new Set<number>();
   found: { readonly error: unknown } | undefined;
   #current: AsyncLocalStorage<Handling>;
-  #active: Set<LaneWatch>;
+  #active: Set<SessionWatch>;
 
-  constructor(readonly lane: string, current: AsyncLocalStorage<Handling>, active: Set<LaneWatch>) {
+  constructor(readonly session: string, current: AsyncLocalStorage<Handling>, active: Set<SessionWatch>) {
     this.#current = current;
     this.#active = active;
   }
@@ -44,7 +44,7 @@ class LaneWatch implements Watch {
  */
 export class Unhandled {
   #current = new AsyncLocalStorage<Handling>();
-  #active = new Set<LaneWatch>();
+  #active = new Set<SessionWatch>();
   #late: OnLate;
 
   /** @param late Called with what comes when its message is no longer in hand. */
@@ -52,9 +52,9 @@ export class Unhandled {
     this.#late = late;
   }
 
-  /** Watches over one batch of a lane. */
-  watch(lane: string): Watch {
-    return new LaneWatch(lane, this.#current, this.#active);
+  /** Watches over one batch of a session. */
+  watch(session: string): Watch {
+    return new SessionWatch(session, this.#current, this.#active);
   }
 
   /** Takes an error that nobody has caught. */
@@ -65,6 +65,6 @@ export class Unhandled {
     const whose = position === 0 ? (this.#active.size === 1 ? [...this.#active][0] : undefined) : watch;
     const isInHand = position === 0 ? whose !== undefined : whose!.inHand.has(position);
     if (isInHand) whose!.found ??= { error };
-    else this.#late(watch?.lane ?? null, position === 0 ? null : position, error);
+    else this.#late(watch?.session ?? null, position === 0 ? null : position, error);
   }
 }

@@ -18,7 +18,8 @@ import { connect } from "./connect.ts";
 import { decodeFrame, encodeFrame, FrameSocket } from "./frames.ts";
 import { LogQuota } from "./log_quota.ts";
 import { explainRefusal, PACKAGE_ROOT } from "./permissions.ts";
-import type { FromWorker, LaneSpec, Level, ReadPayload, ToWorker, WorkerGreeting } from "./protocol.ts";
+import type { Level } from "../telemetry/events.ts";
+import type { FromWorker, ReadPayload, SessionSpec, ToWorker, WorkerGreeting } from "./protocol.ts";
 import { sandbox } from "./sandbox.ts";
 import { createGuard } from "./timeout.ts";
 import { Unhandled } from "./unhandled.ts";
@@ -34,9 +35,9 @@ const scope = globalThis as unknown as {
   removeEventListener(type: string, listener: (event: any) => void): void;
 };
 
-/** What is in a lane's hands. */
-interface Lane {
-  readonly spec: LaneSpec;
+/** What is in a session's hands. */
+interface Session {
+  readonly spec: SessionSpec;
   readonly runner: LocalRunner;
   n: number;
   position: number;
@@ -50,7 +51,7 @@ class HostedWorker {
   #now: () => number = performance.now.bind(performance);
   #module: string;
   #domain: Domain | undefined;
-  #lanes = new Map<string, Lane>();
+  #sessions = new Map<string, Session>();
   #questions = new Map<number, (answer: ToWorker) => void>();
   #lastQuestion = 0;
   #quota = new LogQuota(this.#now);
@@ -58,10 +59,10 @@ class HostedWorker {
   #clearInterval = clearInterval;
   #beating: ReturnType<typeof setInterval> | undefined;
   #guard = createGuard();
-  #unhandled = new Unhandled((lane, position, error) => {
+  #unhandled = new Unhandled((session, position, error) => {
     const what = position === null ? "A promise" : `A promise from message ${position}`;
-    const group = this.#lanes.get(lane ?? "")?.spec.group ?? "*";
-    this.log(lane ?? "").error(
+    const group = this.#sessions.get(session ?? "")?.spec.group ?? "*";
+    this.log(session ?? "").error(
       `${what} rejected after it completed (missing await?); no effect: ${this.#explain(error, group)}`,
     );
   });
@@ -94,8 +95,8 @@ class HostedWorker {
 
   #beat(): void {
     const now = this.#now();
-    const hands = [...this.#lanes.values()].filter(({ stop }) => stop !== undefined)
-      .map(({ spec, n, position, since }) => ({ lane: spec.lane, n, position, since: Math.round(now - since) }));
+    const hands = [...this.#sessions.values()].filter(({ stop }) => stop !== undefined)
+      .map(({ spec, n, position, since }) => ({ session: spec.session, n, position, since: Math.round(now - since) }));
     if (hands.length > 0) this.#send({ t: "beat", hands });
     else {
       this.#clearInterval.call(globalThis, this.#beating);
@@ -121,18 +122,18 @@ class HostedWorker {
     return explainRefusal(textOf(error), group);
   }
 
-  #say(lane: string, level: Level, text: string, fields?: Record<string, unknown>): void {
-    this.#send({ t: "log", lane, level, text, ...(fields && { fields }) });
+  #say(session: string, level: Level, text: string, fields?: Record<string, unknown>): void {
+    this.#send({ t: "log", session, level, text, ...(fields && { fields }) });
   }
 
-  /** Where a lane's handlers log: whatever they give, what leaves is text. */
-  log(lane: string): HandlerLog {
+  /** Where a session's handlers log: whatever they give, what leaves is text. */
+  log(session: string): HandlerLog {
     const line = (level: Level) => (given: unknown, fields?: unknown): void => {
       const text = storable(
         typeof given === "string" ? given : given instanceof Error ? textOf(given) : shown(given),
         8_000,
       );
-      if (this.#quota.take(text.length)) this.#say(lane, level, text, plain(fields));
+      if (this.#quota.take(text.length)) this.#say(session, level, text, plain(fields));
       // That lines were dropped is said later.
       else this.#keepBeating();
     };
@@ -146,16 +147,16 @@ class HostedWorker {
       case "decode":
         return this.#send({ t: "decoded", id: message.id, payloads: message.records.map((one) => this.#payload(one)) });
       case "open":
-        return this.#open(message.lane);
+        return this.#open(message.session);
       case "close":
-        return void this.#lanes.delete(message.lane);
+        return void this.#sessions.delete(message.session);
       case "batch":
-        return void this.#handle(message.lane, message.n, message.items);
+        return void this.#handle(message.session, message.n, message.items);
       case "settle":
-        return this.#lanes.get(message.lane)?.runner.settle(message.written);
+        return this.#sessions.get(message.session)?.runner.settle(message.written);
       case "abort": {
-        const lane = this.#lanes.get(message.lane);
-        if (lane?.n === message.n) lane.stop?.abort(new Error("The server stops, or has given the message up"));
+        const session = this.#sessions.get(message.session);
+        if (session?.n === message.n) session.stop?.abort(new Error("The server stops, or has given the message up"));
         return;
       }
       default: {
@@ -182,45 +183,45 @@ class HostedWorker {
     }
   }
 
-  #open(spec: LaneSpec): void {
+  #open(spec: SessionSpec): void {
     const handler = this.#domain!.handlers.get(spec.group)!;
     const runner = new LocalRunner(this.#domain!, handler, {
       reading: {
-        readStream: (stream, from) => this.#readStream(spec.lane, stream, from),
-        readRows: (projection, keys) => this.#readRows(spec.lane, projection, keys),
+        readStream: (stream, from) => this.#readStream(spec.session, stream, from),
+        readRows: (projection, keys) => this.#readRows(spec.session, projection, keys),
         sql: spec.sql,
       },
       timeout: spec.timeout,
       execution: {
         guard: this.#guard,
         watch: () => {
-          const watch = this.#unhandled.watch(spec.lane);
+          const watch = this.#unhandled.watch(spec.session);
           return {
             takeStray: () => watch.takeStray(),
             started: (position) => {
-              const lane = this.#lanes.get(spec.lane)!;
-              lane.position = position;
-              lane.since = this.#now();
+              const session = this.#sessions.get(spec.session)!;
+              session.position = position;
+              session.since = this.#now();
               watch.started(position);
             },
           };
         },
       },
-      log: this.log(spec.lane),
+      log: this.log(spec.session),
       explain: (error) => this.#explain(error, spec.group),
     });
-    this.#lanes.set(spec.lane, { spec, runner, n: 0, position: 0, since: 0, stop: undefined });
+    this.#sessions.set(spec.session, { spec, runner, n: 0, position: 0, since: 0, stop: undefined });
   }
 
   async #handle(name: string, n: number, items: readonly BatchItem[]): Promise<void> {
-    const lane = this.#lanes.get(name)!;
-    const stop = lane.stop = new AbortController();
-    lane.n = n;
-    lane.since = this.#now();
+    const session = this.#sessions.get(name)!;
+    const stop = session.stop = new AbortController();
+    session.n = n;
+    session.since = this.#now();
     this.#keepBeating();
     let answer: (FromWorker & { t: "done" })["answer"];
     try {
-      const result = await lane.runner.run(items, stop.signal);
+      const result = await session.runner.run(items, stop.signal);
       answer = result === "apart" ? result : {
         effects: result.effects as never,
         handled: [...result.handled],
@@ -231,17 +232,17 @@ class HostedWorker {
       // What was asked for could not be read: the engine knows why.
       answer = "void";
     }
-    lane.stop = undefined;
-    let frame = encodeFrame({ t: "done", lane: name, n, answer } satisfies FromWorker);
+    session.stop = undefined;
+    let frame = encodeFrame({ t: "done", session: name, n, answer } satisfies FromWorker);
     if (frame.length > LONGEST_ANSWER) {
-      lane.runner.settle(false);
+      session.runner.settle(false);
       const error =
         `Its effects have ${frame.length} bytes, more than the ${LONGEST_ANSWER} that one message may lead to`;
       // Of several messages, each by itself may fit.
       const instead: typeof answer = items.length > 1
         ? "apart"
         : { effects: NO_EFFECTS as never, handled: [], failures: [[0, { error, stack: null }]], stuck: false };
-      frame = encodeFrame({ t: "done", lane: name, n, answer: instead } satisfies FromWorker);
+      frame = encodeFrame({ t: "done", session: name, n, answer: instead } satisfies FromWorker);
     }
     this.#socket.send(frame);
   }
@@ -257,20 +258,20 @@ class HostedWorker {
     });
   }
 
-  async #readStream(lane: string, stream: string, from: number): Promise<readonly MessageRecord[]> {
+  async #readStream(session: string, stream: string, from: number): Promise<readonly MessageRecord[]> {
     const found: MessageRecord[] = [];
     while (true) {
-      const n = this.#lanes.get(lane)!.n;
+      const n = this.#sessions.get(session)!.n;
       const next = from + found.length;
-      const { records, more } = await this.#ask<"records">((q) => ({ t: "stream", lane, n, q, stream, from: next }));
+      const { records, more } = await this.#ask<"records">((q) => ({ t: "stream", session, n, q, stream, from: next }));
       found.push(...records);
       if (!more) return found;
     }
   }
 
-  async #readRows(lane: string, projection: string, keys: readonly string[]) {
-    const n = this.#lanes.get(lane)!.n;
-    return (await this.#ask<"rows">((q) => ({ t: "keys", lane, n, q, projection, keys: [...keys] }))).rows;
+  async #readRows(session: string, projection: string, keys: readonly string[]) {
+    const n = this.#sessions.get(session)!.n;
+    return (await this.#ask<"rows">((q) => ({ t: "keys", session, n, q, projection, keys: [...keys] }))).rows;
   }
 }
 

@@ -1,6 +1,14 @@
+import { type Clock, REAL_CLOCK } from "./clock.ts";
+
 /** Wakes those who wait for something to change. */
 export class Notifier {
   #waiting = new Set<() => void>();
+  #clock: Clock;
+
+  /** @param clock Time. */
+  constructor(clock: Clock = REAL_CLOCK) {
+    this.#clock = clock;
+  }
 
   /** Wakes everybody who waits now. */
   notify(): void {
@@ -19,13 +27,13 @@ export class Notifier {
   wait(timeout: number, signal?: AbortSignal): Promise<void> {
     if (signal?.aborted) return Promise.resolve();
     return new Promise((resolve) => {
+      const over = this.#clock.after(timeout, () => done());
       const done = () => {
-        clearTimeout(timer);
+        over();
         this.#waiting.delete(done);
         signal?.removeEventListener("abort", done);
         resolve();
       };
-      const timer = setTimeout(done, timeout);
       this.#waiting.add(done);
       signal?.addEventListener("abort", done);
     });

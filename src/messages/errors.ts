@@ -1,3 +1,4 @@
+import { AnnalsError } from "../lib/annals_error.ts";
 import type { Fault } from "./json.ts";
 
 function list(faults: readonly Fault[]): string {
@@ -5,9 +6,12 @@ function list(faults: readonly Fault[]): string {
 }
 
 /** A payload does not fit its schema, or is not JSON. Nothing was stored. */
-export class PayloadError extends Error {
+export class PayloadError extends AnnalsError {
   /** Always `PayloadError`. */
   override readonly name = "PayloadError";
+
+  /** Always 2: wrong usage. */
+  override readonly exitCode = 2;
 
   /**
    * Makes the error.
@@ -37,7 +41,7 @@ export class UndecodableMessageError extends Error {
 }
 
 /** The domain is put together wrongly: found when the module loads, before anything runs. */
-export class DomainDefinitionError extends Error {
+export class DomainDefinitionError extends AnnalsError {
   /** Always `DomainDefinitionError`. */
   override readonly name = "DomainDefinitionError";
 }

@@ -1,11 +1,12 @@
-import { sleep } from "../lib/sleep.ts";
+import { messageOf, recoveryOf } from "../lib/annals_error.ts";
+import { type Clock, clockOf } from "../lib/clock.ts";
+import { pauseBefore, SERVICE_BACKOFF } from "../lib/retry.ts";
+import { NO_REPORT, type Report } from "../telemetry/events.ts";
 import { BrokerBehindError, BrokerUnavailableError } from "../broker/errors.ts";
 import type { Broker } from "../broker/port.ts";
-import type { HandlerLog } from "../domain/context.ts";
 import { isInternal, type MessageRecord } from "../messages/envelope.ts";
-import { StoreUnavailableError } from "../store/errors.ts";
 import type { Checkpoint, EventStore, Fence } from "../store/port.ts";
-import { isOfAnotherTime } from "./copies.ts";
+import { hasDiverged } from "./divergence.ts";
 import { reachedBy } from "../groups/progress.ts";
 import { RELAY_GROUP, watermarkOf } from "../groups/watermark.ts";
 
@@ -27,14 +28,11 @@ export interface RelayOptions {
   readonly checkInterval?: number;
   /** Called when messages have reached the broker. */
   readonly onPublished?: () => void;
-  /** Where to log. */
-  readonly log?: Pick<HandlerLog, "info" | "warn">;
-  /** Random numbers from 0 to 1. @default {Math.random} */
-  readonly random?: () => number;
+  /** Hears what happens. @default {nobody} */
+  readonly report?: Report;
+  /** Time and chance; what is not given is real. @default {the real ones} */
+  readonly clock?: Partial<Clock>;
 }
-
-/** The longest pause between tries to reach a broker or store that is away, in milliseconds. */
-const LONGEST_PAUSE = 5_000;
 
 /** How long the broker may be away until the lease is given back, in milliseconds: another process may still reach it. */
 const AWAY_PATIENCE = 1_000;
@@ -45,10 +43,6 @@ const MARK_INTERVAL = 100;
 
 /** A group that no code here has, and that nobody has worked for since so many milliseconds, is not waited for. */
 const FORGOTTEN = 600_000;
-
-function isAway(error: unknown): error is Error {
-  return error instanceof BrokerUnavailableError || (error instanceof StoreUnavailableError && error.retryable);
-}
 
 function isPublic({ category }: MessageRecord): boolean {
   return !isInternal(category);
@@ -63,6 +57,8 @@ function isPublic({ category }: MessageRecord): boolean {
  */
 export class Relay {
   #options: RelayOptions;
+  #clock: Clock;
+  #report: Report;
   #batch: number;
   #checkInterval: number;
   #nextCheck = 0;
@@ -84,6 +80,8 @@ export class Relay {
    */
   constructor(options: RelayOptions) {
     this.#options = options;
+    this.#clock = clockOf(options.clock);
+    this.#report = options.report ?? NO_REPORT;
     this.#batch = options.batch ?? 1000;
     this.#checkInterval = options.checkInterval ?? 1000;
   }
@@ -96,35 +94,35 @@ export class Relay {
    * @throws {BrokerUnavailableError} When the broker stays away: another process may reach it, and should have the lease.
    */
   async run(signal: AbortSignal): Promise<void> {
-    const { log, random = Math.random, store } = this.#options;
+    const { store } = this.#options;
+    const clock = this.#clock;
     let tries = 0;
     let awaySince = Infinity;
     while (!signal.aborted) {
       const woken = new AbortController();
       // Asked for before looking, so that what is written in between is not slept over.
       const due = this.#published > this.#marked ? Math.min(this.#markAt, this.#nextCheck) : this.#nextCheck;
-      const left = Math.max(0, due - performance.now());
+      const left = Math.max(0, due - this.#clock.elapsed());
       const changed = store.changed(left, AbortSignal.any([signal, woken.signal]), "messages");
       // Whether anybody comes to wait for it is not known yet.
       changed.catch(() => {});
       try {
-        if (performance.now() >= this.#nextCheck) await this.check();
+        if (this.#clock.elapsed() >= this.#nextCheck) await this.check();
         const moved = await this.#step();
-        if (performance.now() >= this.#markAt) await this.#mark();
-        if (this.#away) log?.info(`The broker is back; the relay goes on`);
+        if (this.#clock.elapsed() >= this.#markAt) await this.#mark();
+        if (this.#away) this.#report({ type: "service.back", group: RELAY_GROUP });
         this.#away = false;
         tries = 0;
         awaySince = Infinity;
         // What was written since it was looked has been heard of.
         if (moved < this.#batch) await changed;
       } catch (error) {
-        if (!isAway(error)) throw error;
-        if (!this.#away) log?.warn(`${error.message}; the relay keeps what it has and waits`);
+        if (recoveryOf(error) === "none") throw error;
+        if (!this.#away) this.#report({ type: "service.away", group: RELAY_GROUP, error: messageOf(error) });
         this.#away = true;
-        awaySince = Math.min(awaySince, performance.now());
-        if (error instanceof BrokerUnavailableError && performance.now() - awaySince > AWAY_PATIENCE) throw error;
-        const pause = Math.min(LONGEST_PAUSE, 50 * 2 ** Math.min(tries++, 10)) * (0.5 + random() / 2);
-        await sleep(pause, signal);
+        awaySince = Math.min(awaySince, this.#clock.elapsed());
+        if (error instanceof BrokerUnavailableError && this.#clock.elapsed() - awaySince > AWAY_PATIENCE) throw error;
+        await clock.sleep(pauseBefore(++tries, SERVICE_BACKOFF, clock.random()), signal);
       } finally {
         // Without a reason it makes an exception with a stack each time.
         woken.abort("done");
@@ -162,6 +160,7 @@ export class Relay {
     while (!await this.#publish(records.filter(isPublic)));
     this.#published = records[records.length - 1].position;
     this.#options.onPublished?.();
+    this.#report({ type: "relay.published", messages: records.length, position: this.#published });
     if (this.#published - this.#marked >= MARK_EVERY) await this.#mark();
     return records.length;
   }
@@ -171,14 +170,14 @@ export class Relay {
       await this.#options.store.markPublished(this.#published, this.#options.fence);
       this.#marked = this.#published;
     }
-    this.#markAt = performance.now() + MARK_INTERVAL;
+    this.#markAt = this.#clock.elapsed() + MARK_INTERVAL;
   }
 
   /** Makes sure that the broker has a copy of this log, and of no other. */
   async #adopt(): Promise<void> {
-    const { store, broker, log } = this.#options;
+    const { store, broker } = this.#options;
     if (await broker.adopt(await store.logId())) {
-      log?.warn("The broker had a copy of another log; it was deleted and is filled again");
+      this.#report({ type: "broker.foreign" });
     }
   }
 
@@ -227,7 +226,7 @@ export class Relay {
 
   /** Looks whether the broker still has what it should, fills it again where not, and trims it. */
   async check(): Promise<void> {
-    this.#nextCheck = performance.now() + this.#checkInterval;
+    this.#nextCheck = this.#clock.elapsed() + this.#checkInterval;
     const { store, readers } = this.#options;
     // All at once: while the broker is looked after, nothing is moved.
     const [checkpoints, leases, status] = await Promise.all([
@@ -238,7 +237,7 @@ export class Relay {
     ]);
     const published = Math.max(this.#published, status.published);
     if (published === 0) return;
-    const recently = Date.now() - FORGOTTEN;
+    const recently = this.#clock.now() - FORGOTTEN;
     const held = leases.filter(({ group, expiresAt }) => group !== RELAY_GROUP && expiresAt > recently)
       .map((lease) => lease.group);
     await Promise.all([...new Set([...readers.keys(), ...this.#lasts.keys()])].map(async (category) => {
@@ -255,18 +254,18 @@ export class Relay {
   }
 
   async #refill(category: string, needed: number, watermark: number): Promise<void> {
-    const { store, broker, log } = this.#options;
+    const { store, broker } = this.#options;
     const info = await broker.describe(category);
     const { last } = info;
     const upTo = await this.#last(category);
-    if (last > upTo && await isOfAnotherTime(store, info)) {
-      log?.warn(`The broker has messages of ${category} that the log does not have; its copy is made again`);
+    if (last > upTo && await hasDiverged(store, info)) {
+      this.#report({ type: "broker.diverged", category });
       await broker.remove(category);
       return await this.#refill(category, needed, watermark);
     }
     if (last >= upTo) return;
     let after = Math.max(last, Math.min(needed, upTo - 1));
-    log?.warn(`The broker has lost messages of ${category}; publishing again from position ${after}`);
+    this.#report({ type: "broker.refilled", category, after });
     // From here down the broker may have nothing: who is behind reads it from the log.
     if (after > last && after > watermark) await this.#setWatermark(category, after);
     while (true) {

@@ -2,9 +2,8 @@ import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { Notifier } from "../lib/notifier.ts";
-import { StoreUnavailableError } from "../store/errors.ts";
 import { explain, isBusy } from "./errors.ts";
-import type { Schema } from "./migrations.ts";
+import type { Schema } from "./schema.ts";
 import { FileWatcher } from "./watcher.ts";
 
 /** Settings of {@linkcode SqliteDatabase}. */
@@ -57,7 +56,7 @@ export class SqliteDatabase {
    *
    * @param options Which file, and how.
    * @param schema Its tables.
-   * @throws {StoreUnavailableError} When the file is foreign, newer, damaged, locked or cannot be opened.
+   * @throws {AnnalsError} Of the kind that the schema names, when the file is foreign, newer, damaged, locked or cannot be opened.
    */
   constructor(options: SqliteOptions, schema: Schema) {
     const { path, synchronous = "full", lockTimeout = 10_000, pollInterval = 2, create = true, maxPages } = options;
@@ -89,7 +88,7 @@ export class SqliteDatabase {
       this.#dataVersion = this.#db.prepare("pragma data_version");
       this.#seenVersion = this.#dataVersion.get()?.data_version;
     } catch (error) {
-      throw explain(error, "open", path);
+      throw explain(error, "open", path, schema);
     }
   }
 
@@ -98,7 +97,7 @@ export class SqliteDatabase {
       Deno.statSync(this.path);
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
-      throw new StoreUnavailableError(
+      throw this.#schema.unavailable(
         `Cannot open SQLite file "${this.path}": there is none; start the server first, or name another file`,
         "missing",
         false,
@@ -120,7 +119,7 @@ export class SqliteDatabase {
     try {
       if (!isOurs()) {
         if (this.#scalar("select count(*) from sqlite_schema") > 0) {
-          throw new StoreUnavailableError(
+          throw this.#schema.unavailable(
             `Cannot use SQLite file "${this.path}": it belongs to another program, or is of another kind (its tables are not those that belong here); name another file`,
             "foreign",
             false,
@@ -131,7 +130,7 @@ export class SqliteDatabase {
       }
       const version = this.#version();
       if (version > current) {
-        throw new StoreUnavailableError(
+        throw this.#schema.unavailable(
           `Cannot use SQLite file "${this.path}": it is of a newer Annals (schema version ${version}, this code knows ${current}); update Annals`,
           "newer",
           false,
@@ -155,7 +154,7 @@ export class SqliteDatabase {
       "select name, tbl_name as on_table from sqlite_schema where type = 'trigger' limit 1",
     ).get();
     if (!found) return;
-    throw new StoreUnavailableError(
+    throw this.#schema.unavailable(
       `Cannot use SQLite file "${this.path}": it has a trigger that is not Annals' own, "${found.name}" on "${found.on_table}"; look who made it, and drop it`,
       "foreign",
       false,
@@ -173,7 +172,7 @@ export class SqliteDatabase {
 
   #check(): void {
     if (this.#closed) {
-      throw new StoreUnavailableError(`Cannot use SQLite file "${this.path}": it was closed`, "closed", false);
+      throw this.#schema.unavailable(`Cannot use SQLite file "${this.path}": it was closed`, "closed", false);
     }
   }
 
@@ -187,7 +186,7 @@ export class SqliteDatabase {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
     }
     if (inode === this.#inode) return;
-    throw new StoreUnavailableError(
+    throw this.#schema.unavailable(
       `Cannot write to SQLite file "${this.path}": it was ${
         inode === null ? "deleted" : "replaced"
       } while it was open; stop every process that uses it, put the right file there, and start them again`,
@@ -201,7 +200,7 @@ export class SqliteDatabase {
    *
    * @param work Runs statements and returns what they gave.
    * @returns What `work` returned.
-   * @throws {StoreUnavailableError} When the file cannot be read.
+   * @throws {AnnalsError} Of the kind that the schema names, when the file cannot be read.
    */
   async read<T>(work: () => T): Promise<T> {
     return await this.#patiently("read from", work);
@@ -212,7 +211,7 @@ export class SqliteDatabase {
    *
    * @param work Runs statements; must not wait for anything.
    * @returns What `work` returned.
-   * @throws {StoreUnavailableError} When the file is locked for too long, full, read-only or damaged.
+   * @throws {AnnalsError} Of the kind that the schema names, when the file is locked for too long, full, read-only or damaged.
    */
   async write<T>(work: () => T): Promise<T> {
     const result = await this.#patiently("write to", () => {
@@ -238,7 +237,7 @@ export class SqliteDatabase {
       try {
         return work();
       } catch (error) {
-        if (!isBusy(error) || performance.now() > deadline) throw explain(error, doing, this.path);
+        if (!isBusy(error) || performance.now() > deadline) throw explain(error, doing, this.path, this.#schema);
       }
       // Writers hold the lock for a millisecond or less: come back soon, and not in step with the others.
       await new Promise((resolve) => setTimeout(resolve, Math.min(tries, 5) * Math.random()));

@@ -1,4 +1,4 @@
-import { StoreUnavailableError } from "../store/errors.ts";
+import type { Schema } from "./schema.ts";
 
 const SQLITE_BUSY = 5;
 const SQLITE_LOCKED = 6;
@@ -45,54 +45,55 @@ export function isBusy(error: unknown): boolean {
  * @param error What was thrown.
  * @param doing What was being done, like `write to`.
  * @param path The file.
+ * @param schema Makes the error.
  * @returns The explained error, or the error itself when it is not SQLite's.
  */
-export function explain(error: unknown, doing: string, path: string): unknown {
+export function explain(error: unknown, doing: string, path: string, { unavailable }: Schema): unknown {
   const text = error instanceof Error ? error.message : String(error);
   const start = `Cannot ${doing} SQLite file "${path}": `;
   switch (resultCode(error)) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-      return new StoreUnavailableError(
+      return unavailable(
         `${start}it stayed locked by another process; look for one that holds a transaction open (fuser "${path}")`,
         "locked",
         true,
       );
     case SQLITE_FULL:
-      return new StoreUnavailableError(`${start}the disk is full; free space, nothing was written`, "full", true);
+      return unavailable(`${start}the disk is full; free space, nothing was written`, "full", true);
     case SQLITE_READONLY:
-      return new StoreUnavailableError(
+      return unavailable(
         `${start}it is read-only for this user; check its owner and mode`,
         "read-only",
         false,
       );
     case SQLITE_IOERR:
-      return new StoreUnavailableError(
+      return unavailable(
         `${start}the disk failed (${text}); check space, quota and hardware`,
         "failed",
         true,
       );
     case SQLITE_CORRUPT:
-      return new StoreUnavailableError(
+      return unavailable(
         `${start}it is damaged (${text}); keep a copy, then restore a backup or try "sqlite3 '${path}' .recover"`,
         "damaged",
         false,
       );
     case SQLITE_CANTOPEN:
-      return new StoreUnavailableError(
+      return unavailable(
         `${start}it cannot be opened; check that the folder exists and may be written`,
         "missing",
         false,
       );
     case SQLITE_NOTADB:
-      return new StoreUnavailableError(
+      return unavailable(
         `${start}it is not an SQLite database; name another file, or move this one away`,
         "foreign",
         false,
       );
     default:
       return isAboutFolder(error)
-        ? new StoreUnavailableError(`${start}its folder cannot be made (${text}); name another file`, "missing", false)
+        ? unavailable(`${start}its folder cannot be made (${text}); name another file`, "missing", false)
         : error;
   }
 }

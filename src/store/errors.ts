@@ -1,7 +1,8 @@
+import { AnnalsError, type Recovery } from "../lib/annals_error.ts";
 import type { ExpectedVersion } from "./port.ts";
 
 /** An append named a version that the stream does not have. Nothing of the commit was written. */
-export class WrongExpectedVersionError extends Error {
+export class WrongExpectedVersionError extends AnnalsError {
   /** Always `WrongExpectedVersionError`. */
   override readonly name = "WrongExpectedVersionError";
 
@@ -22,7 +23,7 @@ export class WrongExpectedVersionError extends Error {
 }
 
 /** A writer lost its lease to another: what it wanted to write was refused, whole. */
-export class FencedError extends Error {
+export class FencedError extends AnnalsError {
   /** Always `FencedError`. */
   override readonly name = "FencedError";
 
@@ -38,7 +39,7 @@ export class FencedError extends Error {
 }
 
 /** The store cannot be used right now, or not at all; the message says which and what to do. */
-export class StoreUnavailableError extends Error {
+export class StoreUnavailableError extends AnnalsError {
   /** Always `StoreUnavailableError`. */
   override readonly name = "StoreUnavailableError";
 
@@ -70,10 +71,15 @@ export class StoreUnavailableError extends Error {
   ) {
     super(message);
   }
+
+  /** Whether waiting can help, and whether anybody knows what was written. */
+  override get recovery(): Recovery {
+    return !this.retryable ? "none" : this.reason === "unsure" ? "unsure" : "wait";
+  }
 }
 
 /** A statement that a handler recorded cannot be run. Nothing of its commit was written. */
-export class StatementError extends Error {
+export class StatementError extends AnnalsError {
   /** Always `StatementError`. */
   override readonly name = "StatementError";
 
@@ -89,7 +95,7 @@ export class StatementError extends Error {
 }
 
 /** A message with the same id is in the log already: the append that stored it was repeated. Nothing was written. */
-export class DuplicateMessageError extends Error {
+export class DuplicateMessageError extends AnnalsError {
   /** Always `DuplicateMessageError`. */
   override readonly name = "DuplicateMessageError";
 }

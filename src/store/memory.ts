@@ -6,6 +6,7 @@ import type {
   Commit,
   CommitResult,
   DeadLetter,
+  DeferredMessage,
   Ends,
   EventStore,
   Fence,
@@ -13,18 +14,18 @@ import type {
   Lease,
   LeaseRequest,
   Member,
-  ParkedMessage,
   ProjectionRow,
   ReadLogOptions,
   ReadStreamOptions,
   StreamAppend,
 } from "./port.ts";
+import { type Clock, clockOf } from "../lib/clock.ts";
 import { Notifier } from "../lib/notifier.ts";
 
 /** Settings of {@linkcode MemoryEventStore}. */
 export interface MemoryEventStoreOptions {
-  /** Tells the time, in milliseconds since 1970. @default {Date.now} */
-  readonly now?: () => number;
+  /** Time; what is not given is real. @default {the real one} */
+  readonly clock?: Partial<Clock>;
 }
 
 /** Index of the first element whose position is behind `after`. */
@@ -54,9 +55,11 @@ function firstAfter(messages: readonly MessageRecord[], after: number): number {
 export class MemoryEventStore implements EventStore {
   /** Always `memory`. */
   readonly kind = "memory";
+  /** Always `true`: the log ends with this process. */
+  readonly isVolatile = true;
   /** Always `(this process)`. */
   readonly location = "(this process)";
-  #now: () => number;
+  #clock: Clock;
   #id: string = crypto.randomUUID();
   #log: MessageRecord[] = [];
   #streams = new Map<string, MessageRecord[]>();
@@ -66,12 +69,12 @@ export class MemoryEventStore implements EventStore {
   #checkpoints = new Map<string, Checkpoint>();
   #leases = new Map<string, Lease & { clean: boolean }>();
   #members = new Map<string, { member: Member; expiresAt: number }>();
-  #parked = new Map<string, Map<number, ParkedMessage>>();
+  #deferred = new Map<string, Map<number, DeferredMessage>>();
   #dead = new Map<string, DeadLetter>();
   #rows = new Map<string, Map<string, ProjectionRow>>();
   #outcomes = new Map<string, CommandOutcome>();
   #once = new Map<string, string>();
-  #signal = new Notifier();
+  #signal: Notifier;
   #closed = false;
 
   /**
@@ -80,7 +83,8 @@ export class MemoryEventStore implements EventStore {
    * @param options Settings.
    */
   constructor(options: MemoryEventStoreOptions = {}) {
-    this.#now = options.now ?? Date.now;
+    this.#clock = clockOf(options.clock);
+    this.#signal = new Notifier(this.#clock);
   }
 
   #open(): void {
@@ -138,8 +142,8 @@ export class MemoryEventStore implements EventStore {
       const { group, category, partitions, partition } = commit.checkpoint;
       this.#checkpoints.set(JSON.stringify([group, category, partitions, partition]), commit.checkpoint);
     }
-    for (const { group, position } of commit.unpark ?? []) this.#parked.get(group)?.delete(position);
-    for (const parked of commit.park ?? []) this.#park(parked);
+    for (const { group, position } of commit.resume ?? []) this.#deferred.get(group)?.delete(position);
+    for (const deferred of commit.defer ?? []) this.#defer(deferred);
     for (const dead of commit.deadLetters ?? []) this.#dead.set(dead.id, dead);
     for (const row of commit.rows ?? []) this.#writeRow(row);
     for (const outcome of commit.outcomes ?? []) this.#outcomes.set(outcome.commandId, outcome);
@@ -151,9 +155,9 @@ export class MemoryEventStore implements EventStore {
     });
   }
 
-  #park(parked: ParkedMessage): void {
-    const group = this.#parked.get(parked.group) ?? new Map<number, ParkedMessage>();
-    this.#parked.set(parked.group, group.set(parked.position, parked));
+  #defer(deferred: DeferredMessage): void {
+    const group = this.#deferred.get(deferred.group) ?? new Map<number, DeferredMessage>();
+    this.#deferred.set(deferred.group, group.set(deferred.position, deferred));
   }
 
   #writeRow(row: ProjectionRow): void {
@@ -228,7 +232,7 @@ export class MemoryEventStore implements EventStore {
 
   async acquireLease({ name, group, partitions, owner, ttl }: LeaseRequest): Promise<GrantedLease | null> {
     this.#open();
-    const now = this.#now();
+    const now = this.#clock.now();
     for (const lease of this.#leases.values()) {
       const taken = (lease.name === name && lease.owner !== owner) ||
         (lease.group === group && lease.partitions !== partitions);
@@ -251,12 +255,12 @@ export class MemoryEventStore implements EventStore {
   async enroll(member: Member, ttl: number): Promise<void> {
     this.#open();
     if (ttl === 0) this.#members.delete(member.owner);
-    else this.#members.set(member.owner, { member, expiresAt: this.#now() + ttl });
+    else this.#members.set(member.owner, { member, expiresAt: this.#clock.now() + ttl });
   }
 
   async members(): Promise<Member[]> {
     this.#open();
-    const now = this.#now();
+    const now = this.#clock.now();
     return [...this.#members.values()].filter(({ expiresAt }) => expiresAt > now).map(({ member }) => member)
       .sort((a, b) => a.owner < b.owner ? -1 : 1);
   }
@@ -267,7 +271,7 @@ export class MemoryEventStore implements EventStore {
     for (const { lease, token } of leases) {
       const held = this.#leases.get(lease);
       if (held?.token !== token || held.expiresAt === 0) lost.push(lease);
-      else this.#leases.set(lease, { ...held, expiresAt: this.#now() + ttl });
+      else this.#leases.set(lease, { ...held, expiresAt: this.#clock.now() + ttl });
     }
     return lost;
   }
@@ -293,18 +297,18 @@ export class MemoryEventStore implements EventStore {
     return [...this.#leases.values()].map(({ clean: _, ...lease }) => lease);
   }
 
-  async parked(group: string, options: { replayedOnly?: boolean; limit?: number } = {}): Promise<ParkedMessage[]> {
+  async deferred(group: string, options: { replayedOnly?: boolean; limit?: number } = {}): Promise<DeferredMessage[]> {
     this.#open();
-    return [...this.#parked.get(group)?.values() ?? []]
-      .filter((parked) => !options.replayedOnly || parked.replayed)
+    return [...this.#deferred.get(group)?.values() ?? []]
+      .filter((deferred) => !options.replayedOnly || deferred.replayed)
       .sort((a, b) => a.position - b.position)
       .slice(0, options.limit);
   }
 
-  async replayed(): Promise<ParkedMessage[]> {
+  async replayed(): Promise<DeferredMessage[]> {
     this.#open();
-    return [...this.#parked.values()].flatMap((parked) => [...parked.values()])
-      .filter((parked) => parked.replayed)
+    return [...this.#deferred.values()].flatMap((deferred) => [...deferred.values()])
+      .filter((deferred) => deferred.replayed)
       .sort((a, b) => a.position - b.position)
       .slice(0, 1_000);
   }
@@ -343,7 +347,7 @@ export class MemoryEventStore implements EventStore {
       const dead = this.#dead.get(id);
       if (!dead) continue;
       const { group, message: { category, stream, position } } = dead;
-      this.#park({ group, category, stream, position, attempts: 0, dueAt: 0, failures: [], replayed: true });
+      this.#defer({ group, category, stream, position, attempts: 0, dueAt: 0, failures: [], replayed: true });
       this.#dead.delete(id);
       replayed++;
     }

@@ -38,7 +38,7 @@ export interface Checkpoint {
   readonly partitions: number;
   /** Which of them this is, from 0. */
   readonly partition: number;
-  /** Everything of this partition up to here is done, or parked. */
+  /** Everything of this partition up to here is done, or deferred. */
   readonly position: number;
 }
 
@@ -63,7 +63,7 @@ export interface FailedAttempt {
 }
 
 /** A message that a group has set aside: failed and to be tried again, or waiting behind one of its own stream. */
-export interface ParkedMessage {
+export interface DeferredMessage {
   /** The consumer group. */
   readonly group: string;
   /** The category. */
@@ -131,9 +131,9 @@ export interface Commit {
   /** Rows of projections. */
   readonly rows?: readonly ProjectionRow[];
   /** Messages to set aside; one with the same group and position is replaced. */
-  readonly park?: readonly ParkedMessage[];
+  readonly defer?: readonly DeferredMessage[];
   /** Messages that are no longer set aside. */
-  readonly unpark?: readonly { readonly group: string; readonly position: number }[];
+  readonly resume?: readonly { readonly group: string; readonly position: number }[];
   /** Messages that were given up. */
   readonly deadLetters?: readonly DeadLetter[];
   /** What became of commands. */
@@ -309,12 +309,12 @@ export interface Groups {
   /** All leases ever granted. */
   leases(): Promise<Lease[]>;
   /** Messages that a group has set aside, by position. Replays that were not picked up yet come too. */
-  parked(
+  deferred(
     group: string,
     options?: { readonly replayedOnly?: boolean; readonly limit?: number },
-  ): Promise<ParkedMessage[]>;
+  ): Promise<DeferredMessage[]>;
   /** Dead letters that were replayed and not picked up yet, of all groups, by position; the first thousand. */
-  replayed(): Promise<ParkedMessage[]>;
+  replayed(): Promise<DeferredMessage[]>;
   /** How many of a category are behind a position, and the time of the first of them. */
   lag(category: string, after: number): Promise<{ readonly messages: number; readonly oldest: number | null }>;
 }

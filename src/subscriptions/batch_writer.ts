@@ -1,12 +1,13 @@
 import type { BatchItem, BatchResult } from "../handling/executor.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
+import { CONFLICT_BACKOFF, pauseBefore } from "../lib/retry.ts";
 import { textOf } from "../messages/thrown.ts";
 import { StatementError, WrongExpectedVersionError } from "../store/errors.ts";
 import { HandlerStuckError } from "./errors.ts";
 import type { Failures } from "./failures.ts";
 import type { Checkpointer } from "./checkpointer.ts";
 import type { Complete } from "./options.ts";
-import type { Parked } from "./retry_queue.ts";
+import type { Deferred } from "./retry_queue.ts";
 import { PendingCommit } from "./pending_commit.ts";
 
 /** A message on its way through a batch. */
@@ -14,7 +15,7 @@ export interface Item {
   /** The message as it is stored. */
   readonly record: MessageRecord;
   /** The row it was set aside with, when it was. */
-  readonly parked?: Parked;
+  readonly deferred?: Deferred;
 }
 
 /** How often a command is rerun on fresh state within one attempt. */
@@ -58,6 +59,7 @@ export class BatchWriter {
     last: number | undefined,
     signal: AbortSignal,
   ): Promise<void> {
+    const startedAt = this.#options.clock.elapsed();
     const batch = await this.#execute(items, signal);
     if (batch === "apart") return await this.#apart(items, commit, last, signal);
     let reached = last;
@@ -68,11 +70,11 @@ export class BatchWriter {
       reached = unreached.record.position - 1;
     }
     const written = commit.copyUpTo(reached ?? Infinity);
-    items.forEach(({ record, parked }, i) => {
+    items.forEach(({ record, deferred }, i) => {
       const failure = batch.failures.get(i);
-      if (failure) this.#failures.fail(record, parked, failure, written);
-      else if (batch.handled.includes(i)) parked && written.unparked.push(parked);
-      else if (i < stuckAt && !parked) written.parked.push(this.#failures.waiting(record, false));
+      if (failure) this.#failures.fail(record, deferred, failure, written);
+      else if (batch.handled.includes(i)) deferred && written.resumed.push(deferred);
+      else if (i < stuckAt && !deferred) written.deferred.push(this.#failures.waiting(record, false));
     });
     try {
       await this.#checkpointer.write(written, batch.effects, reached);
@@ -80,7 +82,16 @@ export class BatchWriter {
       if (!(error instanceof WrongExpectedVersionError || error instanceof StatementError)) throw error;
       return await this.#apart(items, commit, last, signal);
     }
-    this.#stopIfStuck(batch);
+    this.#handled(batch, startedAt);
+  }
+
+  /** Says what was written; ends the subscription where a handler hangs. */
+  #handled({ handled, failures, stuck }: BatchResult, startedAt: number): void {
+    const { groupPartition: { group, category, partition }, clock, report } = this.#options;
+    const milliseconds = clock.elapsed() - startedAt;
+    const counts = { handled: handled.length, failed: failures.size };
+    report({ type: "batch.handled", group, category, partition, ...counts, milliseconds });
+    if (stuck) throw new HandlerStuckError(`A handler of ${group} did not come back in time`);
   }
 
   /** Handles items one by one, each with a transaction of its own, up to the last position. */
@@ -93,13 +104,13 @@ export class BatchWriter {
     const checkpointer = this.#checkpointer;
     const held = new Set<string>();
     for (const item of items) {
-      const { record, parked } = item;
+      const { record, deferred } = item;
       // Behind one that was set aside again: it stays where it is.
-      if (parked && held.has(record.stream)) continue;
-      const reached = parked || last === undefined ? undefined : record.position;
+      if (deferred && held.has(record.stream)) continue;
+      const reached = deferred || last === undefined ? undefined : record.position;
       const own = reached === undefined ? new PendingCommit() : commit.takeUpTo(reached);
-      if (!parked && checkpointer.retryQueue.blocks(record.stream)) {
-        own.parked.push(this.#failures.waiting(record, false));
+      if (!deferred && checkpointer.retryQueue.blocks(record.stream)) {
+        own.deferred.push(this.#failures.waiting(record, false));
         await checkpointer.write(own, undefined, reached);
       } else await this.#alone(item, own, reached, signal);
       if (checkpointer.retryQueue.has(record.stream, record.position)) held.add(record.stream);
@@ -109,40 +120,36 @@ export class BatchWriter {
 
   /** Handles one item; when somebody else wrote to the same stream first, again on fresh state. */
   async #alone(item: Item, commit: PendingCommit, reached: number | undefined, signal: AbortSignal): Promise<void> {
-    const { record, parked } = item;
+    const { record, deferred } = item;
+    const startedAt = this.#options.clock.elapsed();
     for (let rerun = 1;; rerun++) {
       const batch = await this.#execute([item], signal);
       if (batch === "apart") throw new Error("A single message cannot be taken apart");
       // A copy: what becomes of an attempt that is made again must not be written with the next.
       const own = commit.copyUpTo(Infinity);
       const failure = batch.failures.get(0);
-      if (failure) this.#failures.fail(record, parked, failure, own);
-      else if (parked) own.unparked.push(parked);
+      if (failure) this.#failures.fail(record, deferred, failure, own);
+      else if (deferred) own.resumed.push(deferred);
       try {
         await this.#checkpointer.write(own, batch.effects, reached);
-        return this.#stopIfStuck(batch);
+        return this.#handled(batch, startedAt);
       } catch (error) {
         const isStatement = error instanceof StatementError;
         if (!isStatement && !(error instanceof WrongExpectedVersionError)) throw error;
         if (isStatement || rerun >= MOST_RERUNS) {
-          this.#failures.fail(record, parked, { error: textOf(error), stack: null }, commit);
+          this.#failures.fail(record, deferred, { error: textOf(error), stack: null }, commit);
           return await this.#checkpointer.write(commit, undefined, reached);
         }
-        await this.#options.sleep(this.#options.random() * 2 ** Math.min(rerun, 6), signal);
+        const { clock } = this.#options;
+        await clock.sleep(pauseBefore(rerun, CONFLICT_BACKOFF, clock.random()), signal);
       }
     }
   }
 
-  #stopIfStuck(batch: BatchResult): void {
-    if (batch.stuck) {
-      throw new HandlerStuckError(`A handler of ${this.#options.groupPartition.group} did not come back in time`);
-    }
-  }
-
   #execute(items: readonly Item[], signal: AbortSignal): Promise<BatchResult | "apart"> {
-    const batch = items.map(({ record, parked }): BatchItem => ({
+    const batch = items.map(({ record, deferred }): BatchItem => ({
       record,
-      attempt: Math.max(1, parked?.attempts ?? 1),
+      attempt: Math.max(1, deferred?.attempts ?? 1),
     }));
     return this.#options.runner.run(batch, signal);
   }

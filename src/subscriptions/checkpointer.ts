@@ -1,10 +1,10 @@
 import { type Effects, NO_EFFECTS } from "../handling/batch.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { partitionOf } from "../messages/ids.ts";
-import type { Commit, ParkedMessage } from "../store/port.ts";
+import type { Commit, DeferredMessage } from "../store/port.ts";
 import { PartitionProgress } from "../groups/progress.ts";
 import type { Complete } from "./options.ts";
-import { type Parked, RetryQueue } from "./retry_queue.ts";
+import { type Deferred, RetryQueue } from "./retry_queue.ts";
 import type { PendingCommit } from "./pending_commit.ts";
 
 /** How long a step of the checkpoint that nothing has to agree with may wait to be written, in milliseconds. */
@@ -20,7 +20,7 @@ export class Checkpointer {
   /** The messages that are set aside. */
   retryQueue: RetryQueue = new RetryQueue();
   /** A step of the checkpoint that is still to be written, and when. */
-  #deferred: number | undefined;
+  #unwritten: number | undefined;
   #flushAt = 0;
   /** How many batches still have their checkpoint written at once. */
   #careful: number;
@@ -34,17 +34,17 @@ export class Checkpointer {
   /** Reads what is written; what was not is forgotten. */
   async read(): Promise<void> {
     const { store, groupPartition, quarantined } = this.#options;
-    this.#deferred = undefined;
+    this.#unwritten = undefined;
     this.#progress = new PartitionProgress(groupPartition, await store.checkpoints(groupPartition.group));
     this.retryQueue = new RetryQueue();
-    for (const parked of await store.parked(groupPartition.group)) this.adopt(parked, quarantined);
+    for (const deferred of await store.deferred(groupPartition.group)) this.adopt(deferred, quarantined);
   }
 
   /** Takes over a row of this groupPartition that is not known yet. */
-  adopt(parked: ParkedMessage, suspect: boolean): void {
+  adopt(deferred: DeferredMessage, quarantined: boolean): void {
     const { category, partition, partitions } = this.#options.groupPartition;
-    if (parked.category !== category || partitionOf(parked.stream, partitions) !== partition) return;
-    if (!this.retryQueue.has(parked.stream, parked.position)) this.retryQueue.put({ ...parked, suspect });
+    if (deferred.category !== category || partitionOf(deferred.stream, partitions) !== partition) return;
+    if (!this.retryQueue.has(deferred.stream, deferred.position)) this.retryQueue.put({ ...deferred, quarantined });
   }
 
   /** Everything up to here is done, or set aside. */
@@ -59,15 +59,15 @@ export class Checkpointer {
 
   /** In how many milliseconds {@linkcode Checkpointer.flush} is due; `Infinity` when there is nothing to write. */
   get due(): number {
-    return this.#deferred === undefined ? Infinity : Math.max(0, this.#flushAt - performance.now());
+    return this.#unwritten === undefined ? Infinity : Math.max(0, this.#flushAt - this.#options.clock.elapsed());
   }
 
   /** Writes that a message is set aside. */
-  async park(parked: Parked): Promise<void> {
+  async defer(deferred: Deferred): Promise<void> {
     const { store, groupPartition: { fence } } = this.#options;
-    const { suspect: _, ...row } = parked;
-    await store.commit({ ...(fence && { fence }), park: [row] });
-    this.retryQueue.put(parked);
+    const { quarantined: _, ...row } = deferred;
+    await store.commit({ ...(fence && { fence }), defer: [row] });
+    this.retryQueue.put(deferred);
   }
 
   /**
@@ -85,10 +85,10 @@ export class Checkpointer {
     const effectless = pending.empty && appends.length + rows.length + outcomes.length + statements.length === 0;
     if (effectless) {
       // Nothing has to agree with this step of the checkpoint: it is written with the next one, or a little later.
-      if (moves) await this.#defer(last);
+      if (moves) await this.#postpone(last);
       return settle(true);
     }
-    const reached = moves ? last : this.#deferred ?? 0;
+    const reached = moves ? last : this.#unwritten ?? 0;
     const commit: Commit = {
       ...(fence && { fence }),
       ...(reached > 0 && { checkpoint: this.#progress.checkpoint(reached) }),
@@ -96,8 +96,8 @@ export class Checkpointer {
       rows,
       ...(statements.length > 0 && { statements }),
       outcomes: [...outcomes, ...pending.outcomes.map(({ position: _, ...outcome }) => outcome)],
-      park: pending.parked.map(({ suspect: _, ...row }) => row),
-      unpark: pending.unparked.map(({ group, position }) => ({ group, position })),
+      defer: pending.deferred.map(({ quarantined: _, ...row }) => row),
+      resume: pending.resumed.map(({ group, position }) => ({ group, position })),
       deadLetters: pending.deadLetters,
     };
     try {
@@ -107,16 +107,16 @@ export class Checkpointer {
       throw error;
     }
     settle(true);
-    this.#deferred = undefined;
-    for (const { stream, position } of pending.unparked) this.retryQueue.remove(stream, position);
-    for (const parked of pending.parked) this.retryQueue.put(parked);
+    this.#unwritten = undefined;
+    for (const { stream, position } of pending.resumed) this.retryQueue.remove(stream, position);
+    for (const deferred of pending.deferred) this.retryQueue.put(deferred);
     if (moves) this.#progress.moveTo(last);
   }
 
   /** Moves on without writing it yet. */
-  async #defer(position: number): Promise<void> {
-    if (this.#deferred === undefined) this.#flushAt = performance.now() + FLUSH_INTERVAL;
-    this.#deferred = position;
+  async #postpone(position: number): Promise<void> {
+    if (this.#unwritten === undefined) this.#flushAt = this.#options.clock.elapsed() + FLUSH_INTERVAL;
+    this.#unwritten = position;
     this.#progress.moveTo(position);
     if (this.#careful > 0) {
       // Whoever comes after the next death must find the culprit among the first that are tried alone.
@@ -127,10 +127,10 @@ export class Checkpointer {
 
   /** Writes the checkpoint that was put off. */
   async flush(): Promise<void> {
-    if (this.#deferred === undefined) return;
+    if (this.#unwritten === undefined) return;
     const { store, groupPartition: { fence } } = this.#options;
-    const checkpoint = this.#progress.checkpoint(this.#deferred);
+    const checkpoint = this.#progress.checkpoint(this.#unwritten);
     await store.commit({ ...(fence && { fence }), checkpoint });
-    this.#deferred = undefined;
+    this.#unwritten = undefined;
   }
 }

@@ -1,13 +1,18 @@
+import { type Clock, clockOf } from "../lib/clock.ts";
 import { Mutex } from "../lib/mutex.ts";
 import type { Broker } from "../broker/port.ts";
 import type { HandlerLog } from "../domain/context.ts";
+import type { Report } from "../telemetry/events.ts";
+import { handlerLogOf, logTo } from "../telemetry/log_lines.ts";
 import type { Domain, Handler } from "../domain/model.ts";
 import type { Execution } from "../handling/executor.ts";
 import { type BatchRunner, LocalRunner } from "../handling/runner.ts";
-import type { EventStore, Fence, ParkedMessage } from "../store/port.ts";
+import type { DeferredMessage, EventStore, Fence } from "../store/port.ts";
 import type { GroupPartition } from "../groups/partition.ts";
 import { DEFAULT_SETTINGS, type SubscriptionSettings } from "../groups/settings.ts";
-import { LogSource, type Source, StreamSource } from "./sources.ts";
+import type { Source } from "./source.ts";
+import { StreamSource } from "./source_broker.ts";
+import { LogSource } from "./source_log.ts";
 import { Subscription } from "./subscription.ts";
 
 /** How one partition of a group is fed. */
@@ -22,8 +27,10 @@ export interface FeedOptions {
   readonly partition?: number;
   /** The lease it writes under; without one, nobody else may run the same partition. */
   readonly fence?: Fence;
-  /** Where the subscription and its handlers log. @default {nowhere} */
+  /** Where the subscription and its handlers log, unless somebody listens. @default {nowhere} */
   readonly log?: HandlerLog;
+  /** Hears what happens, what handlers log among it. @default {what makes lines for `log`} */
+  readonly report?: Report;
   /** Whether what handlers append goes through the outbox. @default {true} */
   readonly outbox?: boolean;
   /** The process that runs this, among those that take part. @default {none} */
@@ -31,13 +38,9 @@ export interface FeedOptions {
   /** Whether a worker before this one vanished: what may have been in its hands is tried one at a time. @default {false} */
   readonly quarantined?: boolean;
   /** Dead letters that were replayed and are still to be picked up. @default {asks the store} */
-  readonly replays?: (group: string) => Promise<readonly ParkedMessage[]>;
-  /** Tells the time, in milliseconds since 1970. @default {Date.now} */
-  readonly now?: () => number;
-  /** Random numbers from 0 to 1. @default {Math.random} */
-  readonly random?: () => number;
-  /** Waits. @default {setTimeout} */
-  readonly sleep?: (milliseconds: number, signal?: AbortSignal) => Promise<void>;
+  readonly replays?: (group: string) => Promise<readonly DeferredMessage[]>;
+  /** Time and chance; what is not given is real. @default {the real ones} */
+  readonly clock?: Partial<Clock>;
 }
 
 /** What feeds one handler that runs in this process. */
@@ -69,6 +72,11 @@ export interface Group {
 /** Logs nothing. */
 export const SILENT: HandlerLog = { debug() {}, info() {}, warn() {}, error() {} };
 
+/** Who hears what happens to a group. */
+function reportOf({ report, log = SILENT }: FeedOptions): Report {
+  return report ?? logTo((_group, level, text, fields) => log[level](text, fields));
+}
+
 /** The settings that a group is fed with. */
 export function settingsOf(
   retries: number | undefined,
@@ -97,7 +105,7 @@ export class GroupSubscription {
     options: FeedOptions,
     sourceOf: (groupPartition: GroupPartition) => Source,
   ) {
-    const { partitions = 1, partition = 0, fence, log = SILENT } = options;
+    const { partitions = 1, partition = 0, fence } = options;
     const { name, categories, handles, types, retries } = group;
     const mutex = new Mutex();
     const groupPartitions = categories.map((category): GroupPartition => ({
@@ -116,7 +124,7 @@ export class GroupSubscription {
         types,
         handles,
         mutex,
-        log,
+        report: reportOf(options),
         runner,
       })
     );
@@ -158,10 +166,13 @@ export class GroupSubscription {
 export type Feed = { readonly broker: Broker; readonly consumer?: string } | null;
 
 /** Makes the sources of a feed. */
-export function sourcesOf({ store, log = SILENT }: FeedOptions, feed: Feed): (at: GroupPartition) => Source {
-  if (feed === null) return ({ category }) => new LogSource(store, category);
+export function sourcesOf(options: FeedOptions, feed: Feed): (at: GroupPartition) => Source {
+  const { store } = options;
+  const report = reportOf(options);
+  const clock = clockOf(options.clock);
+  if (feed === null) return ({ category }) => new LogSource(store, category, clock);
   const { broker, consumer = "annals" } = feed;
-  return (at) => new StreamSource(store, broker, at, consumer, (level, text) => log[level](text));
+  return (at) => new StreamSource({ store, broker, groupPartition: at, consumer, clock, report });
 }
 
 function groupOf({ domain, handler }: GroupOptions): Group {
@@ -174,17 +185,17 @@ function groupOf({ domain, handler }: GroupOptions): Group {
   };
 }
 
-function runnerOf(
-  { domain, handler, store, settings, execution, log = SILENT, explain, now }: GroupOptions,
-): LocalRunner {
+function runnerOf(options: GroupOptions): LocalRunner {
+  const { domain, handler, store, settings, execution, explain, clock } = options;
   return new LocalRunner(domain, handler, {
     reading: {
       readStream: (stream, from) => store.readStream(stream, { from }),
       readRows: (projection, keys) => store.readRows(projection, keys),
-      ...(now && { now }),
+      ...(clock?.now && { now: clock.now }),
+      ...(clock?.newId && { newId: clock.newId }),
     },
     timeout: settingsOf(undefined, settings).handlerTimeoutSeconds * 1000,
-    log,
+    log: handlerLogOf(reportOf(options), handler.name),
     ...(execution && { execution }),
     ...(explain && { explain }),
   });

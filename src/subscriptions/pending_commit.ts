@@ -1,8 +1,8 @@
 import type { CommandOutcome, DeadLetter } from "../store/port.ts";
-import type { Parked } from "./retry_queue.ts";
+import type { Deferred } from "./retry_queue.ts";
 
 /** A message that is no longer set aside. */
-export interface Unparked {
+export interface Resumed {
   /** The consumer group. */
   readonly group: string;
   /** The stream. */
@@ -14,9 +14,9 @@ export interface Unparked {
 /** What a subscription wants written beside the effects of its handlers. */
 export class PendingCommit {
   /** Messages to set aside. */
-  readonly parked: Parked[] = [];
+  readonly deferred: Deferred[] = [];
   /** Messages that are no longer set aside. */
-  readonly unparked: Unparked[] = [];
+  readonly resumed: Resumed[] = [];
   /** Messages that were given up. */
   readonly deadLetters: DeadLetter[] = [];
   /** Outcomes of commands that were given up. */
@@ -24,14 +24,14 @@ export class PendingCommit {
 
   /** Whether there is nothing to write. */
   get empty(): boolean {
-    return this.parked.length + this.unparked.length + this.deadLetters.length + this.outcomes.length === 0;
+    return this.deferred.length + this.resumed.length + this.deadLetters.length + this.outcomes.length === 0;
   }
 
   /** A copy of what is about messages up to a position. */
   copyUpTo(position: number): PendingCommit {
     const copy = new PendingCommit();
-    copy.parked.push(...this.parked);
-    copy.unparked.push(...this.unparked);
+    copy.deferred.push(...this.deferred);
+    copy.resumed.push(...this.resumed);
     copy.deadLetters.push(...this.deadLetters);
     copy.outcomes.push(...this.outcomes);
     return copy.takeUpTo(position);
@@ -45,8 +45,8 @@ export class PendingCommit {
       const rest = from.filter((entry) => positionOf(entry) > position);
       from.splice(0, from.length, ...rest);
     };
-    move(this.parked, taken.parked, (entry) => entry.position);
-    move(this.unparked, taken.unparked, (entry) => entry.position);
+    move(this.deferred, taken.deferred, (entry) => entry.position);
+    move(this.resumed, taken.resumed, (entry) => entry.position);
     move(this.deadLetters, taken.deadLetters, (entry) => entry.message.position);
     move(this.outcomes, taken.outcomes, (entry) => entry.position);
     return taken;

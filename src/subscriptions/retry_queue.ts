@@ -1,14 +1,14 @@
-import type { ParkedMessage } from "../store/port.ts";
+import type { DeferredMessage } from "../store/port.ts";
 
 /** A message that is set aside, as the subscription holds it. */
-export interface Parked extends ParkedMessage {
+export interface Deferred extends DeferredMessage {
   /** It was in somebody's hands when they vanished: to be tried alone, its attempt counted before it is made. */
-  readonly suspect: boolean;
+  readonly quarantined: boolean;
 }
 
 /** The messages that a group has set aside, by stream: of each stream only the first may be tried. */
 export class RetryQueue {
-  #streams = new Map<string, Parked[]>();
+  #streams = new Map<string, Deferred[]>();
   #size = 0;
 
   /** How many there are. */
@@ -23,24 +23,24 @@ export class RetryQueue {
 
   /** Whether a message is here. */
   has(stream: string, position: number): boolean {
-    return this.#streams.get(stream)?.some((parked) => parked.position === position) ?? false;
+    return this.#streams.get(stream)?.some((deferred) => deferred.position === position) ?? false;
   }
 
   /** Adds a message, or replaces it. */
-  put(parked: Parked): void {
-    this.remove(parked.stream, parked.position);
-    const queue = this.#streams.get(parked.stream) ?? [];
+  put(deferred: Deferred): void {
+    this.remove(deferred.stream, deferred.position);
+    const queue = this.#streams.get(deferred.stream) ?? [];
     let at = queue.length;
-    while (at > 0 && queue[at - 1].position > parked.position) at--;
-    queue.splice(at, 0, parked);
-    this.#streams.set(parked.stream, queue);
+    while (at > 0 && queue[at - 1].position > deferred.position) at--;
+    queue.splice(at, 0, deferred);
+    this.#streams.set(deferred.stream, queue);
     this.#size++;
   }
 
   /** Removes a message. */
   remove(stream: string, position: number): void {
     const queue = this.#streams.get(stream);
-    const at = queue?.findIndex((parked) => parked.position === position) ?? -1;
+    const at = queue?.findIndex((deferred) => deferred.position === position) ?? -1;
     if (!queue || at < 0) return;
     queue.splice(at, 1);
     this.#size--;
@@ -55,17 +55,17 @@ export class RetryQueue {
   }
 
   /**
-   * What may be tried now: either one message alone, when it has been tried before or is suspect, or a batch of
+   * What may be tried now: either one message alone, when it has been tried before or is quarantined, or a batch of
    * messages that only waited behind one of those.
    */
-  due(now: number, most: number): Parked[] {
-    const batch: Parked[] = [];
+  due(now: number, most: number): Deferred[] {
+    const batch: Deferred[] = [];
     for (const queue of this.#streams.values()) {
       if (queue[0].dueAt > now) continue;
-      if (queue[0].attempts > 0 || queue[0].suspect) return [queue[0]];
-      for (const parked of queue) {
-        if (parked.attempts > 0 || parked.suspect || batch.length === most) break;
-        batch.push(parked);
+      if (queue[0].attempts > 0 || queue[0].quarantined) return [queue[0]];
+      for (const deferred of queue) {
+        if (deferred.attempts > 0 || deferred.quarantined || batch.length === most) break;
+        batch.push(deferred);
       }
     }
     return batch.sort((a, b) => a.position - b.position);

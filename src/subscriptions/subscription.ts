@@ -1,16 +1,16 @@
-import { BrokerUnavailableError } from "../broker/errors.ts";
+import { messageOf, recoveryOf } from "../lib/annals_error.ts";
+import { retry } from "../lib/retry.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
-import { StoreUnavailableError } from "../store/errors.ts";
 import { UnknownTypeError } from "./errors.ts";
 import { Failures } from "./failures.ts";
 import { BatchWriter, type Item } from "./batch_writer.ts";
 import { Checkpointer } from "./checkpointer.ts";
 import { type Complete, complete, type SubscriptionOptions } from "./options.ts";
-import type { Parked } from "./retry_queue.ts";
+import type { Deferred } from "./retry_queue.ts";
 import { PendingCommit } from "./pending_commit.ts";
 
 /** How many messages a group may set aside before it stops reading on. */
-const MOST_PARKED = 10_000;
+const MOST_DEFERRED = 10_000;
 
 /** How often to look for replayed dead letters, in milliseconds. */
 const REPLAY_INTERVAL = 250;
@@ -21,9 +21,6 @@ const ENDED =
 
 /** The longest that an idle group waits for messages in one read, in milliseconds. */
 const LONGEST_READ = 2_000;
-
-/** The longest pause between tries to reach a store or broker that is away, in milliseconds. */
-const LONGEST_PAUSE = 5_000;
 
 /** How much payload one batch has at the most, in characters; a message alone may have more. */
 const MOST_CHARACTERS = 8_000_000;
@@ -42,15 +39,6 @@ function inParts(records: readonly MessageRecord[]): MessageRecord[][] {
     room -= characters;
   }
   return parts;
-}
-
-function isAway(error: unknown): error is Error {
-  return error instanceof BrokerUnavailableError || (error instanceof StoreUnavailableError && error.retryable);
-}
-
-/** Whether nobody knows if what was to be written is written, or will be. */
-function isUnsure(error: unknown): boolean {
-  return error instanceof StoreUnavailableError && error.reason === "unsure";
 }
 
 /**
@@ -86,7 +74,7 @@ export class Subscription {
     this.#quarantined = options.quarantined ? options.settings.messagesPerTick : 0;
   }
 
-  /** Everything up to here is done, or parked. */
+  /** Everything up to here is done, or deferred. */
   get position(): number {
     return this.#checkpointer.position;
   }
@@ -106,7 +94,7 @@ export class Subscription {
   }
 
   /**
-   * Works until everything up to a position is handled, or parked.
+   * Works until everything up to a position is handled, or deferred.
    *
    * @param position The position to reach.
    * @param signal Asks it to stop.
@@ -114,7 +102,9 @@ export class Subscription {
   async runUntil(position: number, signal: AbortSignal): Promise<void> {
     await this.#open();
     while (!signal.aborted) {
-      if (this.position >= position && this.#checkpointer.retryQueue.due(this.#options.now(), 1).length === 0) break;
+      if (this.position >= position && this.#checkpointer.retryQueue.due(this.#options.clock.now(), 1).length === 0) {
+        break;
+      }
       if (!await this.#turn(signal, 0)) break;
     }
     await this.#checkpointer.flush();
@@ -128,7 +118,7 @@ export class Subscription {
 
   /** One read or one retry; returns whether there was anything to do. */
   async #turn(signal: AbortSignal, wait = this.#options.settings.blockingTimeoutMs): Promise<boolean> {
-    const { source, settings, now, sleep } = this.#options;
+    const { source, settings, clock: { now, sleep } } = this.#options;
     const { retryQueue } = this.#checkpointer;
     await this.#pickUpReplays();
     const due = retryQueue.due(now(), settings.messagesPerTick);
@@ -141,7 +131,7 @@ export class Subscription {
     const late = this.#checkpointer.due;
     if (late === 0) await this.#checkpointer.flush();
     const pause = Math.min(patience, retryQueue.nextDue() - now(), late === 0 ? Infinity : late);
-    if (retryQueue.size >= MOST_PARKED) {
+    if (retryQueue.size >= MOST_DEFERRED) {
       await sleep(Math.max(1, pause), signal);
       return false;
     }
@@ -171,53 +161,55 @@ export class Subscription {
    * would pass over.
    */
   async #leaveToOthers(records: readonly MessageRecord[]): Promise<void> {
-    const { store, types, owner, log, groupPartition: { group } } = this.#options;
+    const { store, types, owner, report, groupPartition: { group } } = this.#options;
     const unknown = new Set(records.map((record) => record.type).filter((type) => !types.has(type)));
     const members = owner === undefined ? [] : await store.members();
     for (const type of unknown) {
       if (members.some((member) => member.owner !== owner && member.types.includes(type))) {
         await this.#checkpointer.flush();
-        throw new UnknownTypeError(
-          `${group} leaves "${type}" at ${records[0].position} to a process whose code knows it`,
-          type,
-        );
+        report({ type: "message.newer", group, messageType: type, position: records[0].position });
+        throw new UnknownTypeError(`Another process knows "${type}"`, type);
       }
       if (this.#passedOver.has(type)) continue;
       this.#passedOver.add(type);
-      log.warn(`No code that runs now knows "${type}" (at ${records[0].position}); it is passed over`, { type });
+      report({ type: "message.unknown", group, messageType: type, position: records[0].position });
     }
   }
 
   /** Runs something that needs store and broker; when one is away, waits and goes on where the checkpoint is. */
   async #patiently(work: () => Promise<void>, signal: AbortSignal): Promise<void> {
-    const { log, random, sleep } = this.#options;
-    for (let tries = 0;; tries++) {
-      try {
-        if (tries > 0) await this.#open();
-        return await work();
-      } catch (error) {
-        // A commit that may still come through must find its lease taken: whoever runs us takes a new one.
-        if (!isAway(error) || signal.aborted || isUnsure(error)) throw error;
-        if (!this.#away) log.warn(`${error.message}; waiting for it to come back`);
+    const { report, clock, groupPartition: { group } } = this.#options;
+    await retry(async (tries) => {
+      if (tries > 0) await this.#open();
+      await work();
+    }, {
+      clock,
+      signal,
+      // A commit that may still come through must find its lease taken: whoever runs us takes a new one.
+      when: (error) => recoveryOf(error) === "wait",
+      failed: (error) => {
+        if (!this.#away) report({ type: "service.away", group, error: messageOf(error) });
         this.#away = true;
-        await sleep(Math.min(LONGEST_PAUSE, 50 * 2 ** Math.min(tries, 10)) * (0.5 + random() / 2), signal);
-        if (signal.aborted) return;
-      }
-    }
+      },
+    }).catch((error) => {
+      // Stopped while it waited.
+      if (!signal.aborted || recoveryOf(error) !== "wait") throw error;
+    });
   }
 
   #present(): void {
     if (!this.#away) return;
     this.#away = false;
-    this.#options.log.info("It is back; going on");
+    const { report, groupPartition: { group } } = this.#options;
+    report({ type: "service.back", group });
   }
 
   async #pickUpReplays(): Promise<void> {
-    const { replays, groupPartition, now } = this.#options;
+    const { replays, groupPartition, clock: { now } } = this.#options;
     if (now() < this.#nextReplayCheck) return;
     this.#nextReplayCheck = now() + REPLAY_INTERVAL;
-    for (const parked of await replays(groupPartition.group)) {
-      this.#checkpointer.adopt(parked, false);
+    for (const deferred of await replays(groupPartition.group)) {
+      this.#checkpointer.adopt(deferred, false);
     }
   }
 
@@ -228,11 +220,11 @@ export class Subscription {
     const waiting = new Set<string>();
     for (const record of records) {
       if (!this.#checkpointer.wants(record) || !this.#options.handles.has(record.type)) continue;
-      const suspect = this.#quarantined > 0;
-      if (suspect) this.#quarantined--;
-      if (suspect || waiting.has(record.stream) || this.#checkpointer.retryQueue.blocks(record.stream)) {
+      const quarantined = this.#quarantined > 0;
+      if (quarantined) this.#quarantined--;
+      if (quarantined || waiting.has(record.stream) || this.#checkpointer.retryQueue.blocks(record.stream)) {
         waiting.add(record.stream);
-        commit.parked.push(this.#failures.waiting(record, suspect));
+        commit.deferred.push(this.#failures.waiting(record, quarantined));
         continue;
       }
       items.push({ record });
@@ -241,29 +233,29 @@ export class Subscription {
   }
 
   /** Tries messages again that were set aside. */
-  async #retry(due: readonly Parked[], signal: AbortSignal): Promise<void> {
+  async #retry(due: readonly Deferred[], signal: AbortSignal): Promise<void> {
     const { types, handles } = this.#options;
     const commit = new PendingCommit();
     const items: Item[] = [];
     let room = MOST_CHARACTERS;
-    for (let parked of due) {
-      if (parked.attempts > 0 || parked.suspect) {
-        const counted = await this.#countAttempt(parked);
+    for (let deferred of due) {
+      if (deferred.attempts > 0 || deferred.quarantined) {
+        const counted = await this.#countAttempt(deferred);
         if (!counted) return;
-        parked = counted;
+        deferred = counted;
       }
-      const record = await this.#read(parked);
+      const record = await this.#read(deferred);
       if (!record) {
-        commit.unparked.push(parked);
+        commit.resumed.push(deferred);
         continue;
       }
       if (!types.has(record.type)) await this.#leaveToOthers([record]);
       else if (!handles.has(record.type)) {
         // The code was changed since: the group has no use for it any more.
-        commit.unparked.push(parked);
+        commit.resumed.push(deferred);
         continue;
       }
-      items.push({ record, parked });
+      items.push({ record, deferred });
       room -= record.data.length;
       // What is left is due at the next turn.
       if (room < 0) break;
@@ -271,26 +263,26 @@ export class Subscription {
     await this.#writer.handle(items, commit, undefined, signal);
   }
 
-  async #read({ position }: Parked): Promise<MessageRecord | undefined> {
+  async #read({ position }: Deferred): Promise<MessageRecord | undefined> {
     return (await this.#options.store.readLog({ after: position - 1, upTo: position, limit: 1 }))[0];
   }
 
   /** Writes down that an attempt begins, so that it counts even when nobody lives to tell how it ended. */
-  async #countAttempt(parked: Parked): Promise<Parked | null> {
-    const { settings, now } = this.#options;
-    const failures = [...parked.failures];
-    while (failures.length < parked.attempts) failures.push({ at: now(), error: ENDED });
-    const attempts = parked.attempts + 1;
+  async #countAttempt(deferred: Deferred): Promise<Deferred | null> {
+    const { settings, clock: { now } } = this.#options;
+    const failures = [...deferred.failures];
+    while (failures.length < deferred.attempts) failures.push({ at: now(), error: ENDED });
+    const attempts = deferred.attempts + 1;
     if (attempts <= settings.maxRetries + 1) {
-      const counted = { ...parked, failures, attempts, suspect: true, replayed: false };
-      await this.#checkpointer.park(counted);
+      const counted = { ...deferred, failures, attempts, quarantined: true, replayed: false };
+      await this.#checkpointer.defer(counted);
       return counted;
     }
-    const record = await this.#read(parked);
+    const record = await this.#read(deferred);
     const commit = new PendingCommit();
     const why = { reason: "handler failed", error: failures.at(-1)?.error ?? "", stack: null } as const;
-    if (record) this.#failures.giveUp(record, { attempts: parked.attempts, failures }, why, commit);
-    else commit.unparked.push(parked);
+    if (record) this.#failures.giveUp(record, { attempts: deferred.attempts, failures }, why, commit);
+    else commit.resumed.push(deferred);
     await this.#checkpointer.write(commit);
     return null;
   }

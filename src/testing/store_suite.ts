@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { MessageRecord, NewMessage } from "../messages/envelope.ts";
 import { newId } from "../messages/ids.ts";
 import { FencedError, WrongExpectedVersionError } from "../store/errors.ts";
-import type { DeadLetter, EventStore, ExpectedVersion, ParkedMessage, StreamAppend } from "../store/port.ts";
+import type { DeadLetter, DeferredMessage, EventStore, ExpectedVersion, StreamAppend } from "../store/port.ts";
 
 /** Registers one test with a runner: `Deno.test`, or any function of the same shape. */
 export type Register = (name: string, run: () => Promise<void>) => void;
@@ -124,7 +124,7 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
         rows: [{ projection: "p", key: "k", row: "{}", position: 1 }],
         outcomes: [{ commandId: C, status: "accepted", detail: "[]" }],
         once: { key: "k", value: "v" },
-        park: [{ ...parkedSample, position: 1 }],
+        defer: [{ ...deferredSample, position: 1 }],
         deadLetters: [await deadSample(store, 1)],
       }),
       WrongExpectedVersionError,
@@ -134,7 +134,7 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.deepEqual(await store.checkpoints(), []);
     assert.equal(await store.readRow("p", "k"), null);
     assert.equal(await store.outcome(C), null);
-    assert.deepEqual(await store.parked("g"), []);
+    assert.deepEqual(await store.deferred("g"), []);
     assert.deepEqual(await store.deadLetters(), []);
     assert.equal((await store.commit({ once: { key: "k", value: "w" } })).repeated, null);
   });
@@ -350,7 +350,7 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     await assert.rejects(store.commit({ fence: { lease: "g#0/1", token: 2 } }), FencedError);
   });
 
-  const parkedSample: ParkedMessage = {
+  const deferredSample: DeferredMessage = {
     group: "g",
     category: "test",
     stream: "test-a",
@@ -361,12 +361,14 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     replayed: false,
   };
 
-  test("parked messages are kept by group, replaced and removed", async (store) => {
-    await store.commit({ park: [parkedSample, { ...parkedSample, position: 3 }, { ...parkedSample, group: "h" }] });
-    await store.commit({ park: [{ ...parkedSample, attempts: 2 }], unpark: [{ group: "g", position: 3 }] });
-    assert.deepEqual(await store.parked("g"), [{ ...parkedSample, attempts: 2 }]);
-    assert.deepEqual(await store.parked("h"), [{ ...parkedSample, group: "h" }]);
-    assert.deepEqual(await store.parked("g", { replayedOnly: true }), []);
+  test("deferred messages are kept by group, replaced and removed", async (store) => {
+    await store.commit({
+      defer: [deferredSample, { ...deferredSample, position: 3 }, { ...deferredSample, group: "h" }],
+    });
+    await store.commit({ defer: [{ ...deferredSample, attempts: 2 }], resume: [{ group: "g", position: 3 }] });
+    assert.deepEqual(await store.deferred("g"), [{ ...deferredSample, attempts: 2 }]);
+    assert.deepEqual(await store.deferred("h"), [{ ...deferredSample, group: "h" }]);
+    assert.deepEqual(await store.deferred("g", { replayedOnly: true }), []);
     assert.deepEqual(await store.replayed(), []);
   });
 
@@ -397,9 +399,9 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.deepEqual(await store.deadLetters({ group: "h" }), [two]);
     assert.deepEqual(await store.countDeadLetters(), { g: 1, h: 1 });
     assert.equal(await store.replayDeadLetters([one.id, "none"]), 1);
-    assert.deepEqual(await store.parked("h"), []);
-    assert.deepEqual(await store.parked("g", { replayedOnly: true }), [
-      { ...parkedSample, attempts: 0, dueAt: 0, failures: [], replayed: true },
+    assert.deepEqual(await store.deferred("h"), []);
+    assert.deepEqual(await store.deferred("g", { replayedOnly: true }), [
+      { ...deferredSample, attempts: 0, dueAt: 0, failures: [], replayed: true },
     ]);
     assert.deepEqual(await store.countDeadLetters(), { h: 1 });
     assert.equal(await store.purgeDeadLetters({ group: "g" }), 0);

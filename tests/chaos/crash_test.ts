@@ -46,8 +46,8 @@ interface World extends AsyncDisposable {
 }
 
 async function inMemory(now: () => number): Promise<World> {
-  const store = new MemoryEventStore({ now });
-  let wiped = new MemoryBroker({ now });
+  const store = new MemoryEventStore({ clock: { now } });
+  let wiped = new MemoryBroker({ clock: { now } });
   const broker = new Proxy(wiped, {
     get: (_, name) => {
       const value = Reflect.get(wiped, name);
@@ -57,7 +57,7 @@ async function inMemory(now: () => number): Promise<World> {
   return await Promise.resolve({
     store,
     broker,
-    wipe: () => Promise.resolve(void (wiped = new MemoryBroker({ now }))),
+    wipe: () => Promise.resolve(void (wiped = new MemoryBroker({ clock: { now } }))),
     [Symbol.asyncDispose]: () => store.close(),
   });
 }
@@ -111,7 +111,7 @@ async function run(plan: Plan, make: (now: () => number) => Promise<World>): Pro
   const settled = async (): Promise<boolean> => {
     const [checkpoint] = await store.checkpoints("Tally");
     return appended === plan.streams.length && checkpoint?.position === appended &&
-      (await store.parked("Tally")).length === 0;
+      (await store.deferred("Tally")).length === 0;
   };
   let clean = true;
   for (let round = 0; !await settled(); round++) {
@@ -133,11 +133,13 @@ async function run(plan: Plan, make: (now: () => number) => Promise<World>): Pro
       settings,
       fence,
       quarantined: !clean,
-      now: () => now.time,
-      random: () => 0.5,
-      sleep: (ms: number) => {
-        now.time += ms;
-        return Promise.resolve();
+      clock: {
+        now: () => now.time,
+        random: () => 0.5,
+        sleep: (ms: number) => {
+          now.time += ms;
+          return Promise.resolve();
+        },
       },
     };
     const relay = new Relay({

@@ -1,6 +1,6 @@
 import { MemoryBroker } from "../../src/broker/memory.ts";
-import { RedisBroker } from "../../src/broker/redis.ts";
-import { SqliteBroker } from "../../src/broker/sqlite.ts";
+import { RedisBroker } from "../../src/broker/redis/broker.ts";
+import { SqliteBroker } from "../../src/broker/sqlite/broker.ts";
 import type { BrokerUnderTest } from "../../src/testing/broker_suite.ts";
 import { withPrefix } from "./redis.ts";
 import { redisUrl } from "./services.ts";
@@ -10,7 +10,7 @@ import { testClock } from "./stores.ts";
 export const BROKERS: Record<string, () => Promise<BrokerUnderTest>> = {
   memory: async () => {
     const { now, advance } = testClock();
-    const broker = new MemoryBroker({ now });
+    const broker = new MemoryBroker({ clock: { now } });
     return { broker, advance, [Symbol.asyncDispose]: () => broker.close() };
   },
   sqlite: async () => {

@@ -61,7 +61,7 @@ export async function settled({ store, domain }: Client): Promise<void> {
           ? 0
           : Math.min(...own.map((checkpoint) => checkpoint.position), Infinity);
         const behind = await store.lag(category, own.length === 0 ? 0 : position);
-        return behind.messages === 0 && (await store.parked(handler.name)).length === 0;
+        return behind.messages === 0 && (await store.deferred(handler.name)).length === 0;
       }, () => `${handler.name} to reach ${last}`);
     }
   }

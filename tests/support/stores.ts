@@ -1,7 +1,7 @@
 import type { StoreUnderTest } from "../../src/testing/store_suite.ts";
 import { MemoryEventStore } from "../../src/store/memory.ts";
-import { PostgresEventStore } from "../../src/store/postgres.ts";
-import { SqliteEventStore } from "../../src/store/sqlite.ts";
+import { PostgresEventStore } from "../../src/store/postgres/store.ts";
+import { SqliteEventStore } from "../../src/store/sqlite/store.ts";
 import { withSchema } from "./postgres.ts";
 import { databaseUrl } from "./services.ts";
 
@@ -15,7 +15,7 @@ export function testClock(): { now: () => number; advance: (ms: number) => void 
 export const STORES: Record<string, () => Promise<StoreUnderTest>> = {
   memory: async () => {
     const { now, advance } = testClock();
-    const store = new MemoryEventStore({ now });
+    const store = new MemoryEventStore({ clock: { now } });
     return { store, advance, [Symbol.asyncDispose]: () => store.close() };
   },
   sqlite: async () => {

@@ -1,6 +1,6 @@
 import { Client, connect } from "@annals/annals/client";
 import { loadConfig } from "@annals/annals/config";
-import { Engine } from "@annals/annals/engine";
+import { Engine, logTo } from "@annals/annals/engine";
 import assert from "node:assert/strict";
 import broken from "../../fixtures/broken/domain.ts";
 import tally, { Add, Seen } from "../../fixtures/tally/domain.ts";
@@ -129,7 +129,7 @@ Deno.test("a group whose worker ends again and again is marked failed, and the o
   const engine = new Engine({
     module: new URL("../../fixtures/broken/domain.ts", import.meta.url).href,
     config: loadConfig({ file }),
-    log: (group, _level, text) => void lines.push(`${group}: ${text}`),
+    report: logTo((group, _level, text) => void lines.push(`${group}: ${text}`)),
   });
   await engine.start();
   const health = () => Object.fromEntries(engine.health().map((group) => [group.group, group]));

@@ -70,5 +70,5 @@ async function handled(client: Client, group: string): Promise<number> {
 async function concluded(client: Client, server: Server, group: string, sent: number): Promise<boolean> {
   if (server.stderr.includes(`${group}: Its worker ended`)) return true;
   const checkpoint = (await client.store.checkpoints(group)).find(({ category }) => category === "hostile::request");
-  return (checkpoint?.position ?? 0) >= sent && (await client.store.parked(group)).length === 0;
+  return (checkpoint?.position ?? 0) >= sent && (await client.store.deferred(group)).length === 0;
 }

@@ -8,8 +8,9 @@ import {
   readLog,
   readOutbox,
   readStream,
-} from "../../../src/store/postgres_queries.ts";
-import { forSchema } from "../../../src/store/postgres_schema.ts";
+} from "../../../src/store/postgres/queries.ts";
+import { CALL, encodeCommits } from "../../../src/store/postgres/commit.ts";
+import { forSchema } from "../../../src/store/postgres/schema.ts";
 import { sampleAppend, sampleMessage } from "../../../src/testing/store_suite.ts";
 import { connectPostgres, withSchema } from "../../support/postgres.ts";
 import { Proxy } from "../../support/proxy.ts";
@@ -55,7 +56,7 @@ Deno.test("no reader ever passes a position that appears later: slow, parked and
   });
   // Transactions that take positions, stand still, and then commit or do not.
   const admin = connectPostgres();
-  const parked = (async () => {
+  const deferred = (async () => {
     for (let i = 0; writing; i++) {
       await admin.begin(async (sql) => {
         await sql.unsafe(parkedAppend(schema, `parked-${i}`));
@@ -72,7 +73,7 @@ Deno.test("no reader ever passes a position that appears later: slow, parked and
   };
   while (writing || await read() > 0) await read();
   assert.ok((await done).every(({ success }) => success));
-  await parked;
+  await deferred;
   await admin.end();
   while (await read() > 0);
   const all: number[] = [];
@@ -86,12 +87,12 @@ Deno.test("no reader ever passes a position that appears later: slow, parked and
 
 /** One message, appended as the store does it, in a transaction of somebody else's. */
 function parkedAppend(schema: string, stream: string): string {
-  return forSchema(
-    `select annals.commit(array['${stream}'], array[1], array[1], null, null, null, null, array[1], array[-3], array[1],
-      array[1], array[1], array[gen_random_uuid()], array['T'], array[1], array['test'], array['${stream}'],
-      array[1::bigint], array['x'], array[null::text], '{}', '', array[true], null, null, null, null, null, null, null)`,
-    schema,
-  );
+  const append = { stream, category: "test", expected: "any", messages: [sampleMessage()], publish: true } as const;
+  const values = encodeCommits([{ appends: [append] }]);
+  return forSchema(`select ${CALL}`, schema).replaceAll(/\$(\d)/g, (_, n) => {
+    const value = values[n - 1];
+    return value === null ? "null" : `'${String(value).replaceAll("'", "''")}'`;
+  });
 }
 
 // Nothing is to be published: statistics must not lead the outbox away from its index.

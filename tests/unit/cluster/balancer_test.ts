@@ -2,6 +2,7 @@ import { MemoryEventStore } from "@annals/annals/store/memory";
 import fc from "fast-check";
 import assert from "node:assert/strict";
 import { setImmediate } from "node:timers/promises";
+import { clockOf } from "../../../src/lib/clock.ts";
 import { Balancer, LEASE_TTL, quotas } from "../../../src/cluster/balancer.ts";
 
 const LEASES = ["A", "B", "C", "D", "E", "F"];
@@ -9,13 +10,13 @@ const LEASES = ["A", "B", "C", "D", "E", "F"];
 /** Some processes that share leases, and time that only the test moves. */
 class Cluster {
   now = 1_000_000;
-  readonly store = new MemoryEventStore({ now: () => this.now });
+  readonly store = new MemoryEventStore({ clock: { now: () => this.now } });
   readonly processes = new Map<string, { held: Map<string, number>; stop: AbortController; balancer: Balancer }>();
 
   async join(owner: string, lacks: readonly string[] = []): Promise<void> {
     const held = new Map<string, number>();
     const stop = new AbortController();
-    const clock = { now: () => this.now, random: () => 0, sleep: () => Promise.resolve() };
+    const clock = clockOf({ now: () => this.now, random: () => 0, sleep: () => Promise.resolve() });
     const member = { owner, types: ["New"].filter((type) => !lacks.includes(type)) };
     const balancer = new Balancer(this.store, member, () => this.store.members(), clock);
     for (const lease of LEASES) {

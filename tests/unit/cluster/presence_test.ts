@@ -1,5 +1,6 @@
 import { MemoryEventStore } from "@annals/annals/store/memory";
 import assert from "node:assert/strict";
+import { clockOf } from "../../../src/lib/clock.ts";
 import { Presence } from "../../../src/cluster/presence.ts";
 import { hasEnded, isOfThisMachine, ownerName } from "../../../src/cluster/process_id.ts";
 import type { EventStore } from "../../../src/store/port.ts";
@@ -8,12 +9,12 @@ import type { EventStore } from "../../../src/store/port.ts";
 function ground() {
   let now = 1_000_000;
   const sessions = new Set<string>();
-  const memory = new MemoryEventStore({ now: () => now });
+  const memory = new MemoryEventStore({ clock: { now: () => now } });
   const store: EventStore = Object.assign(memory, {
     present: (owners: readonly string[]) => Promise.resolve(owners.filter((owner) => sessions.has(owner))),
   });
   let asleep = (): void => {};
-  const clock = {
+  const clock = clockOf({
     now: () => now,
     random: () => 0,
     sleep: (milliseconds: number) => {
@@ -21,7 +22,7 @@ function ground() {
       asleep();
       return Promise.resolve();
     },
-  };
+  });
   return { store, sessions, clock, onSleep: (what: () => void) => asleep = what };
 }
 

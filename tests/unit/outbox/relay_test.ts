@@ -4,6 +4,7 @@ import { MemoryEventStore } from "@annals/annals/store/memory";
 import assert from "node:assert/strict";
 import { Relay, type RelayOptions } from "../../../src/outbox/relay.ts";
 import { RELAY_GROUP, watermarkOf } from "../../../src/groups/watermark.ts";
+import { logTo } from "../../../src/telemetry/log_lines.ts";
 import { StreamSubscription } from "../../../src/subscriptions/mod.ts";
 import { seen, tick, tickingDomain } from "../../support/ticking.ts";
 
@@ -13,9 +14,9 @@ function world(over: Partial<RelayOptions> = {}) {
   const store = new MemoryEventStore();
   const broker = new MemoryBroker();
   const lines: string[] = [];
-  const log = { info: (text: string) => void lines.push(text), warn: (text: string) => void lines.push(text) };
+  const report = logTo((_group, _level, text) => void lines.push(text));
   const readers = new Map([[CATEGORY, ["Tally"]]]);
-  const relay = new Relay({ store, broker, readers, log, batch: 2, checkInterval: 1, ...over });
+  const relay = new Relay({ store, broker, readers, report, batch: 2, checkInterval: 1, ...over });
   const domain = tickingDomain();
   const subscribe = () =>
     new StreamSubscription({
@@ -126,7 +127,7 @@ Deno.test("a broker that goes away costs one line, loses nothing, and costs one 
         away ? Promise.reject(new BrokerUnavailableError("Cannot reach the broker")) : value.apply(inner, given);
     },
   });
-  const { store, relay, lines } = world({ broker, random: () => 0 });
+  const { store, relay, lines } = world({ broker, clock: { random: () => 0 } });
   const stop = new AbortController();
   const running = relay.run(stop.signal);
   await tick(store, ["a"]);
@@ -137,8 +138,8 @@ Deno.test("a broker that goes away costs one line, loses nothing, and costs one 
   stop.abort();
   await running;
   assert.deepEqual(lines, [
-    "Cannot reach the broker; the relay keeps what it has and waits",
-    "The broker is back; the relay goes on",
+    "Cannot reach the broker; waiting for it",
+    "It is back; going on",
   ]);
   assert.equal((await inner.describe(CATEGORY)).length, 2);
 });
@@ -155,7 +156,7 @@ Deno.test("a wiped broker is filled again from the lowest checkpoint", async () 
     store,
     broker: wiped.broker,
     readers: new Map([[CATEGORY, ["Tally"]]]),
-    log: { info() {}, warn: (text) => void lines.push(text) },
+    report: logTo((_group, _level, text) => void lines.push(text)),
   });
   await filled.check();
   const { last, first, length } = await wiped.broker.describe(CATEGORY);

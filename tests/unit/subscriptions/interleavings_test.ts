@@ -84,7 +84,7 @@ for (const maxRetries of [3, 0]) {
       })],
     });
     const now = { time: 1_700_000_000_000 };
-    const store = new MemoryEventStore({ now: () => now.time });
+    const store = new MemoryEventStore({ clock: { now: () => now.time } });
     await put(store, "counting::counter:command-x", "Count", { id: "x", from: 0 });
     await put(store, "counting::counter:command-x", "Count", { id: "x", from: 3 });
     let commits = 0;
@@ -105,8 +105,7 @@ for (const maxRetries of [3, 0]) {
       domain: counting,
       handler: counting.handlers.get("Handler")!,
       store: raced,
-      now: () => now.time,
-      random: () => 0,
+      clock: { now: () => now.time, random: () => 0 },
       settings: { blockingTimeoutMs: 1, maxRetries },
     };
     const subscription = new EventStoreSubscription(options);
@@ -117,7 +116,7 @@ for (const maxRetries of [3, 0]) {
     const by = (await store.readStream("counting::counter-x")).map((message) => JSON.parse(message.data).by);
     assert.equal(by.filter((name) => name === "3").length, 1, by.join(" "));
     assert.deepEqual(await store.deadLetters(), []);
-    assert.deepEqual(await store.parked("Handler"), []);
+    assert.deepEqual(await store.deferred("Handler"), []);
   });
 }
 
@@ -173,14 +172,14 @@ Deno.test("what code does not know is left to a process that does, also when it 
     })],
   });
   const now = { time: 1_700_000_000_000 };
-  const store = new MemoryEventStore({ now: () => now.time });
+  const store = new MemoryEventStore({ clock: { now: () => now.time } });
   const run = (which: typeof old | typeof newer, owner: string) =>
     new EventStoreSubscription({
       domain: which,
       handler: which.handlers.get("Reactor")!,
       store,
       owner,
-      now: () => now.time,
+      clock: { now: () => now.time },
       settings: { blockingTimeoutMs: 1 },
     }).runUntil(3, NEVER);
   await store.enroll({ owner: "new", types: ["Old", "New"] }, 60_000);
@@ -191,7 +190,7 @@ Deno.test("what code does not know is left to a process that does, also when it 
   assert.deepEqual(handled, ["old: Old"]);
   await run(newer, "new");
   assert.deepEqual(handled, ["old: Old", "new: Old"]);
-  assert.equal((await store.parked("Reactor")).length, 1);
+  assert.equal((await store.deferred("Reactor")).length, 1);
   now.time += 5_000;
   away = false;
   await assert.rejects(run(old, "old"), { name: "UnknownTypeError" });

@@ -32,8 +32,8 @@ const SETTINGS = { blockingTimeoutMs: 1, retryDelaySeconds: 1, maxRetries: 3, ha
 
 function world(kind: "stream" | "event_store"): World {
   const now = { time: 1_700_000_000_000 };
-  const store = new MemoryEventStore({ now: () => now.time });
-  const broker = new MemoryBroker({ now: () => now.time });
+  const store = new MemoryEventStore({ clock: { now: () => now.time } });
+  const broker = new MemoryBroker({ clock: { now: () => now.time } });
   const relay = new Relay({ store, broker, readers: new Map([["test::clock", ["Tally", "Reactor"]]]) });
   return {
     store,
@@ -46,8 +46,7 @@ function world(kind: "stream" | "event_store"): World {
         handler: domain.handlers.get(group)!,
         store,
         settings: SETTINGS,
-        now: () => now.time,
-        random: () => 0,
+        clock: { now: () => now.time, random: () => 0 },
         ...over,
       };
       return kind === "stream" ? new StreamSubscription({ ...options, broker }) : new EventStoreSubscription(options);
@@ -92,8 +91,8 @@ for (const kind of ["stream", "event_store"] as const) {
     });
     await tick(store, ["a"]);
     await settle(subscription);
-    const [parked] = await store.parked("Reactor");
-    assert.equal(parked.dueAt, now.time + 1000);
+    const [deferred] = await store.deferred("Reactor");
+    assert.equal(deferred.dueAt, now.time + 1000);
     now.time += 999;
     await settle(subscribe("Reactor", () => assert.fail("too early")));
     now.time += 1;
@@ -101,12 +100,12 @@ for (const kind of ["stream", "event_store"] as const) {
       attempts.push(context!.attempt);
       if (attempts.length < 3) throw new Error("not yet");
     });
-    await settleParked(world, again);
-    assert.equal((await store.parked("Reactor"))[0].dueAt, now.time + 2000);
+    await settleDeferred(world, again);
+    assert.equal((await store.deferred("Reactor"))[0].dueAt, now.time + 2000);
     now.time += 2000;
-    await settleParked(world, again);
+    await settleDeferred(world, again);
     assert.deepEqual(attempts, [1, 2, 3]);
-    assert.deepEqual(await store.parked("Reactor"), []);
+    assert.deepEqual(await store.deferred("Reactor"), []);
     assert.deepEqual(await store.deadLetters(), []);
   });
 
@@ -122,7 +121,7 @@ for (const kind of ["stream", "event_store"] as const) {
     assert.deepEqual(handled, [1, 3]);
     for (const delay of [1000, 2000, 4000]) {
       now.time += delay;
-      await settleParked(world, subscription);
+      await settleDeferred(world, subscription);
     }
     assert.deepEqual(handled, [1, 3, 2]);
     const [dead] = await store.deadLetters();
@@ -144,7 +143,7 @@ for (const kind of ["stream", "event_store"] as const) {
     const settings = { ...SETTINGS, maxRetries: 0, enableDlq: false };
     const subscription = subscribe("Reactor", act, { settings });
     await settle(subscription);
-    await settleParked(world, subscription);
+    await settleDeferred(world, subscription);
     assert.deepEqual(handled, [1]);
     assert.deepEqual(await store.deadLetters(), []);
   });
@@ -159,12 +158,12 @@ for (const kind of ["stream", "event_store"] as const) {
     assert.equal(await store.replayDeadLetters([id]), 1);
     const handled: number[] = [];
     now.time += 1000;
-    await settleParked(world, subscribe("Reactor", (n) => void handled.push(n)));
-    await settleParked(world, subscribe("Tally"));
+    await settleDeferred(world, subscribe("Reactor", (n) => void handled.push(n)));
+    await settleDeferred(world, subscribe("Tally"));
     assert.deepEqual(handled, [0]);
     assert.deepEqual(await seen(store), { a: [0] });
     assert.deepEqual(await store.deadLetters(), []);
-    assert.deepEqual(await store.parked("Reactor"), []);
+    assert.deepEqual(await store.deferred("Reactor"), []);
   });
 
   test("what cannot be decoded is dead-lettered if the group handles its type, passed over if not", async (world) => {
@@ -203,9 +202,9 @@ for (const kind of ["stream", "event_store"] as const) {
     };
     await assert.rejects(settle(subscribe("Reactor", hang, { settings })), HandlerStuckError);
     assert.equal(context!.signal.aborted, true);
-    const [parked] = await store.parked("Reactor");
-    assert.equal(parked.attempts, 1);
-    assert.match(parked.failures[0].error, /handler_timeout_seconds = 0.02/);
+    const [deferred] = await store.deferred("Reactor");
+    assert.equal(deferred.attempts, 1);
+    assert.match(deferred.failures[0].error, /handler_timeout_seconds = 0.02/);
     const handled: number[] = [];
     now.time += 1000;
     await settle(subscribe("Reactor", (n) => void handled.push(n)));
@@ -228,12 +227,12 @@ for (const kind of ["stream", "event_store"] as const) {
     };
     const settings = { ...SETTINGS, handlerTimeoutSeconds: 0.01 };
     await assert.rejects(settle(subscribe("Reactor", hang, { settings })), HandlerStuckError);
-    const before = await store.parked("Reactor");
+    const before = await store.deferred("Reactor");
     wake();
     await new Promise((resolve) => setTimeout(resolve, 5));
     assert.match(said, /its context is closed/);
     assert.deepEqual(await seen(store, "Put"), {});
-    assert.deepEqual(await store.parked("Reactor"), before);
+    assert.deepEqual(await store.deferred("Reactor"), before);
   });
 
   test("one that lost its lease writes nothing", async (world) => {
@@ -296,7 +295,7 @@ for (const kind of ["stream", "event_store"] as const) {
 }
 
 /** Runs what is due of the messages that are set aside. */
-async function settleParked({ store }: World, subscription: GroupSubscription): Promise<void> {
+async function settleDeferred({ store }: World, subscription: GroupSubscription): Promise<void> {
   await subscription.runUntil(await store.lastPosition() + 1, new AbortController().signal);
 }
 
@@ -305,6 +304,6 @@ async function settleUnclean(world: World, subscription: GroupSubscription): Pro
   for (let i = 0; i < 6; i++) {
     world.now.time += 10_000;
     await world.settle(subscription);
-    await settleParked(world, subscription);
+    await settleDeferred(world, subscription);
   }
 }

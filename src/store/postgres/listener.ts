@@ -1,4 +1,4 @@
-import { Notifier } from "../lib/notifier.ts";
+import { Notifier } from "../../lib/notifier.ts";
 
 /** A connection that can listen; the driver listens again by itself when it was lost. */
 export interface Listening {

@@ -1,27 +1,30 @@
-import { sleep } from "../lib/sleep.ts";
-import { StoreUnavailableError } from "../store/errors.ts";
+import { recoveryOf } from "../lib/annals_error.ts";
+import { REAL_CLOCK } from "../lib/clock.ts";
+import { type Backoff, retry } from "../lib/retry.ts";
+import { DuplicateMessageError, StoreUnavailableError, WrongExpectedVersionError } from "../store/errors.ts";
 import type { Commit, CommitResult, EventStore } from "../store/port.ts";
 
 /** How long to go on trying to reach a store over a network, in milliseconds. */
 const PATIENCE = 30_000;
 
-/** What may pass by itself; a file that is locked or full was waited for already. */
-const PASSING: readonly StoreUnavailableError["reason"][] = ["unsure", "unreachable", "busy", "read-only"];
+/** What senders hear at once: a file that is locked or full was waited for already. */
+const TOLD: readonly StoreUnavailableError["reason"][] = ["locked", "full", "failed"];
+
+/** The longest pause between tries, in milliseconds, and the first. */
+const BACKOFF: Backoff = { first: 25, longest: 1_000 };
 
 /** Tries until it works, or does not seem to pass. */
 async function persist<T>(work: (unsure: boolean) => Promise<T>): Promise<T> {
-  const until = performance.now() + PATIENCE;
+  const until = REAL_CLOCK.elapsed() + PATIENCE;
   let unsure = false;
-  for (let tries = 0;; tries++) {
-    try {
-      return await work(unsure);
-    } catch (error) {
-      const passing = error instanceof StoreUnavailableError && PASSING.includes(error.reason);
-      if (!passing || performance.now() > until) throw error;
-      unsure ||= error.reason === "unsure";
-      await sleep(Math.min(1_000, 25 * 2 ** Math.min(tries, 10)) * (0.5 + Math.random() / 2));
-    }
-  }
+  return await retry(() => work(unsure), {
+    clock: REAL_CLOCK,
+    backoff: BACKOFF,
+    when: (error) =>
+      recoveryOf(error) !== "none" && REAL_CLOCK.elapsed() <= until &&
+      !(error instanceof StoreUnavailableError && TOLD.includes(error.reason)),
+    failed: (error) => void (unsure ||= recoveryOf(error) === "unsure"),
+  });
 }
 
 /** Commits; what an earlier try may have written is recognised by the ids of its messages. */
@@ -30,8 +33,7 @@ async function commitOnce(store: EventStore, commit: Commit): Promise<CommitResu
     try {
       return await store.commit(commit);
     } catch (error) {
-      const { name } = error as Error;
-      const repeated = name === "DuplicateMessageError" || name === "WrongExpectedVersionError";
+      const repeated = error instanceof DuplicateMessageError || error instanceof WrongExpectedVersionError;
       const written = unsure && repeated ? await find(store, commit) : null;
       if (!written) throw error;
       return written;
@@ -55,13 +57,12 @@ async function find(store: EventStore, { appends = [] }: Commit): Promise<Commit
 }
 
 /**
- * Makes a store patient: a database that is restarted, or fails over, is waited for, and what was to be written is
- * written once.
+ * Makes a store that waits for a database that is restarted, or fails over, and writes once what was to be written.
  *
  * @param store The store.
  * @returns The same, for clients: commits without a fence.
  */
-export function patient<S extends EventStore>(store: S): S {
+export function reconnecting<S extends EventStore>(store: S): S {
   return new Proxy(store, {
     get: (target, name) => {
       const value = Reflect.get(target, name);

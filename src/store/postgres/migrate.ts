@@ -1,6 +1,6 @@
-import { StoreUnavailableError } from "./errors.ts";
-import { forSchema, migrationLock, MIGRATIONS } from "./postgres_schema.ts";
-import { type ProjectionShape, viewName, viewQuery } from "./postgres_views.ts";
+import { StoreUnavailableError } from "../errors.ts";
+import { forSchema, migrationLock, MIGRATIONS } from "./schema.ts";
+import { type ProjectionShape, viewName, viewQuery } from "./views.ts";
 
 /** Something that runs statements in one transaction. */
 export interface Session {

@@ -1,11 +1,11 @@
 import { Cluster, Redis, type RedisOptions as DriverOptions } from "ioredis";
-import type { MessageRecord } from "../messages/envelope.ts";
-import { withoutSecrets } from "../lib/redact_url.ts";
-import { BrokerBehindError, BrokerUnavailableError, GroupMissingError } from "./errors.ts";
-import type { Broker, BrokerStreamInfo, ClaimOptions, Delivered, ReadGroupOptions } from "./port.ts";
-import { explain, wordOf } from "./redis_errors.ts";
-import { LAST, PUBLISH, type Script, SEEK } from "./redis_scripts.ts";
-import { type Driver, RedisWaiter } from "./redis_waiter.ts";
+import type { MessageRecord } from "../../messages/envelope.ts";
+import { withoutSecrets } from "../../lib/redact_url.ts";
+import { BrokerBehindError, BrokerUnavailableError, GroupMissingError } from "../errors.ts";
+import type { Broker, BrokerStreamInfo, ClaimOptions, Delivered, ReadGroupOptions } from "../port.ts";
+import { explain, wordOf } from "./errors.ts";
+import { LAST, PUBLISH, type Script, SEEK } from "./scripts.ts";
+import { type Driver, RedisWaiter } from "./waiter.ts";
 
 /** Settings of {@linkcode RedisBroker}. */
 export interface RedisOptions {

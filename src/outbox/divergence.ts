@@ -8,7 +8,7 @@ import type { EventStore } from "../store/port.ts";
  * @param store The log.
  * @param info What the broker stream holds.
  */
-export async function isOfAnotherTime(store: EventStore, { last, lastId }: BrokerStreamInfo): Promise<boolean> {
+export async function hasDiverged(store: EventStore, { last, lastId }: BrokerStreamInfo): Promise<boolean> {
   if (last === 0) return false;
   const [record] = await store.readLog({ after: last - 1, upTo: last, limit: 1 });
   // What was trimmed is not delivered to anybody any more.
@@ -23,14 +23,14 @@ export async function isOfAnotherTime(store: EventStore, { last, lastId }: Broke
  * @param categories The categories that are read.
  * @returns The categories whose copies were deleted; the relay makes them again.
  */
-export async function dropCopiesOfAnotherTime(
+export async function dropDivergedCopies(
   store: EventStore,
   broker: Broker,
   categories: Iterable<string>,
 ): Promise<string[]> {
   const dropped: string[] = [];
   for (const category of categories) {
-    if (!await isOfAnotherTime(store, await broker.describe(category))) continue;
+    if (!await hasDiverged(store, await broker.describe(category))) continue;
     await broker.remove(category);
     dropped.push(category);
   }

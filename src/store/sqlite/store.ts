@@ -1,15 +1,16 @@
 import type { StatementSync } from "node:sqlite";
-import { type Fate, GroupCommit } from "../lib/group_commit.ts";
-import type { MessageRecord } from "../messages/envelope.ts";
-import { SqliteDatabase, type SqliteOptions } from "../sqlite/database.ts";
-import { STORE_SCHEMA } from "../sqlite/migrations.ts";
-import { FencedError, StoreUnavailableError, WrongExpectedVersionError } from "./errors.ts";
+import { type Fate, GroupCommit } from "../../lib/group_commit.ts";
+import type { MessageRecord } from "../../messages/envelope.ts";
+import { SqliteDatabase, type SqliteOptions } from "../../sqlite/database.ts";
+import { STORE_SCHEMA } from "./schema.ts";
+import { FencedError, StoreUnavailableError, WrongExpectedVersionError } from "../errors.ts";
 import type {
   Checkpoint,
   CommandOutcome,
   Commit,
   CommitResult,
   DeadLetter,
+  DeferredMessage,
   Ends,
   EventStore,
   Fence,
@@ -17,14 +18,13 @@ import type {
   Lease,
   LeaseRequest,
   Member,
-  ParkedMessage,
   ProjectionRow,
   ReadLogOptions,
   ReadStreamOptions,
-} from "./port.ts";
-import { SqliteCommitter } from "./sqlite_commit.ts";
+} from "../port.ts";
+import { SqliteCommitter } from "./commit.ts";
 
-export type { SqliteOptions } from "../sqlite/database.ts";
+export type { SqliteOptions } from "../../sqlite/database.ts";
 
 /** Settings of {@linkcode SqliteEventStore}. */
 export interface SqliteEventStoreOptions extends SqliteOptions {
@@ -81,6 +81,8 @@ export class SqliteEventStore implements EventStore {
   readonly kind = "sqlite";
   /** The file. */
   readonly location: string;
+  /** The file with a write-ahead log. */
+  readonly walFiles: readonly string[];
   #db: SqliteDatabase;
   #now: () => number;
   #committer: SqliteCommitter;
@@ -95,6 +97,7 @@ export class SqliteEventStore implements EventStore {
    */
   constructor(options: SqliteEventStoreOptions) {
     this.location = options.path;
+    this.walFiles = options.path === ":memory:" ? [] : [options.path];
     this.#now = options.now ?? Date.now;
     this.#db = new SqliteDatabase(options, STORE_SCHEMA);
     this.#committer = new SqliteCommitter(this.#db);
@@ -331,24 +334,24 @@ export class SqliteEventStore implements EventStore {
     return rows.map(({ ends, ...lease }) => ({ ...lease, ends: ends === null ? null : JSON.parse(ends) }));
   }
 
-  async parked(group: string, options: { replayedOnly?: boolean; limit?: number } = {}): Promise<ParkedMessage[]> {
+  async deferred(group: string, options: { replayedOnly?: boolean; limit?: number } = {}): Promise<DeferredMessage[]> {
     const rows = await this.#all<Record<string, any>>(
-      `select "group", category, stream, position, attempts, due_at as dueAt, failures, replayed from parked
+      `select "group", category, stream, position, attempts, due_at as dueAt, failures, replayed from deferred
        where "group" = ? ${options.replayedOnly ? "and replayed = 1" : ""} order by position limit ?`,
       group,
       options.limit ?? -1,
     );
     return rows.map((row) =>
-      ({ ...row, failures: JSON.parse(row.failures), replayed: row.replayed === 1 }) as ParkedMessage
+      ({ ...row, failures: JSON.parse(row.failures), replayed: row.replayed === 1 }) as DeferredMessage
     );
   }
 
-  async replayed(): Promise<ParkedMessage[]> {
+  async replayed(): Promise<DeferredMessage[]> {
     const rows = await this.#all<Record<string, any>>(
-      `select "group", category, stream, position, attempts, due_at as dueAt, failures from parked
+      `select "group", category, stream, position, attempts, due_at as dueAt, failures from deferred
        where replayed = 1 order by position limit 1000`,
     );
-    return rows.map((row) => ({ ...row, failures: JSON.parse(row.failures), replayed: true }) as ParkedMessage);
+    return rows.map((row) => ({ ...row, failures: JSON.parse(row.failures), replayed: true }) as DeferredMessage);
   }
 
   async lag(category: string, after: number): Promise<{ messages: number; oldest: number | null }> {
@@ -385,15 +388,15 @@ export class SqliteEventStore implements EventStore {
 
   async replayDeadLetters(ids: readonly string[]): Promise<number> {
     return await this.#db.write(() => {
-      const park = this.#statement(
-        `insert or replace into parked ("group", position, category, stream, attempts, due_at, failures, replayed)
+      const defer = this.#statement(
+        `insert or replace into deferred ("group", position, category, stream, attempts, due_at, failures, replayed)
          select "group", message->>'position', message->>'category', message->>'stream', 0, 0, '[]', 1
          from dead_letters where id = ?`,
       );
       const forget = this.#statement("delete from dead_letters where id = ?");
       let replayed = 0;
       for (const id of ids) {
-        park.run(id);
+        defer.run(id);
         replayed += Number(forget.run(id).changes);
       }
       return replayed;

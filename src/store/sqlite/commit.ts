@@ -1,8 +1,8 @@
 import type { StatementSync } from "node:sqlite";
-import type { SqliteDatabase } from "../sqlite/database.ts";
-import { FencedError, StatementError, WrongExpectedVersionError } from "./errors.ts";
-import { statementFault } from "./single_statement.ts";
-import type { Commit, CommitResult, Fence, StreamAppend } from "./port.ts";
+import type { SqliteDatabase } from "../../sqlite/database.ts";
+import { FencedError, StatementError, WrongExpectedVersionError } from "../errors.ts";
+import { statementFault } from "../single_statement.ts";
+import type { Commit, CommitResult, Fence, StreamAppend } from "../port.ts";
 
 function prepareAll<K extends string>(db: SqliteDatabase, sql: Record<K, string>): Record<K, StatementSync> {
   const entries = Object.entries<string>(sql).map(([name, text]) => [name, db.prepare(text)]);
@@ -22,9 +22,9 @@ const SQL = {
   upsertRow: `insert into projections values (?, ?, ?, ?)
     on conflict do update set row = excluded.row, position = excluded.position`,
   deleteRow: "delete from projections where projection = ? and key = ?",
-  park: `insert or replace into parked ("group", position, category, stream, attempts, due_at, failures, replayed)
+  defer: `insert or replace into deferred ("group", position, category, stream, attempts, due_at, failures, replayed)
     values (?, ?, ?, ?, ?, ?, ?, ?)`,
-  unpark: `delete from parked where "group" = ? and position = ?`,
+  resume: `delete from deferred where "group" = ? and position = ?`,
   deadLetter: "insert or replace into dead_letters values (?, ?, ?, ?, ?, ?, ?, ?)",
   outcome: "insert or replace into outcomes values (?, ?, ?)",
   once: "select value from once where key = ?",
@@ -124,14 +124,14 @@ export class SqliteCommitter {
     }
   }
 
-  #rest({ checkpoint: c, rows, park, unpark, deadLetters, outcomes, once }: Commit): void {
+  #rest({ checkpoint: c, rows, defer, resume, deadLetters, outcomes, once }: Commit): void {
     const sql = this.#sql;
     if (once) sql.insertOnce.run(once.key, once.value);
     if (c) sql.checkpoint.run(c.group, c.category, c.partitions, c.partition, c.position);
-    for (const { group, position } of unpark ?? []) sql.unpark.run(group, position);
-    for (const p of park ?? []) {
+    for (const { group, position } of resume ?? []) sql.resume.run(group, position);
+    for (const p of defer ?? []) {
       const failures = JSON.stringify(p.failures);
-      sql.park.run(p.group, p.position, p.category, p.stream, p.attempts, p.dueAt, failures, Number(p.replayed));
+      sql.defer.run(p.group, p.position, p.category, p.stream, p.attempts, p.dueAt, failures, Number(p.replayed));
     }
     for (const d of deadLetters ?? []) {
       const [message, attempts] = [JSON.stringify(d.message), JSON.stringify(d.attempts)];

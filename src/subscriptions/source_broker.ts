@@ -1,23 +1,13 @@
 import { BrokerUnavailableError, GroupMissingError } from "../broker/errors.ts";
 import type { Broker, Delivered } from "../broker/port.ts";
-import type { MessageRecord } from "../messages/envelope.ts";
-import type { EventStore } from "../store/port.ts";
 import type { GroupPartition } from "../groups/partition.ts";
 import { RELAY_GROUP, watermarkOf } from "../groups/watermark.ts";
-
-/** Where a subscription gets its messages from. */
-export interface Source {
-  /** What it is, as shown to people. */
-  readonly kind: "StreamSubscription" | "EventStoreSubscription";
-  /** Starts behind a position. */
-  open(after: number): Promise<void>;
-  /** The next messages, in order of position; none when `wait` milliseconds have passed without. */
-  next(count: number, wait: number, signal: AbortSignal): Promise<MessageRecord[]>;
-  /** Called when messages are done, or parked: committed, never to be delivered again. */
-  done(messages: readonly MessageRecord[]): Promise<void>;
-  /** Called at the end of a run. */
-  close(): Promise<void>;
-}
+import type { Clock } from "../lib/clock.ts";
+import type { MessageRecord } from "../messages/envelope.ts";
+import type { EventStore } from "../store/port.ts";
+import type { Report } from "../telemetry/events.ts";
+import type { Source } from "./source.ts";
+import { LogSource } from "./source_log.ts";
 
 /** Acknowledging is a write of its own: it waits for so many messages, or so many milliseconds. The checkpoint counts. */
 const ACKNOWLEDGE_EVERY = 1_000;
@@ -26,73 +16,20 @@ const ACKNOWLEDGE_INTERVAL = 200;
 /** The longest pause between looks for a broker that is away, in milliseconds. */
 const LONGEST_AWAY = 2_000;
 
-/** Without a reason `abort()` makes an exception with a stack each time. */
-const DONE = "done";
-
-/** Reads the log itself, by position. */
-export class LogSource implements Source {
-  /** What it is, as shown to people. */
-  readonly kind = "EventStoreSubscription";
-  #store: EventStore;
-  #category: string;
-  #cursor = 0;
-
-  /**
-   * Makes a source that is not open yet.
-   *
-   * @param store The store.
-   * @param category The category to read.
-   */
-  constructor(store: EventStore, category: string) {
-    this.#store = store;
-    this.#category = category;
-  }
-
-  /** The position of the last message that was read. */
-  get cursor(): number {
-    return this.#cursor;
-  }
-
-  open(after: number): Promise<void> {
-    this.#cursor = after;
-    return Promise.resolve();
-  }
-
-  async next(count: number, wait: number, signal: AbortSignal): Promise<MessageRecord[]> {
-    const read = () => this.#store.readLog({ category: this.#category, after: this.#cursor, limit: count });
-    let found: MessageRecord[] = [];
-    const until = performance.now() + wait;
-    while (!signal.aborted) {
-      // Asked for before reading, so that what is written in between is not slept over.
-      const stop = new AbortController();
-      const changed = this.#store.changed(
-        Math.max(0, until - performance.now()),
-        AbortSignal.any([signal, stop.signal]),
-        "messages",
-      );
-      // Whether anybody comes to wait for it is not known yet.
-      changed.catch(() => {});
-      found = await read().catch((error) => {
-        stop.abort(DONE);
-        throw error;
-      });
-      if (found.length > 0 || performance.now() >= until) {
-        stop.abort(DONE);
-        break;
-      }
-      await changed;
-    }
-    if (found.length > 0) this.#cursor = found[found.length - 1].position;
-    return found;
-  }
-
-  done(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  close(): Promise<void> {
-    return Promise.resolve();
-  }
+/** What a {@linkcode StreamSource} is made of. */
+export interface StreamSourceOptions {
+  /** The store, for what the broker does not have. */
+  readonly store: EventStore;
+  /** The broker. */
+  readonly broker: Broker;
+  /** Which group and category. */
+  readonly groupPartition: GroupPartition;
+  /** The consumer's name. */
+  readonly consumer: string;
+  /** Time. */
+  readonly clock: Clock;
+  /** Hears when the broker cannot be reached, and when it can be again. */
+  readonly report: Report;
 }
 
 /**
@@ -116,32 +53,25 @@ export class StreamSource implements Source {
   /** While the broker cannot be reached: when to look for it again, and how often that was in vain. */
   #lookAgainAt = 0;
   #inVain = 0;
-  #say: (level: "info" | "warn", text: string) => void;
+  #clock: Clock;
+  #report: (
+    event: { readonly type: "broker.left"; readonly error: string } | { readonly type: "broker.rejoined" },
+  ) => void;
 
   /**
    * Makes a source that is not open yet.
    *
-   * @param store The store, for what the broker does not have.
-   * @param broker The broker.
-   * @param groupPartition Which group and category.
-   * @param consumer The consumer's name.
-   * @param say Where it is said that the broker is away, or back.
+   * @param options What it reads, and for whom.
    */
-  constructor(
-    store: EventStore,
-    broker: Broker,
-    groupPartition: GroupPartition,
-    consumer: string,
-    say: (level: "info" | "warn", text: string) => void = () => {},
-  ) {
-    this.#say = say;
+  constructor({ store, broker, groupPartition, consumer, clock, report }: StreamSourceOptions) {
+    const { group, category, partition, partitions } = groupPartition;
     this.#store = store;
     this.#broker = broker;
-    this.#category = groupPartition.category;
-    this.#group = groupPartition.partitions === 1
-      ? groupPartition.group
-      : `${groupPartition.group}/${groupPartition.partition}of${groupPartition.partitions}`;
+    this.#category = category;
+    this.#group = partitions === 1 ? group : `${group}/${partition}of${partitions}`;
     this.#consumer = consumer;
+    this.#clock = clock;
+    this.#report = (event) => report({ ...event, group });
   }
 
   async open(after: number): Promise<void> {
@@ -159,14 +89,14 @@ export class StreamSource implements Source {
 
   /** From here on the log is read. */
   async #readLog(after: number): Promise<void> {
-    this.#catchUp = new LogSource(this.#store, this.#category);
+    this.#catchUp = new LogSource(this.#store, this.#category, this.#clock);
     await this.#catchUp.open(after);
   }
 
   /** The broker is a copy: whoever cannot reach it goes on with the log. */
   async #leaveBroker(error: BrokerUnavailableError): Promise<void> {
-    if (this.#inVain++ === 0) this.#say("warn", `${error.message}; reading the log until it is back`);
-    this.#lookAgainAt = performance.now() + Math.min(LONGEST_AWAY, 50 * 2 ** Math.min(this.#inVain, 10));
+    if (this.#inVain++ === 0) this.#report({ type: "broker.left", error: error.message });
+    this.#lookAgainAt = this.#clock.elapsed() + Math.min(LONGEST_AWAY, 50 * 2 ** Math.min(this.#inVain, 10));
     this.#handled = [];
     this.#ahead = undefined;
     await this.#readLog(this.#cursor);
@@ -174,14 +104,14 @@ export class StreamSource implements Source {
 
   /** While the broker is away: reads the log, and looks now and then whether it is back. */
   async #readAway(count: number, wait: number, signal: AbortSignal): Promise<MessageRecord[]> {
-    if (performance.now() >= this.#lookAgainAt) {
+    if (this.#clock.elapsed() >= this.#lookAgainAt) {
       const before = this.#inVain;
       this.#inVain = 0;
       try {
         await this.#broker.describe(this.#category);
         await this.open(this.#cursor);
         if (this.#inVain === 0) {
-          this.#say("info", "The broker is back; reading from it again");
+          this.#report({ type: "broker.rejoined" });
           return await this.next(count, wait, signal);
         }
       } catch (error) {
@@ -190,7 +120,7 @@ export class StreamSource implements Source {
         await this.#leaveBroker(error);
       }
     }
-    const found = await this.#catchUp!.next(count, Math.min(wait, this.#lookAgainAt - performance.now()), signal);
+    const found = await this.#catchUp!.next(count, Math.min(wait, this.#lookAgainAt - this.#clock.elapsed()), signal);
     if (found.length > 0) this.#cursor = this.#catchUp!.cursor;
     return found;
   }
@@ -221,7 +151,7 @@ export class StreamSource implements Source {
       return await this.next(count, wait, signal);
     }
     try {
-      if (this.#handled.length > 0 && performance.now() >= this.#acknowledgeAt) await this.#acknowledge();
+      if (this.#handled.length > 0 && this.#clock.elapsed() >= this.#acknowledgeAt) await this.#acknowledge();
       const { messages, previous } = await this.#read(count, wait, signal);
       const whole = await this.#withoutHoles(messages, previous);
       return this.#catchUp && whole.length === 0 ? await this.next(count, wait, signal) : whole;
@@ -266,7 +196,7 @@ export class StreamSource implements Source {
     const whole: MessageRecord[] = [];
     for (const [i, message] of messages.entries()) {
       if (previous[i] > this.#cursor) {
-        this.#catchUp = new LogSource(this.#store, this.#category);
+        this.#catchUp = new LogSource(this.#store, this.#category, this.#clock);
         await this.#catchUp.open(this.#cursor);
         break;
       }
@@ -278,7 +208,7 @@ export class StreamSource implements Source {
 
   async done(messages: readonly MessageRecord[]): Promise<void> {
     if (this.#catchUp || messages.length === 0) return;
-    if (this.#handled.length === 0) this.#acknowledgeAt = performance.now() + ACKNOWLEDGE_INTERVAL;
+    if (this.#handled.length === 0) this.#acknowledgeAt = this.#clock.elapsed() + ACKNOWLEDGE_INTERVAL;
     for (const { position } of messages) this.#handled.push(position);
     if (this.#handled.length >= ACKNOWLEDGE_EVERY) await this.#acknowledge();
   }

@@ -1,6 +1,6 @@
-import type { Fate } from "../lib/group_commit.ts";
-import { FencedError, WrongExpectedVersionError } from "./errors.ts";
-import type { Commit, CommitResult, ExpectedVersion, ProjectionRow } from "./port.ts";
+import type { Fate } from "../../lib/group_commit.ts";
+import { FencedError, WrongExpectedVersionError } from "../errors.ts";
+import type { Commit, CommitResult, ExpectedVersion, ProjectionRow } from "../port.ts";
 
 /** A value of a parameter: arrays are PostgreSQL's array literals already. */
 export type Parameter = string | number | boolean | null;
@@ -59,8 +59,8 @@ function claims(commit: Commit): string[] {
     keys.push(`checkpoint ${group} ${category} ${partition}/${partitions}`);
   }
   for (const { projection, key } of commit.rows ?? []) keys.push(`row ${projection} ${key}`);
-  for (const { group, position } of commit.park ?? []) keys.push(`park ${group} ${position}`);
-  for (const { group, position } of commit.unpark ?? []) keys.push(`park ${group} ${position}`);
+  for (const { group, position } of commit.defer ?? []) keys.push(`defer ${group} ${position}`);
+  for (const { group, position } of commit.resume ?? []) keys.push(`defer ${group} ${position}`);
   for (const { commandId } of commit.outcomes ?? []) keys.push(`outcome ${commandId}`);
   for (const { id } of commit.deadLetters ?? []) keys.push(`dead ${id}`);
   return keys;
@@ -87,24 +87,28 @@ function lastOf(rows: readonly ProjectionRow[]): Iterable<ProjectionRow> {
   return new Map(rows.map((row) => [`${row.projection}\n${row.key}`, row])).values();
 }
 
-/** What belongs to commits besides messages, each kind as JSON; `null` where there is nothing. */
-function restOf(commits: readonly Commit[]): (string | null)[] {
+/** What belongs to commits besides messages: a JSON document for each kind of row, empty where there is none. */
+function restOf(commits: readonly Commit[]): string {
   const rest: Record<string, object[]> = {};
   const add = (section: string, row: object): void => void (rest[section] ??= []).push(row);
   commits.forEach((commit, i) => {
     const c = i + 1;
     if (commit.checkpoint) add("checkpoints", { c, ...commit.checkpoint });
-    for (const row of commit.unpark ?? []) add("unpark", { c, ...row });
-    for (const row of commit.park ?? []) add("park", { c, ...row });
+    for (const row of commit.resume ?? []) add("resume", { c, ...row });
+    for (const row of commit.defer ?? []) add("defer", { c, ...row });
     for (const row of commit.deadLetters ?? []) add("deadLetters", { c, ...row });
     for (const row of lastOf(commit.rows ?? [])) add(row.row === null ? "removed" : "rows", { c, ...row });
     for (const row of commit.outcomes ?? []) add("outcomes", { c, ...row });
   });
-  return ["checkpoints", "unpark", "park", "deadLetters", "rows", "removed", "outcomes"]
-    .map((section) => rest[section] ? JSON.stringify(rest[section]) : null);
+  // One document each: PostgreSQL parses a document anew for every part that is taken out of it.
+  return ["checkpoints", "resume", "defer", "deadLetters", "rows", "removed", "outcomes"]
+    .map((section) => rest[section] ? JSON.stringify(rest[section]) : "").join(SEPARATOR);
 }
 
-/** The parameters of `annals.commit()`, in order. */
+/** How commits are made, with {@linkcode encodeCommits}. */
+export const CALL = "annals.commit($1, $2, $3, $4, $5)";
+
+/** The parameters of {@linkcode CALL}. */
 export function encodeCommits(commits: readonly Commit[]): Parameter[] {
   const streams = new Map<string, number>();
   const c = { first: [] as number[], last: [] as number[] };
@@ -112,17 +116,17 @@ export function encodeCommits(commits: readonly Commit[]): Parameter[] {
   const m = {
     append: [] as number[],
     ord: [] as number[],
+    schema: [] as number[],
+    time: [] as number[],
+    publish: [] as number[],
     id: [] as string[],
     type: [] as string[],
-    schema: [] as number[],
     category: [] as string[],
     stream: [] as string[],
-    time: [] as number[],
     correlation: [] as string[],
     causation: [] as (string | null)[],
     data: [] as string[],
     metadata: [] as string[],
-    publish: [] as boolean[],
   };
   for (const { appends = [] } of commits) {
     c.first.push(a.stream.length + 1);
@@ -135,50 +139,51 @@ export function encodeCommits(commits: readonly Commit[]): Parameter[] {
       messages.forEach((message, ord) => {
         m.append.push(a.stream.length);
         m.ord.push(ord + 1);
+        m.schema.push(message.schemaVersion);
+        m.time.push(message.time);
+        m.publish.push(publish ? 1 : 0);
         m.id.push(message.id);
         m.type.push(message.type);
-        m.schema.push(message.schemaVersion);
         m.category.push(category);
         m.stream.push(stream);
-        m.time.push(message.time);
         m.correlation.push(message.correlationId);
         m.causation.push(message.causationId);
         m.data.push(message.data);
         m.metadata.push(message.metadata ?? "");
-        m.publish.push(publish);
       });
     }
     c.last.push(a.stream.length);
   }
-  const some = <T>(pick: (commit: Commit) => T | undefined): string | null =>
-    commits.some((commit) => pick(commit) !== undefined)
-      ? arrayLiteral(commits.map((commit) => (pick(commit) ?? null) as string | number | null))
-      : null;
   return [
-    arrayLiteral([...streams.keys()]),
-    arrayLiteral(c.first),
-    arrayLiteral(c.last),
-    some((commit) => commit.fence?.lease),
-    some((commit) => commit.fence?.token),
-    some((commit) => commit.once?.key),
-    some((commit) => commit.once?.value),
-    arrayLiteral(a.stream),
-    arrayLiteral(a.expected),
-    arrayLiteral(a.count),
-    arrayLiteral(m.append),
-    arrayLiteral(m.ord),
-    arrayLiteral(m.id),
-    arrayLiteral(m.type),
-    arrayLiteral(m.schema),
-    arrayLiteral(m.category),
-    arrayLiteral(m.stream),
-    arrayLiteral(m.time),
-    arrayLiteral(m.correlation),
-    arrayLiteral(m.causation),
+    arrayLiteral([
+      ...[commits.length, streams.size, a.stream.length, m.id.length],
+      ...c.first,
+      ...c.last,
+      ...commits.map(({ fence }) => fence?.token ?? null),
+      ...a.stream,
+      ...a.expected,
+      ...a.count,
+      ...m.append,
+      ...m.ord,
+      ...m.schema,
+      ...m.time,
+      ...m.publish,
+    ]),
+    arrayLiteral([
+      ...streams.keys(),
+      ...commits.map(({ fence }) => fence?.lease ?? null),
+      ...commits.map(({ once }) => once?.key ?? null),
+      ...commits.map(({ once }) => once?.value ?? null),
+      ...m.id,
+      ...m.type,
+      ...m.category,
+      ...m.stream,
+      ...m.correlation,
+      ...m.causation,
+    ]),
     m.data.join(SEPARATOR),
     m.metadata.join(SEPARATOR),
-    arrayLiteral(m.publish),
-    ...restOf(commits),
+    restOf(commits),
   ];
 }
 

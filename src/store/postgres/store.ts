@@ -1,21 +1,21 @@
 import postgres from "postgres";
-import { type Fate, GroupCommit } from "../lib/group_commit.ts";
-import { Notifier } from "../lib/notifier.ts";
-import { withoutSecrets } from "../lib/redact_url.ts";
-import { StatementError, StoreUnavailableError } from "./errors.ts";
-import { statementFault } from "./single_statement.ts";
-import type { Commit, CommitResult, EventStore } from "./port.ts";
-import { encodeCommits, fatesOf, type Parameter, partsOf } from "./postgres_commit.ts";
-import { codeOf, explain, isAboutData } from "./postgres_errors.ts";
-import { Listener } from "./postgres_listener.ts";
-import { migrate, type Place, publishViews, type Session, verify } from "./postgres_migrate.ts";
-import { channelOf, forSchema } from "./postgres_schema.ts";
-import { PostgresTables, sessionOf } from "./postgres_tables.ts";
-import type { ProjectionShape } from "./postgres_views.ts";
+import { type Fate, GroupCommit } from "../../lib/group_commit.ts";
+import { Notifier } from "../../lib/notifier.ts";
+import { withoutSecrets } from "../../lib/redact_url.ts";
+import { DuplicateMessageError, StatementError, StoreUnavailableError } from "../errors.ts";
+import { statementFault } from "../single_statement.ts";
+import type { Commit, CommitResult, EventStore } from "../port.ts";
+import { CALL, encodeCommits, fatesOf, type Parameter, partsOf } from "./commit.ts";
+import { codeOf, explain, isAboutData } from "./errors.ts";
+import { Listener } from "./listener.ts";
+import { migrate, type Place, publishViews, type Session, verify } from "./migrate.ts";
+import { channelOf, forSchema } from "./schema.ts";
+import { PostgresTables, sessionOf } from "./tables.ts";
+import type { ProjectionShape } from "./views.ts";
 
-export type { Parameter } from "./postgres_commit.ts";
-export type { PostgresTables } from "./postgres_tables.ts";
-export type { ProjectionShape } from "./postgres_views.ts";
+export type { Parameter } from "./commit.ts";
+export type { PostgresTables } from "./tables.ts";
+export type { ProjectionShape } from "./views.ts";
 
 /** Settings of {@linkcode PostgresEventStore}. */
 export interface PostgresOptions {
@@ -67,7 +67,7 @@ const CONNECTIONS = 4;
 const CONNECT_TIMEOUT = 5;
 
 const COMMIT = `select status::text, detail::text, culprit::text, bases::text, to_json(repeated)::text
-  from annals.commit(${Array.from({ length: 30 }, (_, i) => `$${i + 1}${i > 22 ? "::text::json" : ""}`).join(", ")})`;
+  from ${CALL}`;
 const DURABILITY = `select name from pg_settings
   where name in ('fsync', 'synchronous_commit', 'full_page_writes') and setting = 'off' order by name`;
 
@@ -350,7 +350,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
         repeated: repeated && JSON.parse(repeated),
       });
     } catch (error) {
-      const aboutOne = isAboutData(error) || (error as Error).name === "DuplicateMessageError";
+      const aboutOne = isAboutData(error) || error instanceof DuplicateMessageError;
       if (!aboutOne || commits.length === 1) return commits.map(() => ({ error }));
       // One of them is to blame.
       return await this.#runEach(commits);

@@ -1,5 +1,5 @@
-import type { ReadLogOptions, ReadStreamOptions } from "./port.ts";
-import type { Parameter } from "./postgres_commit.ts";
+import type { ReadLogOptions, ReadStreamOptions } from "../port.ts";
+import type { Parameter } from "./commit.ts";
 
 /** SQL with its parameters; `annals.` stands for the configured schema. */
 export interface Query {

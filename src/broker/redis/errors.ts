@@ -1,5 +1,5 @@
-import { adviceOnCertificate } from "../lib/tls.ts";
-import { BrokerUnavailableError } from "./errors.ts";
+import { adviceOnCertificate } from "../../lib/tls.ts";
+import { BrokerUnavailableError } from "../errors.ts";
 
 /** What the first word of Redis' answer means, and what to do. */
 const MEANINGS: Readonly<Record<string, { readonly retryable: boolean; readonly advice: string }>> = {

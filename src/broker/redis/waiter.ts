@@ -1,5 +1,5 @@
 import type { Cluster, Redis } from "ioredis";
-import { Notifier } from "../lib/notifier.ts";
+import { Notifier } from "../../lib/notifier.ts";
 
 /** How long one blocked read lasts, in milliseconds. */
 const BLOCK = 1_000;

@@ -1,11 +1,11 @@
 import type { StatementSync } from "node:sqlite";
-import type { MessageRecord } from "../messages/envelope.ts";
-import { SqliteDatabase, type SqliteOptions } from "../sqlite/database.ts";
-import { BROKER_SCHEMA } from "../sqlite/migrations.ts";
-import { BrokerBehindError, GroupMissingError } from "./errors.ts";
-import type { Broker, BrokerStreamInfo, ClaimOptions, Delivered, GroupInfo, ReadGroupOptions } from "./port.ts";
+import type { MessageRecord } from "../../messages/envelope.ts";
+import { SqliteDatabase, type SqliteOptions } from "../../sqlite/database.ts";
+import { BROKER_SCHEMA } from "./schema.ts";
+import { BrokerBehindError, GroupMissingError } from "../errors.ts";
+import type { Broker, BrokerStreamInfo, ClaimOptions, Delivered, GroupInfo, ReadGroupOptions } from "../port.ts";
 
-export type { SqliteOptions } from "../sqlite/database.ts";
+export type { SqliteOptions } from "../../sqlite/database.ts";
 
 /** Settings of {@linkcode SqliteBroker}. */
 export interface SqliteBrokerOptions extends SqliteOptions {
@@ -39,6 +39,8 @@ export class SqliteBroker implements Broker {
   readonly kind = "sqlite";
   /** The store's file. */
   readonly location: string;
+  /** The file with a write-ahead log. */
+  readonly walFiles: readonly string[];
   #db: SqliteDatabase;
   #now: () => number;
   #prepared = new Map<string, StatementSync>();
@@ -47,12 +49,13 @@ export class SqliteBroker implements Broker {
    * Opens the file.
    *
    * @param options Which file, and how.
-   * @throws {StoreUnavailableError} When the file is foreign, newer, damaged, locked or cannot be opened.
+   * @throws {BrokerUnavailableError} When the file is foreign, newer, damaged, locked or cannot be opened.
    */
   constructor(options: SqliteBrokerOptions) {
     this.location = options.path;
     this.#now = options.now ?? Date.now;
     const path = options.path === ":memory:" ? options.path : `${options.path}-broker`;
+    this.walFiles = path === ":memory:" ? [] : [path];
     this.#db = new SqliteDatabase({ synchronous: "normal", ...options, path }, BROKER_SCHEMA);
   }
 

@@ -1,11 +1,12 @@
-import type { MessageRecord } from "../messages/envelope.ts";
-import { FencedError } from "./errors.ts";
+import type { MessageRecord } from "../../messages/envelope.ts";
+import { FencedError } from "../errors.ts";
 import type {
   Checkpoint,
   CommandOutcome,
   Commit,
   CommitResult,
   DeadLetter,
+  DeferredMessage,
   Ends,
   EventStore,
   Fence,
@@ -13,19 +14,18 @@ import type {
   Lease,
   LeaseRequest,
   Member,
-  ParkedMessage,
   ProjectionRow,
   ReadLogOptions,
   ReadStreamOptions,
-} from "./port.ts";
-import { arrayLiteral, type Parameter } from "./postgres_commit.ts";
-import { lag, LAST_POSITION, OUTBOX_STATUS, type Query, readLog, readOutbox, readStream } from "./postgres_queries.ts";
-import { toCheckpoint, toDeadLetter, toLease, toMessage, toParked, toRow } from "./postgres_rows.ts";
+} from "../port.ts";
+import { arrayLiteral, type Parameter } from "./commit.ts";
+import { lag, LAST_POSITION, OUTBOX_STATUS, type Query, readLog, readOutbox, readStream } from "./queries.ts";
+import { toCheckpoint, toDeadLetter, toDeferred, toLease, toMessage, toRow } from "./rows.ts";
 
-const PARKED = `select "group", category, stream, position, attempts, due_at, failures::text, replayed
-  from annals.parked where "group" = $1`;
+const DEFERRED = `select "group", category, stream, position, attempts, due_at, failures::text, replayed
+  from annals.deferred where "group" = $1`;
 const REPLAYED = `select "group", category, stream, position, attempts, due_at, failures::text, replayed
-  from annals.parked where replayed 
+  from annals.deferred where replayed 
   order by position limit 1000`;
 const DEAD_LETTER = `select id, "group", message::text, reason, error, stack, attempts::text, dead_at
   from annals.dead_letters`;
@@ -172,14 +172,14 @@ export abstract class PostgresTables implements EventStore {
     return rows.map(toLease);
   }
 
-  async parked(group: string, options: { replayedOnly?: boolean; limit?: number } = {}): Promise<ParkedMessage[]> {
+  async deferred(group: string, options: { replayedOnly?: boolean; limit?: number } = {}): Promise<DeferredMessage[]> {
     const only = options.replayedOnly ? "and replayed" : "";
-    return (await this.ask(`${PARKED} ${only} order by position limit $2`, [group, options.limit ?? null]))
-      .map(toParked);
+    return (await this.ask(`${DEFERRED} ${only} order by position limit $2`, [group, options.limit ?? null]))
+      .map(toDeferred);
   }
 
-  async replayed(): Promise<ParkedMessage[]> {
-    return (await this.ask(REPLAYED, [])).map(toParked);
+  async replayed(): Promise<DeferredMessage[]> {
+    return (await this.ask(REPLAYED, [])).map(toDeferred);
   }
 
   async lag(category: string, after: number): Promise<{ messages: number; oldest: number | null }> {
@@ -208,7 +208,7 @@ export abstract class PostgresTables implements EventStore {
   async replayDeadLetters(ids: readonly string[]): Promise<number> {
     const rows = await this.ask(
       `with gone as (delete from annals.dead_letters where id = any($1::uuid[]) returning "group", message),
-       put as (insert into annals.parked
+       put as (insert into annals.deferred
          select "group", (message->>'position')::bigint, message->>'category', message->>'stream', 0, 0, '[]', true from gone
          on conflict ("group", position) do update set attempts = 0, due_at = 0, failures = '[]', replayed = true)
        select count(*) from gone`,

@@ -1,5 +1,5 @@
-import { adviceOnCertificate } from "../lib/tls.ts";
-import { DuplicateMessageError, StoreUnavailableError } from "./errors.ts";
+import { adviceOnCertificate } from "../../lib/tls.ts";
+import { DuplicateMessageError, StoreUnavailableError } from "../errors.ts";
 
 /** What the driver says when there is no connection, or no longer. */
 const DISCONNECTED = new Set([

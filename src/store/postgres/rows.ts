@@ -1,5 +1,5 @@
-import type { MessageRecord } from "../messages/envelope.ts";
-import type { Checkpoint, DeadLetter, Lease, ParkedMessage, ProjectionRow } from "./port.ts";
+import type { MessageRecord } from "../../messages/envelope.ts";
+import type { Checkpoint, DeadLetter, DeferredMessage, Lease, ProjectionRow } from "../port.ts";
 
 /** A message of the log. */
 export function toMessage(row: any[]): MessageRecord {
@@ -25,9 +25,9 @@ export function toRow([projection, key, row, position]: any[]): ProjectionRow {
 }
 
 /** A message that waits. */
-export function toParked(
+export function toDeferred(
   [group, category, stream, position, attempts, dueAt, failures, replayed]: any[],
-): ParkedMessage {
+): DeferredMessage {
   return { group, category, stream, position, attempts, dueAt, failures: JSON.parse(failures), replayed };
 }
 

@@ -1,12 +1,12 @@
 import type { BatchItem, BatchResult } from "../handling/executor.ts";
-import type { BatchRunner } from "../handling/runner.ts";
+import type { HandlerSession } from "../handling/runner.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { newId } from "../messages/ids.ts";
 import type { EventStore } from "../store/port.ts";
 import type { Capability } from "./capability.ts";
 import { WorkerEndedError } from "./errors.ts";
 import type { HostedWorker } from "./host_process.ts";
-import type { FromWorker, LaneSpec } from "./protocol.ts";
+import type { FromWorker, SessionSpec } from "./protocol.ts";
 
 /** How many records, and about how many characters of payload, one answer to a worker has. */
 const PAGE = 1_000;
@@ -15,14 +15,14 @@ const PAGE_CHARACTERS = 4_000_000;
 /** How many bytes may wait for a worker to read them. */
 const MOST_WAITING = 64 << 20;
 
-/** How many questions a lane may have open at a time. */
+/** How many questions a session may have open at a time. */
 const MOST_QUESTIONS = 10_000;
 
 /** For how long a worker may say nothing of a batch that it was given, in milliseconds. */
 const UNMENTIONED = 5_000;
 
-/** What a lane works with. */
-export interface LaneOptions {
+/** What a session works with. */
+export interface WorkerSessionOptions {
   /** The consumer group. */
   readonly group: string;
   /** What it may read and have written. */
@@ -41,6 +41,8 @@ export interface LaneOptions {
   readonly busy: () => () => void;
   /** Called when what came from the worker is not what may come. */
   readonly violated: (what: string) => void;
+  /** Called when it is closed. */
+  readonly closed: () => void;
 }
 
 type Question = FromWorker & { t: "stream" | "keys" };
@@ -59,10 +61,10 @@ interface Pending {
 }
 
 /** Runs the batches of one partition of a group in a worker of a host, and answers what it asks for meanwhile. */
-export class Lane implements BatchRunner {
+export class WorkerSession implements HandlerSession {
   /** Its name: not to be guessed by other workers. */
   readonly name: string = newId();
-  #options: LaneOptions;
+  #options: WorkerSessionOptions;
   #n = 0;
   /** Batches that wait for their worker to be loaded. */
   #waiting = 0;
@@ -70,7 +72,7 @@ export class Lane implements BatchRunner {
   #answeredBy: HostedWorker | undefined;
 
   /** @param options What it works with. */
-  constructor(options: LaneOptions) {
+  constructor(options: WorkerSessionOptions) {
     this.#options = options;
   }
 
@@ -87,7 +89,7 @@ export class Lane implements BatchRunner {
   /** Tells a worker of it. */
   open(worker: HostedWorker): void {
     const { group, timeout, sql } = this.#options;
-    worker.send({ t: "open", lane: { lane: this.name, group, timeout, sql } satisfies LaneSpec });
+    worker.send({ t: "open", session: { session: this.name, group, timeout, sql } satisfies SessionSpec });
   }
 
   async run(items: readonly BatchItem[], signal: AbortSignal): Promise<BatchResult | "apart"> {
@@ -96,7 +98,7 @@ export class Lane implements BatchRunner {
     const worker = await this.#options.worker().finally(() => this.#waiting--);
     if (worker.hasEnded()) throw new WorkerEndedError("Its worker ended before it was given anything", false);
     const n = ++this.#n;
-    const abort = (): void => worker.send({ t: "abort", lane: this.name, n });
+    const abort = (): void => worker.send({ t: "abort", session: this.name, n });
     const done = busy();
     try {
       return await new Promise((resolve, reject) => {
@@ -112,7 +114,7 @@ export class Lane implements BatchRunner {
           begunAt,
           mentionedAt: begunAt,
         };
-        worker.send({ t: "batch", lane: this.name, n, items });
+        worker.send({ t: "batch", session: this.name, n, items });
         signal.addEventListener("abort", abort);
         if (signal.aborted) abort();
       });
@@ -125,7 +127,7 @@ export class Lane implements BatchRunner {
   }
 
   settle(written: boolean): void {
-    this.#answeredBy?.send({ t: "settle", lane: this.name, written });
+    this.#answeredBy?.send({ t: "settle", session: this.name, written });
     this.#answeredBy = undefined;
   }
 
@@ -138,6 +140,10 @@ export class Lane implements BatchRunner {
   /** Gives up what is in hand. */
   abandon(reason: string): void {
     this.ended(reason, false);
+  }
+
+  close(): void {
+    this.#options.closed();
   }
 
   /** What the worker says of what is in its hands. */
@@ -167,7 +173,7 @@ export class Lane implements BatchRunner {
     }
   }
 
-  /** Takes what the worker says about this lane. */
+  /** Takes what the worker says about this session. */
   take(message: FromWorker & { t: "done" | "stream" | "keys" }): void {
     const pending = this.#pending;
     if (message.t !== "done") return void this.#answer(message, pending?.n === message.n ? pending : undefined);

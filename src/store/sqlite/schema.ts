@@ -1,10 +1,5 @@
-/** The tables of one kind of file. */
-export interface Schema {
-  /** Marks a file as ours, and as of this kind. */
-  readonly applicationId: number;
-  /** How the tables came to be what they are. A migration is never edited once released: changes are new ones. */
-  readonly migrations: readonly { readonly name: string; readonly sql: string }[];
-}
+import type { Schema } from "../../sqlite/schema.ts";
+import { StoreUnavailableError } from "../errors.ts";
 
 /**
  * The tables of the store.
@@ -12,6 +7,7 @@ export interface Schema {
  * Times are milliseconds since 1970. JSON is text, so that it can be read with `sqlite3` and its `->` operators.
  */
 export const STORE_SCHEMA: Schema = {
+  unavailable: (message, reason, retryable) => new StoreUnavailableError(message, reason, retryable),
   applicationId: 0x414e4e4c, // ANNL
   migrations: [{
     name: "log, outbox, groups, dead letters, projections",
@@ -120,43 +116,12 @@ where category like '%::reservation' and type in ('ValueReserved', 'ValueRelease
     sql: `
 alter table leases add column ends text;
 `,
-  }],
-};
-
-/** The tables of the embedded broker: a copy of the log that may be deleted at any time. */
-export const BROKER_SCHEMA: Schema = {
-  applicationId: 0x414e4e42, // ANNB
-  migrations: [{
-    name: "streams, entries, groups",
-    sql: `-- Of which log this is a copy.
-create table broker_log (id text not null) strict;
-create table broker_streams (stream text primary key, last integer not null) strict, without rowid;
-create table broker_entries (
-  stream   text    not null,
-  position integer not null,
-  message  text    not null,
-  primary key (stream, position)
-) strict, without rowid;
-create table broker_groups (
-  stream    text    not null,
-  "group"   text    not null,
-  delivered integer not null,
-  primary key (stream, "group")
-) strict, without rowid;
-create table broker_pending (
-  stream       text    not null,
-  "group"      text    not null,
-  position     integer not null,
-  consumer     text    not null,
-  delivered_at integer not null,
-  deliveries   integer not null,
-  primary key (stream, "group", position)
-) strict, without rowid;
-`,
   }, {
-    name: "what was published before each entry",
+    name: "deferred messages",
     sql: `
-alter table broker_entries add column previous integer not null default 0;
+alter table parked rename to deferred;
+drop index parked_replayed;
+create index deferred_replayed on deferred ("group") where replayed = 1;
 `,
   }],
 };

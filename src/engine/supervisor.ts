@@ -1,0 +1,186 @@
+import type { Broker } from "../broker/port.ts";
+import { Balancer, LEASE_TTL } from "../cluster/balancer.ts";
+import { Presence } from "../cluster/presence.ts";
+import { leaseName } from "../groups/partition.ts";
+import type { SubscriptionSettings } from "../groups/settings.ts";
+import type { GroupWorker } from "../handling/runner.ts";
+import type { Clock } from "../lib/clock.ts";
+import { Shared } from "../lib/shared.ts";
+import type { EventStore, Fence } from "../store/port.ts";
+import type { Group } from "../subscriptions/group.ts";
+import type { Report } from "../telemetry/events.ts";
+import { type GroupHealth, GroupRunner } from "./group_runner.ts";
+import { RelayRunner } from "./relay_runner.ts";
+import { retryForever } from "./retry.ts";
+
+/** For how long replays that were looked for once are known, in milliseconds. */
+const REPLAYS_KNOWN = 200;
+
+/** How often leases are renewed, in milliseconds. */
+const RENEWAL_INTERVAL = 1_000;
+
+/** How often to look whether everything has stopped, in milliseconds. */
+const STOP_INTERVAL = 10;
+
+/** How long what has been told to end at once may take, in milliseconds. */
+const END_PATIENCE = 2_000;
+
+/** One partition of a group that this process could work on. */
+export interface GroupPlan {
+  /** The group. */
+  readonly group: Group;
+  /** Which of its partitions. */
+  readonly partition: number;
+  /** Of how many. */
+  readonly partitions: number;
+  /** How it is fed. */
+  readonly settings: SubscriptionSettings;
+  /** From the broker, or from the log. */
+  readonly feed: "stream" | "event_store";
+  /** Where its handler runs. */
+  readonly worker: GroupWorker;
+}
+
+/** What a supervisor works with. */
+export interface SupervisorOptions {
+  /** The store. */
+  readonly store: EventStore;
+  /** The broker. */
+  readonly broker: Broker;
+  /** This process, among those that run the domain. */
+  readonly owner: string;
+  /** The message types that its code knows. */
+  readonly types: readonly string[];
+  /** What there is to run. */
+  readonly plans: readonly GroupPlan[];
+  /** The domain's categories. */
+  readonly categories: readonly string[];
+  /** Whether what is stored goes through the outbox. */
+  readonly outbox: boolean;
+  /** Time and chance. */
+  readonly clock: Clock;
+  /** Hears what happens. */
+  readonly report: Report;
+}
+
+/**
+ * Runs the partitions of all groups and the relay as one of several processes that share them. It has no thread, no socket
+ * and no clock of its own: with adapters in memory and a clock that is moved by hand, all of it runs in virtual time.
+ */
+export class Supervisor {
+  #options: SupervisorOptions;
+  #presence: Presence;
+  #balancer: Balancer;
+  #runners: GroupRunner[] = [];
+  #relay: RelayRunner;
+  #running: Promise<unknown>[] = [];
+  #stop = new AbortController();
+
+  /** @param options What it works with. */
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    const { store, broker, owner, types, plans, categories, outbox, clock, report } = options;
+    const presence = this.#presence = new Presence(store, owner, clock);
+    this.#balancer = new Balancer(store, { owner, types }, () => presence.bury(), clock);
+    const replays = new Shared(() => store.replayed(), REPLAYS_KNOWN, clock);
+    for (const { feed, ...plan } of plans) {
+      const runner = new GroupRunner({
+        ...plan,
+        store,
+        broker: feed === "stream" ? broker : null,
+        owner,
+        outbox,
+        replays: async (group) => (await replays.get()).filter((deferred) => deferred.group === group),
+        turn: (lease, signal) => this.#balancer.turn(lease, signal),
+        clock,
+        report,
+      });
+      this.#runners.push(runner);
+      this.#balancer.add({
+        lease: leaseName(plan.group.name, plan.partition, plan.partitions),
+        held: () => runner.fence !== undefined,
+        lacks: runner.lacks,
+        yield: () => runner.yield(),
+      });
+    }
+    const readers = new Map(categories.map((category) => {
+      const fed = plans.filter(({ feed, group }) => feed === "stream" && group.categories.includes(category));
+      return [category, [...new Set(fed.map(({ group }) => group.name))]];
+    }));
+    this.#relay = new RelayRunner({ store, broker, readers, outbox, report, clock }, owner);
+  }
+
+  /** Says that this process takes part, and frees the leases of those that have ended. */
+  async join(): Promise<void> {
+    await this.#presence.bury();
+    await this.#balancer.enroll();
+  }
+
+  /** Starts everything; resolves when every group runs, or stands by. */
+  async start(): Promise<void> {
+    const signal = this.#stop.signal;
+    this.#running = [
+      ...this.#runners.map((runner) => this.#persist(() => runner.run())),
+      this.#relay.run(signal),
+      this.#persist(() => this.#renew(signal)),
+      this.#persist(() => this.#balancer.run(signal)),
+    ];
+    await Promise.all(this.#runners.map((runner) => runner.ready));
+  }
+
+  #persist(work: () => Promise<void | "again">): Promise<void> {
+    const { clock, report } = this.#options;
+    return retryForever(work, { clock, report, signal: this.#stop.signal });
+  }
+
+  async #renew(signal: AbortSignal): Promise<void | "again"> {
+    await this.#options.clock.sleep(RENEWAL_INTERVAL, signal);
+    if (signal.aborted) return;
+    await this.#renewNow();
+    return "again";
+  }
+
+  async #renewNow(): Promise<void> {
+    await this.#balancer.enroll();
+    const held = this.#runners.flatMap((runner) => runner.fence ? [{ runner, fence: runner.fence }] : []);
+    const fences: Fence[] = held.map(({ fence }) => fence);
+    if (this.#relay.fence) fences.push(this.#relay.fence);
+    if (fences.length === 0) return;
+    const lost = await this.#options.store.renewLeases(fences, LEASE_TTL);
+    for (const { runner, fence } of held) {
+      if (!lost.includes(fence.lease) || runner.fence?.token !== fence.token) continue;
+      runner.abandon("fenced", "The lease was lost");
+    }
+  }
+
+  /** How the groups are doing. */
+  get health(): GroupHealth[] {
+    return this.#runners.map((runner) => runner.health);
+  }
+
+  /**
+   * Stops: no more is read, what is in hand is finished, leases are given back.
+   *
+   * @param patience How long that may take, in milliseconds.
+   */
+  async stop(patience: number): Promise<void> {
+    const { clock, report } = this.#options;
+    for (const runner of this.#runners) runner.stop();
+    await this.#balancer.leave().catch(() => {});
+    const until = clock.elapsed() + patience;
+    let renewAt = clock.elapsed() + RENEWAL_INTERVAL;
+    const busy = () => this.#runners.filter(({ health }) => health.state !== "stopped" && health.state !== "failed");
+    while (busy().length > 0 && clock.elapsed() < until) {
+      await clock.sleep(STOP_INTERVAL);
+      if (clock.elapsed() < renewAt) continue;
+      renewAt = clock.elapsed() + RENEWAL_INTERVAL;
+      await this.#renewNow().catch(() => {});
+    }
+    for (const runner of busy()) {
+      report({ type: "shutdown.overdue", group: runner.health.group, seconds: patience / 1000 });
+      runner.abandon("failed", "The server stops");
+    }
+    this.#stop.abort();
+    await Promise.race([Promise.allSettled(this.#running), clock.sleep(END_PATIENCE)]);
+  }
+}

@@ -1,0 +1,123 @@
+import type { HandlerLog } from "../domain/context.ts";
+import type { EngineEvent, Level, OfMessage, Report } from "./events.ts";
+
+/** A line of a log. */
+export interface LogLine {
+  /** The consumer group; empty for the engine itself. */
+  readonly group: string;
+  /** How loud. */
+  readonly level: Level;
+  /** What it says. */
+  readonly text: string;
+  /** Facts. */
+  readonly fields?: Readonly<Record<string, unknown>>;
+}
+
+type Said = [level: Level, text: string, fields?: Readonly<Record<string, unknown>>];
+
+type Lines = { readonly [T in EngineEvent["type"]]: (event: EngineEvent & { readonly type: T }) => Said | null };
+
+const seconds = (milliseconds: number): string => `${milliseconds / 1000} s`;
+
+const facts = ({ position, messageType, stream }: OfMessage) => ({ position, type: messageType, stream });
+
+/** How each event reads; `null` for those that would fill a log. */
+const LINES: Lines = {
+  "batch.handled": () => null,
+  "message.failed": (e) => [
+    "warn",
+    `${e.messageType} at ${e.position} failed (attempt ${e.attempt} of ${e.attempts}), again in ${
+      (e.retryInMs / 1000).toFixed(1)
+    } s: ${e.error}`,
+    facts(e),
+  ],
+  "message.dead": (e) => [
+    "error",
+    `Gave up on ${e.messageType} at ${e.position}${
+      e.deadLetter === null ? " and passed over it" : `, kept as dead letter ${e.deadLetter}`
+    }: ${e.error}`,
+    { ...facts(e), attempts: e.attempts },
+  ],
+  "message.unknown": (e) => [
+    "warn",
+    `No code that runs now knows "${e.messageType}" (at ${e.position}); it is passed over`,
+    { type: e.messageType },
+  ],
+  "message.newer": (e) => [
+    "warn",
+    `Left "${e.messageType}" at ${e.position} to a process whose code knows it; standing by`,
+  ],
+  "handler.logged": (e) => [e.level, e.text, e.fields],
+  "service.warned": (e) => ["warn", e.warning],
+  "service.away": (e) => ["warn", `${e.error}; waiting for it`],
+  "service.back": () => ["info", "It is back; going on"],
+  "broker.left": (e) => ["warn", `${e.error}; reading the log until it is back`],
+  "broker.rejoined": () => ["info", "The broker is back; reading from it again"],
+  "broker.foreign": () => ["warn", "The broker had a copy of another log; it was deleted and is filled again"],
+  "broker.diverged": (e) => [
+    "warn",
+    `The broker had messages of ${e.category} that the log does not have (was a backup put back?); its copy is made again`,
+  ],
+  "broker.refilled": (e) => [
+    "warn",
+    `The broker has lost messages of ${e.category}; publishing again from position ${e.after}`,
+  ],
+  "relay.published": () => null,
+  "lease.standby": (e) => ["info", `Another process has ${e.lease}; standing by`],
+  "lease.acquired": (e) => e.afterStandby ? ["info", `Took over ${e.lease}`] : null,
+  "lease.lost": () => ["warn", "Another process took over; starting again"],
+  "lease.unsure": (e) => ["warn", `${e.error}; starting again under a new lease`],
+  "worker.ended": (e) => ["error", `Its worker ended: ${e.reason}`],
+  "worker.replaced": (e) => [
+    "error",
+    `Its worker is replaced${e.delayMs > 0 ? ` in ${seconds(e.delayMs)}` : ""}: ${e.error}`,
+  ],
+  "group.rested": (e) => [
+    "error",
+    `Its worker ended ${e.ends} times within a minute; resting for ${Math.ceil(e.restMs / 1000)} s: ${e.error}`,
+  ],
+  "host.started": () => null,
+  "host.ended": (e) => ["error", `Host "${e.host}" ended: ${e.reason}; its groups go on in a new one`],
+  "host.printed": (e) => ["info", `Host "${e.host}" printed: ${e.text}`],
+  "host.silenced": (e) => ["warn", `Host "${e.host}" printed ${e.lines} more lines, which were dropped`],
+  "shutdown.overdue": (e) => [
+    "warn",
+    `Did not stop within ${e.seconds} s; what it has in hand is handled after the next start`,
+  ],
+  "engine.failed": (e) => ["error", e.error],
+};
+
+/**
+ * Says an event in words.
+ *
+ * @param event What happened.
+ * @returns A line for people; `null` for what happens all the time.
+ */
+export function lineOf(event: EngineEvent): LogLine | null {
+  const said = (LINES[event.type] as (event: EngineEvent) => Said | null)(event);
+  if (said === null) return null;
+  const [level, text, fields] = said;
+  return { group: "group" in event ? event.group : "", level, text, ...(fields && { fields }) };
+}
+
+/**
+ * Makes a listener that writes a log.
+ *
+ * @param write Writes one line.
+ * @returns Hears of events.
+ */
+export function logTo(
+  write: (group: string, level: Level, text: string, fields?: Record<string, unknown>) => void,
+): Report {
+  return (event) => {
+    const line = lineOf(event);
+    if (line) write(line.group, line.level, line.text, { ...line.fields });
+  };
+}
+
+/** A handler's log whose lines become events. */
+export function handlerLogOf(report: Report, group: string): HandlerLog {
+  const line = (level: Level) => (text: string, fields: Record<string, unknown> = {}): void =>
+    report({ type: "handler.logged", group, level, text, fields });
+  return { debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error") };
+}
