@@ -1,0 +1,75 @@
+import fc from "fast-check";
+import assert from "node:assert/strict";
+import { type Deferred, RetryQueue } from "../../../src/subscriptions/retry_queue.ts";
+
+const message = (stream: string, position: number, over: Partial<Deferred> = {}): Deferred => ({
+  group: "G",
+  category: "c",
+  stream,
+  position,
+  attempts: 0,
+  dueAt: 0,
+  failures: [],
+  replayed: false,
+  quarantined: false,
+  ...over,
+});
+
+const positions = (found: readonly Deferred[]) => found.map(({ position }) => position);
+
+Deno.test("RetryQueue gives out what failed alone, when it is due, and what waits behind it never before", () => {
+  const queue = new RetryQueue();
+  queue.put(message("a", 3));
+  queue.put(message("a", 1, { attempts: 1, dueAt: 100 }));
+  queue.put(message("b", 2, { attempts: 2, dueAt: 50 }));
+  assert.deepEqual(positions(queue.due(49, 10)), []);
+  assert.deepEqual(positions(queue.due(50, 10)), [2]);
+  assert.equal(queue.nextDue(), 50);
+  queue.remove("b", 2);
+  assert.deepEqual(positions(queue.due(100, 10)), [1]);
+  queue.remove("a", 1);
+  assert.deepEqual(positions(queue.due(100, 10)), [3]);
+  assert.ok(queue.blocks("a") && !queue.blocks("b"));
+});
+
+Deno.test("RetryQueue gives out messages that only waited together, in order of position, as many as asked for", () => {
+  const queue = new RetryQueue();
+  for (const [stream, position] of [["b", 2], ["a", 1], ["b", 5], ["a", 4]] as const) {
+    queue.put(message(stream, position));
+  }
+  assert.deepEqual(positions(queue.due(0, 3)).length, 3);
+  assert.deepEqual(positions(queue.due(0, 10)), [1, 2, 4, 5]);
+  queue.put(message("a", 4, { quarantined: true }));
+  assert.deepEqual(positions(queue.due(0, 10)), [1, 2, 5], "what may have killed somebody is tried alone");
+});
+
+Deno.test("RetryQueue never lets a message of a stream overtake an earlier one, whatever is put and removed", () => {
+  const step = fc.record({
+    stream: fc.constantFrom("a", "b", "c"),
+    position: fc.integer({ min: 1, max: 30 }),
+    attempts: fc.integer({ min: 0, max: 2 }),
+    dueAt: fc.integer({ min: 0, max: 5 }),
+    quarantined: fc.boolean(),
+    removes: fc.boolean(),
+  });
+  fc.assert(fc.property(fc.array(step, { maxLength: 60 }), fc.integer({ min: 0, max: 5 }), (steps, now) => {
+    const queue = new RetryQueue();
+    const model = new Map<string, Deferred>();
+    for (const { removes, stream, position, ...over } of steps) {
+      const key = `${stream} ${position}`;
+      if (removes) model.delete(key), queue.remove(stream, position);
+      else model.set(key, message(stream, position, over)), queue.put(message(stream, position, over));
+    }
+    assert.equal(queue.size, model.size);
+    const due = queue.due(now, 10);
+    const lone = due.some(({ attempts, quarantined }) => attempts > 0 || quarantined);
+    assert.ok(!lone || due.length === 1);
+    for (const one of due) {
+      const before = [...model.values()].filter((other) =>
+        other.stream === one.stream && other.position < one.position
+      );
+      assert.ok(before.every((other) => due.some(({ position }) => position === other.position)));
+      assert.ok(one.dueAt <= now || before.length > 0);
+    }
+  }));
+});

@@ -1,0 +1,41 @@
+import { type EngineEvent, lineOf, logTo } from "@annals/annals/engine";
+import assert from "node:assert/strict";
+
+const MESSAGE = { group: "G", category: "c", stream: "c-1", position: 7, messageType: "T" };
+
+const CASES: [event: EngineEvent, level: string | null, text: RegExp][] = [
+  [
+    { type: "message.failed", ...MESSAGE, attempt: 1, attempts: 4, retryInMs: 1_234, error: "no" },
+    "warn",
+    /^T at 7 failed \(attempt 1 of 4\), again in 1\.2 s: no$/,
+  ],
+  [
+    { type: "message.dead", ...MESSAGE, attempts: 4, deadLetter: "id", error: "no" },
+    "error",
+    /^Gave up on T at 7, kept as dead letter id: no$/,
+  ],
+  [{ type: "message.dead", ...MESSAGE, attempts: 4, deadLetter: null, error: "no" }, "error", /passed over it: no$/],
+  [{ type: "handler.logged", group: "G", level: "debug", text: "hello", fields: { a: 1 } }, "debug", /^hello$/],
+  [{ type: "host.ended", host: "main", reason: "it left" }, "error", /^Host "main" ended: it left; its groups go on/],
+  [
+    { type: "batch.handled", group: "G", category: "c", partition: 0, handled: 1, failed: 0, milliseconds: 1 },
+    null,
+    /^/,
+  ],
+  [{ type: "relay.published", messages: 1, position: 1 }, null, /^/],
+];
+
+Deno.test("lineOf() says events in words, and keeps quiet about what happens all the time", () => {
+  for (const [event, level, text] of CASES) {
+    const line = lineOf(event);
+    assert.equal(line?.level ?? null, level);
+    assert.match(line?.text ?? "", text);
+  }
+});
+
+Deno.test("logTo() writes the group, and facts as fields", () => {
+  const lines: unknown[] = [];
+  logTo((...line) => void lines.push(line))(CASES[0][0]);
+  const [[group, level, , fields]] = lines as [[string, string, string, object]];
+  assert.deepEqual([group, level, fields], ["G", "warn", { position: 7, type: "T", stream: "c-1" }]);
+});
