@@ -97,8 +97,14 @@ export type ToWorker =
   | { readonly t: "decode"; readonly id: number; readonly records: readonly MessageRecord[] }
   | { readonly t: "open"; readonly session: SessionSpec }
   | { readonly t: "close"; readonly session: string }
-  | { readonly t: "batch"; readonly session: string; readonly n: number; readonly items: readonly BatchItem[] }
-  | { readonly t: "settle"; readonly session: string; readonly written: boolean }
+  | {
+    readonly t: "batch";
+    readonly session: string;
+    readonly n: number;
+    readonly items: readonly BatchItem[];
+    /** Whether the effects of the batch before were written; `undefined` when there was none. */
+    readonly written?: boolean;
+  }
   | { readonly t: "abort"; readonly session: string; readonly n: number }
   | { readonly t: "records"; readonly q: number; readonly records: readonly MessageRecord[]; readonly more: boolean }
   | { readonly t: "rows"; readonly q: number; readonly rows: readonly { key: string; row: string | null }[] }

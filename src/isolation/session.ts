@@ -70,6 +70,8 @@ export class WorkerSession implements HandlerSession {
   #waiting = 0;
   #pending: Pending | undefined;
   #answeredBy: HostedWorker | undefined;
+  /** What became of the effects of the last batch. */
+  #written: boolean | undefined;
 
   /** @param options What it works with. */
   constructor(options: WorkerSessionOptions) {
@@ -114,7 +116,9 @@ export class WorkerSession implements HandlerSession {
           begunAt,
           mentionedAt: begunAt,
         };
-        worker.send({ t: "batch", session: this.name, n, items });
+        const written = this.#answeredBy === worker ? this.#written : undefined;
+        worker.send({ t: "batch", session: this.name, n, items, ...(written !== undefined && { written }) });
+        this.#written = undefined;
         signal.addEventListener("abort", abort);
         if (signal.aborted) abort();
       });
@@ -127,8 +131,8 @@ export class WorkerSession implements HandlerSession {
   }
 
   settle(written: boolean): void {
-    this.#answeredBy?.send({ t: "settle", session: this.name, written });
-    this.#answeredBy = undefined;
+    // Told with the next batch: nobody there has to know before.
+    this.#written = written;
   }
 
   /** The worker has ended. */

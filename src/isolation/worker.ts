@@ -151,9 +151,8 @@ class HostedWorker {
       case "close":
         return void this.#sessions.delete(message.session);
       case "batch":
+        if (message.written !== undefined) this.#sessions.get(message.session)?.runner.settle(message.written);
         return void this.#handle(message.session, message.n, message.items);
-      case "settle":
-        return this.#sessions.get(message.session)?.runner.settle(message.written);
       case "abort": {
         const session = this.#sessions.get(message.session);
         if (session?.n === message.n) session.stop?.abort(new Error("The server stops, or has given the message up"));

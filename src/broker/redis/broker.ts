@@ -55,6 +55,16 @@ function pairs(flat: unknown[]): Record<string, any> {
   return found;
 }
 
+/** What a read has found. */
+function deliveredOf(stream: string, entries: readonly Entry[]): Delivered {
+  // What was trimmed while it was pending comes without fields.
+  const whole = entries.filter(([, fields]) => fields);
+  return {
+    messages: whole.map((entry) => toMessage(stream, entry)),
+    previous: whole.map(([, fields]) => Number(fields[1])),
+  };
+}
+
 /**
  * A broker on Redis Streams (Redis 6.2 or newer, or Valkey): one stream per category, one consumer group per group.
  *
@@ -80,6 +90,8 @@ export class RedisBroker implements Broker {
   #prefix: string;
   #driver: Driver;
   /** What waits for entries. */
+  /** Up to where a group was given what a stream has; by key and group. */
+  #delivered = new Map<string, number>();
   #waiters = new Map<string, RedisWaiter>();
   #lastError: Error | undefined;
   #shas = new Map<Script, string>();
@@ -190,10 +202,9 @@ export class RedisBroker implements Broker {
         const entries = part.flatMap((stream) =>
           byStream.get(stream)!.flatMap((message) => [message.position, envelopeOf(message), message.data])
         );
-        const answer = await this.#run(driver, PUBLISH, part.map((stream) => this.#key(stream)), [
-          ...heads,
-          ...entries,
-        ]);
+        const publishing = this.#run(driver, PUBLISH, part.map((stream) => this.#key(stream)), [...heads, ...entries]);
+        for (const stream of part) this.#waiterOf(stream)?.adding(this.#key(stream));
+        const answer = await publishing;
         if (Array.isArray(answer)) {
           const stream = part[answer[0] - 1];
           throw new BrokerBehindError(stream, expected!.get(stream)!, answer[1]);
@@ -201,9 +212,7 @@ export class RedisBroker implements Broker {
         added += answer as number;
         for (const stream of part) {
           const last = byStream.get(stream)!.at(-1)?.position;
-          if (last !== undefined) {
-            this.#waiters.get(this.#driver instanceof Cluster ? this.#key(stream) : "")?.added(this.#key(stream), last);
-          }
+          if (last !== undefined) this.#waiterOf(stream)?.added(this.#key(stream), last);
         }
       }
       return added;
@@ -251,6 +260,7 @@ export class RedisBroker implements Broker {
   async seek(stream: string, group: string, after: number): Promise<void> {
     await this.#ask(async (driver) => {
       await driver.sadd(this.#own("streams"), stream);
+      this.#delivered.delete(`${this.#key(stream)}\n${group}`);
       await this.#run(driver, SEEK, [this.#key(stream)], [group, idOf(after)]);
     });
   }
@@ -259,8 +269,18 @@ export class RedisBroker implements Broker {
     const key = this.#key(stream);
     const until = performance.now() + block;
     const args = ["GROUP", group, consumer, "COUNT", count, "STREAMS", key, ">"];
+    const reader = `${key}\n${group}`;
     while (!signal?.aborted && !this.#closed) {
-      if (block > 0) await this.#waiter(key).watch(key);
+      if (block > 0) {
+        const waiter = this.#waiter(key);
+        await waiter.watch(key);
+        // The group has had all there is: a look would find nothing.
+        const [wait, after] = [until - performance.now(), this.#delivered.get(reader) ?? -1];
+        if (wait > 0 && waiter.hasNothingAfter(key, after)) {
+          await waiter.wait(key, after, wait, signal);
+          if (signal?.aborted || this.#closed) break;
+        }
+      }
       let answer: [string, Entry[]][] | null;
       try {
         answer = await this.#ask((driver) => driver.call("xreadgroup", ...args) as Promise<[string, Entry[]][] | null>);
@@ -269,10 +289,16 @@ export class RedisBroker implements Broker {
         throw this.#missing(error, stream, group);
       }
       const left = until - performance.now();
-      if (answer || left <= 0) return this.#delivered(stream, answer?.[0]?.[1] ?? []);
-      await this.#waiter(key).wait(key, left, signal);
+      const entries = answer?.[0]?.[1] ?? [];
+      if (entries.length > 0) this.#delivered.set(reader, positionOf(entries[entries.length - 1][0]));
+      if (answer || left <= 0) return deliveredOf(stream, entries);
+      await this.#waiter(key).wait(key, this.#delivered.get(reader) ?? -1, left, signal);
     }
     return { messages: [], previous: [] };
+  }
+
+  #waiterOf(stream: string): RedisWaiter | undefined {
+    return this.#waiters.get(this.#driver instanceof Cluster ? this.#key(stream) : "");
   }
 
   /** One for all streams; in a cluster one for each, as they may be on different nodes. */
@@ -288,15 +314,6 @@ export class RedisBroker implements Broker {
       this.#waiters.set(name, waiter);
     }
     return waiter;
-  }
-
-  #delivered(stream: string, entries: readonly Entry[]): Delivered {
-    // What was trimmed while it was pending comes without fields.
-    const whole = entries.filter(([, fields]) => fields);
-    return {
-      messages: whole.map((entry) => toMessage(stream, entry)),
-      previous: whole.map(([, fields]) => Number(fields[1])),
-    };
   }
 
   /** A stream that is gone has no groups either. */
@@ -316,7 +333,7 @@ export class RedisBroker implements Broker {
           string,
           Entry[],
         ];
-        return [...this.#delivered(stream, answer[1].filter((entry) => entry)).messages];
+        return [...deliveredOf(stream, answer[1].filter((entry) => entry)).messages];
       });
     } catch (error) {
       throw this.#missing(error, stream, group);

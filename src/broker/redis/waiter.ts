@@ -1,5 +1,5 @@
 import type { Cluster, Redis } from "ioredis";
-import { Notifier } from "../../lib/notifier.ts";
+import { REAL_CLOCK } from "../../lib/clock.ts";
 
 /** How long one blocked read lasts, in milliseconds. */
 const BLOCK = 1_000;
@@ -9,6 +9,9 @@ const GRACE = 5_000;
 
 /** The pause after a read that failed, in milliseconds: readers find out themselves what is wrong. */
 const PAUSE = 100;
+
+/** For so long after it has added something a process counts as the one that does, in milliseconds. */
+const ADDING = 20;
 
 /** Both kinds of connections. */
 export type Driver = Redis | Cluster;
@@ -23,8 +26,14 @@ export interface WaiterOptions {
   readonly unblock: (clientId: number) => Promise<void>;
 }
 
+/** Somebody who has had everything up to a position, and waits for more. */
+interface Reader {
+  readonly after: number;
+  readonly wake: () => void;
+}
+
 interface Stream {
-  readonly readers: Notifier;
+  readonly readers: Set<Reader>;
   /** Up to here readers were woken; `null` while that is not known. */
   last: number | null;
 }
@@ -43,6 +52,8 @@ export class RedisWaiter {
   /** The streams that the read which is blocked now waits for. */
   #blockedOn = new Set<string>();
   #closed = false;
+  /** When this process last added something itself. */
+  #addedAt = -Infinity;
 
   /** @param options How it reaches Redis. */
   constructor(options: WaiterOptions) {
@@ -51,7 +62,7 @@ export class RedisWaiter {
 
   #stream(key: string): Stream {
     let stream = this.#streams.get(key);
-    if (!stream) this.#streams.set(key, stream = { readers: new Notifier(), last: null });
+    if (!stream) this.#streams.set(key, stream = { readers: new Set(), last: null });
     return stream;
   }
 
@@ -65,19 +76,46 @@ export class RedisWaiter {
     if (stream.last === null) stream.last = await this.#options.last(key);
   }
 
+  /** Whether a stream has had nothing behind a position, as far as is known: whoever waits is woken when that changes. */
+  hasNothingAfter(key: string, position: number): boolean {
+    const last = this.#stream(key).last;
+    return last !== null && last <= position;
+  }
+
   /** Wakes the readers of a stream: this process has added entries up to an id. */
   added(key: string, last: number): void {
     const stream = this.#streams.get(key);
     if (!stream || stream.last === null) return;
     stream.last = Math.max(stream.last, last);
-    stream.readers.notify();
+    this.#addedAt = performance.now();
+    for (const { after, wake } of [...stream.readers]) if (after < last) wake();
   }
 
-  /** Resolves when a stream may have something new, or after `timeout` milliseconds. */
-  async wait(key: string, timeout: number, signal?: AbortSignal): Promise<void> {
+  /**
+   * Wakes the readers of a stream before it is known whether this process has added anything: what they ask for now, on
+   * the connection that it is sent by, is answered behind it.
+   */
+  adding(key: string): void {
+    for (const { wake } of [...this.#streams.get(key)?.readers ?? []]) wake();
+  }
+
+  /** Resolves when a stream may have something behind a position, or after `timeout` milliseconds. */
+  async wait(key: string, after: number, timeout: number, signal?: AbortSignal): Promise<void> {
+    const { last, readers } = this.#stream(key);
     // The connection failed since: the reader looks again, and has it watched anew.
-    if (this.#stream(key).last === null) return;
-    const waiting = this.#stream(key).readers.wait(timeout, signal);
+    if (last === null || signal?.aborted) return;
+    const waiting = new Promise<void>((resolve) => {
+      const wake = (): void => {
+        over();
+        readers.delete(reader);
+        signal?.removeEventListener("abort", wake);
+        resolve();
+      };
+      const reader = { after, wake };
+      const over = REAL_CLOCK.after(timeout, wake);
+      readers.add(reader);
+      signal?.addEventListener("abort", wake);
+    });
     if (!this.#running) void this.#run();
     else if (!this.#blockedOn.has(key) && this.#clientId !== undefined) {
       void this.#options.unblock(this.#clientId).catch(() => {});
@@ -89,17 +127,23 @@ export class RedisWaiter {
     this.#running = true;
     try {
       while (!this.#closed) {
-        const keys = [...this.#streams].filter(([, { readers, last }]) => readers.waiting > 0 && last !== null);
+        const keys = [...this.#streams].filter(([, { readers, last }]) => readers.size > 0 && last !== null);
         // Whoever was woken mostly comes back to wait: they are given a moment.
         if (keys.length === 0) {
-          if (![...this.#streams.values()].some(({ readers }) => readers.waiting > 0)) break;
+          if (![...this.#streams.values()].some(({ readers }) => readers.size > 0)) break;
           await new Promise((resolve) => setTimeout(resolve, 1));
+          continue;
+        }
+        // While this process adds entries, it wakes its readers itself: a read would return with each of them.
+        const quiet = this.#addedAt + ADDING - performance.now();
+        if (quiet > 0) {
+          await new Promise((resolve) => setTimeout(resolve, quiet));
           continue;
         }
         await this.#read(keys.map(([key]) => key)).catch(async () => {
           this.#letGo();
           for (const stream of this.#streams.values()) stream.last = null;
-          for (const { readers } of this.#streams.values()) readers.notify();
+          this.#wakeAll();
           await new Promise((resolve) => setTimeout(resolve, PAUSE));
         });
       }
@@ -134,8 +178,12 @@ export class RedisWaiter {
     if (stream.last !== null && position <= stream.last) return;
     // Asked for before readers look, on their connection: what comes later than this answer is waited for again.
     const last = this.#options.last(key);
-    stream.readers.notify();
+    this.adding(key);
     stream.last = Math.max(position, stream.last ?? 0, await last);
+  }
+
+  #wakeAll(): void {
+    for (const key of this.#streams.keys()) this.adding(key);
   }
 
   #letGo(): void {
@@ -148,6 +196,6 @@ export class RedisWaiter {
   close(): void {
     this.#closed = true;
     this.#letGo();
-    for (const { readers } of this.#streams.values()) readers.notify();
+    this.#wakeAll();
   }
 }

@@ -106,10 +106,15 @@ function restOf(commits: readonly Commit[]): string {
 }
 
 /** How commits are made, with {@linkcode encodeCommits}. */
-export const CALL = "annals.commit($1, $2, $3, $4, $5)";
+export const CALL = "annals.commit($1, $2, $3, $4, $5, $6)";
 
-/** The parameters of {@linkcode CALL}. */
-export function encodeCommits(commits: readonly Commit[]): Parameter[] {
+/**
+ * The parameters of {@linkcode CALL}.
+ *
+ * @param commits What to write.
+ * @param origin Goes with the notification: who wrote it knows without.
+ */
+export function encodeCommits(commits: readonly Commit[], origin = ""): Parameter[] {
   const streams = new Map<string, number>();
   const c = { first: [] as number[], last: [] as number[] };
   const a = { stream: [] as number[], expected: [] as number[], count: [] as number[] };
@@ -184,6 +189,7 @@ export function encodeCommits(commits: readonly Commit[]): Parameter[] {
     m.data.join(SEPARATOR),
     m.metadata.join(SEPARATOR),
     restOf(commits),
+    origin,
   ];
 }
 

@@ -343,8 +343,9 @@ drop function annals.commit;
 --                   the other, in the order in which they are taken out below; how long each is stands in front
 --   data, metadata  JSON of each message, separated by \\x1e, which JSON text never contains
 --   rest            what else is written: seven JSON documents (each may be empty), separated likewise
+--   origin          who writes: goes with the notification, so that nobody is woken by what he knows already
 create function annals.commit(
-  numbers bigint[], texts text[], data text, metadata text, rest text,
+  numbers bigint[], texts text[], data text, metadata text, rest text, origin text,
   out status int[], out detail bigint[], out culprit int[], out bases int[], out repeated text[]
 ) language plpgsql set jit = off as $$
 declare
@@ -352,11 +353,10 @@ declare
   n int := numbers[1]; s int := numbers[2]; k int := numbers[3]; m int := numbers[4];
   c_first bigint[]; c_last bigint[]; c_token bigint[];
   a_stream bigint[]; a_expected bigint[]; a_count bigint[];
-  m_append bigint[]; m_ord bigint[]; m_schema bigint[]; m_time bigint[]; m_publish bigint[];
   streams text[]; c_lease text[]; c_once text[]; c_value text[];
-  m_id text[]; m_type text[]; m_category text[]; m_stream text[]; m_correlation text[]; m_causation text[];
   docs text[] := string_to_array(rest, e'\\x1e', '');
   at int := 4;
+  columns int;
   versions int[];
   tokens bigint[];
   places bigint[];
@@ -369,22 +369,12 @@ begin
   a_stream := numbers[at + 1 : at + k]; at := at + k;
   a_expected := numbers[at + 1 : at + k]; at := at + k;
   a_count := numbers[at + 1 : at + k]; at := at + k;
-  m_append := numbers[at + 1 : at + m]; at := at + m;
-  m_ord := numbers[at + 1 : at + m]; at := at + m;
-  m_schema := numbers[at + 1 : at + m]; at := at + m;
-  m_time := numbers[at + 1 : at + m]; at := at + m;
-  m_publish := numbers[at + 1 : at + m]; at := at + m;
+  columns := at;
   at := 0;
   streams := texts[at + 1 : at + s]; at := at + s;
   c_lease := texts[at + 1 : at + n]; at := at + n;
   c_once := texts[at + 1 : at + n]; at := at + n;
   c_value := texts[at + 1 : at + n]; at := at + n;
-  m_id := texts[at + 1 : at + m]; at := at + m;
-  m_type := texts[at + 1 : at + m]; at := at + m;
-  m_category := texts[at + 1 : at + m]; at := at + m;
-  m_stream := texts[at + 1 : at + m]; at := at + m;
-  m_correlation := texts[at + 1 : at + m]; at := at + m;
-  m_causation := texts[at + 1 : at + m]; at := at + m;
   places := array_fill(0::bigint, array[k]);
   -- Whoever gives or takes a lease waits for us, so a fence that was seen whole is whole until we are through.
   perform pg_advisory_xact_lock_shared(annals_lease_lock);
@@ -444,9 +434,14 @@ begin
     insert into annals.messages
       select places[m.append] + m.ord, m.id::uuid, m.type, m.schema, m.category, m.stream, bases[m.append] + m.ord, m.time,
         m.correlation, m.causation, m.data::json, nullif(m.metadata, '')::json, m.publish = 1
-      from unnest(m_append, m_ord, m_id, m_type, m_schema, m_category, m_stream, m_time, m_correlation, m_causation,
-        string_to_array(data, e'\\x1e'), string_to_array(metadata, e'\\x1e'), m_publish)
-        as m(append, ord, id, type, schema, category, stream, time, correlation, causation, data, metadata, publish)
+      from unnest(
+          numbers[columns + 1 : columns + m], numbers[columns + m + 1 : columns + 2 * m],
+          numbers[columns + 2 * m + 1 : columns + 3 * m], numbers[columns + 3 * m + 1 : columns + 4 * m],
+          numbers[columns + 4 * m + 1 : columns + 5 * m],
+          texts[at + 1 : at + m], texts[at + m + 1 : at + 2 * m], texts[at + 2 * m + 1 : at + 3 * m],
+          texts[at + 3 * m + 1 : at + 4 * m], texts[at + 4 * m + 1 : at + 5 * m], texts[at + 5 * m + 1 : at + 6 * m],
+          string_to_array(data, e'\\x1e'), string_to_array(metadata, e'\\x1e'))
+        as m(append, ord, schema, time, publish, id, type, category, stream, correlation, causation, data, metadata)
       where bases[m.append] > -2;
   end if;
   if repeated is not null then
@@ -504,7 +499,7 @@ begin
   end if;
   -- A queue of notifications that nobody empties must not fail commits; whoever waits also looks by itself.
   if pg_notification_queue_usage() < 0.5 then
-    perform pg_notify('annals_channel', case when m > 0 then 'messages' else '' end);
+    perform pg_notify('annals_channel', origin || case when m > 0 then ' messages' else ' ' end);
   end if;
 end $$;
 `,

@@ -1,4 +1,5 @@
 import postgres from "postgres";
+import { recoveryOf } from "../../lib/annals_error.ts";
 import { type Fate, GroupCommit } from "../../lib/group_commit.ts";
 import { Notifier } from "../../lib/notifier.ts";
 import { withoutSecrets } from "../../lib/redact_url.ts";
@@ -115,6 +116,8 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   #signal = new Notifier();
   #messages = new Notifier();
   #listener: Listener | undefined;
+  /** Tells notifications of this store from those of others. */
+  #origin = crypto.randomUUID().slice(0, 13);
   #closed = false;
 
   /**
@@ -142,7 +145,14 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
         return this.#connect(listenUrl ?? url, 1, owner && sessionOf(owner));
       },
       notify: (payload) => this.ask("select pg_notify($1, $2)", [channelOf(this.#place.schema), payload]),
-      told: (payload) => payload === "" ? this.#signal.notify() : this.wake(),
+      told: (payload) => {
+        if (payload === null) return this.wake();
+        const [origin, what] = payload.split(" ");
+        // What this store has written, it has told of already.
+        if (origin !== "" && origin === this.#origin) return;
+        if (what === "messages") this.wake();
+        else this.#signal.notify();
+      },
     });
   }
 
@@ -296,8 +306,10 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   async #run(batch: Commit[]): Promise<Fate<CommitResult>[]> {
     const fates: Fate<CommitResult>[] = [];
     for (const part of partsOf(batch)) fates.push(...await this.#runPart(part));
-    if (fates.some((fate) => "ok" in fate && fate.ok.lastPosition > 0)) this.wake();
-    else this.#signal.notify();
+    // Also when nobody knows: the notification of what came through all the same is not listened to.
+    if (fates.some((fate) => "ok" in fate ? fate.ok.lastPosition > 0 : recoveryOf(fate.error) === "unsure")) {
+      this.wake();
+    } else this.#signal.notify();
     return fates;
   }
 
@@ -323,7 +335,8 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
               });
             }
             if (sqlRole !== undefined) await sql.unsafe("reset role");
-            const answer = await sql.unsafe(this.#text(COMMIT), encodeCommits([commit]) as any[]).values() as any[][];
+            const answer = await sql.unsafe(this.#text(COMMIT), encodeCommits([commit], this.#origin) as any[])
+              .values() as any[][];
             if (answer[0][0] !== "{0}") throw new Refused(answer);
             return answer;
           }) as Promise<any[][]>,
@@ -341,7 +354,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     try {
       const [[status, detail, culprit, bases, repeated]] = commits[0].statements?.length
         ? await this.#transact(commits[0])
-        : await this.ask(COMMIT, encodeCommits(commits), true);
+        : await this.ask(COMMIT, encodeCommits(commits, this.#origin), true);
       return fatesOf(commits, {
         status: numbers(status),
         detail: numbers(detail),
