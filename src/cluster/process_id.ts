@@ -1,41 +1,13 @@
-import process from "node:process";
+import { pidNamespace, readIfAny, startOf } from "../lib/process.ts";
 import { newId } from "../messages/ids.ts";
-
-function read(path: string): string | null {
-  try {
-    return Deno.readTextFileSync(path);
-  } catch {
-    return null;
-  }
-}
 
 /**
  * This machine since it was started, and the namespace that its process numbers belong to: names of machines repeat, in
  * containers above all, and each container counts from 1.
  */
 function machine(): string {
-  const boot = read("/proc/sys/kernel/random/boot_id")?.slice(0, 8) ?? "";
-  let namespace = "";
-  try {
-    namespace = /\d+/.exec(Deno.readLinkSync("/proc/self/ns/pid"))![0];
-  } catch {
-    // Not Linux: one namespace.
-  }
-  return `${Deno.hostname()}/${boot}/${namespace}`;
-}
-
-/** When a process was started, in ticks since the machine was; empty when that cannot be told, `null` when it has ended. */
-function startOf(pid: number): string | null {
-  const stat = read(`/proc/${pid}/stat`);
-  // Behind the name, which may contain anything: the state, and 19 fields later the start.
-  const fields = stat?.slice(stat.lastIndexOf(")") + 2).split(" ");
-  if (fields) return /[ZX]/.test(fields[0]) ? null : fields[19];
-  try {
-    process.kill(pid, 0);
-    return "";
-  } catch (error) {
-    return (error as { code?: string }).code === "EPERM" ? "" : null;
-  }
+  const boot = readIfAny("/proc/sys/kernel/random/boot_id")?.slice(0, 8) ?? "";
+  return `${Deno.hostname()}/${boot}/${pidNamespace()}`;
 }
 
 /**

@@ -13,6 +13,7 @@ import type { Broker } from "../broker/port.ts";
 import { ownerName } from "../cluster/process_id.ts";
 import type { Config } from "../config/config.ts";
 import { Capability } from "../isolation/capability.ts";
+import { removeStaleFolders } from "../isolation/door.ts";
 import type { HostPool } from "../isolation/host_pool.ts";
 import { environmentOf, explainLoad, inspect, poolFor } from "../isolation/inspect.ts";
 import { ungranted, workerPermissions } from "../isolation/permissions.ts";
@@ -155,6 +156,7 @@ export class Engine {
   async start(): Promise<void> {
     const print = this.#options.print ?? (() => {});
     print("Starting Annals engine…");
+    void removeStaleFolders().catch(() => {});
     const pool = this.#pool = poolFor(this.#options.module, this.#config, this.#report);
     const domain = await this.#describe(pool);
     await this.#open(domain, print);

@@ -1,10 +1,25 @@
 import { join } from "node:path";
 import { tmpdir } from "node:os";
 import { decodeFrame, FrameSocket } from "./frames.ts";
+import { pidNamespace, startOf } from "../lib/process.ts";
 import { helloSchema } from "./protocol.ts";
 
 /** How long who connects may take to say who it is, in milliseconds. */
 const PATIENCE = 5_000;
+
+/** What the names of folders with sockets begin with. */
+const PREFIX = "annals-host-";
+
+/** Removes the folders of engines that were killed: nobody else does. */
+export async function removeStaleFolders(): Promise<void> {
+  const namespace = pidNamespace();
+  for await (const { name, isDirectory } of Deno.readDir(tmpdir())) {
+    const [, its, pid, start] = /^annals-host-(\d*)\.(\d+)\.(\d*)-/.exec(name) ?? [];
+    if (!isDirectory || its !== namespace || startOf(Number(pid)) === start) continue;
+    // Somebody else's, or being removed by another engine right now.
+    await Deno.remove(join(tmpdir(), name), { recursive: true }).catch(() => {});
+  }
+}
 
 /** Whoever has said what it was told to. */
 export interface Visitor {
@@ -38,7 +53,8 @@ export class Door {
   /** Opens one. */
   static async open(): Promise<Door> {
     if (Deno.build.os === "windows") return new Door(null, Deno.listen({ hostname: "127.0.0.1", port: 0 }));
-    const folder = await Deno.makeTempDir({ prefix: "annals-host-", dir: tmpdir() });
+    const prefix = `${PREFIX}${pidNamespace()}.${Deno.pid}.${startOf(Deno.pid) ?? ""}-`;
+    const folder = await Deno.makeTempDir({ prefix, dir: tmpdir() });
     await Deno.chmod(folder, 0o700);
     try {
       return new Door(folder, Deno.listen({ transport: "unix", path: join(folder, "engine") }));

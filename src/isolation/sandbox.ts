@@ -25,6 +25,10 @@ export function sandbox(env: Readonly<Record<string, string>>, log: HandlerLog):
   for (let scope: object | null = globalThis; scope !== null; scope = Object.getPrototypeOf(scope)) {
     Reflect.deleteProperty(scope, "postMessage");
   }
+  const unheard = (): never => {
+    throw new Error("postMessage() reaches nobody from a handler; use its context");
+  };
+  Object.defineProperty(globalThis, "postMessage", { value: unheard });
   const line = (level: keyof HandlerLog) => (...values: unknown[]) =>
     log[level](values.map((value) => typeof value === "string" ? value : Deno.inspect(value)).join(" "));
   Object.assign(console, {

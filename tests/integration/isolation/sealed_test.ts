@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { tmpdir } from "node:os";
 import tally, { Add } from "../../fixtures/tally/domain.ts";
 import { isAlive, Site, until } from "../../support/server.ts";
 import { databaseUrl, redisUrl } from "../../support/services.ts";
@@ -62,6 +63,21 @@ Deno.test("the engine has the connections; a host has none, and no secret in its
   }
   assert.equal(await server.stop(), 0);
   await until(() => !hosts.some(isAlive), () => "the host to end with its engine", 1_000);
+});
+
+Deno.test("what an engine that was killed left in the temporary folder is removed by the next one", async () => {
+  const folders = (pid: number) =>
+    [...Deno.readDirSync(tmpdir())].filter(({ name }) => new RegExp(`^annals-host-\\d*\\.${pid}\\.`).test(name));
+  await using site = Site.make("tally", MODULE);
+  const first = await site.start().running();
+  assert.ok(folders(first.pid).length > 0);
+  await first.kill();
+  assert.ok(folders(first.pid).length > 0);
+  const second = await site.start().running();
+  await until(() => folders(first.pid).length === 0, () => "the folder to be removed");
+  assert.ok(folders(second.pid).length > 0);
+  assert.equal(await second.stop(), 0);
+  assert.equal(folders(second.pid).length, 0);
 });
 
 Deno.test("a host that stands still ends with its engine all the same", async () => {
