@@ -8,11 +8,17 @@ const email = z.email();
 export const AccountOpened = event("AccountOpened", {
   schema: z.object({ accountId, accountNumber: z.string(), holderName: z.string(), openingDeposit: cents }),
 });
+const depositMade = z.object({
+  accountId,
+  amount: cents,
+  reference: z.string().optional(),
+  sourceType: z.string(),
+});
 export const DepositMade = event("DepositMade", {
   version: 2,
-  schema: z.object({ accountId, amount: cents, reference: z.string().optional(), sourceType: z.string() }),
+  schema: depositMade,
   // Version 1 did not say where the money came from.
-  upcast: { 1: (v1: Record<string, unknown>) => ({ ...v1, sourceType: "unknown" }) },
+  upcast: { 1: (v1: Omit<z.input<typeof depositMade>, "sourceType">) => ({ ...v1, sourceType: "unknown" }) },
 });
 export const WithdrawalMade = event("WithdrawalMade", {
   schema: z.object({ accountId, amount: cents, reference: z.string().optional() }),

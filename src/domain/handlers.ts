@@ -14,8 +14,8 @@ export type CommandFunctions<A extends Aggregate, Commands extends readonly Comm
   ) => Decision<A> | Promise<Decision<A>>;
 };
 
-/** What a command leads to: an event, several, or nothing. */
-export type Decision<A extends Aggregate> = EventsOf<A> | readonly EventsOf<A>[] | void;
+/** What a command leads to: an event, several, or none: `[]`. Returning nothing at all is an error: it may be a forgotten `return`. */
+export type Decision<A extends Aggregate> = EventsOf<A> | readonly EventsOf<A>[];
 
 /** One function per event. */
 export type EventFunctions<Events extends readonly EventType[]> = {

@@ -4,6 +4,7 @@ import { refusalOf } from "../domain/errors.ts";
 import { explainFrozen } from "../domain/freeze.ts";
 import type { CommandHandler } from "../domain/handlers.ts";
 import type { Domain } from "../domain/model.ts";
+import { DomainDefinitionError } from "../messages/errors.ts";
 import type { CommandOutcome } from "../store/port.ts";
 import { type Delivery, type Effects, type HandlerBatch, isThenable, type Reading } from "./batch.ts";
 import { UnitOfWork } from "./unit_of_work.ts";
@@ -136,14 +137,6 @@ export class CommandBatch implements HandlerBatch {
       this.#unit.append(aggregate, id, drafts);
       for (const [field, value, release] of reservations) await this.#unit.reserve(field, value, id, release);
     };
-    const finish = (decision: unknown): void | Promise<void> => {
-      const drafts = decision === undefined || decision === null
-        ? []
-        : ([] as Draft[]).concat(decision as Draft | Draft[]);
-      if (reservations.length + appending.length > 0) return conclude(drafts).finally(() => open = false);
-      open = false;
-      this.#unit.append(aggregate, id, drafts);
-    };
     const fail = (error: unknown): never => {
       open = false;
       throw explainFrozen(
@@ -151,6 +144,19 @@ export class CommandBatch implements HandlerBatch {
         `The handler of "${message.type}"`,
         "return events, and let evolve make the new state",
       );
+    };
+    const finish = (decision: unknown): void | Promise<void> => {
+      if (decision === undefined || decision === null) {
+        fail(
+          new DomainDefinitionError(
+            `The handler of "${message.type}" returned ${decision}; return an event, several, or [] (missing return?)`,
+          ),
+        );
+      }
+      const drafts = ([] as Draft[]).concat(decision as Draft | Draft[]);
+      if (reservations.length + appending.length > 0) return conclude(drafts).finally(() => open = false);
+      open = false;
+      this.#unit.append(aggregate, id, drafts);
     };
     try {
       const decision = handle[message.type](state, message, context);

@@ -1,6 +1,7 @@
 import type { Message, MessageRecord } from "./envelope.ts";
 import { UndecodableMessageError } from "./errors.ts";
 import type { MessageType } from "./message_type.ts";
+import { validate } from "./schema.ts";
 
 /** The message types that a reader knows, by name. */
 export type MessageTypes = ReadonlyMap<string, MessageType>;
@@ -32,7 +33,16 @@ function upcast(record: MessageRecord, known: MessageType, stored: unknown): unk
       );
     }
   }
-  return payload;
+  try {
+    return validate(record.type, known.schema, payload);
+  } catch (cause) {
+    throw new UndecodableMessageError(
+      "upcast failed",
+      `Cannot bring message ${record.position} ("${record.type}") from version ${record.schemaVersion} to ${known.version}: the result does not fit the schema: ${
+        cause instanceof Error ? cause.message : cause
+      }`,
+    );
+  }
 }
 
 /**

@@ -44,18 +44,41 @@ export type PayloadOf<T> = T extends MessageType<string, infer Payload> ? Payloa
 /** The name of an event or command type. */
 export type NameOf<T> = T extends MessageType<infer Name> ? Name : never;
 
+/** The version before, for those that types can count. */
+interface Before {
+  readonly 2: 1;
+  readonly 3: 2;
+  readonly 4: 3;
+  readonly 5: 4;
+  readonly 6: 5;
+  readonly 7: 6;
+  readonly 8: 7;
+  readonly 9: 8;
+}
+
+/** All versions before one. */
+type Below<V> = V extends keyof Before ? Before[V] | Below<Before[V]> : never;
+
+/** An upcaster for each older version: the last one has to return what the schema takes. */
+export type Upcasts<V extends number, Newest> = V extends keyof Before
+  ? { readonly [From in Below<V>]: (payload: any) => From extends Before[V] ? Newest : unknown }
+  : Readonly<Record<number, Upcaster>>;
+
 /** Settings of {@linkcode event}. */
-export interface EventOptions<S extends Schema> {
+export interface EventOptions<S extends Schema, V extends number = number> {
   /** The newest version of the schema. @default {1} */
-  readonly version?: number;
+  readonly version?: V;
   /** What the payload looks like: any Standard Schema, or {@linkcode type} for a plain TypeScript type. */
   readonly schema: S;
-  /** From version n to n + 1, keyed by n: a payload of version 1 passes all of them on its way up. */
-  readonly upcast?: Readonly<Record<number, Upcaster>>;
+  /**
+   * From version n to n + 1, keyed by n: a payload of version 1 passes all of them on its way up. What the last one
+   * returns is checked by the schema.
+   */
+  readonly upcast?: Upcasts<V, InputOf<S>>;
 }
 
 /** Settings of {@linkcode command}. */
-export interface CommandOptions<S extends Schema> extends EventOptions<S> {
+export interface CommandOptions<S extends Schema, V extends number = number> extends EventOptions<S, V> {
   /**
    * Which aggregate the command is for.
    *
@@ -125,9 +148,9 @@ function define<F extends object>(make: F, kind: string, name: string, options: 
  * DepositMade({ amount: 500, sourceType: "salary" });
  * ```
  */
-export function event<const Name extends string, S extends Schema>(
+export function event<const Name extends string, S extends Schema, const V extends number = 1>(
   name: Name,
-  options: EventOptions<S>,
+  options: EventOptions<S, V>,
 ): EventType<Name, OutputOf<S>, InputOf<S>> {
   const { version = 1, schema } = options;
   const make = (payload: InputOf<S>): Draft<Name, OutputOf<S>> => ({
@@ -136,7 +159,7 @@ export function event<const Name extends string, S extends Schema>(
     schemaVersion: version,
     payload: validate(name, schema, payload),
   });
-  return define(make, "event", name, options) as EventType<Name, OutputOf<S>, InputOf<S>>;
+  return define(make, "event", name, options as EventOptions<Schema>) as EventType<Name, OutputOf<S>, InputOf<S>>;
 }
 
 /**
@@ -159,9 +182,9 @@ export function event<const Name extends string, S extends Schema>(
  * MakeDeposit({ accountId: "42", amount: 500 });
  * ```
  */
-export function command<const Name extends string, S extends Schema>(
+export function command<const Name extends string, S extends Schema, const V extends number = 1>(
   name: Name,
-  options: CommandOptions<S>,
+  options: CommandOptions<S, V>,
 ): CommandType<Name, OutputOf<S>, InputOf<S>> {
   const { version = 1, schema, target = newId } = options;
   const make = (payload: InputOf<S>) => {
@@ -175,5 +198,9 @@ export function command<const Name extends string, S extends Schema>(
     }
     return { kind: "command", type: name, schemaVersion: version, payload: checked, aggregateId };
   };
-  return define(make, "command", name, options) as unknown as CommandType<Name, OutputOf<S>, InputOf<S>>;
+  return define(make, "command", name, options as EventOptions<Schema>) as unknown as CommandType<
+    Name,
+    OutputOf<S>,
+    InputOf<S>
+  >;
 }

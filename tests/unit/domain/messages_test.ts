@@ -90,10 +90,23 @@ for (const [name, args, reason] of undecodable) {
   });
 }
 
+Deno.test("decode() refuses what an upcast makes when it does not fit the schema", () => {
+  const amount = event("Chained", { version: 2, schema: z.object({ amount: z.int() }), upcast: { 1: (v1) => v1 } });
+  const known = new Map([["Chained", amount]]);
+  assert.deepEqual(decode(stored(1, '{"amount":1}'), known).payload, { amount: 1 });
+  assert.throws(() => decode(stored(1, '{"amount":"1"}'), known), (error: UndecodableMessageError) => {
+    assert.match(
+      error.message,
+      /^Cannot bring message 7 \("Chained"\) from version 1 to 2: the result does not fit.*amount/,
+    );
+    return error.reason === "upcast failed";
+  });
+});
+
 Deno.test("event() refuses a gap in the chain of upcasts, and one that leads past the version", () => {
   const schema = type<unknown>();
   const one = (value: unknown) => value;
-  assert.throws(() => event("E", { version: 3, schema, upcast: { 1: one } }), DomainDefinitionError);
+  assert.throws(() => event("E", { version: 3, schema, upcast: { 1: one } as never }), DomainDefinitionError);
   assert.throws(() => event("E", { version: 1, schema, upcast: { 1: one } }), DomainDefinitionError);
   assert.throws(() => event("E", { version: 0, schema }), DomainDefinitionError);
   assert.throws(() => event("bad name", { schema }), DomainDefinitionError);

@@ -153,3 +153,22 @@ Deno.test("a command without a target, and what is no command, are refused where
   await assert.rejects(client.process(Charge as any), DomainDefinitionError);
   await assert.rejects(client.process({ id: "a" } as any), /not a command, like process/);
 });
+
+Deno.test("a handler that returns nothing fails its command: the event may have been forgotten; [] is no event", async () => {
+  const forgetful = (decision: unknown) =>
+    domain("slips", {
+      aggregates: [Purse],
+      handlers: [
+        commandHandler("Charger", Purse, { commands: [Charge], handle: { Charge: () => decision as never } }),
+      ],
+    });
+  for (const nothing of [undefined, null, Promise.resolve(undefined)]) {
+    await using client = await inMemory(forgetful(nothing));
+    await assert.rejects(
+      client.process(Charge({ id: "a" })),
+      /The handler of "Charge" returned (undefined|null); return an event, several, or \[\] \(missing return\?\)/,
+    );
+  }
+  await using client = await inMemory(forgetful([]));
+  assert.equal((await client.process(Charge({ id: "a" }))).outcome?.status, "accepted");
+});

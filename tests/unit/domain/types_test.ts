@@ -44,6 +44,32 @@ export function mistakes(): void {
     // @ts-expect-error: a payload field that does not exist
     evolve: { Closed: (_state, event) => event.payload.amount },
   });
+  event("Amounted", {
+    version: 2,
+    schema: z.object({ amount: z.int() }),
+    // @ts-expect-error: the newest version is not what the last upcast makes
+    upcast: { 1: (v1: { value: number }) => ({ sum: v1.value }) },
+  });
+  event("Amounted", {
+    version: 3,
+    schema: z.object({ amount: z.int() }),
+    // @ts-expect-error: an upcast is missing
+    upcast: { 2: (v2: { value: number }) => ({ amount: v2.value }) },
+  });
+  commandHandler("H", Thing, {
+    commands: [Open],
+    // @ts-expect-error: an event that is made and not returned
+    handle: { Open: () => void Opened({ id: "a", amount: 1 }) },
+  });
+  commandHandler("H", Thing, {
+    commands: [Open],
+    handle: {
+      // @ts-expect-error: the return is forgotten
+      Open: (_state, { payload }) => {
+        Opened({ id: payload.id, amount: 1 });
+      },
+    },
+  });
   commandHandler("H", Thing, {
     commands: [Open],
     // @ts-expect-error: an event that the aggregate does not have

@@ -59,6 +59,7 @@ const tanks = domain("tanks", {
         Name: (_level, { payload }, context) => {
           if (payload.before !== undefined) context.release("name", payload.before);
           context.reserve("name", payload.name);
+          return [];
         },
       },
     }),
