@@ -69,6 +69,8 @@ const CONNECT_TIMEOUT = 5;
 
 const COMMIT = `select status::text, detail::text, culprit::text, bases::text, to_json(repeated)::text
   from ${CALL}`;
+/** Of transactions that write; see {@linkcode PostgresEventStore.#probe}. */
+const ISOLATION = "isolation level read committed";
 const DURABILITY = `select name from pg_settings
   where name in ('fsync', 'synchronous_commit', 'full_page_writes') and setting = 'off' order by name`;
 
@@ -109,8 +111,12 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   #place: Place;
   #options: PostgresOptions;
   #sql: Driver;
-  /** Whether statements are prepared; not known before the first one. */
+  /** Whether statements are prepared: as the URL says, or as found out. */
   #prepare: boolean | undefined;
+  /** See {@linkcode PostgresEventStore.#probe}. */
+  #probed: Promise<void> | undefined;
+  #isIsolated = false;
+  #overridesIsolation = false;
   #commits: GroupCommit<Commit, CommitResult>;
   #texts = new Map<string, string>();
   #signal = new Notifier();
@@ -163,8 +169,14 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
       connect_timeout: Number(searchParams.get("connect_timeout") ?? CONNECT_TIMEOUT),
       // The driver would wait up to 20 s, with everything that is asked in the meantime.
       backoff: (tries: number) => Math.min(LONGEST_BACKOFF, 0.02 * 2 ** tries),
-      connection: { application_name: session ?? searchParams.get("application_name") ?? "annals" },
+      connection: {
+        application_name: session ?? searchParams.get("application_name") ?? "annals",
+        ...(this.#overridesIsolation && { default_transaction_isolation: "read committed" }),
+      },
       fetch_types: false,
+      // Also of what the driver says itself: a `commit` that it believes to be prepared, in a session that does not know it,
+      // ends the transaction as a rollback, without an error.
+      prepare: this.#prepare ?? true,
       onnotice: () => {},
       types: { int8: { to: 20, from: [20], parse: Number, serialize: String } },
     });
@@ -199,23 +211,48 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
 
   /** Runs a statement; `annals.` in it stands for the schema. */
   protected async ask(sql: string, values: readonly Parameter[], writing = false): Promise<any[][]> {
-    const prepare = this.#prepare ??= await this.#isDirect();
+    await (this.#probed ??= this.#probe().catch((error) => {
+      this.#probed = undefined;
+      throw error;
+    }));
+    const prepare = this.#prepare!;
     // Only COMMIT as a statement of its own would be answered after it; the answer of an implicit one is sent, with
     // the end of the query, when the transaction is through (pqcomm.c flushes in ReadyForQuery).
-    return await this.#use((driver) => driver.unsafe(this.#text(sql), values as any[], { prepare }).values(), writing);
+    const run = (driver: Pick<Driver, "unsafe">) =>
+      driver.unsafe(this.#text(sql), values as any[], { prepare }).values();
+    return await this.#use(
+      (driver) => writing && this.#isIsolated ? driver.begin(ISOLATION, run) as Promise<any[][]> : run(driver),
+      writing,
+    );
   }
 
   /**
-   * Whether the other side is PostgreSQL itself. A pooler may give every transaction another session, where statements
-   * that were prepared in one are not known: with that the driver would try for ever.
+   * Finds out who answers, and how its transactions are isolated.
+   *
+   * A pooler may give every transaction another session, where statements that were prepared in one are not known: with
+   * that the driver would try for ever. A pooler reports a process id of its own.
+   *
+   * Functions wait for locks and have to see what was committed meanwhile: with an isolation stricter than `read committed`
+   * they would go on with the snapshot from before, and pass a fence that has moved.
    */
-  async #isDirect(): Promise<boolean> {
-    const { state, pid } = await this.#use(async (sql) => {
-      const rows = await sql.unsafe<{ pid: number }[]>("select pg_backend_pid() as pid");
-      return { state: rows.state, pid: rows[0].pid };
+  async #probe(): Promise<void> {
+    const { state, pid, isolation } = await this.#use(async (sql) => {
+      const rows = await sql.unsafe<{ pid: number; isolation: string }[]>(
+        "select pg_backend_pid() as pid, current_setting('default_transaction_isolation') as isolation",
+      );
+      return { state: rows.state, ...rows[0] };
     }, false);
-    // A pooler tells its own.
-    return state.pid === pid;
+    const isDirect = state.pid === pid;
+    const isStrict = isolation !== "read committed";
+    // A pooler does not pass on settings of a session: each transaction says it itself.
+    this.#isIsolated = isStrict && !isDirect;
+    this.#overridesIsolation = isStrict && isDirect;
+    const prepares = this.#prepare ?? true;
+    this.#prepare ??= isDirect;
+    if (prepares === this.#prepare && !this.#overridesIsolation) return;
+    const former = this.#sql;
+    this.#sql = this.#connect(this.#options.url, this.#options.connections ?? CONNECTIONS);
+    void former.end({ timeout: 5 });
   }
 
   /** The time in milliseconds since 1970; `null` for that of the database. */
@@ -225,7 +262,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
 
   /** Does something in one transaction; tables may take their time. */
   #begin<T>(work: (session: Session) => Promise<T>): Promise<T> {
-    return this.#use(async (sql) => await sql.begin((session) => work(session)) as T, false, Infinity);
+    return this.#use(async (sql) => await sql.begin(ISOLATION, (session) => work(session)) as T, false, Infinity);
   }
 
   /**
@@ -318,7 +355,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     try {
       return await this.#use(
         (driver) =>
-          driver.begin(async (sql) => {
+          driver.begin(ISOLATION, async (sql) => {
             const { sqlRole } = this.#options;
             if (sqlRole !== undefined) await sql.unsafe(`set local role "${sqlRole}"`);
             for (const { parts, values } of commit.statements!) {

@@ -78,3 +78,27 @@ Deno.test({
     await admin.end();
   },
 });
+
+Deno.test({
+  name: "statements of handlers are committed behind a pooler, whichever session their transaction gets",
+  ignore,
+  fn: async () => {
+    await using schema = await withSchema();
+    await using pooler = await Pooler.start({ url: databaseUrl() }, 5);
+    const store = new PostgresEventStore({ url: pooler.url, schema: schema.name, listen: false });
+    await store.migrate();
+    const admin = connectPostgres();
+    await admin.unsafe(`create table "${schema.name}".noted (n int)`);
+    const note = (n: number) => ({ parts: [`insert into "${schema.name}".noted values (`, ")"], values: [n] });
+    const reading = Promise.all([1, 2, 3].map(async () => {
+      for (let i = 0; i < 100; i++) await store.readLog();
+    }));
+    for (let n = 0; n < 60; n++) await store.commit({ appends: [sampleAppend("a")], statements: [note(n)] });
+    await reading;
+    const [{ count }] = await admin.unsafe(`select count(*)::int as count from "${schema.name}".noted`);
+    assert.equal(count, 60);
+    assert.equal(await store.lastPosition(), 60);
+    await admin.end();
+    await store.close();
+  },
+});
