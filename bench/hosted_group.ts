@@ -38,7 +38,7 @@ export async function feed(
     store,
     broker,
     owner: "bench",
-    group: { ...handler, handles: new Set(handler.handles), types: new Set(Object.keys(domain.types)) },
+    group: { ...handler, handles: new Set(handler.handles), types: new Map(Object.entries(domain.types)) },
     partition: 0,
     partitions: 1,
     settings: DEFAULT_SETTINGS,

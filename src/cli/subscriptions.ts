@@ -28,6 +28,8 @@ export interface GroupStatus {
   readonly dead: number;
   /** How many of its partitions somebody works on. */
   readonly running: number;
+  /** Versions of types that no running code knows, like `Deposited@2`, and how many messages wait for each. */
+  readonly awaiting: Readonly<Record<string, number>>;
   /** How many workers it should have. */
   readonly workers: number;
   /** Which process works on which partition. */
@@ -60,6 +62,11 @@ export async function statusOf({ store, config }: Operator, handler: HandlerDesc
     pending: deferred.filter((message) => message.attempts === 0).length,
     retrying: deferred.filter((message) => message.attempts > 0).length,
     dead: dead[group] ?? 0,
+    awaiting: Object.fromEntries(
+      [...Map.groupBy(deferred.filter(({ awaits }) => awaits !== null), ({ awaits }) => awaits!)].map((
+        [name, messages],
+      ) => [name, messages.length]),
+    ),
     running: leases.length,
     workers,
     resting: leases.filter(({ ends }) => ends !== null && ends.restingUntil > Date.now()).map(({ name, ends }) => ({
@@ -81,6 +88,17 @@ function rests(groups: readonly GroupStatus[]): string {
       `${
         escapeControl(reason)
       }\nMend the cause and restart the server; without that it is tried again when the rest is over.`
+    )
+  ).join("");
+}
+
+/** One line per version of a type that nobody knows. */
+function awaiting(groups: readonly GroupStatus[]): string {
+  return groups.flatMap(({ group, awaiting }) =>
+    Object.entries(awaiting).map(([name, count]) =>
+      `\n${group}: ${count} messages wait for code that knows ${
+        name.replace("@", " version ")
+      }; start a server with code that declares it`
     )
   ).join("");
 }
@@ -123,7 +141,7 @@ export function addSubscriptions(program: Command): void {
                 ? paint(`${status.running}/${status.workers}`, "red", COLORS)
                 : `${status.running}/${status.workers}`,
             ]),
-          ) + rests(found));
+          ) + awaiting(found) + rests(found));
       })
     );
 }

@@ -1,3 +1,4 @@
+import { knows, parseVersionName } from "../messages/known_types.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { EventStore, Lease, Member } from "../store/port.ts";
 
@@ -25,7 +26,7 @@ export interface Slot {
   readonly lease: string;
   /** Whether this process holds it. */
   readonly held: () => boolean;
-  /** Types that its code lacks: while another process knows them, it is left to that one. */
+  /** Versions of types that its code lacks, like `Deposited@2`: while another process knows one, it is left to that one. */
   readonly lacks: ReadonlySet<string>;
   /** Gives it up in order, for another process to take. */
   readonly yield: () => void;
@@ -41,6 +42,12 @@ export interface Slot {
 export function quotas(members: readonly string[], slots: number): Map<string, number> {
   const [share, rest] = [Math.floor(slots / members.length), slots % members.length];
   return new Map([...members].sort().map((owner, i) => [owner, share + (i < rest ? 1 : 0)]));
+}
+
+/** Whether another process knows a type that this process lacks for a slot. */
+function isKnownBy(others: readonly Member[], { lacks }: Slot): boolean {
+  const versions = [...lacks].map(parseVersionName);
+  return versions.some((version) => others.some(({ types }) => knows(new Map(Object.entries(types)), version)));
 }
 
 /** Shares the partitions of all groups among the processes that run a domain. */
@@ -151,8 +158,7 @@ export class Balancer {
       else if (!this.#free.has(slot.lease)) this.#free.set(slot.lease, now);
       if (!resolve) continue;
       this.#waiting.delete(slot.lease);
-      const known = (type: string): boolean => others.some((member) => member.types.includes(type));
-      const mayTake = !taken.has(slot.lease) && ![...slot.lacks].some(known);
+      const mayTake = !taken.has(slot.lease) && !isKnownBy(others, slot);
       if (mayTake && room > 0) {
         room--;
         resolve(true);
@@ -174,6 +180,8 @@ export class Balancer {
       const has = [...taken.values()].filter((lease) => lease.owner === owner).length;
       short += Math.max(0, share.get(owner)! - has);
     }
+    // What code of another process can go on with is not held by code that has to wait.
+    for (const slot of this.#slots) if (slot.held() && isKnownBy(others, slot)) slot.yield();
     const held = this.#slots.filter((slot) => slot.held() && !this.#isKept(slot, now));
     const excess = Math.min(short, held.length - share.get(this.#member.owner)!);
     // From the end: processes that begin together have the same slots in the same order.

@@ -208,6 +208,7 @@ export class GroupRunner {
       owner,
       quarantined,
       replays,
+      lacks: (name: string) => void this.lacks.add(name),
       report,
       clock,
     };

@@ -49,8 +49,8 @@ export interface SupervisorOptions {
   readonly broker: Broker;
   /** This process, among those that run the domain. */
   readonly owner: string;
-  /** The message types that its code knows. */
-  readonly types: readonly string[];
+  /** The newest version of each message type that its code knows. */
+  readonly types: Readonly<Record<string, number>>;
   /** What there is to run. */
   readonly plans: readonly GroupPlan[];
   /** The domain's categories. */

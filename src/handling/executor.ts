@@ -44,6 +44,8 @@ export interface Failure {
   readonly stack: string | null;
   /** The message cannot be read: trying again would not help. */
   readonly unreadable?: UndecodableMessageError["reason"];
+  /** The version of a type, like `Deposited@2`, that this code would have to know. */
+  readonly awaits?: string;
 }
 
 /** How the handling of a batch went. */
@@ -94,6 +96,15 @@ function tooLong(timeout: number): Error {
   return error;
 }
 
+/** What newer code would have to know, when an error says so; what was thrown may be anything. */
+function awaitedBy(thrown: unknown): { readonly awaits?: string } {
+  try {
+    return thrown instanceof UndecodableMessageError && thrown.awaits !== null ? { awaits: thrown.awaits } : {};
+  } catch {
+    return {};
+  }
+}
+
 /** The watchdog of `node:vm` and ours say the same in one voice. */
 function named(thrown: unknown, timeout: number): unknown {
   return read(thrown, "code") === "ERR_SCRIPT_EXECUTION_TIMEOUT" ? tooLong(timeout) : thrown;
@@ -120,6 +131,7 @@ export async function runBatch(options: BatchOptions): Promise<BatchResult | "ap
     return {
       error: storable(explain(error), LONGEST_ERROR),
       stack: typeof stack === "string" ? storable(stack, LONGEST_STACK) : null,
+      ...awaitedBy(error),
     };
   };
   const fail = (i: number, thrown: unknown): void => {
@@ -211,7 +223,9 @@ function decodeAll(
         messages.push(decode(items[i].record, types));
       } catch (error) {
         if (!(error instanceof UndecodableMessageError)) throw error;
-        failures.set(i, { error: storable(error.message, LONGEST_ERROR), stack: null, unreadable: error.reason });
+        const { reason: unreadable, awaits } = error;
+        const text = storable(error.message, LONGEST_ERROR);
+        failures.set(i, { error: text, stack: null, unreadable, ...(awaits !== null && { awaits }) });
         messages.push(undefined);
       }
     }

@@ -172,6 +172,7 @@ const failure = z.strictObject({
   error: z.string().max(20_000),
   stack: z.string().max(40_000).nullable(),
   unreadable: z.enum(["unknown type", "newer version", "damaged", "upcast failed"]).optional(),
+  awaits: z.string().regex(/^[A-Za-z][\w.]*@[1-9]\d{0,8}$/).max(1_000).optional(),
 });
 
 const effects = z.strictObject({

@@ -1,5 +1,6 @@
 import type { Message, MessageRecord } from "./envelope.ts";
 import { UndecodableMessageError } from "./errors.ts";
+import { versionName } from "./known_types.ts";
 import type { MessageType } from "./message_type.ts";
 import { validate } from "./schema.ts";
 
@@ -59,12 +60,14 @@ export function decode(record: MessageRecord, types: MessageTypes): Message {
     throw new UndecodableMessageError(
       "unknown type",
       `Cannot read message ${record.position}: this code knows no type "${record.type}"`,
+      versionName(record),
     );
   }
   if (record.schemaVersion > known.version) {
     throw new UndecodableMessageError(
       "newer version",
       `Cannot read message ${record.position}: it is version ${record.schemaVersion} of "${record.type}", this code knows ${known.version}`,
+      versionName(record),
     );
   }
   const payload = parse(record, "data", record.data);

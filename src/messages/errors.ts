@@ -34,8 +34,13 @@ export class UndecodableMessageError extends Error {
    *
    * @param reason Why it cannot be understood.
    * @param detail What was found, as a sentence.
+   * @param awaits The version of a type, like `Deposited@2`, that newer code may know; `null` if no code will help.
    */
-  constructor(readonly reason: "unknown type" | "newer version" | "damaged" | "upcast failed", detail: string) {
+  constructor(
+    readonly reason: "unknown type" | "newer version" | "damaged" | "upcast failed",
+    detail: string,
+    readonly awaits: string | null = null,
+  ) {
     super(detail);
   }
 }

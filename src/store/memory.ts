@@ -347,7 +347,17 @@ export class MemoryEventStore implements EventStore {
       const dead = this.#dead.get(id);
       if (!dead) continue;
       const { group, message: { category, stream, position } } = dead;
-      this.#defer({ group, category, stream, position, attempts: 0, dueAt: 0, failures: [], replayed: true });
+      this.#defer({
+        group,
+        category,
+        stream,
+        position,
+        attempts: 0,
+        dueAt: 0,
+        failures: [],
+        replayed: true,
+        awaits: null,
+      });
       this.#dead.delete(id);
       replayed++;
     }

@@ -80,6 +80,8 @@ export interface DeferredMessage {
   readonly failures: readonly FailedAttempt[];
   /** Put here by an operator's replay, and not picked up yet. */
   readonly replayed: boolean;
+  /** The version of a type, like `Deposited@2`, that no code knew when it came: to be tried by code that does. */
+  readonly awaits: string | null;
 }
 
 /** A message that a group gave up on. */
@@ -230,8 +232,8 @@ export interface Lease {
 export interface Member {
   /** Who: the owner of its leases. */
   readonly owner: string;
-  /** The message types that its code knows. */
-  readonly types: readonly string[];
+  /** The newest version of each message type that its code knows. */
+  readonly types: Readonly<Record<string, number>>;
 }
 
 /** What to ask for a lease with. */

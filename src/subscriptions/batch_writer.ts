@@ -8,6 +8,7 @@ import type { Failures } from "./failures.ts";
 import type { Checkpointer } from "./checkpointer.ts";
 import type { Complete } from "./options.ts";
 import type { Deferred } from "./retry_queue.ts";
+import type { UnknownTypes } from "./unknown_types.ts";
 import { PendingCommit } from "./pending_commit.ts";
 
 /** A message on its way through a batch. */
@@ -26,9 +27,11 @@ export class BatchWriter {
   #options: Complete;
   #checkpointer: Checkpointer;
   #failures: Failures;
+  #unknown: UnknownTypes;
 
   /** Handles for one subscription. */
-  constructor(options: Complete, checkpointer: Checkpointer, failures: Failures) {
+  constructor(options: Complete, checkpointer: Checkpointer, failures: Failures, unknown: UnknownTypes) {
+    this.#unknown = unknown;
     this.#options = options;
     this.#checkpointer = checkpointer;
     this.#failures = failures;
@@ -146,11 +149,20 @@ export class BatchWriter {
     }
   }
 
-  #execute(items: readonly Item[], signal: AbortSignal): Promise<BatchResult | "apart"> {
+  async #execute(items: readonly Item[], signal: AbortSignal): Promise<BatchResult | "apart"> {
     const batch = items.map(({ record, deferred }): BatchItem => ({
       record,
       attempt: Math.max(1, deferred?.attempts ?? 1),
     }));
-    return this.#options.runner.run(batch, signal);
+    const result = await this.#options.runner.run(batch, signal);
+    if (result === "apart") return result;
+    for (const [i, { awaits }] of result.failures) {
+      if (awaits === undefined) continue;
+      await this.#unknown.leaveToOthers([awaits], items[i].record.position).catch((error) => {
+        this.#options.runner.settle(false);
+        throw error;
+      });
+    }
+    return result;
   }
 }

@@ -1,4 +1,5 @@
 import { type Effects, NO_EFFECTS } from "../handling/batch.ts";
+import { knows, parseVersionName } from "../messages/known_types.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { partitionOf } from "../messages/ids.ts";
 import type { Commit, DeferredMessage } from "../store/port.ts";
@@ -44,7 +45,11 @@ export class Checkpointer {
   adopt(deferred: DeferredMessage, quarantined: boolean): void {
     const { category, partition, partitions } = this.#options.groupPartition;
     if (deferred.category !== category || partitionOf(deferred.stream, partitions) !== partition) return;
-    if (!this.retryQueue.has(deferred.stream, deferred.position)) this.retryQueue.put({ ...deferred, quarantined });
+    if (this.retryQueue.has(deferred.stream, deferred.position)) return;
+    const { awaits } = deferred;
+    const isStillUnknown = awaits !== null && !knows(this.#options.types, parseVersionName(awaits));
+    if (isStillUnknown) this.#options.lacks(awaits);
+    this.retryQueue.put({ ...deferred, awaits: isStillUnknown ? awaits : null, quarantined });
   }
 
   /** Everything up to here is done, or set aside. */

@@ -17,19 +17,35 @@ export class Failures {
   }
 
   /** The row of a message that has to wait, or to be tried alone, and was not tried yet. */
-  waiting({ category, stream, position }: MessageRecord, quarantined: boolean): Deferred {
+  waiting({ category, stream, position }: MessageRecord, quarantined: boolean, awaits: string | null = null): Deferred {
     const { group } = this.#options.groupPartition;
-    return { group, category, stream, position, attempts: 0, dueAt: 0, failures: [], replayed: false, quarantined };
+    return {
+      group,
+      category,
+      stream,
+      position,
+      attempts: 0,
+      dueAt: 0,
+      failures: [],
+      replayed: false,
+      awaits,
+      quarantined,
+    };
   }
 
   /** Sets a message aside that has failed, to be tried again; gives it up when that was the last time. */
   fail(
     record: MessageRecord,
     deferred: Deferred | undefined,
-    { error, stack, unreadable }: Failure,
+    { error, stack, unreadable, awaits }: Failure,
     commit: PendingCommit,
   ): void {
     const { settings, report, clock } = this.#options;
+    if (awaits !== undefined) {
+      // The failure is the code's, not the message's: no attempt is counted.
+      commit.deferred.push(this.waiting(record, false, awaits));
+      return;
+    }
     const attempts = Math.max(1, deferred?.attempts ?? 1);
     const failures = [...deferred?.failures ?? [], { at: clock.now(), error }];
     if (unreadable !== undefined) {

@@ -8,6 +8,7 @@ import type { Domain, Handler } from "../domain/model.ts";
 import type { Execution } from "../handling/executor.ts";
 import { type BatchRunner, LocalRunner } from "../handling/runner.ts";
 import type { DeferredMessage, EventStore, Fence } from "../store/port.ts";
+import { type KnownTypes, knownTypesOf } from "../messages/known_types.ts";
 import type { GroupPartition } from "../groups/partition.ts";
 import { DEFAULT_SETTINGS, type SubscriptionSettings } from "../groups/settings.ts";
 import type { Source } from "./source.ts";
@@ -37,6 +38,8 @@ export interface FeedOptions {
   readonly owner?: string;
   /** Whether a worker before this one vanished: what may have been in its hands is tried one at a time. @default {false} */
   readonly quarantined?: boolean;
+  /** Called with each version of a type, like `Deposited@2`, that this code lacks. @default {nobody} */
+  readonly lacks?: (name: string) => void;
   /** Dead letters that were replayed and are still to be picked up. @default {asks the store} */
   readonly replays?: (group: string) => Promise<readonly DeferredMessage[]>;
   /** Time and chance; what is not given is real. @default {the real ones} */
@@ -63,8 +66,8 @@ export interface Group {
   readonly categories: readonly string[];
   /** The message types it handles; others are passed over. */
   readonly handles: ReadonlySet<string>;
-  /** The message types that the code knows. */
-  readonly types: { has(type: string): boolean };
+  /** The newest version of each message type that the code knows. */
+  readonly types: KnownTypes;
   /** Retries of a failed message, where it wants other than the server's. */
   readonly retries?: number;
 }
@@ -180,7 +183,7 @@ function groupOf({ domain, handler }: GroupOptions): Group {
     name: handler.name,
     categories: domain.categoriesOf(handler),
     handles: new Set(handler.kind.handles(handler).map(({ type }) => type)),
-    types: domain.types,
+    types: knownTypesOf(domain.types),
     ...(handler.retries !== undefined && { retries: handler.retries }),
   };
 }

@@ -3,6 +3,7 @@ import { Mutex } from "../lib/mutex.ts";
 import type { Report } from "../telemetry/events.ts";
 import type { BatchRunner } from "../handling/runner.ts";
 import type { DeferredMessage, EventStore } from "../store/port.ts";
+import type { KnownTypes } from "../messages/known_types.ts";
 import type { GroupPartition } from "../groups/partition.ts";
 import type { SubscriptionSettings } from "../groups/settings.ts";
 import type { Source } from "./source.ts";
@@ -17,8 +18,8 @@ export interface SubscriptionOptions {
   readonly groupPartition: GroupPartition;
   /** How to feed it. */
   readonly settings: SubscriptionSettings;
-  /** The message types that the code knows, by name. */
-  readonly types: { has(type: string): boolean };
+  /** The newest version of each message type that the code knows. */
+  readonly types: KnownTypes;
   /** The types that the group handles; others are passed over. */
   readonly handles: ReadonlySet<string>;
   /** Runs the handlers. */
@@ -27,6 +28,8 @@ export interface SubscriptionOptions {
   readonly report: Report;
   /** Dead letters that were replayed and are still to be picked up. @default {asks the store} */
   readonly replays?: (group: string) => Promise<readonly DeferredMessage[]>;
+  /** Called with each version of a type, like `Deposited@2`, that this code lacks. @default {nobody} */
+  readonly lacks?: (name: string) => void;
   /** Whether what handlers append goes through the outbox. @default {true} */
   readonly outbox?: boolean;
   /** The process that runs this, among those that take part. @default {none} */
@@ -42,13 +45,14 @@ export interface SubscriptionOptions {
 /** The same with nothing left open. */
 export type Complete =
   & Omit<SubscriptionOptions, "owner" | "clock">
-  & Required<Pick<SubscriptionOptions, "replays" | "outbox" | "mutex" | "quarantined">>
+  & Required<Pick<SubscriptionOptions, "replays" | "lacks" | "outbox" | "mutex" | "quarantined">>
   & { readonly owner: string | undefined; readonly clock: Clock };
 
 /** Fills in what was left open. */
 export function complete(options: SubscriptionOptions): Complete {
   return {
     replays: (group) => options.store.deferred(group, { replayedOnly: true, limit: 1000 }),
+    lacks: () => {},
     outbox: true,
     mutex: new Mutex(),
     quarantined: false,

@@ -50,7 +50,7 @@ export class RetryQueue {
   /** When the next message may be tried, in milliseconds since 1970; `Infinity` when there is none. */
   nextDue(): number {
     let due = Infinity;
-    for (const [head] of this.#streams.values()) due = Math.min(due, head.dueAt);
+    for (const [head] of this.#streams.values()) if (head.awaits === null) due = Math.min(due, head.dueAt);
     return due;
   }
 
@@ -61,10 +61,11 @@ export class RetryQueue {
   due(now: number, most: number): Deferred[] {
     const batch: Deferred[] = [];
     for (const queue of this.#streams.values()) {
-      if (queue[0].dueAt > now) continue;
+      if (queue[0].dueAt > now || queue[0].awaits !== null) continue;
       if (queue[0].attempts > 0 || queue[0].quarantined) return [queue[0]];
       for (const deferred of queue) {
-        if (deferred.attempts > 0 || deferred.quarantined || batch.length === most) break;
+        const isAlone = deferred.attempts > 0 || deferred.quarantined || deferred.awaits !== null;
+        if (isAlone || batch.length === most) break;
         batch.push(deferred);
       }
     }

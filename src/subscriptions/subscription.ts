@@ -1,7 +1,8 @@
 import { messageOf, recoveryOf } from "../lib/annals_error.ts";
 import { retry } from "../lib/retry.ts";
+import { knows, versionName } from "../messages/known_types.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
-import { UnknownTypeError } from "./errors.ts";
+import { UnknownTypes } from "./unknown_types.ts";
 import { Failures } from "./failures.ts";
 import { BatchWriter, type Item } from "./batch_writer.ts";
 import { Checkpointer } from "./checkpointer.ts";
@@ -52,14 +53,13 @@ export class Subscription {
   #checkpointer: Checkpointer;
   #failures: Failures;
   #writer: BatchWriter;
+  #unknown: UnknownTypes;
   /** How many messages are still to be tried alone. */
   #quarantined: number;
   #nextReplayCheck = 0;
   #away = false;
   /** How many reads in a row found nothing. */
   #idle = 0;
-  /** Types of which it was said that nobody knows them. */
-  #passedOver = new Set<string>();
 
   /**
    * Makes a subscription that does not run yet.
@@ -70,7 +70,8 @@ export class Subscription {
     this.#options = complete(options);
     this.#checkpointer = new Checkpointer(this.#options);
     this.#failures = new Failures(this.#options);
-    this.#writer = new BatchWriter(this.#options, this.#checkpointer, this.#failures);
+    this.#unknown = new UnknownTypes(this.#options, this.#checkpointer);
+    this.#writer = new BatchWriter(this.#options, this.#checkpointer, this.#failures, this.#unknown);
     this.#quarantined = options.quarantined ? options.settings.messagesPerTick : 0;
   }
 
@@ -145,35 +146,16 @@ export class Subscription {
   /** Handles what was read; from the first unknown type on only when nobody knows it better. */
   async #takeKnown(records: readonly MessageRecord[], signal: AbortSignal): Promise<void> {
     const { source, types } = this.#options;
-    const unknown = records.findIndex((record) => !types.has(record.type));
+    const unknown = records.findIndex((record) => !knows(types, record));
     const first = unknown < 0 ? records : records.slice(0, unknown);
     if (first.length > 0) await this.#take(first, signal);
     await source.done(first);
     if (unknown < 0) return;
     const rest = records.slice(unknown);
-    await this.#leaveToOthers(rest);
+    const names = rest.filter((record) => !knows(types, record) && this.#checkpointer.wants(record)).map(versionName);
+    await this.#unknown.leaveToOthers(names, rest[0].position);
     await this.#take(rest, signal);
     await source.done(rest);
-  }
-
-  /**
-   * In the middle of a deploy there are types that older code does not know: its successor may handle what this one
-   * would pass over.
-   */
-  async #leaveToOthers(records: readonly MessageRecord[]): Promise<void> {
-    const { store, types, owner, report, groupPartition: { group } } = this.#options;
-    const unknown = new Set(records.map((record) => record.type).filter((type) => !types.has(type)));
-    const members = owner === undefined ? [] : await store.members();
-    for (const type of unknown) {
-      if (members.some((member) => member.owner !== owner && member.types.includes(type))) {
-        await this.#checkpointer.flush();
-        report({ type: "message.newer", group, messageType: type, position: records[0].position });
-        throw new UnknownTypeError(`Another process knows "${type}"`, type);
-      }
-      if (this.#passedOver.has(type)) continue;
-      this.#passedOver.add(type);
-      report({ type: "message.unknown", group, messageType: type, position: records[0].position });
-    }
   }
 
   /** Runs something that needs store and broker; when one is away, waits and goes on where the checkpoint is. */
@@ -219,7 +201,14 @@ export class Subscription {
     const items: Item[] = [];
     const waiting = new Set<string>();
     for (const record of records) {
-      if (!this.#checkpointer.wants(record) || !this.#options.handles.has(record.type)) continue;
+      if (!this.#checkpointer.wants(record)) continue;
+      if (!knows(this.#options.types, record)) {
+        // Whether the group has a use for it is for code to say that knows it; until then its stream waits.
+        waiting.add(record.stream);
+        commit.deferred.push(this.#failures.waiting(record, false, versionName(record)));
+        continue;
+      }
+      if (!this.#options.handles.has(record.type)) continue;
       const quarantined = this.#quarantined > 0;
       if (quarantined) this.#quarantined--;
       if (quarantined || waiting.has(record.stream) || this.#checkpointer.retryQueue.blocks(record.stream)) {
@@ -249,8 +238,13 @@ export class Subscription {
         commit.resumed.push(deferred);
         continue;
       }
-      if (!types.has(record.type)) await this.#leaveToOthers([record]);
-      else if (!handles.has(record.type)) {
+      if (!knows(types, record)) {
+        // Deferred by newer code.
+        await this.#unknown.leaveToOthers([versionName(record)], record.position);
+        commit.deferred.push({ ...deferred, awaits: versionName(record) });
+        continue;
+      }
+      if (!handles.has(record.type)) {
         // The code was changed since: the group has no use for it any more.
         commit.resumed.push(deferred);
         continue;

@@ -46,15 +46,22 @@ export type EngineEvent =
     readonly deadLetter: string | null;
     readonly error: string;
   }
-  /** No code that runs now knows the type of a message: the group passed over it. Said once for each type. */
+  /** No code that runs now knows the type or version of a message: it waits for code that does. Said once for each. */
   | {
     readonly type: "message.unknown";
     readonly group: string;
     readonly messageType: string;
+    readonly schemaVersion: number;
     readonly position: number;
   }
   /** A group left a partition to a process whose code knows the type of its next message. */
-  | { readonly type: "message.newer"; readonly group: string; readonly messageType: string; readonly position: number }
+  | {
+    readonly type: "message.newer";
+    readonly group: string;
+    readonly messageType: string;
+    readonly schemaVersion: number;
+    readonly position: number;
+  }
   /** A handler logged something. */
   | {
     readonly type: "handler.logged";

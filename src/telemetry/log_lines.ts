@@ -40,12 +40,12 @@ const LINES: Lines = {
   ],
   "message.unknown": (e) => [
     "warn",
-    `No code that runs now knows "${e.messageType}" (at ${e.position}); it is passed over`,
+    `No running code knows "${e.messageType}" version ${e.schemaVersion} (at ${e.position}); it and later messages of its stream wait for code that does`,
     { type: e.messageType },
   ],
   "message.newer": (e) => [
     "warn",
-    `Left "${e.messageType}" at ${e.position} to a process whose code knows it; standing by`,
+    `Left "${e.messageType}" version ${e.schemaVersion} at ${e.position} to a process whose code knows it; standing by`,
   ],
   "handler.logged": (e) => [e.level, e.text, e.fields],
   "service.warned": (e) => ["warn", e.warning],

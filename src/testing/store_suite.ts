@@ -311,14 +311,14 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
   });
 
   test("members are there until their time is over, or they leave", async (store, advance) => {
-    await store.enroll({ owner: "b", types: ["B"] }, 1000);
-    await store.enroll({ owner: "a", types: [] }, 1000);
-    assert.deepEqual(await store.members(), [{ owner: "a", types: [] }, { owner: "b", types: ["B"] }]);
+    await store.enroll({ owner: "b", types: { B: 2 } }, 1000);
+    await store.enroll({ owner: "a", types: {} }, 1000);
+    assert.deepEqual(await store.members(), [{ owner: "a", types: {} }, { owner: "b", types: { B: 2 } }]);
     advance(900);
-    await store.enroll({ owner: "a", types: ["A"] }, 1000);
+    await store.enroll({ owner: "a", types: { A: 1 } }, 1000);
     advance(200);
-    assert.deepEqual(await store.members(), [{ owner: "a", types: ["A"] }]);
-    await store.enroll({ owner: "a", types: ["A"] }, 0);
+    assert.deepEqual(await store.members(), [{ owner: "a", types: { A: 1 } }]);
+    await store.enroll({ owner: "a", types: { A: 1 } }, 0);
     assert.deepEqual(await store.members(), []);
   });
 
@@ -359,14 +359,18 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     dueAt: 5,
     failures: [{ at: 4, error: "no" }],
     replayed: false,
+    awaits: null,
   };
 
   test("deferred messages are kept by group, replaced and removed", async (store) => {
     await store.commit({
       defer: [deferredSample, { ...deferredSample, position: 3 }, { ...deferredSample, group: "h" }],
     });
-    await store.commit({ defer: [{ ...deferredSample, attempts: 2 }], resume: [{ group: "g", position: 3 }] });
-    assert.deepEqual(await store.deferred("g"), [{ ...deferredSample, attempts: 2 }]);
+    await store.commit({
+      defer: [{ ...deferredSample, attempts: 2, awaits: "T@2" }],
+      resume: [{ group: "g", position: 3 }],
+    });
+    assert.deepEqual(await store.deferred("g"), [{ ...deferredSample, attempts: 2, awaits: "T@2" }]);
     assert.deepEqual(await store.deferred("h"), [{ ...deferredSample, group: "h" }]);
     assert.deepEqual(await store.deferred("g", { replayedOnly: true }), []);
     assert.deepEqual(await store.replayed(), []);

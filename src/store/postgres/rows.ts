@@ -26,9 +26,9 @@ export function toRow([projection, key, row, position]: any[]): ProjectionRow {
 
 /** A message that waits. */
 export function toDeferred(
-  [group, category, stream, position, attempts, dueAt, failures, replayed]: any[],
+  [group, category, stream, position, attempts, dueAt, failures, replayed, awaits]: any[],
 ): DeferredMessage {
-  return { group, category, stream, position, attempts, dueAt, failures: JSON.parse(failures), replayed };
+  return { group, category, stream, position, attempts, dueAt, failures: JSON.parse(failures), replayed, awaits };
 }
 
 /** A dead letter. */

@@ -334,6 +334,7 @@ alter table annals.leases add column ends json;
   name: "deferred messages; commits in five parameters",
   sql: `
 alter table annals.parked rename to deferred;
+alter table annals.deferred add column awaits text;
 alter index annals.parked_replayed rename to deferred_replayed;
 drop function annals.commit;
 
@@ -463,12 +464,12 @@ begin
   end if;
   if docs[3] is not null then
     insert into annals.deferred
-      select x."group", x.position, x.category, x.stream, x.attempts, x."dueAt", x.failures, x.replayed
+      select x."group", x.position, x.category, x.stream, x.attempts, x."dueAt", x.failures, x.replayed, x.awaits
       from json_to_recordset(docs[3]::json) as x(c int, "group" text, position bigint, category text, stream text,
-        attempts int, "dueAt" bigint, failures json, replayed boolean)
+        attempts int, "dueAt" bigint, failures json, replayed boolean, awaits text)
       where commit.status[x.c] = 0
     on conflict ("group", position) do update set attempts = excluded.attempts, due_at = excluded.due_at,
-      failures = excluded.failures, replayed = excluded.replayed;
+      failures = excluded.failures, replayed = excluded.replayed, awaits = excluded.awaits;
   end if;
   if docs[4] is not null then
     insert into annals.dead_letters

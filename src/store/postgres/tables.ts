@@ -22,9 +22,9 @@ import { arrayLiteral, type Parameter } from "./commit.ts";
 import { lag, LAST_POSITION, OUTBOX_STATUS, type Query, readLog, readOutbox, readStream } from "./queries.ts";
 import { toCheckpoint, toDeadLetter, toDeferred, toLease, toMessage, toRow } from "./rows.ts";
 
-const DEFERRED = `select "group", category, stream, position, attempts, due_at, failures::text, replayed
+const DEFERRED = `select "group", category, stream, position, attempts, due_at, failures::text, replayed, awaits
   from annals.deferred where "group" = $1`;
-const REPLAYED = `select "group", category, stream, position, attempts, due_at, failures::text, replayed
+const REPLAYED = `select "group", category, stream, position, attempts, due_at, failures::text, replayed, awaits
   from annals.deferred where replayed 
   order by position limit 1000`;
 const DEAD_LETTER = `select id, "group", message::text, reason, error, stack, attempts::text, dead_at
@@ -208,7 +208,7 @@ export abstract class PostgresTables implements EventStore {
   async replayDeadLetters(ids: readonly string[]): Promise<number> {
     const rows = await this.ask(
       `with gone as (delete from annals.dead_letters where id = any($1::uuid[]) returning "group", message),
-       put as (insert into annals.deferred
+       put as (insert into annals.deferred ("group", position, category, stream, attempts, due_at, failures, replayed)
          select "group", (message->>'position')::bigint, message->>'category', message->>'stream', 0, 0, '[]', true from gone
          on conflict ("group", position) do update set attempts = 0, due_at = 0, failures = '[]', replayed = true)
        select count(*) from gone`,

@@ -22,8 +22,8 @@ const SQL = {
   upsertRow: `insert into projections values (?, ?, ?, ?)
     on conflict do update set row = excluded.row, position = excluded.position`,
   deleteRow: "delete from projections where projection = ? and key = ?",
-  defer: `insert or replace into deferred ("group", position, category, stream, attempts, due_at, failures, replayed)
-    values (?, ?, ?, ?, ?, ?, ?, ?)`,
+  defer: `insert or replace into deferred ("group", position, category, stream, attempts, due_at, failures, replayed,
+    awaits) values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   resume: `delete from deferred where "group" = ? and position = ?`,
   deadLetter: "insert or replace into dead_letters values (?, ?, ?, ?, ?, ?, ?, ?)",
   outcome: "insert or replace into outcomes values (?, ?, ?)",
@@ -131,7 +131,8 @@ export class SqliteCommitter {
     for (const { group, position } of resume ?? []) sql.resume.run(group, position);
     for (const p of defer ?? []) {
       const failures = JSON.stringify(p.failures);
-      sql.defer.run(p.group, p.position, p.category, p.stream, p.attempts, p.dueAt, failures, Number(p.replayed));
+      const replayed = Number(p.replayed);
+      sql.defer.run(p.group, p.position, p.category, p.stream, p.attempts, p.dueAt, failures, replayed, p.awaits);
     }
     for (const d of deadLetters ?? []) {
       const [message, attempts] = [JSON.stringify(d.message), JSON.stringify(d.attempts)];

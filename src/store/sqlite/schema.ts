@@ -120,6 +120,7 @@ alter table leases add column ends text;
     name: "deferred messages",
     sql: `
 alter table parked rename to deferred;
+alter table deferred add column awaits text;
 drop index parked_replayed;
 create index deferred_replayed on deferred ("group") where replayed = 1;
 `,

@@ -336,7 +336,7 @@ export class SqliteEventStore implements EventStore {
 
   async deferred(group: string, options: { replayedOnly?: boolean; limit?: number } = {}): Promise<DeferredMessage[]> {
     const rows = await this.#all<Record<string, any>>(
-      `select "group", category, stream, position, attempts, due_at as dueAt, failures, replayed from deferred
+      `select "group", category, stream, position, attempts, due_at as dueAt, failures, replayed, awaits from deferred
        where "group" = ? ${options.replayedOnly ? "and replayed = 1" : ""} order by position limit ?`,
       group,
       options.limit ?? -1,
@@ -348,7 +348,7 @@ export class SqliteEventStore implements EventStore {
 
   async replayed(): Promise<DeferredMessage[]> {
     const rows = await this.#all<Record<string, any>>(
-      `select "group", category, stream, position, attempts, due_at as dueAt, failures from deferred
+      `select "group", category, stream, position, attempts, due_at as dueAt, failures, awaits from deferred
        where replayed = 1 order by position limit 1000`,
     );
     return rows.map((row) => ({ ...row, failures: JSON.parse(row.failures), replayed: true }) as DeferredMessage);

@@ -17,7 +17,8 @@ class Cluster {
     const held = new Map<string, number>();
     const stop = new AbortController();
     const clock = clockOf({ now: () => this.now, random: () => 0, sleep: () => Promise.resolve() });
-    const member = { owner, types: ["New"].filter((type) => !lacks.includes(type)) };
+    const types: Record<string, number> = lacks.includes("New@1") ? {} : { New: 1 };
+    const member = { owner, types };
     const balancer = new Balancer(this.store, member, () => this.store.members(), clock);
     for (const lease of LEASES) {
       balancer.add({
@@ -100,13 +101,23 @@ Deno.test("whoever comes and goes, every lease ends up with one process, and the
 
 Deno.test("a group whose types this code lacks is left to a process that knows them, and taken by nobody else's", async () => {
   const cluster = new Cluster();
-  await cluster.join("old", ["New"]);
+  await cluster.join("old", ["New@1"]);
   await cluster.join("new");
   await cluster.pass(5_000);
   assert.deepEqual(cluster.shares, { old: [], new: LEASES });
   cluster.kill("new");
   await cluster.pass(10_000);
   assert.deepEqual(cluster.shares, { old: LEASES });
+});
+
+Deno.test("a partition that this code holds, and lacks a type for, goes to a process that comes and knows it", async () => {
+  const cluster = new Cluster();
+  await cluster.join("old", ["New@1"]);
+  await cluster.pass(5_000);
+  assert.deepEqual(cluster.shares, { old: LEASES });
+  await cluster.join("new");
+  await cluster.pass(10_000);
+  assert.deepEqual(cluster.shares, { old: [], new: LEASES });
 });
 
 Deno.test("quotas differ by one at most and add up", () => {

@@ -27,7 +27,7 @@ function ground() {
 }
 
 async function join(store: EventStore, owner: string): Promise<void> {
-  await store.enroll({ owner, types: [] }, 3_600_000);
+  await store.enroll({ owner, types: {} }, 3_600_000);
   await store.acquireLease({ name: `${owner}'s`, group: `${owner}'s`, partitions: 1, owner, ttl: 3_600_000 });
 }
 

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { Supervisor } from "../../../src/engine/supervisor.ts";
 import { DEFAULT_SETTINGS } from "../../../src/groups/settings.ts";
 import { type HandlerSession, LocalRunner } from "../../../src/handling/runner.ts";
+import { knownTypesOf } from "../../../src/messages/known_types.ts";
 import type { Clock } from "../../../src/lib/clock.ts";
 import type { EngineEvent } from "../../../src/telemetry/events.ts";
 import { seen, tick, tickingDomain } from "../../support/ticking.ts";
@@ -24,11 +25,12 @@ function server(
   act: (n: number) => void,
 ) {
   const domain = tickingDomain(act);
+  const known = knownTypesOf(domain.types);
   return new Supervisor({
     store,
     broker,
     owner: `${name}:0:${name}`,
-    types: [...domain.types.keys()],
+    types: Object.fromEntries(known),
     categories: ["test::clock"],
     outbox: true,
     clock,
@@ -39,7 +41,7 @@ function server(
           name: handler.name,
           categories: domain.categoriesOf(handler),
           handles: new Set(handler.kind.handles(handler).map(({ type }) => type)),
-          types: domain.types,
+          types: known,
         },
         partition,
         partitions: 2,

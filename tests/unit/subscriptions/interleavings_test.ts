@@ -182,11 +182,11 @@ Deno.test("what code does not know is left to a process that does, also when it 
       clock: { now: () => now.time },
       settings: { blockingTimeoutMs: 1 },
     }).runUntil(3, NEVER);
-  await store.enroll({ owner: "new", types: ["Old", "New"] }, 60_000);
+  await store.enroll({ owner: "new", types: { Old: 1, New: 1 } }, 60_000);
   await put(store, "skew::thing-a", "Old", { n: 1 });
   await put(store, "skew::thing-b", "New", { n: 2 });
   await put(store, "skew::thing-c", "Old", { n: 3 });
-  await assert.rejects(run(old, "old"), { name: "UnknownTypeError", type: "New" });
+  await assert.rejects(run(old, "old"), { name: "UnknownTypeError", type: "New@1" });
   assert.deepEqual(handled, ["old: Old"]);
   await run(newer, "new");
   assert.deepEqual(handled, ["old: Old", "new: Old"]);
@@ -313,4 +313,108 @@ Deno.test("messages that another reader of the group took are read from the log"
   stop.abort();
   await running;
   assert.deepEqual(await seen(store), { a: Array.from({ length: 60 }, (_, n) => n) });
+});
+
+/** Versions of a domain: the second knows a newer version of an event, a new event, and a new command. */
+function versions(handled: string[]) {
+  const schema = type<{ n: number }>();
+  const target = () => "a";
+  const [A1, A2] = [
+    event("A", { schema }),
+    event("A", { version: 2, schema: type<{ n: number; by: string }>(), upcast: { 1: (v1) => ({ ...v1, by: "?" }) } }),
+  ];
+  const B = event("B", { schema });
+  const [Old, New] = [command("Old", { schema, target }), command("New", { schema, target })];
+  const note = (code: string) => ({ type, payload }: { type: string; payload: unknown }) =>
+    void handled.push(`${code} ${type} ${JSON.stringify(payload)}`);
+  const thing1 = aggregate("Thing", { events: [A1], initial: () => 0, evolve: { A: (n) => n + 1 } });
+  const thing2 = aggregate("Thing", {
+    events: [A2, B],
+    initial: () => 0,
+    evolve: { A: (n) => n + 1, B: (n) => n + 1 },
+  });
+  const first = domain("versions", {
+    aggregates: [thing1],
+    handlers: [
+      commandHandler("Decider", thing1, { commands: [Old], handle: { Old: (_n, { payload }) => A1(payload) } }),
+      eventHandler("Reactor", { events: [A1], on: { A: note("first") } }),
+    ],
+  });
+  const second = domain("versions", {
+    aggregates: [thing2],
+    handlers: [
+      commandHandler("Decider", thing2, {
+        commands: [Old, New],
+        handle: {
+          Old: (_n, { payload }) => A2({ ...payload, by: "old" }),
+          New: (_n, { payload }) => [A2({ ...payload, by: "new" }), B(payload)],
+        },
+      }),
+      eventHandler("Reactor", { events: [A2, B], on: { A: note("second"), B: note("second") } }),
+    ],
+  });
+  return { first, second };
+}
+
+Deno.test("deployed, rolled back and deployed again: nothing is passed over, nothing is a dead letter, and order holds", async () => {
+  const handled: string[] = [];
+  const { first, second } = versions(handled);
+  const store = new MemoryEventStore();
+  const run = async (which: typeof first, ...groups: string[]): Promise<void> => {
+    for (const group of groups) {
+      const handler = which.handlers.get(group)!;
+      await new EventStoreSubscription({ domain: which, handler, store, settings: { blockingTimeoutMs: 1 } })
+        .runUntil(await store.lastPosition(), NEVER);
+    }
+  };
+  const send = (name: string, stream: string, n: number) =>
+    put(store, `versions::thing:command-${stream}`, name, { n });
+  await send("Old", "a", 1);
+  await run(second, "Decider");
+  await send("New", "a", 2);
+  await send("Old", "b", 3);
+  // Rolled back: what the first version does not know waits, with all that is behind it in its stream.
+  await run(first, "Decider", "Reactor");
+  await send("Old", "a", 4);
+  await run(first, "Decider", "Reactor");
+  assert.deepEqual(handled, ['first A {"n":3}']);
+  const waiting = async (group: string) => (await store.deferred(group)).map(({ awaits }) => awaits);
+  assert.deepEqual(await waiting("Reactor"), ["A@2"]);
+  assert.deepEqual(await waiting("Decider"), ["New@1", null]);
+  // Deployed again.
+  await run(second, "Decider", "Reactor");
+  await run(second, "Reactor");
+  assert.deepEqual(await store.deadLetters(), []);
+  assert.deepEqual([...await waiting("Decider"), ...await waiting("Reactor")], []);
+  assert.deepEqual(handled.slice(1), [
+    'second A {"n":1,"by":"old"}',
+    'second A {"n":2,"by":"new"}',
+    'second B {"n":2}',
+    'second A {"n":4,"by":"old"}',
+  ]);
+});
+
+Deno.test("a command whose aggregate has events of newer code is left to that code, or waits for it", async () => {
+  const { first, second } = versions([]);
+  const store = new MemoryEventStore();
+  const decide = (which: typeof first, owner: string) =>
+    new EventStoreSubscription({
+      domain: which,
+      handler: which.handlers.get("Decider")!,
+      store,
+      owner,
+      settings: { blockingTimeoutMs: 1, maxRetries: 0 },
+    }).runUntil(10, NEVER);
+  const send = (n: number) => put(store, "versions::thing:command-a", "Old", { n });
+  await send(1);
+  await decide(second, "second");
+  await send(2);
+  await store.enroll({ owner: "second", types: { A: 2 } }, 60_000);
+  await assert.rejects(decide(first, "first"), { name: "UnknownTypeError", type: "A@2" });
+  await store.enroll({ owner: "second", types: {} }, 0);
+  await decide(first, "first");
+  assert.deepEqual((await store.deferred("Decider")).map(({ awaits }) => awaits), ["A@2"]);
+  await decide(second, "second");
+  assert.deepEqual(await store.deadLetters(), []);
+  assert.deepEqual((await store.readStream("versions::thing-a")).map(({ data }) => JSON.parse(data).n), [1, 2]);
 });

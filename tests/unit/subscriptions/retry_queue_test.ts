@@ -11,6 +11,7 @@ const message = (stream: string, position: number, over: Partial<Deferred> = {})
   dueAt: 0,
   failures: [],
   replayed: false,
+  awaits: null,
   quarantined: false,
   ...over,
 });
