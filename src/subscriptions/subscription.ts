@@ -58,6 +58,8 @@ export class Subscription {
   #quarantined: number;
   #nextReplayCheck = 0;
   #away = false;
+  /** Whether the last turn was a retry. */
+  #hasRetried = false;
   /** How many reads in a row found nothing. */
   #idle = 0;
 
@@ -123,15 +125,18 @@ export class Subscription {
     const { retryQueue } = this.#checkpointer;
     await this.#pickUpReplays();
     const due = retryQueue.due(now(), settings.messagesPerTick);
-    if (due.length > 0) {
+    // In turns: what fails again and again must not hold up what is new.
+    if (due.length > 0 && !this.#hasRetried) {
+      this.#hasRetried = true;
       await this.#retry(due, signal);
       return true;
     }
+    this.#hasRetried = false;
     // A read ends as soon as something comes: who has long had nothing to do need not look so often whether it has.
     const patience = Math.min(wait * (1 + this.#idle), Math.max(wait, LONGEST_READ));
     const late = this.#checkpointer.due;
     if (late === 0) await this.#checkpointer.flush();
-    const pause = Math.min(patience, retryQueue.nextDue() - now(), late === 0 ? Infinity : late);
+    const pause = due.length > 0 ? 0 : Math.min(patience, retryQueue.nextDue() - now(), late === 0 ? Infinity : late);
     if (retryQueue.size >= MOST_DEFERRED) {
       await sleep(Math.max(1, pause), signal);
       return false;
@@ -140,7 +145,7 @@ export class Subscription {
     this.#present();
     this.#idle = records.length > 0 ? 0 : this.#idle + 1;
     for (const part of inParts(records)) if (!signal.aborted) await this.#takeKnown(part, signal);
-    return records.length > 0;
+    return records.length + due.length > 0;
   }
 
   /** Handles what was read; from the first unknown type on only when nobody knows it better. */

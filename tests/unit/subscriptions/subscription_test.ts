@@ -132,6 +132,22 @@ for (const kind of ["stream", "event_store"] as const) {
     assert.deepEqual(dead.attempts.map(({ at }) => at - now.time), [-7000, -6000, -4000, 0]);
   });
 
+  test("what is new is not held up by what fails again and again", async (world) => {
+    const { store, subscribe, settle, now } = world;
+    const seen: number[] = [];
+    const act = (n: number): void => {
+      seen.push(n);
+      if (n < 100) throw new Error(String(n));
+    };
+    await tick(store, Array.from({ length: 20 }, (_, i) => `bad${i}`));
+    await settle(subscribe("Reactor", act));
+    assert.equal(seen.length, 20);
+    now.time += 5_000;
+    await tick(store, ["good"], 100);
+    await settle(subscribe("Reactor", act));
+    assert.ok(seen.indexOf(100) <= 22, `it waited for ${seen.indexOf(100) - 20} retries`);
+  });
+
   test("with enable_dlq off, a message that goes on failing is passed over", async (world) => {
     const { store, subscribe, settle } = world;
     await tick(store, ["a", "a"]);
