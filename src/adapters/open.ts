@@ -66,12 +66,13 @@ export async function openStore(
     }
     case "sqlite": {
       const { SqliteEventStore } = await import("../store/sqlite/store.ts");
-      return new SqliteEventStore({
+      const store = new SqliteEventStore({
         path: config.url,
         synchronous: config.synchronous,
         create,
         ...(autoCheckpoint !== undefined && { autoCheckpoint }),
       });
+      return await claimed(store, domain);
     }
     case "postgres": {
       const { PostgresEventStore } = await import("../store/postgres/store.ts");
@@ -83,15 +84,24 @@ export async function openStore(
         ...(sqlRole && { sqlRole }),
         ...(owner !== undefined && { owner }),
       });
-      try {
-        await (migrate ? store.migrate() : store.verify());
-        if (domain !== undefined) await store.claim(domain);
-      } catch (error) {
-        await store.close();
-        throw error;
-      }
-      return store;
+      return await claimed(store, domain, () => migrate ? store.migrate() : store.verify());
     }
+  }
+}
+
+/** Prepares a store, and makes sure that it holds no other domain; closes it when it cannot be used. */
+async function claimed<S extends EventStore & { claim(domain: string): Promise<void> }>(
+  store: S,
+  domain: string | undefined,
+  prepare: () => Promise<unknown> = () => Promise.resolve(),
+): Promise<S> {
+  try {
+    await prepare();
+    if (domain !== undefined) await store.claim(domain);
+    return store;
+  } catch (error) {
+    await store.close();
+    throw error;
   }
 }
 

@@ -1,4 +1,5 @@
-import { resolve } from "node:path";
+import { isAbsolute, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 import {
   type Inspectable,
   locate,
@@ -113,6 +114,7 @@ export class Engine {
     } catch (error) {
       throw new EngineStartError(explainLoad(module, error));
     }
+    this.#checkName(domain);
     const names = domain.handlers.map((handler) => handler.name);
     for (const { group, key } of this.#config.namedGroups) {
       if (names.includes(group)) continue;
@@ -140,6 +142,28 @@ export class Engine {
       );
     }
     return domain;
+  }
+
+  /** A module says its domain's name itself, and the name picks the store: it may not take another domain's. */
+  #checkName({ name }: DomainDescription): void {
+    const { file, domains } = this.#config;
+    const { module } = this.#options;
+    const urlOf = (path: string) => isAbsolute(path) ? pathToFileURL(path).href : path;
+    const configured = Object.entries(domains).filter(([, path]) => urlOf(path) === module).map(([key]) => key);
+    if (configured.length > 0 && !configured.includes(name)) {
+      throw new EngineStartError(
+        `${file}: domains.${configured[0]}: the module's domain is called "${name}"; rename one of the two`,
+        2,
+      );
+    }
+    if (name in domains && urlOf(domains[name]) !== module) {
+      throw new EngineStartError(
+        `The domain of ${module} is called "${name}", but ${file} has domains.${name} = "${
+          domains[name]
+        }"; rename one of the two`,
+        2,
+      );
+    }
   }
 
   /** The permissions that a group's workers get. */

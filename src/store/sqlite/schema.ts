@@ -117,12 +117,14 @@ where category like '%::reservation' and type in ('ValueReserved', 'ValueRelease
 alter table leases add column ends text;
 `,
   }, {
-    name: "deferred messages",
+    name: "deferred messages, the domain of the log",
     sql: `
 alter table parked rename to deferred;
 alter table deferred add column awaits text;
 drop index parked_replayed;
 create index deferred_replayed on deferred ("group") where replayed = 1;
+-- Whose log this is: two domains in one file would take each other's groups for their own.
+alter table identity add column domain text;
 `,
   }],
 };

@@ -220,6 +220,26 @@ export class SqliteEventStore implements EventStore {
     return (await this.#one<{ id: string }>("select id from identity"))!.id;
   }
 
+  /**
+   * Claims the file for a domain: two domains in one would take each other's groups for their own.
+   *
+   * @param domain The domain.
+   * @throws {StoreUnavailableError} When another domain has it.
+   */
+  async claim(domain: string): Promise<void> {
+    const ownerOf = async () => (await this.#one<{ domain: string | null }>("select domain from identity"))!.domain;
+    if (await ownerOf() === null) {
+      await this.#db.write(() => this.#statement("update identity set domain = ? where domain is null").run(domain));
+    }
+    const owner = await ownerOf();
+    if (owner === domain) return;
+    throw new StoreUnavailableError(
+      `SQLite file "${this.location}" holds domain "${owner}", not "${domain}"; give this one a file of its own, like [event_store] url = "sqlite:.annals/{domain}.db"`,
+      "foreign",
+      false,
+    );
+  }
+
   readOutbox(limit: number, after = 0): Promise<MessageRecord[]> {
     return this.#messages(
       `select ${MESSAGE} from outbox o join messages m on m.position = o.position

@@ -31,6 +31,7 @@ Deno.test("the operator sees groups, dead letters and events, and hands dead let
     running: 1,
     workers: 1,
     resting: [],
+    awaiting: {},
     held: [{ partition: 0, process: thrower.held[0].process }],
   });
   assert.match(
@@ -75,7 +76,7 @@ Deno.test("what is wrong on the operator's command line is said in words, with e
   await using site = Site.make("unruly", MODULE);
   await Deno.writeTextFile(
     `${site.folder}/memory.toml`,
-    `[event_store]\nurl = "memory:"\n[domains]\na = ${JSON.stringify(fileURLToPath(MODULE))}\n`,
+    `[event_store]\nurl = "memory:"\n[domains]\nunruly = ${JSON.stringify(fileURLToPath(MODULE))}\n`,
   );
   await Promise.all(WRONG.map(async ([args, code, told]) => {
     const result = await command("annals", args, site.folder);

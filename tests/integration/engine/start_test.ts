@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { pathToFileURL } from "node:url";
 import { connectPostgres, withSchema } from "../../support/postgres.ts";
 import { connectRedis } from "../../support/redis.ts";
 import { Site, until } from "../../support/server.ts";
@@ -80,4 +81,34 @@ Deno.test("two domains cannot share a schema, and are told what to do", async ()
   assert.equal((await server.status).code, 1);
   await server.stop();
   assert.match(server.stderr, /holds domain "tally", not "unruly"; give this one its own/);
+});
+
+Deno.test("a module cannot take another domain's store by its name", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "annals-names-" });
+  try {
+    const source = await Deno.readTextFile(MODULE);
+    await Deno.writeTextFile(`${folder}/good.ts`, source);
+    await Deno.writeTextFile(`${folder}/evil.ts`, source);
+    const [good, evil] = [pathToFileURL(`${folder}/good.ts`), pathToFileURL(`${folder}/evil.ts`)];
+    // Both say that they are "tally".
+    await using one = Site.make("other", good);
+    await using two = Site.make("tally", good);
+    const [misnamed, taken] = [one.start(), two.start(`--domain=${evil.href}`)];
+    assert.equal((await misnamed.status).code, 2);
+    assert.match(misnamed.stderr, /domains\.other: the module's domain is called "tally"; rename one of the two/);
+    assert.equal((await taken.status).code, 2);
+    assert.match(taken.stderr, /is called "tally", but .*domains\.tally = /);
+    // One file for two domains.
+    const toml = `[event_store]\nurl = "sqlite:${folder}/both.db"\n`;
+    await using first = Site.make("tally", MODULE, toml);
+    await using second = Site.make("unruly", new URL("../../fixtures/unruly/domain.ts", import.meta.url), toml);
+    const server = await first.start().running();
+    assert.equal(await server.stop(), 0);
+    const refused = second.start();
+    assert.equal((await refused.status).code, 1);
+    assert.match(refused.stderr, /holds domain "tally", not "unruly"; give this one a file of its own/);
+    for (const ended of [misnamed, taken, refused]) await ended.stop();
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });
