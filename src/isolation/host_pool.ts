@@ -270,7 +270,7 @@ export class HostPool {
   }
 
   #worker(placed: Placed): Promise<HostedWorker> {
-    if (this.#closed) return Promise.reject(new WorkerEndedError("The server stops", false));
+    if (this.#closed) return Promise.reject(new WorkerEndedError("The server is stopping", false));
     if (placed.worker) return placed.worker;
     const starting: Promise<HostedWorker> = this.#loading.run(() => this.#startWorker(placed)).catch((error) => {
       if (placed.worker === starting) placed.worker = undefined;
@@ -435,7 +435,7 @@ export class HostPool {
     clearInterval(this.#timer);
     const starting = [...this.#slots.values()].map(({ process }) => process?.then((host) => host.close(), () => {}));
     for (const { sessions } of this.#units.values()) {
-      for (const session of sessions.values()) session.ended("The server stops", false);
+      for (const session of sessions.values()) session.ended("The server is stopping", false);
     }
     await Promise.all(starting);
   }
