@@ -10,8 +10,8 @@ function read(path: string): string | null {
 }
 
 /**
- * This machine since it was started, and the namespace that its process numbers belong to: names of machines repeat, in
- * containers above all, and each container counts from 1.
+ * Identifies this boot of this machine and its PID namespace. Host names are not unique, especially in containers, and
+ * each container numbers its processes from 1.
  */
 function machine(): string {
   const boot = read("/proc/sys/kernel/random/boot_id")?.slice(0, 8) ?? "";
@@ -19,15 +19,15 @@ function machine(): string {
   try {
     namespace = /\d+/.exec(Deno.readLinkSync("/proc/self/ns/pid"))![0];
   } catch {
-    // Not Linux: one namespace.
+    // Not Linux: there is only one namespace.
   }
   return `${Deno.hostname()}/${boot}/${namespace}`;
 }
 
-/** When a process was started, in ticks since the machine was; empty when that cannot be told, `null` when it has ended. */
+/** The start time of a process, in ticks since boot; empty if unknown, `null` if it has ended. */
 function startOf(pid: number): string | null {
   const stat = read(`/proc/${pid}/stat`);
-  // Behind the name, which may contain anything: the state, and 19 fields later the start.
+  // After the arbitrary command name come the state and, 19 fields later, the start time.
   const fields = stat?.slice(stat.lastIndexOf(")") + 2).split(" ");
   if (fields) return /[ZX]/.test(fields[0]) ? null : fields[19];
   try {
@@ -39,7 +39,7 @@ function startOf(pid: number): string | null {
 }
 
 /**
- * Names this process among all that may run a domain.
+ * Creates an id of this process that is unique among all machines.
  *
  * @returns Like `host/boot/namespace:pid.start:id`.
  */
@@ -47,16 +47,16 @@ export function ownerName(): string {
   return `${machine()}:${Deno.pid}.${startOf(Deno.pid) ?? ""}:${newId()}`;
 }
 
-/** Whether the owner of a lease is, or was, a process of this machine. */
+/** Whether the owner of a lease is or was a process of this machine. */
 export function isOfThisMachine(owner: string): boolean {
   return owner.split(":")[0] === machine();
 }
 
-/** Whether a process has ended for certain; one of another machine may have, or not. */
+/** Whether a process is known to have ended; always `false` for other machines. */
 export function hasEnded(owner: string): boolean {
   if (!isOfThisMachine(owner)) return false;
   const [pid, start] = owner.split(":")[1].split(".");
   const found = startOf(Number(pid));
-  // Another start: the number was given again.
+  // Another start time means that the process id was reused.
   return found === null || (found !== "" && start !== undefined && start !== "" && found !== start);
 }
