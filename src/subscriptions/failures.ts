@@ -7,22 +7,22 @@ import type { Deferred } from "./retry_queue.ts";
 import type { PendingCommit } from "./pending_commit.ts";
 import { retryDelay } from "../groups/settings.ts";
 
-/** Decides what becomes of a message that was not handled: tried again later, or given up. */
+/** Decides whether a failed message is retried later or becomes a dead letter. */
 export class Failures {
   #options: Complete;
 
-  /** Decides for one subscription. */
+  /** Creates one for a subscription. */
   constructor(options: Complete) {
     this.#options = options;
   }
 
-  /** The row of a message that has to wait, or to be tried alone, and was not tried yet. */
+  /** Creates the deferred row of a message that must wait or be tried alone, and was not tried yet. */
   waiting({ category, stream, position }: MessageRecord, quarantined: boolean): Deferred {
     const { group } = this.#options.groupPartition;
     return { group, category, stream, position, attempts: 0, dueAt: 0, failures: [], replayed: false, quarantined };
   }
 
-  /** Sets a message aside that has failed, to be tried again; gives it up when that was the last time. */
+  /** Defers a failed message for a retry; gives it up after the last attempt. */
   fail(
     record: MessageRecord,
     deferred: Deferred | undefined,
@@ -33,7 +33,7 @@ export class Failures {
     const attempts = Math.max(1, deferred?.attempts ?? 1);
     const failures = [...deferred?.failures ?? [], { at: clock.now(), error }];
     if (unreadable !== undefined) {
-      // Trying again would not help: the code has to change first.
+      // Retrying would not help until the code changes.
       this.giveUp(record, { attempts, failures }, { reason: unreadable, error, stack }, commit);
       return;
     }
@@ -54,7 +54,7 @@ export class Failures {
     });
   }
 
-  /** Makes a dead letter of a message, and says so. */
+  /** Turns a message into a dead letter and reports it. */
   giveUp(
     record: MessageRecord,
     { attempts, failures }: Pick<DeferredMessage, "attempts" | "failures">,
