@@ -3,7 +3,7 @@ import type { BrokerConfig, StoreConfig } from "../config/config.ts";
 import type { EventStore } from "../store/port.ts";
 import type { ProjectionShape } from "../store/postgres/views.ts";
 
-/** Puts the domain's name where a location has `{domain}`. */
+/** Replaces `{domain}` in locations with the domain's name. */
 export function locate<C extends StoreConfig | BrokerConfig>(config: C, domain: string): C {
   const put = (text: string): string => text.replaceAll("{domain}", domain);
   return {
@@ -16,39 +16,38 @@ export function locate<C extends StoreConfig | BrokerConfig>(config: C, domain: 
 
 /** Settings of {@linkcode openStore} and {@linkcode openBroker}. */
 export interface OpenOptions {
-  /** For SQLite: pages in the write-ahead log after which a commit checkpoints; high where a checkpointer thread runs. */
+  /** For SQLite: WAL pages after which a commit runs a WAL checkpoint; set high if a checkpointer thread runs. */
   readonly autoCheckpoint?: number;
-  /** Whether to make what is not there. @default {true} */
+  /** Whether to create what is missing. @default {true} */
   readonly create?: boolean;
-  /** Whether to update tables of a database that many share; `false`: only to look whether they are there. @default {`create`} */
+  /** Whether to update tables of a shared database; `false` only verifies that they exist. @default {`create`} */
   readonly migrate?: boolean;
-  /** Whose store it is: for those that several domains may share. */
+  /** The domain, for stores that several domains may share. */
   readonly domain?: string;
-  /** The process that takes part in running the domain, for stores that show others whether it lives. */
+  /** The id of this member, for stores that show others whether it is alive. */
   readonly owner?: string;
-  /** For a store in the memory of a server: where that server listens. @default {a store of one's own} */
+  /** For a server's in-memory store: the socket where that server listens. @default {a separate store} */
   readonly socket?: string;
 }
 
-/** What is special about an adapter, for whoever runs it. */
+/** Optional properties of an adapter that its runner must know. */
 export interface Traits {
-  /** Files with a write-ahead log that somebody should copy into them. */
+  /** Files whose WAL needs a checkpointer. */
   readonly walFiles?: readonly string[];
-  /** Whether what it holds ends with this process; clients are served by a socket then. */
+  /** Whether its data is lost when this process exits; clients are then served through a socket. */
   readonly isVolatile?: boolean;
 }
 
-/** An adapter that is told when another connection has written. */
+/** An adapter that can be notified of writes by other connections. */
 export interface Wakeable {
-  /** Wakes those who wait. */
+  /** Wakes its waiters. */
   wake?(): void;
 }
 
 /**
- * Opens the store that a configuration names: the one place where adapters are chosen. Drivers are loaded only when a
- * URL needs them.
+ * Opens the configured store. Adapters are chosen here only, and drivers are loaded on demand.
  *
- * @throws {StoreUnavailableError} When it cannot be opened.
+ * @throws {StoreUnavailableError} If it cannot be opened.
  */
 export async function openStore(
   config: StoreConfig,
@@ -106,9 +105,9 @@ async function claimed<S extends EventStore & { claim(domain: string): Promise<v
 }
 
 /**
- * Opens the broker that a configuration names.
+ * Opens the configured broker.
  *
- * @throws {BrokerUnavailableError} When its file cannot be opened.
+ * @throws {BrokerUnavailableError} If its file cannot be opened.
  */
 export async function openBroker(
   config: BrokerConfig,
@@ -135,14 +134,14 @@ export async function openBroker(
   }
 }
 
-/** A store that shows projections to others. */
+/** A store that exposes projections as views. */
 export interface Publishing {
-  /** Makes a view for each projection. */
+  /** Creates a view for each projection. */
   publishViews?(projections: readonly ProjectionShape[]): Promise<void>;
 }
 
-/** Warnings about how a service is set up. */
+/** A service that can report configuration warnings. */
 export interface Inspectable {
-  /** Looks whether it can do the work, and how it is set up. */
+  /** Checks the service and returns warnings about its configuration. */
   inspect?(): Promise<string[]>;
 }

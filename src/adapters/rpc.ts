@@ -7,7 +7,7 @@ import {
   WrongExpectedVersionError,
 } from "../store/errors.ts";
 
-/** A call on its way to whoever has the adapter. */
+/** A pending call to the owner of the adapter. */
 interface Call {
   readonly id: number;
   readonly method: string;
@@ -20,22 +20,22 @@ interface Reply {
   readonly error?: Record<string, unknown>;
 }
 
-/** What calls and answers go through: a `MessagePort`, or a socket. */
+/** The channel for calls and results: a `MessagePort` or a socket. */
 export interface Channel {
-  /** Sends to the other side. */
+  /** Sends a message to the peer. */
   postMessage(message: unknown): void;
-  /** Called with what the other side sent. */
+  /** Called with each message from the peer. */
   onmessage: ((event: any) => void) | null;
-  /** Called when the other side is gone, where that can be known. */
+  /** Called when the peer is gone, if the channel can detect it. */
   onclose?: (() => void) | null;
-  /** Lets go. */
+  /** Closes the channel. */
   close(): void;
 }
 
-/** Stands for an `AbortSignal`, which cannot be sent. */
+/** A placeholder for an `AbortSignal`, which cannot be serialised. */
 const SIGNAL = "\u0000signal";
 
-/** How to make an error again of its fields, by name. */
+/** Functions that recreate errors from their fields, by name. */
 const ERRORS: Record<string, (fields: any) => Error> = {
   WrongExpectedVersionError: (e) => new WrongExpectedVersionError(e.stream, e.expected, e.actual),
   FencedError: (e) => new FencedError(e.lease, e.token),
@@ -48,7 +48,7 @@ const ERRORS: Record<string, (fields: any) => Error> = {
 };
 
 /**
- * Serves an adapter that lives here to a worker.
+ * Serves a local adapter to a peer.
  *
  * @param adapter The adapter.
  * @param port This side's end of the channel.
@@ -83,17 +83,17 @@ export function serve(adapter: object, port: Channel): void {
 }
 
 /**
- * Makes a stand-in for an adapter that lives elsewhere.
+ * Creates a proxy for an adapter of a peer.
  *
  * @param port This side's end of the channel.
- * @param facts What the adapter is and where.
- * @param gone Why calls fail once the other side is gone.
- * @returns Has every method of the port.
+ * @param facts The adapter's kind and location.
+ * @param gone Creates the error of calls after the peer is gone.
+ * @returns A proxy with every method of the port.
  */
 export function remote<T extends object>(
   port: Channel,
   facts: { kind: string; location: string },
-  gone: () => Error = () => new Error("The other side is gone"),
+  gone: () => Error = () => new Error("The other process has closed the connection"),
 ): T {
   const waiting = new Map<number, { resolve: (value: any) => void; reject: (error: Error) => void }>();
   let ids = 0;

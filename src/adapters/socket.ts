@@ -5,15 +5,15 @@ import { StoreUnavailableError } from "../store/errors.ts";
 import type { EventStore } from "../store/port.ts";
 import { type Channel, remote, serve } from "./rpc.ts";
 
-/** What the kernel takes as the path of a socket, in bytes. */
+/** The longest socket path that the kernel accepts, in bytes. */
 const LONGEST_PATH = 100;
 
 /**
- * Where a server that has its store in memory listens for clients of the same machine and user.
+ * Returns the socket path where a server with an in-memory store listens for local clients of the same user.
  *
  * @param folder The folder of the configuration.
  * @param domain The domain's name.
- * @returns A path in the data folder; in the folder for temporary files when that would be too long.
+ * @returns A path in the data folder; in the temporary folder if that would be too long.
  */
 export function socketPath(folder: string, domain: string): string {
   const path = resolve(folder, ".annals", `${domain}.sock`);
@@ -45,7 +45,7 @@ class SocketChannel implements Channel {
         for (const line of lines) this.onmessage?.({ data: JSON.parse(line) });
       }
     } catch {
-      // The other side is gone.
+      // The peer is gone.
     }
     this.close();
   }
@@ -74,19 +74,19 @@ class SocketChannel implements Channel {
     try {
       this.#socket.close();
     } catch {
-      // Closed by the other side.
+      // Already closed by the peer.
     }
     this.onclose?.();
   }
 }
 
 /**
- * Serves a store to clients of this machine; only this user may connect.
+ * Serves a store to local clients of the same user.
  *
  * @param store The store.
  * @param path Where to listen.
- * @returns Stops listening.
- * @throws {StoreUnavailableError} When another server listens there.
+ * @returns A function that stops listening.
+ * @throws {StoreUnavailableError} If another server listens there.
  */
 export async function listen(store: EventStore, path: string): Promise<() => void> {
   await Deno.mkdir(dirname(path), { recursive: true });
@@ -116,7 +116,7 @@ export async function listen(store: EventStore, path: string): Promise<() => voi
     try {
       Deno.removeSync(path);
     } catch {
-      // Removed by somebody else.
+      // Already removed.
     }
   };
 }
@@ -131,12 +131,12 @@ async function isAnswered(path: string): Promise<boolean> {
 }
 
 /**
- * Connects to the store of a server of this machine that has it in memory.
+ * Connects to the in-memory store of a local server.
  *
  * @param path Where the server listens.
  * @param domain The domain's name.
  * @returns The store.
- * @throws {StoreUnavailableError} When no server listens; says what to do.
+ * @throws {StoreUnavailableError} If no server listens there; the message says what to do.
  */
 export async function dial(path: string, domain: string): Promise<EventStore> {
   let socket: Deno.Conn;
@@ -144,14 +144,14 @@ export async function dial(path: string, domain: string): Promise<EventStore> {
     socket = await Deno.connect({ transport: "unix", path });
   } catch {
     throw new StoreUnavailableError(
-      `event_store is "memory": the store of "${domain}" is inside the server's process, and no server answers at ${path}; start one with the same configuration: deno run -A server.ts --domain=${domain}`,
+      `event_store is "memory": the store of "${domain}" is in the server's memory, and no server is listening at ${path}; start one with the same configuration: deno run -A server.ts --domain=${domain}`,
       "missing",
       false,
     );
   }
   const gone = () =>
     new StoreUnavailableError(
-      `The server that had the store of "${domain}" in memory is gone, and the log with it`,
+      `The server with the in-memory store of "${domain}" has exited, and its log is lost`,
       "closed",
       false,
     );

@@ -1,5 +1,5 @@
 /**
- * The operator's command line: `deno task annals …`.
+ * The operator's command-line tool: `deno task annals …`.
  *
  * @module
  */
@@ -15,21 +15,21 @@ import { addStore } from "./store.ts";
 import { addSubscriptions } from "./subscriptions.ts";
 
 /**
- * Runs one command of the operator.
+ * Runs one command.
  *
  * @param args Its arguments.
- * @returns The exit code: 0 done, 1 it did not work, 2 wrong usage or configuration.
+ * @returns The exit code: 0 success, 1 failure, 2 wrong usage or configuration.
  */
 export async function annalsCommand(args: readonly string[]): Promise<number> {
   return await runCommand(async () => {
     const program = new Command("annals")
-      .description("Looks after a running domain.")
+      .description("Inspects and operates a domain.")
       .version(denoJson.version)
       .option("--config <file>", "the server's configuration (default: domain.toml)")
-      .option("--domain <name>", "which domain: a name, or the path of its module (default: the only one of [domains])")
-      .addHelpText("after", "\nExit codes: 0 done, 1 it did not work, 2 wrong usage or configuration.")
+      .option("--domain <name>", "the domain: a name or the path of its module (default: the only one in [domains])")
+      .addHelpText("after", "\nExit codes: 0 success, 1 failure, 2 wrong usage or configuration.")
       .allowExcessArguments(false)
-      .showHelpAfterError("(--help shows what there is)")
+      .showHelpAfterError("(run with --help for usage)")
       .exitOverride();
     for (const add of [addSubscriptions, addDlq, addOutbox, addEvents, addStore, addConfig, addHealth]) add(program);
     await program.parseAsync([...args], { from: "user" });

@@ -7,20 +7,20 @@ import { print, table } from "./output.ts";
 
 /** `annals config …` */
 export function addConfig(program: Command): void {
-  const config = program.command("config").description("what the server is told");
+  const config = program.command("config").description("check or show the configuration");
   const load = () => loadConfig({ file: program.opts<GlobalOptions>().config });
-  config.command("check").description("say whether the configuration can be used; with --domain also by that domain")
+  config.command("check").description("check the configuration; with --domain, also against that domain")
     .option("--json", "print one JSON document")
     .action(async (options) => {
       const config = load();
       const { file, domains } = config;
-      // A module that is not there is a mistake of the file, too.
+      // A missing module is a mistake in the file, too.
       for (const name of Object.keys(domains)) findDomain(name, config);
       const { domain } = program.opts<GlobalOptions>();
       if (domain !== undefined) await new Engine({ module: findDomain(domain, config), config }).describe();
-      print(options.json, { file, ok: true }, () => `${file ?? "No file: defaults"}: all is well.`);
+      print(options.json, { file, ok: true }, () => `${file ?? "No file: defaults"}: valid`);
     });
-  config.command("show").description("what is in effect, and where it comes from")
+  config.command("show").description("print the effective values and where each comes from")
     .option("--json", "print one JSON document")
     .action((options) => {
       const { values } = load();

@@ -11,7 +11,7 @@ async function find({ store }: Operator, id: string): Promise<DeadLetter> {
   return found;
 }
 
-/** A group that exists, or that has dead letters of former times. */
+/** Checks that a group exists or has dead letters from the past. */
 async function checkGroup({ domain, store }: Operator, group: string): Promise<void> {
   const known = new Set([...domain.handlers.map(({ name }) => name), ...Object.keys(await store.countDeadLetters())]);
   if (!known.has(group)) throw new UsageError(`There is no group "${group}"${didYouMean(group, [...known])}`);
@@ -37,11 +37,11 @@ function describe(letter: DeadLetter): string {
 /** `annals dlq …` */
 export function addDlq(program: Command): void {
   const run = (work: (operator: Operator) => Promise<void>) => withOperator(program.opts<GlobalOptions>(), work);
-  const dlq = program.command("dlq").description("messages that groups gave up on");
+  const dlq = program.command("dlq").description("inspect, replay or delete dead letters");
 
-  dlq.command("list").description("the newest first")
-    .option("--group <group>", "of one group")
-    .option("--limit <n>", "at most so many", Number, 100)
+  dlq.command("list").description("list dead letters, newest first")
+    .option("--group <group>", "only of this group")
+    .option("--limit <n>", "the maximum number", Number, 100)
     .option("--json", "print one JSON document")
     .action((options) =>
       run(async (operator) => {
@@ -65,7 +65,7 @@ export function addDlq(program: Command): void {
       })
     );
 
-  dlq.command("inspect").description("everything about one").argument("<id>")
+  dlq.command("inspect").description("show one dead letter in full").argument("<id>")
     .option("--json", "print one JSON document")
     .action((id: string, options) =>
       run(async (operator) => {
@@ -74,7 +74,9 @@ export function addDlq(program: Command): void {
       })
     );
 
-  dlq.command("replay").description("hand one back to the group that failed, and to no other").argument("<id>")
+  dlq.command("replay").description("hand one dead letter back to the group that failed, and only to it").argument(
+    "<id>",
+  )
     .option("--json", "print one JSON document")
     .action((id: string, options) =>
       run(async (operator) => {
@@ -84,7 +86,7 @@ export function addDlq(program: Command): void {
       })
     );
 
-  dlq.command("replay-all").description("hand all of a group back to it")
+  dlq.command("replay-all").description("hand all dead letters of a group back to it")
     .requiredOption("--group <group>", "which group")
     .option("--json", "print one JSON document")
     .action((options) =>
@@ -96,7 +98,7 @@ export function addDlq(program: Command): void {
       })
     );
 
-  dlq.command("purge").description("delete all of a group for good")
+  dlq.command("purge").description("permanently delete all dead letters of a group")
     .requiredOption("--group <group>", "which group")
     .option("--json", "print one JSON document")
     .action((options) =>

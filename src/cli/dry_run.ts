@@ -3,7 +3,7 @@ import { announceSubscriptions } from "../engine/announce.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { DomainDescription } from "../isolation/protocol.ts";
 
-/** The lines of `--dry-run`: what would run, and what each group's workers may do. */
+/** The output of `--dry-run`: what would run, and the permissions of each group's workers. */
 export function announceDryRun(domain: DomainDescription, engine: Engine, config: Config): string[] {
   const lines = [`Domain "${domain.name}" would run like this:`, ...announceSubscriptions(domain, config)];
   for (const { name } of domain.handlers) {

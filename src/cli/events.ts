@@ -10,7 +10,7 @@ function whole(text: string): number {
   return Number(text);
 }
 
-/** A time: ISO 8601, or so long ago (`15m`, `2h`, `3d`). */
+/** Parses a time: ISO 8601, or an age such as `15m`, `2h`, `3d`. */
 function since(text: string): number {
   const ago = /^(\d+)([smhd])$/.exec(text);
   if (ago) return Date.now() - Number(ago[1]) * { s: 1e3, m: 6e4, h: 36e5, d: 864e5 }[ago[2] as "s" | "m" | "h" | "d"];
@@ -19,7 +19,7 @@ function since(text: string): number {
   return time;
 }
 
-/** Payloads as the code of today sees them; what it cannot read is shown as it was stored. */
+/** Upcasts payloads with the current code; those it cannot decode are shown as stored. */
 async function current(
   { module, config }: Operator,
   records: readonly MessageRecord[],
@@ -27,7 +27,7 @@ async function current(
 ): Promise<{ message: MessageRecord; payload: unknown; unreadable?: string }[]> {
   if (raw) return records.map((message) => ({ message, payload: message.data }));
   const payloads = await readPayloads(module, config, records);
-  // Reservations are bookkeeping of ours: no domain has their types.
+  // Reservations are internal: no domain declares their types.
   return records.map((message, i) => ({
     message,
     ...(isInternal(message.category) ? { payload: JSON.parse(message.data) } : payloads[i]),
@@ -66,14 +66,14 @@ async function show(operator: Operator, records: MessageRecord[], options: { jso
 /** `annals events …` */
 export function addEvents(program: Command): void {
   const run = (work: (operator: Operator) => Promise<void>) => withOperator(program.opts<GlobalOptions>(), work);
-  const events = program.command("events").description("what is in the log");
+  const events = program.command("events").description("read the log");
 
-  events.command("read").description("one stream, like fidelis::account-42").argument("<stream>")
-    .option("--from <version>", "from this number on", whole)
-    .option("--to <version>", "up to this number", whole)
+  events.command("read").description("read one stream, like fidelis::account-42").argument("<stream>")
+    .option("--from <version>", "the first version", whole)
+    .option("--to <version>", "the last version", whole)
     .option("--backward", "newest first")
-    .option("--limit <n>", "at most so many", whole, 1000)
-    .option("--raw", "payloads as they were stored, without upcasting")
+    .option("--limit <n>", "the maximum number", whole, 1000)
+    .option("--raw", "show payloads as stored, without upcasting")
     .option("--json", "print one JSON document")
     .action((stream: string, { from, to, backward, limit, ...options }) =>
       run(async (operator) => {
@@ -90,14 +90,14 @@ export function addEvents(program: Command): void {
       })
     );
 
-  events.command("search").description("across all streams, by position")
-    .option("--type <type>", "of this type")
-    .option("--category <category>", "in this category")
-    .option("--correlation <id>", "with this correlation id")
-    .option("--since <time>", "made since: a time, or 15m, 2h, 3d", since)
-    .option("--after <position>", "behind this position", whole)
-    .option("--limit <n>", "at most so many", whole, 100)
-    .option("--raw", "payloads as they were stored, without upcasting")
+  events.command("search").description("search all streams, by position")
+    .option("--type <type>", "only this message type")
+    .option("--category <category>", "only this category")
+    .option("--correlation <id>", "only this correlation id")
+    .option("--since <time>", "only messages since a time, or an age such as 15m, 2h, 3d", since)
+    .option("--after <position>", "only messages after this position", whole)
+    .option("--limit <n>", "the maximum number", whole, 100)
+    .option("--raw", "show payloads as stored, without upcasting")
     .option("--json", "print one JSON document")
     .action(({ type, category, correlation, since, after, limit, ...options }) =>
       run(async (operator) => {
@@ -107,7 +107,7 @@ export function addEvents(program: Command): void {
       })
     );
 
-  events.command("stats").description("how many of which type")
+  events.command("stats").description("count messages by type")
     .option("--json", "print one JSON document")
     .action((options) =>
       run(async ({ store }) => {

@@ -6,12 +6,12 @@ import { HealthError } from "./run.ts";
 /** `annals health` */
 export function addHealth(program: Command): void {
   program.command("health").description(
-    "whether a server of this machine runs, for health checks: exit code 1 when not",
+    "for health checks: exits with 1 unless a server is running on this machine",
   )
     .action(() =>
       withOperator(program.opts<GlobalOptions>(), async ({ store, domain }) => {
         const members = (await store.members()).filter(({ owner }) => isOfThisMachine(owner));
-        if (members.length === 0) throw new HealthError(`No server of this machine runs "${domain.name}"`);
+        if (members.length === 0) throw new HealthError(`No server on this machine runs "${domain.name}"`);
         console.log(`${members.length === 1 ? "A server runs" : `${members.length} servers run`} "${domain.name}"`);
       })
     );

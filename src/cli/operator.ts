@@ -8,7 +8,7 @@ import type { DomainDescription } from "../isolation/protocol.ts";
 import type { EventStore } from "../store/port.ts";
 import { UsageError } from "./run.ts";
 
-/** What every command of the operator can be told. */
+/** Options common to all commands. */
 export interface GlobalOptions {
   /** The configuration. */
   readonly config?: string;
@@ -16,22 +16,22 @@ export interface GlobalOptions {
   readonly domain?: string;
 }
 
-/** What the operator looks at. */
+/** What a command works on. */
 export interface Operator {
   /** The configuration. */
   readonly config: Config;
   /** The domain's module: a URL. */
   readonly module: string;
-  /** What the domain contains. */
+  /** The domain's description. */
   readonly domain: DomainDescription;
   /** Its store. */
   readonly store: EventStore;
 }
 
 /**
- * Finds the module of the domain that is meant.
+ * Resolves the module of the selected domain.
  *
- * @param options What was asked for; the only domain of the configuration when it is not said.
+ * @param options The command's options; the default is the only configured domain.
  * @param config The configuration.
  * @returns A URL.
  */
@@ -47,10 +47,10 @@ export function chooseDomain(options: GlobalOptions, config: Config): string {
 }
 
 /**
- * Opens a domain's store for an operator. Domain code runs only in a host process.
+ * Opens a domain's store for a command. Domain code still runs only in a host process.
  *
- * @param options Which domain; the only one of the configuration when it is not said.
- * @param work What to do with it.
+ * @param options The command's options; the default is the only configured domain.
+ * @param work What to do with the store.
  */
 export async function withOperator(options: GlobalOptions, work: (operator: Operator) => Promise<void>): Promise<void> {
   const config = loadConfig({ file: options.config });

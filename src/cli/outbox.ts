@@ -4,8 +4,8 @@ import { print, span } from "./output.ts";
 
 /** `annals outbox …` */
 export function addOutbox(program: Command): void {
-  program.command("outbox").description("what has still to reach the broker")
-    .command("status").description("how much, and how old")
+  program.command("outbox").description("messages that have not reached the broker yet")
+    .command("status").description("show how many are waiting, and for how long")
     .option("--json", "print one JSON document")
     .action((options) =>
       withOperator(program.opts<GlobalOptions>(), async ({ store }) => {

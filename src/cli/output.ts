@@ -2,14 +2,14 @@ import Table from "cli-table3";
 import { escapeControl } from "../telemetry/escape.ts";
 import { type ColorSupport, paint } from "../telemetry/colors.ts";
 
-/** Colour only where a person looks. */
+/** Whether stdout shows colours. */
 export const COLORS: ColorSupport = { enabled: Deno.stdout.isTerminal() && !Deno.noColor };
 
 /**
- * Lays out rows in aligned columns.
+ * Formats rows as aligned columns.
  *
- * @param head The columns' names.
- * @param rows The cells; numbers align right.
+ * @param head The column headings.
+ * @param rows The cells; numbers are right-aligned.
  * @returns Lines of text.
  */
 export function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
@@ -29,7 +29,7 @@ export function table(head: readonly string[], rows: readonly (readonly (string 
   return laid.toString().split("\n").map((line) => line.trimEnd()).join("\n");
 }
 
-/** A span of time as people say it. */
+/** Formats a duration for people. */
 export function span(milliseconds: number): string {
   const seconds = milliseconds / 1000;
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
@@ -37,12 +37,12 @@ export function span(milliseconds: number): string {
   return seconds < 86_400 ? `${(seconds / 3_600).toFixed(1)} h` : `${(seconds / 86_400).toFixed(1)} d`;
 }
 
-/** A time, to the millisecond. */
+/** Formats a time to the millisecond. */
 export function stamp(time: number): string {
   return new Date(time).toISOString();
 }
 
-/** Prints one JSON document, or what a person reads. */
+/** Prints a JSON document or human-readable text. */
 export function print(json: boolean | undefined, value: unknown, text: () => string): void {
   console.log(json ? JSON.stringify(value) : escapeControl(text(), { lines: true, colors: COLORS.enabled }));
 }

@@ -2,13 +2,13 @@ import { AnnalsError } from "../lib/annals_error.ts";
 import { CommanderError } from "commander";
 import { ConfigError } from "../config/errors.ts";
 
-/** What should run does not. */
+/** Thrown when the health check fails. */
 export class HealthError extends AnnalsError {
   /** Always `HealthError`. */
   override readonly name = "HealthError";
 }
 
-/** The command line asks for something that there is not. */
+/** Thrown when the command line names something that does not exist. */
 export class UsageError extends AnnalsError {
   /** Always `UsageError`. */
   override readonly name = "UsageError";
@@ -18,10 +18,10 @@ export class UsageError extends AnnalsError {
 }
 
 /**
- * Runs a command and turns what it throws into a message and an exit code: 0 done, 1 it did not work, 2 wrong usage or
+ * Runs a command and turns errors into a message and an exit code: 0 success, 1 failure, 2 wrong usage or
  * configuration.
  *
- * @param work The command; its result is the exit code, 0 when it returns nothing.
+ * @param work The command; its result is the exit code (default 0).
  * @returns The exit code.
  */
 export async function runCommand(work: () => Promise<number | void>): Promise<number> {

@@ -26,7 +26,7 @@ function wholeNumber(text: string): number {
 }
 
 /**
- * The command line of the server.
+ * Runs the server's command line.
  *
  * @param args Its arguments.
  * @returns The exit code.
@@ -35,24 +35,29 @@ export async function serverCommand(args: readonly string[]): Promise<number> {
   const program = new Command("server.ts")
     .description("Runs a domain: the relay, the subscriptions, and the host processes that run its handlers.")
     .version(denoJson.version)
-    .option("--domain <name>", "a name of [domains] in domain.toml, the path or URL of a module, or NAME for ./NAME.ts")
-    .option("--config <file>", "the configuration (default: domain.toml, when there is one)")
-    .option("--dry-run", "print what would run and with which permissions, then end")
-    .addOption(new Option("--log-format <format>", "how log lines look").choices(["text", "json"]).default("text"))
+    .option(
+      "--domain <name>",
+      "a name from [domains] in domain.toml, the path or URL of a module, or NAME for ./NAME.ts",
+    )
+    .option("--config <file>", "the configuration file (default: domain.toml, if it exists)")
+    .option("--dry-run", "print what would run and with which permissions, then exit")
+    .addOption(new Option("--log-format <format>", "format of log lines").choices(["text", "json"]).default("text"))
     .addOption(
-      new Option("--log-level <level>", "what is logged").choices(["debug", "info", "warn", "error"]).default("info"),
+      new Option("--log-level <level>", "minimum severity to log").choices(["debug", "info", "warn", "error"]).default(
+        "info",
+      ),
     )
     .option("--no-migrate", "do not create or update tables: run `annals store migrate` instead")
     .option("--workers <n>", "workers per group, unless [server.workers] names the group", wholeNumber)
     .addOption(
-      new Option("--no-launcher", "accepted for older start scripts: there is no launcher any more").hideHelp(),
+      new Option("--no-launcher", "accepted for older start scripts: the launcher no longer exists").hideHelp(),
     )
     .addHelpText(
       "after",
-      "\nExit codes: 0 stopped as asked, 1 cannot start, 2 wrong usage or configuration, 70 internal error, safe to restart.",
+      "\nExit codes: 0 stopped on request, 1 cannot start, 2 wrong usage or configuration, 70 internal error, safe to restart.",
     )
     .allowExcessArguments(false)
-    .showHelpAfterError("(--help shows what there is)")
+    .showHelpAfterError("(run with --help for usage)")
     .exitOverride();
   const options = program.parse([...args], { from: "user" }).opts<Options>();
   configureLogging({ format: options.logFormat, level: options.logLevel });
@@ -84,10 +89,10 @@ export async function serverCommand(args: readonly string[]): Promise<number> {
   return await runEngine(engine);
 }
 
-/** The exit code of a fault of the engine's own: whoever watches over it should start it again. */
+/** The exit code of an internal error: the service manager should restart the server. */
 const CRASHED = 70;
 
-/** Runs until asked to stop; a second signal ends at once. */
+/** Runs until a signal; a second signal exits at once. */
 async function runEngine(engine: Engine): Promise<number> {
   let asked!: () => void;
   const stopAsked = new Promise<void>((resolve) => asked = resolve);
@@ -98,14 +103,14 @@ async function runEngine(engine: Engine): Promise<number> {
   };
   for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, onSignal);
   const crash = (error: unknown): void => {
-    logLine("", "error", `Internal error, nothing is lost, safe to restart: ${Deno.inspect(error)}`);
+    logLine("", "error", `Internal error; nothing is lost and it is safe to restart: ${Deno.inspect(error)}`);
     Deno.exit(CRASHED);
   };
   globalThis.addEventListener("unhandledrejection", (event) => (event.preventDefault(), crash(event.reason)));
   globalThis.addEventListener("error", (event) => (event.preventDefault(), crash(event.error)));
   const started = engine.start();
   try {
-    // Asked to stop while it starts: what has begun is stopped all the same.
+    // Stop requested during startup: stop whatever has started.
     await Promise.race([started, stopAsked]);
     await stopAsked;
     console.log("Stopping…");

@@ -6,15 +6,15 @@ import { chooseDomain, type GlobalOptions } from "./operator.ts";
 
 /** `annals store …` */
 export function addStore(program: Command): void {
-  const store = program.command("store").description("the event store");
-  store.command("migrate").description("make the tables, or bring them up to this version").action(async () => {
+  const store = program.command("store").description("manage the event store");
+  store.command("migrate").description("create the tables or update them to this version").action(async () => {
     const options = program.opts<GlobalOptions>();
     const config = loadConfig({ file: options.config });
     const module = chooseDomain(options, config);
     const { name } = await new Engine({ module, config }).describe();
     const { provider, url, schema } = locate(config.store, name);
     if (provider !== "postgres") {
-      console.log(`The ${provider} store makes its tables by itself; nothing to do`);
+      console.log(`The ${provider} store creates its tables automatically; nothing to do`);
       return;
     }
     const { PostgresEventStore } = await import("../store/postgres/store.ts");

@@ -8,47 +8,47 @@ import { COLORS, print, span, table } from "./output.ts";
 import { paint } from "../telemetry/colors.ts";
 import { escapeControl } from "../telemetry/escape.ts";
 
-/** How one group is doing. */
+/** The status of one group. */
 export interface GroupStatus {
   /** The consumer group. */
   readonly group: string;
-  /** By which subscription it is fed. */
+  /** The kind of subscription that feeds it. */
   readonly kind: "stream" | "event_store";
-  /** Everything up to here is done, or set aside. */
+  /** Its checkpoint: everything up to here is handled or deferred. */
   readonly checkpoint: number;
-  /** How many messages are behind that. */
+  /** The number of messages after the checkpoint. */
   readonly lagMessages: number;
-  /** How old the first of them is, in seconds. */
+  /** The age of the first of them, in seconds. */
   readonly lagSeconds: number;
-  /** Messages that wait behind one that failed. */
+  /** The number of messages waiting behind a failed one. */
   readonly pending: number;
-  /** Messages that failed and will be tried again. */
+  /** The number of failed messages that will be retried. */
   readonly retrying: number;
-  /** Messages that were given up. */
+  /** The number of dead letters. */
   readonly dead: number;
-  /** How many of its partitions somebody works on. */
+  /** The number of partitions being processed. */
   readonly running: number;
   /** Versions of types that no running code knows, like `Deposited@2`, and how many messages wait for each. */
   readonly awaiting: Readonly<Record<string, number>>;
   /** How many workers it should have. */
   readonly workers: number;
-  /** Which process works on which partition. */
+  /** Which process holds which partition. */
   readonly held: readonly { readonly partition: number; readonly process: string }[];
-  /** Which partitions rest because their worker ended again and again: until when, and why it ended. */
+  /** Partitions paused because their worker kept ending: until when, and the last reason. */
   readonly resting: readonly { readonly partition: number; readonly until: string; readonly reason: string }[];
 }
 
-/** A process without what is only there to tell it from others that were: of `host/boot/namespace:pid.start:id`. */
+/** Shortens a process id `host/boot/namespace:pid.start:id` to its readable part. */
 function processName(owner: string): string {
   const [machine, pid] = owner.split(":");
   return `${machine.split("/")[0]}:${pid.split(".")[0]}`;
 }
 
-/** Finds out how a group is doing. */
+/** Determines the status of a group. */
 export async function statusOf({ store, config }: Operator, handler: HandlerDescription): Promise<GroupStatus> {
   const { name: group, categories } = handler;
   const leases = (await store.leases()).filter((lease) => lease.group === group && lease.expiresAt > Date.now());
-  // The servers that run now may have been told otherwise.
+  // Running servers may use another configuration.
   const workers = leases[0]?.partitions ?? config.workers(group, categories);
   const lag = await lagOf(store, group, categories);
   const deferred = await store.deferred(group);
@@ -78,7 +78,7 @@ export async function statusOf({ store, config }: Operator, handler: HandlerDesc
   };
 }
 
-/** One line per partition that rests. */
+/** Formats one line per resting partition. */
 function rests(groups: readonly GroupStatus[]): string {
   return groups.flatMap(({ group, workers, resting }) =>
     resting.map(({ partition, until, reason }) =>
@@ -105,20 +105,20 @@ function awaiting(groups: readonly GroupStatus[]): string {
 
 /** One line per process: what it works on. */
 function processes(members: readonly string[], groups: readonly GroupStatus[]): string {
-  if (members.length === 0) return "No server runs.\n\n";
+  if (members.length === 0) return "No server is running.\n\n";
   const lines = members.map((member) => {
     const held = groups.flatMap(({ group, workers, held }) =>
       held.filter(({ process }) => process === member).map(({ partition }) => leaseName(group, partition, workers))
     );
-    return `process ${member}: ${held.length === 0 ? "stands by" : held.join(", ")}\n`;
+    return `process ${member}: ${held.length === 0 ? "standing by" : held.join(", ")}\n`;
   });
   return `${lines.join("")}\n`;
 }
 
 /** `annals subscriptions …` */
 export function addSubscriptions(program: Command): void {
-  const group = program.command("subscriptions").description("what the consumer groups are doing");
-  group.command("status").description("one line per group")
+  const group = program.command("subscriptions").description("the consumer groups");
+  group.command("status").description("show checkpoint, lag and workers of each group")
     .option("--json", "print one JSON document")
     .action((options) =>
       withOperator(program.opts<GlobalOptions>(), async (operator) => {

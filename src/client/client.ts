@@ -21,38 +21,38 @@ import type { CommandOutcome, EventStore } from "../store/port.ts";
 import { handleInline } from "./sync.ts";
 import { reconnecting } from "./reconnect.ts";
 
-/** What became of a command. */
+/** The outcome of a command. */
 export type Outcome =
   | {
-    /** Its events are stored. */
+    /** The command was accepted and its events are stored. */
     readonly status: "accepted";
-    /** Their types, in order. */
+    /** The types of its events, in order. */
     readonly events: readonly string[];
   }
   | {
-    /** It broke a rule: nothing was written. */
+    /** The command broke a rule; nothing was written. */
     readonly status: "refused";
-    /** The field, or the aggregate, that the rule is about. */
+    /** The field or aggregate that the rule concerns. */
     readonly field: string;
     /** The rule. */
     readonly rule: string;
-    /** Both, as a sentence. */
+    /** Field and rule, as a message. */
     readonly message: string;
   }
   | {
-    /** Its handler gave up: it is a dead letter, and may be replayed. */
+    /** Its handler kept failing; the command is a dead letter and can be replayed. */
     readonly status: "failed";
     /** The last error. */
     readonly message: string;
   };
 
-/** What `process()` answers. */
+/** The result of {@linkcode Client.process}. */
 export interface Receipt {
   /** The command's id. */
   readonly commandId: string;
-  /** The aggregate that it is for. */
+  /** The target aggregate's id. */
   readonly aggregateId: string;
-  /** Where the command is in the log; 0 when it was handled at once, or had been sent before. */
+  /** The command's position in the log; 0 if it was handled at once or had been sent before. */
   readonly position: number;
   /** What became of it; `null` when nobody waited. */
   readonly outcome: Outcome | null;
@@ -64,21 +64,21 @@ export interface ProcessOptions {
   readonly wait?: boolean;
   /** How long to wait, in milliseconds. @default {30_000} */
   readonly timeout?: number;
-  /** A command with a key that was used before is not stored again: its first id is answered. */
+  /** A key that makes sending idempotent: if it was used before, the first command's id is returned. */
   readonly idempotencyKey?: string;
-  /** What to attach to the command, and to all that follows from it. */
+  /** Metadata for the command and everything that follows from it. */
   readonly metadata?: Readonly<Record<string, unknown>>;
 }
 
-/** Nobody decided on a command in time: it is stored, and will be handled. */
+/** Thrown when a command was not decided in time; it is stored and will be handled. */
 export class OutcomeTimeoutError extends AnnalsError {
   /** Always `OutcomeTimeoutError`. */
   override readonly name = "OutcomeTimeoutError";
 
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message What is known.
+   * @param message What was found.
    * @param commandId The command.
    */
   constructor(message: string, readonly commandId: string) {
@@ -86,13 +86,13 @@ export class OutcomeTimeoutError extends AnnalsError {
   }
 }
 
-/** How often a command that is handled at once is rerun on fresh state. */
+/** The number of reruns on fresh state of a command handled in this process. */
 const MOST_RERUNS = 10;
 
-/** How long to wait before asking whether there is a server at all, in milliseconds. */
+/** How long to wait before checking whether a server is running, in milliseconds. */
 const SERVER_PATIENCE = 3_000;
 
-/** Sends commands to a domain, and reads what became of them. */
+/** Sends commands to a domain and reads its state. */
 export class Client {
   /** The domain. */
   readonly domain: Domain;
@@ -102,7 +102,7 @@ export class Client {
   #handling: Promise<void> = Promise.resolve();
 
   /**
-   * Makes a client of an open store; mostly {@linkcode connect} does.
+   * Creates a client of an open store; usually called by {@linkcode connect}.
    *
    * @param domain The domain.
    * @param store Its store.
@@ -115,14 +115,14 @@ export class Client {
   }
 
   /**
-   * Sends a command. With `command_processing` = `async` it is stored and its id answered at once; with `sync` it is
-   * decided here, and with `event_processing` = `sync` what follows is handled here too.
+   * Sends a command. With `command_processing` = `async`, it is stored and its id returned at once; with `sync`, it is
+   * decided in this process. With `event_processing` = `sync`, the resulting events are handled here as well.
    *
    * @param command The command.
-   * @param options Whether to wait, and more.
-   * @returns Its id, and its outcome when it is known.
-   * @throws {OutcomeTimeoutError} When nobody decided in time.
-   * @throws {DomainDefinitionError} When the domain has no handler for it.
+   * @param options Whether to wait, and other settings.
+   * @returns Its id, and its outcome if known.
+   * @throws {OutcomeTimeoutError} If it was not decided in time.
+   * @throws {DomainDefinitionError} If the domain has no handler for it.
    */
   async process(command: CommandDraft, options: ProcessOptions = {}): Promise<Receipt> {
     if (typeof command === "function" || command?.kind !== "command") {
@@ -161,7 +161,7 @@ export class Client {
     return { commandId: sent.id, aggregateId: sent.aggregateId, position: lastPosition, outcome };
   }
 
-  /** Decides on a command here and now. */
+  /** Handles a command in this process. */
   async #decide(
     handler: Handler,
     { aggregateId }: CommandDraft,
@@ -200,7 +200,7 @@ export class Client {
     }
   }
 
-  /** Runs what follows here, one run at a time: what was stored in the meantime is handled by the next. */
+  /** Handles the resulting events here, one run at a time; messages stored meanwhile are handled by the next run. */
   async #handle(position: number): Promise<void> {
     const before = this.#handling;
     const run = async (): Promise<void> => {
@@ -211,10 +211,10 @@ export class Client {
   }
 
   /**
-   * What became of a command.
+   * The outcome of a command.
    *
    * @param commandId Its id.
-   * @returns `null` while it is not decided.
+   * @returns The outcome; `null` if it is not decided yet.
    */
   async outcome(commandId: string): Promise<Outcome | null> {
     const found = await this.store.outcome(commandId);
@@ -248,19 +248,19 @@ export class Client {
     }
   }
 
-  /** Whether some server runs a group right now. */
+  /** Whether a server is running a group right now. */
   async isServed(group: string): Promise<boolean> {
     const leases = await this.store.leases();
     return leases.some((lease) => lease.group === group && lease.expiresAt > Date.now());
   }
 
   /**
-   * The state of an aggregate, from its events.
+   * Loads the state of an aggregate from its events.
    *
    * @param aggregate The aggregate.
    * @param id Its id.
-   * @param options Up to which version, or which time; all of it when neither is given.
-   * @returns State and version; version -1 when there is no such aggregate (yet).
+   * @param options Up to which version or time; the latest by default.
+   * @returns State and version; version -1 if the aggregate does not exist (yet).
    */
   async load<A extends Aggregate>(
     aggregate: A,
@@ -281,11 +281,11 @@ export class Client {
   }
 
   /**
-   * Waits until every handler has passed what is stored now, so that projections show it. A message that failed and
-   * waits for its next attempt counts as passed; what handlers send on in the meantime is not waited for.
+   * Waits until every handler has passed what is stored now, so that projections show it. A message waiting for a retry
+   * counts as passed; messages that handlers send meanwhile are not waited for.
    *
-   * @param options How long to wait, in milliseconds (30 000), and up to which position.
-   * @returns Whether that was reached in time.
+   * @param options The timeout in milliseconds (default 30,000) and the position to reach.
+   * @returns Whether the position was reached in time.
    */
   async caughtUp(options: { readonly timeout?: number; readonly position?: number } = {}): Promise<boolean> {
     const until = performance.now() + (options.timeout ?? 30_000);
@@ -300,23 +300,23 @@ export class Client {
     return true;
   }
 
-  /** One row of a projection; `null` when there is none. */
+  /** Returns a row of a projection; `null` if there is none. */
   async row<P extends Projection>(projection: P, key: string): Promise<RowOf<P> | null> {
     const found = await this.store.readRow(projection.name, key);
     return found?.row ? JSON.parse(found.row) : null;
   }
 
-  /** All rows of a projection, by key. */
+  /** Returns all rows of a projection, by key. */
   async rows<P extends Projection>(projection: P): Promise<RowOf<P>[]> {
     return (await this.store.listRows(projection.name)).map(({ row }) => JSON.parse(row!));
   }
 
-  /** Lets go of the store. */
+  /** Closes the store. */
   async close(): Promise<void> {
     await this.store.close();
   }
 
-  /** Lets go of the store. */
+  /** Closes the store. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
@@ -338,19 +338,19 @@ function outcomeOf({ status, detail }: CommandOutcome): Outcome {
  * Connects to the store of a domain.
  *
  * @param domain The domain.
- * @param options The configuration: the same as the server's.
+ * @param options The configuration, which must match the server's.
  * @returns A client.
- * @throws {StoreUnavailableError} When the store cannot be opened; for SQLite, when the server has not made it yet; for
- *   a store in memory, when no server of this machine has it.
+ * @throws {StoreUnavailableError} If the store cannot be opened: for SQLite, if the server has not created it yet; for an
+ *   in-memory store, if no server of this machine has it.
  */
 export async function connect(domain: Domain, options: { readonly config: Config }): Promise<Client> {
   const { config } = options;
   const store = await openStore(locate(config.store, domain.name), {
     create: config.commandProcessing === "sync",
     domain: domain.name,
-    // Where everything is handled at once, by whoever asks, there need not be a server.
+    // With sync processing, no server is needed.
     ...(config.commandProcessing === "async" && { socket: socketPath(config.folder, domain.name) }),
-    // A server's checkpointer thread keeps the write-ahead log short; this bounds it where none runs.
+    // A server's checkpointer thread keeps the WAL short; this bounds it if none is running.
     autoCheckpoint: 8_000,
   });
   return new Client(domain, reconnecting(store), config);

@@ -4,16 +4,16 @@ import { type Backoff, retry } from "../lib/retry.ts";
 import { DuplicateMessageError, StoreUnavailableError, WrongExpectedVersionError } from "../store/errors.ts";
 import type { Commit, CommitResult, EventStore } from "../store/port.ts";
 
-/** How long to go on trying to reach a store over a network, in milliseconds. */
+/** How long to retry reaching a store over a network, in milliseconds. */
 const PATIENCE = 30_000;
 
-/** What senders hear at once: a file that is locked or full was waited for already. */
+/** Reasons that are reported at once: the store itself has already waited for them. */
 const TOLD: readonly StoreUnavailableError["reason"][] = ["locked", "full", "failed"];
 
-/** The longest pause between tries, in milliseconds, and the first. */
+/** The longest and first delay between attempts, in milliseconds. */
 const BACKOFF: Backoff = { first: 25, longest: 1_000 };
 
-/** Tries until it works, or does not seem to pass. */
+/** Retries until it succeeds or the error is not transient. */
 async function persist<T>(work: (unsure: boolean) => Promise<T>): Promise<T> {
   const until = REAL_CLOCK.elapsed() + PATIENCE;
   let unsure = false;
@@ -27,7 +27,7 @@ async function persist<T>(work: (unsure: boolean) => Promise<T>): Promise<T> {
   });
 }
 
-/** Commits; what an earlier try may have written is recognised by the ids of its messages. */
+/** Commits; an earlier attempt that succeeded is recognised by its message ids. */
 async function commitOnce(store: EventStore, commit: Commit): Promise<CommitResult> {
   return await persist(async (unsure) => {
     try {
@@ -41,7 +41,7 @@ async function commitOnce(store: EventStore, commit: Commit): Promise<CommitResu
   });
 }
 
-/** Finds what an earlier try has written: its last messages; `null` when they are not there. */
+/** Finds the result of an earlier attempt by its last messages; `null` if they are not stored. */
 async function find(store: EventStore, { appends = [] }: Commit): Promise<CommitResult | null> {
   let lastPosition = 0;
   const versions: number[] = [];
@@ -57,10 +57,10 @@ async function find(store: EventStore, { appends = [] }: Commit): Promise<Commit
 }
 
 /**
- * Makes a store that waits for a database that is restarted, or fails over, and writes once what was to be written.
+ * Wraps a store so that it waits out restarts and failovers of the database and writes each commit once.
  *
  * @param store The store.
- * @returns The same, for clients: commits without a fence.
+ * @returns The wrapped store, for clients: commits without a fence.
  */
 export function reconnecting<S extends EventStore>(store: S): S {
   return new Proxy(store, {
@@ -71,7 +71,7 @@ export function reconnecting<S extends EventStore>(store: S): S {
         return (commit: Commit) => commit.fence ? target.commit(commit) : commitOnce(target, commit);
       }
       if (name === "close" || name === "wake") return value.bind(target);
-      // Whoever waits for a change looks for himself then, and hears what is wrong.
+      // On an error, the waiter wakes, reads, and gets the error there.
       if (name === "changed") return (...given: unknown[]) => value.apply(target, given).catch(() => {});
       return (...given: unknown[]) => persist(() => value.apply(target, given));
     },

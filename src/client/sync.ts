@@ -7,19 +7,19 @@ import { EventStoreSubscription } from "../subscriptions/group.ts";
 import { leaseName } from "../groups/partition.ts";
 import { hasPassed } from "../groups/progress.ts";
 
-/** How long another process may hold a group before it is not waited for any more, in milliseconds. */
+/** How long to wait for a group held by another process, in milliseconds. */
 const PATIENCE = 30_000;
 
-/** How long a lease for this lasts, in milliseconds. */
+/** The lease duration, in milliseconds. */
 const TTL = 30_000;
 
 /**
- * Runs the handlers of a domain here: what follows from everything up to a position, from what they then send, and so
- * on until nothing more follows. A group that a server runs is left to it, and waited for.
+ * Runs the handlers of a domain in this process: everything up to a position, then what they send, until nothing is
+ * left. A group run by a server is left to it and awaited.
  *
  * @param domain The domain.
  * @param store Its store.
- * @param config How groups are fed.
+ * @param config The groups' settings.
  * @param position The position to reach.
  */
 export async function handleInline(domain: Domain, store: EventStore, config: Config, position: number): Promise<void> {
@@ -31,7 +31,7 @@ export async function handleInline(domain: Domain, store: EventStore, config: Co
   for (let upTo = position;;) {
     for (const handler of followers) await handleGroup(domain, handler, store, config, upTo);
     const last = await store.lastPosition();
-    // Commands that were decided at once are not in the log: what is there was sent by handlers.
+    // Commands decided in this process are not in the log; those in the log were sent by handlers.
     const open = [];
     for (const handler of deciders) if (!await isDone(handler, last)) open.push(handler);
     for (const handler of open) await handleGroup(domain, handler, store, config, last);

@@ -2,25 +2,25 @@ import { knows, parseVersionName } from "../messages/known_types.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { EventStore, Lease, Member } from "../store/port.ts";
 
-/** How long a process of which nothing is known counts as alive, in milliseconds. Leases last as long. */
+/** How long a process counts as alive without renewing, in milliseconds; also the lease duration. */
 export const LEASE_TTL = 4_000;
 
-/** How often to look who has what while there is something to take, in milliseconds. */
+/** Balancing interval while there are leases to take, in milliseconds. */
 const LOOK_INTERVAL = 400;
 
-/** The same while there is not: one of the others may end. */
+/** The same while there are none. */
 const CALM_INTERVAL = 500;
 
-/** The same while there are no others. */
+/** The same while there are no other members. */
 const ALONE_INTERVAL = 1_000;
 
-/** For how long what nobody takes is left to those who have less, in milliseconds. */
+/** How long a free lease is left to members below their share, in milliseconds. */
 const YIELD_TIME = 1_000;
 
-/** For how long what nobody else wanted is kept before it is offered again, in milliseconds. */
+/** How long to keep a surplus lease that nobody took before offering it again, in milliseconds. */
 const KEEP = 30_000;
 
-/** What the balancer knows of one partition of a group that this process could work on. */
+/** A partition that this process can run, as the balancer sees it. */
 export interface Slot {
   /** The lease. */
   readonly lease: string;
@@ -28,16 +28,16 @@ export interface Slot {
   readonly held: () => boolean;
   /** Versions of types that its code lacks, like `Deposited@2`: while another process knows one, it is left to that one. */
   readonly lacks: ReadonlySet<string>;
-  /** Gives it up in order, for another process to take. */
+  /** Releases it cleanly, for another process to take. */
   readonly yield: () => void;
 }
 
 /**
- * How many of the leases each member should have, as evenly as it goes: the first by name have one more.
+ * Computes each member's fair share of the leases; the first members by name get the remainder.
  *
  * @param members All members, by name.
- * @param slots How many leases there are.
- * @returns By owner.
+ * @param slots The number of leases.
+ * @returns The shares, by owner.
  */
 export function quotas(members: readonly string[], slots: number): Map<string, number> {
   const [share, rest] = [Math.floor(slots / members.length), slots % members.length];
@@ -58,19 +58,19 @@ export class Balancer {
   #living: () => Promise<Member[]>;
   #slots: Slot[] = [];
   #waiting = new Map<string, (mayTake: boolean) => void>();
-  /** Since when a lease is free, and until when one that nobody else wanted is kept. */
+  /** Since when a lease is free, and until when a surplus lease is kept. */
   #free = new Map<string, number>();
   #kept = new Map<string, number>();
   #left = false;
   #isAlone = true;
 
   /**
-   * Makes a balancer without slots.
+   * Creates a balancer without slots.
    *
-   * @param store Where processes find each other.
+   * @param store The store, which holds membership and leases.
    * @param member This process.
-   * @param living Tells who takes part; frees the leases of those who have ended.
-   * @param clock Time.
+   * @param living Returns the live members; releases the leases of dead ones.
+   * @param clock The source of time.
    */
   constructor(
     store: Pick<EventStore, "enroll" | "leases">,
@@ -84,23 +84,23 @@ export class Balancer {
     this.#clock = clock;
   }
 
-  /** Adds what this process could work on. */
+  /** Adds the partitions that this process can run. */
   add(slot: Slot): void {
     this.#slots.push(slot);
   }
 
-  /** Says that this process takes part, or still does. */
+  /** Registers this process as a member, or renews its membership. */
   async enroll(): Promise<void> {
     if (!this.#left) await this.#store.enroll(this.#member, LEASE_TTL);
   }
 
-  /** Says that it takes part no longer: others may take what it gives back. */
+  /** Ends its membership, so that others take over its leases. */
   async leave(): Promise<void> {
     this.#left = true;
     await this.#store.enroll(this.#member, 0);
   }
 
-  /** Resolves, after the next look around, with whether it is this process's turn to take a lease. */
+  /** Resolves, after the next balancing round, with whether this process may take a lease. */
   turn(lease: string, signal: AbortSignal): Promise<boolean> {
     return new Promise((resolve) => {
       const give = (mayTake: boolean): void => {
@@ -115,15 +115,15 @@ export class Balancer {
   }
 
   /**
-   * Looks around again and again, until aborted.
+   * Runs balancing rounds until aborted.
    *
-   * @param signal Ends it.
+   * @param signal Aborts it.
    */
   async run(signal: AbortSignal): Promise<void> {
     try {
       while (!signal.aborted) {
         await this.look();
-        // Those who may take something wait again when they could not.
+        // Slots that may take a lease wait again if they fail to get it.
         const isCalm = this.#slots.every((slot) => slot.held());
         await this.#clock.sleep(isCalm ? this.#isAlone ? ALONE_INTERVAL : CALM_INTERVAL : LOOK_INTERVAL, signal);
       }
@@ -133,7 +133,7 @@ export class Balancer {
     }
   }
 
-  /** Looks around once: gives turns, and gives up what is too much. */
+  /** Runs one round: allows slots to take leases and releases surplus ones. */
   async look(): Promise<void> {
     const { owner } = this.#member;
     const others = (await this.#living()).filter((member) => member.owner !== owner);
@@ -184,7 +184,7 @@ export class Balancer {
     for (const slot of this.#slots) if (slot.held() && isKnownBy(others, slot)) slot.yield();
     const held = this.#slots.filter((slot) => slot.held() && !this.#isKept(slot, now));
     const excess = Math.min(short, held.length - share.get(this.#member.owner)!);
-    // From the end: processes that begin together have the same slots in the same order.
+    // Release from the end, because processes that start together take slots in the same order.
     for (const slot of excess > 0 ? held.slice(-excess) : []) slot.yield();
   }
 

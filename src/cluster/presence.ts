@@ -2,27 +2,27 @@ import type { Clock } from "../lib/clock.ts";
 import type { EventStore, Member } from "../store/port.ts";
 import { hasEnded } from "./process_id.ts";
 
-/** How long a process whose session is missing is given to open it again, in milliseconds. */
+/** How long a process may take to reopen a lost session, in milliseconds. */
 const RECONNECTS = 400;
 
-/** How long this process must have had its own session before it judges others by theirs, in milliseconds. */
+/** How long this process must have had a session before it trusts missing sessions of others, in milliseconds. */
 const SETTLED = 2_000;
 
-/** Tells which processes have ended, long before their leases run out: by process number, or by their sessions. */
+/** Detects ended processes well before their leases expire, by process id or by database session. */
 export class Presence {
   #store: Pick<EventStore, "present" | "leases" | "releaseLease" | "enroll" | "members">;
   #owner: string;
   #clock: Clock;
   #hasEnded: (owner: string) => boolean;
-  /** Whose session was seen. */
+  /** Owners whose session has been seen. */
   #seen = new Set<string>();
   #ownSince = Infinity;
 
   /**
-   * @param store Where processes find each other.
+   * @param store The store, which holds membership and leases.
    * @param owner This process.
-   * @param clock Time.
-   * @param ended Whether a process has ended, as far as this machine knows.
+   * @param clock The source of time.
+   * @param ended Whether a process of this machine has ended.
    */
   constructor(
     store: Pick<EventStore, "present" | "leases" | "releaseLease" | "enroll" | "members">,
@@ -37,17 +37,17 @@ export class Presence {
   }
 
   /**
-   * Strikes off processes that have ended and gives back their leases. A process that is struck off by mistake is fenced:
-   * it starts over under new leases.
+   * Removes ended processes and releases their leases. A process removed by mistake is fenced and restarts under new
+   * leases.
    *
-   * @returns Who lives, as far as can be told.
+   * @returns The live members, as far as known.
    */
   async bury(): Promise<Member[]> {
     const members = await this.#store.members();
     const owners = members.map(({ owner }) => owner).filter((owner) => owner !== this.#owner);
     const ended = new Set(owners.filter(this.#hasEnded));
     for (const owner of await this.#missing(owners.filter((owner) => !ended.has(owner)))) ended.add(owner);
-    // Leases outlive their owner's membership.
+    // Leases may outlive their owner's membership.
     for (const { name, owner, token, expiresAt } of await this.#store.leases()) {
       if (expiresAt === 0 || owner === this.#owner || !(ended.has(owner) || this.#hasEnded(owner))) continue;
       await this.#store.releaseLease({ lease: name, token }, false);
@@ -56,7 +56,7 @@ export class Presence {
     return members.filter(({ owner }) => !ended.has(owner));
   }
 
-  /** Those whose session was there and is gone, for longer than it takes to open it again. */
+  /** Returns the members whose session has been missing for longer than reopening takes. */
   async #missing(owners: readonly string[]): Promise<string[]> {
     if (owners.length === 0 || !this.#store.present) return [];
     const lost = await this.#look(owners);
@@ -71,7 +71,7 @@ export class Presence {
     const present = new Set(await this.#store.present!([...owners, this.#owner]));
     const now = this.#clock.now();
     for (const owner of present) this.#seen.add(owner);
-    // When PostgreSQL itself was away, everybody's session is missing.
+    // After a PostgreSQL outage, all sessions are missing.
     if (!present.has(this.#owner)) this.#ownSince = Infinity;
     else this.#ownSince = Math.min(this.#ownSince, now);
     if (now - this.#ownSince < SETTLED) return [];

@@ -1,32 +1,32 @@
 import type { SubscriptionSettings } from "../groups/settings.ts";
 
-/** Where the store is. */
+/** The store's settings. */
 export interface StoreConfig {
-  /** Which adapter. */
+  /** The adapter. */
   readonly provider: "memory" | "sqlite" | "postgres";
   /** An absolute path, or a URL; empty for memory. `{domain}` stands for the domain's name. */
   readonly url: string;
-  /** For SQLite: whether a commit waits for the disk. */
+  /** For SQLite: whether each commit is synced to disk. */
   readonly synchronous: "full" | "normal";
   /** For PostgreSQL: the schema. `{domain}` stands for the domain's name. */
   readonly schema: string;
-  /** For PostgreSQL: the role that statements of handlers run with. */
+  /** For PostgreSQL: the role that runs the handlers' SQL statements. */
   readonly sqlRole?: string;
-  /** For PostgreSQL behind a pooler: a URL that leads around it, to listen. */
+  /** For PostgreSQL behind a pooler: a URL that bypasses it, for LISTEN. */
   readonly listenUrl?: string;
 }
 
-/** Where the broker is. */
+/** The broker's settings. */
 export interface BrokerConfig {
-  /** Which adapter. */
+  /** The adapter. */
   readonly provider: "memory" | "sqlite" | "redis";
   /** An absolute path, or a URL; empty for memory. `{domain}` stands for the domain's name. */
   readonly url: string;
-  /** For Redis: put before every key. */
+  /** For Redis: the prefix of every key. */
   readonly prefix: string;
 }
 
-/** What an operator grants to a worker. */
+/** The permissions that the operator grants to a worker. */
 export interface PermissionGrant {
   /** Hosts, with or without a port. */
   readonly net?: readonly string[];
@@ -36,13 +36,13 @@ export interface PermissionGrant {
   readonly read?: readonly string[];
   /** Files and folders to write, absolute. */
   readonly write?: readonly string[];
-  /** Whether its handlers may record statements for the store's database, which run with the server's role. */
+  /** Whether its handlers may record SQL statements, which run with the server's role. */
   readonly sql?: boolean;
 }
 
-/** How one group is fed. */
+/** How one group receives its messages. */
 export interface GroupConfig {
-  /** By which subscription. */
+  /** The kind of subscription. */
   readonly type: "stream" | "event_store";
   /** Its settings. */
   readonly settings: SubscriptionSettings;
@@ -52,7 +52,7 @@ export interface GroupConfig {
 export interface Config {
   /** The file it was read from; `null` when there is none. */
   readonly file: string | null;
-  /** The folder that relative paths start from, absolute. */
+  /** The base folder of relative paths, absolute. */
   readonly folder: string;
   /** Modules of domains, by name: absolute paths or URLs. */
   readonly domains: Readonly<Record<string, string>>;
@@ -60,34 +60,34 @@ export interface Config {
   readonly store: StoreConfig;
   /** The broker. */
   readonly broker: BrokerConfig;
-  /** Whether events are handled by the server, or by whoever made them. */
+  /** Whether events are handled by the server or by the process that stored them. */
   readonly eventProcessing: "async" | "sync";
-  /** Whether commands are handled by the server, or by whoever sends them. */
+  /** Whether commands are handled by the server or by the sender. */
   readonly commandProcessing: "async" | "sync";
-  /** Whether the relay is fed by outbox rows, or follows the log. */
+  /** Whether the relay reads outbox rows; otherwise it follows the log. */
   readonly enableOutbox: boolean;
-  /** How long a graceful stop may take, in seconds. */
+  /** The timeout of a graceful shutdown, in seconds. */
   readonly shutdownTimeoutSeconds: number;
-  /** The heap of each worker, in MiB. */
+  /** The heap limit of each worker, in MiB. */
   readonly maxHeapMb: number;
-  /** What the workers of a host may use beside their heaps, together, in MiB. */
+  /** Memory that the workers of a host may use beyond their heaps, in total, in MiB. */
   readonly hostMemoryMb: number;
   /** The host that a group runs in. */
   readonly hostOf: (group: string) => string;
   /** How many groups with the same grants share a worker. */
   readonly handlersPerWorker: number;
-  /** Groups that something was granted to; `*` stands for all. */
+  /** Groups with grants; `*` stands for all. */
   readonly grantedGroups: readonly string[];
-  /** Names of groups that the file has settings for, with the key they are under. */
+  /** Groups named in the file, with the key that names them. */
   readonly namedGroups: readonly { readonly group: string; readonly key: string }[];
-  /** Categories that the file has a number of partitions for, with the key they are under. */
+  /** Categories with a number of partitions in the file, with their key. */
   readonly namedCategories: readonly { readonly category: string; readonly key: string }[];
-  /** How a group is fed. */
+  /** Returns how a group receives its messages. */
   readonly groupConfig: (group: string) => GroupConfig;
-  /** Over how many partitions the streams of a group's categories are spread: each has a worker. */
+  /** Returns the number of partitions of a group; each has a worker. */
   readonly workers: (group: string, categories: readonly string[]) => number;
-  /** What a group's workers are granted. */
+  /** Returns the permissions granted to a group's workers. */
   readonly grants: (group: string) => PermissionGrant;
-  /** Every effective value with where it comes from, by key; secrets are masked. */
+  /** Every effective value with its origin, by key; secrets are masked. */
   readonly values: readonly { readonly key: string; readonly value: unknown; readonly from: string }[];
 }

@@ -1,5 +1,5 @@
 import { AnnalsError } from "../lib/annals_error.ts";
-/** One thing that is wrong with the configuration. */
+/** A fault in the configuration. */
 export interface ConfigFault {
   /** The key, with dots; empty for the file as a whole. */
   readonly key: string;
@@ -7,7 +7,7 @@ export interface ConfigFault {
   readonly message: string;
 }
 
-/** The configuration cannot be used; every fault is named. */
+/** Thrown when the configuration is invalid; lists every fault. */
 export class ConfigError extends AnnalsError {
   /** Always `ConfigError`. */
   override readonly name = "ConfigError";
@@ -16,10 +16,10 @@ export class ConfigError extends AnnalsError {
   override readonly exitCode = 2;
 
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param file The file; `null` when it is not about a file.
-   * @param faults What is wrong.
+   * @param file The file; `null` if there is none.
+   * @param faults The faults.
    */
   constructor(readonly file: string | null, readonly faults: readonly ConfigFault[]) {
     super(

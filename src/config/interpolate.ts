@@ -4,23 +4,23 @@ import { Interpolated } from "./schema.ts";
 /** `${NAME}` or `${NAME|default}`; the default may hold one pair of braces, like `{domain}`. */
 const VARIABLE = /\$\{([^|{}]*)(?:\|([^{}]*(?:\{[^{}]*\}[^{}]*)*))?\}/g;
 
-/** What becomes of the texts of a configuration. */
+/** Callbacks of an interpolation. */
 export interface Interpolation {
   /** Looks a variable up. */
   readonly env: (name: string) => string | undefined;
-  /** Called for each value that a variable, or its default, gave. */
+  /** Called for each value taken from a variable or its default. */
   readonly onValue: (key: string, variable: string, set: boolean) => void;
-  /** Called for each thing that is wrong. */
+  /** Called for each fault. */
   readonly onFault: (fault: ConfigFault) => void;
 }
 
 /**
- * Puts environment variables into all texts of a configuration.
+ * Substitutes environment variables in all strings of a configuration.
  *
  * @param value A parsed configuration, or a part of it.
- * @param options Where variables come from.
+ * @param options The source of variables, and callbacks.
  * @param key The key of the part.
- * @returns The same with {@linkcode Interpolated} values where there was something to put in.
+ * @returns A copy, with {@linkcode Interpolated} values where variables were substituted.
  */
 export function interpolate(value: unknown, options: Interpolation, key = ""): unknown {
   if (typeof value === "string") return interpolateText(value, options, key);
@@ -39,7 +39,7 @@ function interpolateText(text: string, { env, onValue, onFault }: Interpolation,
       return "";
     }
     const value = env(name);
-    // An empty variable counts as none: that is what `NAME= command` and compose files mean.
+    // An empty variable counts as unset, as `NAME= command` and compose files intend.
     const set = value !== undefined && value !== "";
     onValue(key, name, set);
     if (set) return value;

@@ -9,13 +9,13 @@ import type { Config } from "./config.ts";
 
 /** Settings of {@linkcode loadConfig}. */
 export interface LoadOptions {
-  /** The file. @default {`domain.toml` in the current folder, when there is one} */
+  /** The file. @default {`domain.toml` in the current folder, if it exists} */
   readonly file?: string | undefined;
   /** The configuration itself, instead of a file. */
   readonly text?: string;
   /** Looks an environment variable up. @default {Deno.env.get} */
   readonly env?: (name: string) => string | undefined;
-  /** How many workers groups have of which the file does not say it. @default {`[server.workers] "*"`, or 1} */
+  /** The number of workers of groups not named in `[server.workers]`. @default {`[server.workers] "*"`, or 1} */
   readonly workers?: number;
 }
 
@@ -95,11 +95,11 @@ function parseFile(file: string, text: string): Table {
 }
 
 /**
- * Reads the configuration: file, variables, overlay of `ANNALS_ENV`, defaults.
+ * Loads the configuration: file, variables, overlay of `ANNALS_ENV`, defaults.
  *
- * @param options Which file.
+ * @param options The file and the environment.
  * @returns The effective configuration.
- * @throws {ConfigError} When anything is wrong with it; all faults are named at once.
+ * @throws {ConfigError} If it is invalid; lists all faults.
  */
 export function loadConfig(options: LoadOptions = {}): Config {
   const { env = (name) => Deno.env.get(name) } = options;
@@ -124,7 +124,7 @@ export function loadConfig(options: LoadOptions = {}): Config {
         message: `ANNALS_ENV is "${name}", but there is no such section${didYouMean(name, known)}`,
       }]);
     }
-    // The overlays that are not in use are held to the same rules: a mistake in production is found at home.
+    // Validate unused overlays too, so that a mistake in production settings is found in development.
     const faults = Object.entries(overlays ?? {}).flatMap(([overlay, value]) => {
       if (overlay === name) return [];
       const result = check(unresolved(value));
@@ -154,7 +154,7 @@ export function loadConfig(options: LoadOptions = {}): Config {
   });
 }
 
-/** Variables of an overlay that is not in use are not looked up: their texts count as anything. */
+/** Variables of unused overlays are not looked up: their values are accepted as is. */
 function unresolved(value: unknown): unknown {
   return interpolate(value, {
     env: () => undefined,

@@ -4,7 +4,7 @@ import type { BrokerConfig, Config, GroupConfig, PermissionGrant, StoreConfig } 
 import { ConfigError } from "./errors.ts";
 import type { ConfigFile } from "./schema.ts";
 
-/** Where an embedded store or broker is when nobody says. */
+/** The default location of an embedded store or broker. */
 const DEFAULT_URL = "sqlite:.annals/{domain}.db";
 
 interface Context {
@@ -23,7 +23,7 @@ const SCHEMES: Record<string, string> = {
   "postgresql": "postgres",
 };
 
-/** Hides what only the operator should see. */
+/** Masks secrets in a URL. */
 function mask(url: string): string {
   return url.replace(/:\/\/([^:@/]*):.*@/, "://$1:***@").replace(/([?&](?:password|token|key)=)[^&]*/gi, "$1***");
 }
@@ -59,7 +59,7 @@ function locate<P extends string>(
   return { provider: provider as P, url: isAbsolute(path) ? path : resolve(context.folder, path) };
 }
 
-/** Host permissions are what Deno takes; paths become absolute. */
+/** Converts permissions to Deno's form, with absolute paths. */
 function grantOf(given: PermissionGrant, folder: string): PermissionGrant {
   const absolute = (paths: readonly string[] | undefined) => paths?.map((path) => resolve(folder, path));
   return Object.fromEntries(
@@ -85,10 +85,10 @@ function settingsOf(
 /**
  * Fills in defaults and resolves paths.
  *
- * @param config What the file says.
- * @param context Where it was read from.
+ * @param config The parsed file.
+ * @param context Where the file was read from.
  * @returns The effective configuration.
- * @throws {ConfigError} When a URL cannot be used.
+ * @throws {ConfigError} If a URL is invalid.
  */
 export function resolveConfig(config: ConfigFile, context: Context): Config {
   const { file, folder, origins } = context;
@@ -112,7 +112,7 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     if ((provider === "redis" || provider === "postgres") && (!URL.canParse(url) || new URL(url).hash)) {
       throw new ConfigError(file, [{
         key: `${key}.url = "${mask(url)}"`,
-        message: `cannot be read as a URL; special characters of a password are written like %40 for @ and %23 for #`,
+        message: `is not a valid URL; percent-encode special characters in the password, like %40 for @ and %23 for #`,
       }]);
     }
   }
@@ -242,7 +242,7 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
   };
 }
 
-/** Keys as the file spells them. */
+/** Flattens a table into dotted keys, spelled as in the file. */
 function flatten(prefix: string, values: object): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(values).map(([name, value]) => [

@@ -1,8 +1,8 @@
 import { z } from "zod";
 
-/** A value that came out of `${NAME|default}`: text that may stand for a number or a boolean. */
+/** A value substituted for `${NAME|default}`: text that may stand for a number or a boolean. */
 export class Interpolated {
-  /** @param text What the variable held. */
+  /** @param text The variable's value. */
   constructor(readonly text: string) {}
 }
 
@@ -30,8 +30,8 @@ function choice<const T extends [string, ...string[]]>(...values: T) {
 }
 
 const flag = z.preprocess(asFlag, z.boolean({ error: "expected true or false" })).optional();
-const text = z.preprocess(asText, z.string({ error: "expected a text" }).min(1, { error: "expected a text" }));
-const texts = z.array(text, { error: `expected a list of texts, like ["a", "b"]` }).optional();
+const text = z.preprocess(asText, z.string({ error: "expected a string" }).min(1, { error: "expected a string" }));
+const texts = z.array(text, { error: `expected a list of strings, like ["a", "b"]` }).optional();
 const table = { error: "expected a table of keys" };
 
 const subscription = {
@@ -49,7 +49,7 @@ const processing = {
   enable_outbox: flag,
 };
 
-/** A host as `--allow-net` takes it. */
+/** A host in the form of `--allow-net`. */
 const host = text.refine((given) => {
   const port = /^(?:\[[\da-f:.]+\]|[^\s/:@?#,]+)(?::(\d{1,5}))?$/i.exec(String(given));
   return port !== null && Number(port[1] ?? 0) <= 65_535;
@@ -61,7 +61,7 @@ const variables = z.array(variable, { error: 'expected a list of names, like ["A
 const hosts = z.array(host, { error: 'expected a list of hosts, like ["smtp.example.com:587"]' }).optional();
 const permissions = z.strictObject({ net: hosts, env: variables, read: texts, write: texts, sql: flag }, table);
 
-/** What `domain.toml` may say. */
+/** The schema of `domain.toml`. */
 export const configSchema = z.strictObject({
   ...processing,
   domains: z.record(z.string(), text, table).optional(),
@@ -69,7 +69,7 @@ export const configSchema = z.strictObject({
     default: z.strictObject({
       provider: choice("memory", "sqlite", "redis"),
       url: text.optional(),
-      prefix: z.preprocess(asText, z.string({ error: "expected a text" })).optional(),
+      prefix: z.preprocess(asText, z.string({ error: "expected a string" })).optional(),
       ...processing,
     }, table).optional(),
   }, table).optional(),
@@ -115,10 +115,10 @@ export const configSchema = z.strictObject({
   }, table).optional(),
 }, table);
 
-/** What `domain.toml` says, checked. */
+/** The validated contents of `domain.toml`. */
 export type ConfigFile = z.infer<typeof configSchema>;
 
-/** The keys that a table knows, at a path; empty when any key goes. */
+/** The valid keys of a table at a path; empty if any key is valid. */
 export function knownKeys(path: readonly PropertyKey[]): string[] {
   let schema: unknown = configSchema;
   for (const step of path) {

@@ -4,16 +4,16 @@ import type { EventType, MessageType, NameOf, PayloadOf } from "../messages/mess
 import { DomainRuleError } from "./errors.ts";
 import { deepFreeze, explainFrozen } from "./freeze.ts";
 
-/** What `evolve` sees of an event: the same when it was just made and when it is read back years later. */
+/** The part of an event that `evolve` sees, identical for a new event and one read from the log. */
 export type AppliedEvent<Name extends string = string, Payload = unknown> = Pick<
   Message<Name, Payload>,
   "type" | "payload" | "aggregateId" | "version" | "time"
 >;
 
-/** The one of some message types that has a name. */
+/** Selects a message type by name. */
 export type Named<T extends MessageType, Name extends string> = Extract<T, { readonly type: Name }>;
 
-/** One pure function per event: the state that follows from it. */
+/** One pure function per event that returns the next state. */
 export type Evolve<State, Events extends readonly EventType[]> = {
   readonly [Name in NameOf<Events[number]>]: (
     state: State,
@@ -21,43 +21,46 @@ export type Evolve<State, Events extends readonly EventType[]> = {
   ) => State;
 };
 
-/** The events of an aggregate, made but not stored. */
+/** The new, not yet stored events of an aggregate. */
 export type DraftOf<Events extends readonly EventType[]> = {
   [Name in NameOf<Events[number]>]: Draft<Name, PayloadOf<Named<Events[number], Name>>>;
 }[NameOf<Events[number]>];
 
 /** Settings of {@linkcode aggregate}. */
 export interface AggregateOptions<State, Events extends readonly EventType[]> {
-  /** Every event of its streams. */
+  /** All event types of its streams. */
   readonly events: Events;
   /** The state before the first event. */
   readonly initial: () => State;
-  /** The state that follows from each event. Pure: return a new state. States are deep-frozen, so changing one in place throws. */
+  /**
+   * One function per event that returns the next state. It must be pure: states are deep-frozen, so changing one in
+   * place throws.
+   */
   readonly evolve: NoInfer<Evolve<State, Events>>;
-  /** What must hold after every event, by its wording. A command that breaks one is refused. */
+  /** Invariants that must hold after every event, keyed by their wording. A command that breaks one is refused. */
   readonly invariants?: Readonly<Record<string, (state: State) => boolean>>;
 }
 
-/** A consistency boundary: one stream per instance, its state a fold over its events. */
+/** A consistency boundary: one stream per instance, with the state folded from its events. */
 export interface Aggregate<
   Name extends string = string,
   State = any,
   Events extends readonly EventType[] = readonly EventType[],
 > {
-  /** Tells it from other parts of a domain. */
+  /** The discriminator of domain parts. */
   readonly kind: "aggregate";
   /** Its name, unique in the domain. */
   readonly name: Name;
-  /** Every event of its streams. */
+  /** All event types of its streams. */
   readonly events: Events;
   /** The state before the first event. */
   readonly initial: () => State;
-  /** The state that follows from an event. */
+  /** Applies an event and returns the next state. */
   readonly apply: (state: State, event: AppliedEvent) => State;
   /**
    * Checks the invariants.
    *
-   * @throws {DomainRuleError} When one does not hold.
+   * @throws {DomainRuleError} If one does not hold.
    */
   readonly check: (state: State) => void;
 }
@@ -66,9 +69,9 @@ export interface Aggregate<
  * Defines an aggregate.
  *
  * @param name Its name, unique in the domain.
- * @param options Its events, its first state, how it evolves, and what must hold.
- * @returns The aggregate, to be listed in the domain.
- * @throws {DomainDefinitionError} When `evolve` and `events` do not match.
+ * @param options Its events, initial state, `evolve` functions and invariants.
+ * @returns The aggregate, to be passed to {@linkcode domain}.
+ * @throws {DomainDefinitionError} If `evolve` and `events` do not match.
  *
  * @example A counter that may not go below zero
  * ```ts
@@ -107,7 +110,7 @@ export function aggregate<const Name extends string, State, const Events extends
     kind: "aggregate" as const,
     name,
     events,
-    // Frozen, because states are cached: a change made by a refused command would stay.
+    // States are frozen because they are cached: a mutation by a refused command would persist.
     initial: () => deepFreeze(initial()),
     apply: (state: State, event: AppliedEvent) => {
       try {
@@ -129,5 +132,5 @@ export function aggregate<const Name extends string, State, const Events extends
 /** The state of an aggregate. */
 export type StateOf<A> = A extends Aggregate<string, infer State> ? State : never;
 
-/** The events of an aggregate, made but not stored. */
+/** The new, not yet stored events of an aggregate. */
 export type EventsOf<A> = A extends Aggregate<string, any, infer Events> ? DraftOf<Events> : never;

@@ -1,6 +1,6 @@
 import { DomainDefinitionError } from "../messages/errors.ts";
 
-/** Makes sure that a handler has one function for each message type it lists, and no other. */
+/** Checks that a handler has exactly one function for each message type it lists. */
 export function checkFunctions(handler: string, names: readonly string[], functions: object): void {
   if (!/^[A-Za-z]\w*$/.test(handler)) {
     throw new DomainDefinitionError(

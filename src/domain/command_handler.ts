@@ -6,7 +6,7 @@ import { checkFunctions } from "./check_functions.ts";
 import type { CommandFunctions, CommandHandler } from "./handlers.ts";
 import type { Domain, Handler, HandlerKind, PermissionRequest } from "./model.ts";
 
-/** Decides on commands: reads the commands of one aggregate, writes events and outcomes. */
+/** Handles the commands of one aggregate; writes events and outcomes. */
 export const COMMAND_HANDLER: HandlerKind<CommandHandler> = Object.freeze(
   {
     name: "command handler",
@@ -21,11 +21,12 @@ export const COMMAND_HANDLER: HandlerKind<CommandHandler> = Object.freeze(
 /**
  * Defines the command handler of an aggregate.
  *
- * @param name Its name, and that of its consumer group.
+ * @param name The name of the handler and its consumer group.
  * @param target The aggregate.
- * @param options The commands, and one function each: state and command in, events out. Throw a {@linkcode DomainRuleError} to refuse.
- * @returns The handler, to be listed in the domain.
- * @throws {DomainDefinitionError} When commands and functions do not match.
+ * @param options The commands, with one function each that takes state and command and returns events. Throw a
+ * {@linkcode DomainRuleError} to refuse a command.
+ * @returns The handler, to be passed to {@linkcode domain}.
+ * @throws {DomainDefinitionError} If commands and functions do not match.
  *
  * @example Counting
  * ```ts
@@ -53,7 +54,7 @@ export function commandHandler<A extends Aggregate, const Commands extends reado
     readonly commands: Commands;
     /** One function per command. */
     readonly handle: NoInfer<CommandFunctions<A, Commands>>;
-    /** What it needs. */
+    /** The permissions it needs. */
     readonly permissions?: PermissionRequest;
     /** Retries of a failed message. @default {the server's `max_retries`} */
     readonly retries?: number;
@@ -73,11 +74,11 @@ export function commandHandler<A extends Aggregate, const Commands extends reado
 }
 
 /**
- * Names the stream that a command is stored in.
+ * Returns the stream that a command is stored in.
  *
  * @param domain The domain.
  * @param handler The handler of the command.
- * @param aggregateId The aggregate that it is for.
+ * @param aggregateId The target aggregate's id.
  * @returns Category and stream.
  */
 export function commandStream(

@@ -2,73 +2,73 @@ import type { Draft, Message } from "../messages/envelope.ts";
 import type { Aggregate, EventsOf, StateOf } from "./aggregate.ts";
 import type { Projection, RowOf } from "./projection.ts";
 
-/** Where a handler logs to; every line carries the group and the message. */
+/** The log of a handler; every line carries the group and the message. */
 export interface HandlerLog {
-  /** For the curious. */
+  /** Logs details for debugging. */
   debug(text: string, fields?: Record<string, unknown>): void;
-  /** For everybody. */
+  /** Logs normal operation. */
   info(text: string, fields?: Record<string, unknown>): void;
-  /** Something is odd. */
+  /** Logs something unexpected. */
   warn(text: string, fields?: Record<string, unknown>): void;
-  /** Something is wrong. */
+  /** Logs a failure. */
   error(text: string, fields?: Record<string, unknown>): void;
 }
 
-/** What every handler is told. */
+/** The context common to all handlers. */
 export interface HandlerContext {
-  /** The message as it was stored. */
+  /** The stored message. */
   readonly message: Message;
-  /** Which attempt this is, from 1. */
+  /** The number of this attempt, from 1. */
   readonly attempt: number;
-  /** When the message was made: the time to use in decisions, so that they come out the same again. */
+  /** When the message was created. Use this time in decisions, so that retries decide the same. */
   readonly now: Date;
-  /** Where to log. */
+  /** The handler's log. */
   readonly log: HandlerLog;
 }
 
-/** An aggregate as a handler finds it. */
+/** The state and version of an aggregate. */
 export interface Loaded<State> {
   /** Its state. */
   readonly state: State;
-  /** The version of its last event; -1 when it has none. */
+  /** The version of its last event; -1 if it has none. */
   readonly version: number;
 }
 
-/** What a command handler may do besides returning events. All of it is one append. */
+/** What a command handler can do besides returning events. Everything is stored in one append. */
 export interface CommandContext extends HandlerContext {
-  /** The id of the aggregate that the command is for. */
+  /** The target aggregate's id. */
   readonly aggregateId: string;
-  /** The version of its last event; -1 when it is new. */
+  /** The version of its last event; -1 if it is new. */
   readonly version: number;
   /** Loads another aggregate, or another instance of the same. */
   load<A extends Aggregate>(aggregate: A, id: string): Promise<Loaded<StateOf<A>>>;
-  /** Adds events to another aggregate; its invariants are checked, and its version is part of the append. */
+  /** Appends events to another aggregate, checking its invariants and its version. */
   append<A extends Aggregate>(aggregate: A, id: string, events: EventsOf<A> | readonly EventsOf<A>[]): Promise<void>;
   /**
-   * Claims a value that may exist only once, like an account number. The command is refused when somebody has it.
+   * Claims a unique value, such as an account number. The command is refused if the value is taken.
    *
    * @param field The field's name; values are unique per field.
    * @param value The value.
    */
   reserve(field: string, value: string): void;
-  /** Gives a claimed value back. */
+  /** Releases a claimed value. */
   release(field: string, value: string): void;
 }
 
-/** What an event handler may do. What it sends and puts is written in one transaction with its checkpoint. */
+/** What an event handler can do. Its effects are written in one transaction with its checkpoint. */
 export interface EventContext extends HandlerContext {
-  /** Ends when the handler is given up: it took too long, or the server stops. */
+  /** Aborts when the handler times out or the server stops. */
   readonly signal: AbortSignal;
-  /** Queues a command. */
+  /** Sends a command. */
   send(command: Draft & { readonly aggregateId: string }): void;
   /** Writes a row of a projection. */
   put<P extends Projection>(projection: P, row: RowOf<P>): void;
   /** Deletes a row of a projection. */
   remove(projection: Projection, key: string): void;
   /**
-   * Records a statement for tables of your own in the store's database. It is run in the transaction of the checkpoint,
-   * after the handler has returned: both, or neither. One that fails fails the message. Needs `sql = true` in the
-   * handler's permissions; throws without it.
+   * Records an SQL statement for your own tables in the store's database. It runs after the handler has returned, in
+   * the transaction of the checkpoint, so that both are written or neither. If it fails, the message fails. Throws
+   * unless the handler was granted `sql = true`.
    *
    * @example
    * ```ts ignore

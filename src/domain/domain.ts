@@ -5,11 +5,11 @@ import type { EventType, MessageType } from "../messages/message_type.ts";
 import type { Aggregate } from "./aggregate.ts";
 import type { Domain, Handler } from "./model.ts";
 
-/** What a domain is made of. */
+/** Settings of {@linkcode domain}. */
 export interface DomainOptions {
   /** Its aggregates. */
   readonly aggregates: readonly Aggregate[];
-  /** Its handlers: each is a consumer group. */
+  /** Its handlers; each is a consumer group. */
   readonly handlers: readonly Handler[];
 }
 
@@ -22,12 +22,12 @@ function addUnique<T>(map: Map<string, T>, what: string, name: string, value: T)
 }
 
 /**
- * Puts a domain together.
+ * Defines a domain.
  *
- * @param name Its name, lower case: the first part of its streams' names.
+ * @param name Its name, in lower case, which prefixes the names of its streams.
  * @param options Its aggregates and handlers.
- * @returns The domain: the default export of a domain module.
- * @throws {DomainDefinitionError} When names collide, or a handler uses an event that no aggregate has.
+ * @returns The domain, to be the default export of its module.
+ * @throws {DomainDefinitionError} If names collide, or a handler uses an event that no aggregate has.
  *
  * @example The smallest domain
  * ```ts

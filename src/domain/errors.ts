@@ -5,7 +5,8 @@ import { read } from "../messages/thrown.ts";
 const REFUSAL: unique symbol = Symbol.for("annals.refusal") as never;
 
 /**
- * A command broke a rule of the domain: it is refused, nothing is written, and trying again would not help.
+ * Thrown by a handler to refuse a command that breaks a domain rule. Nothing is written, and the command is not
+ * retried.
  *
  * @example Refusing a command
  * ```ts
@@ -16,15 +17,15 @@ const REFUSAL: unique symbol = Symbol.for("annals.refusal") as never;
  * ```
  */
 export class DomainRuleError extends AnnalsError {
-  /** Marks refusals of every copy of this module: a domain may have been written against another one. */
+  /** Marks refusals across copies of this module, since a domain may import another copy. */
   readonly [REFUSAL] = true;
   /** Always `DomainRuleError`. */
   override readonly name = "DomainRuleError";
 
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param field The field, or the aggregate, that the rule is about.
+   * @param field The field or aggregate that the rule concerns.
    * @param rule The rule, in words.
    */
   constructor(readonly field: string, readonly rule: string) {
@@ -33,10 +34,10 @@ export class DomainRuleError extends AnnalsError {
 }
 
 /**
- * Takes what a handler threw for a refusal, if it is one: also of another copy of this module, and never by its name.
+ * Recognises a refusal among thrown values, also from another copy of this module, but never by its name.
  *
- * @param thrown What was thrown.
- * @returns The refusal; `null` for everything else.
+ * @param thrown The thrown value.
+ * @returns The refusal; `null` for any other value.
  */
 export function refusalOf(thrown: unknown): Pick<DomainRuleError, "field" | "rule" | "message"> | null {
   if (read(thrown, REFUSAL) !== true) return null;

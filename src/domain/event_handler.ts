@@ -4,7 +4,7 @@ import { checkFunctions } from "./check_functions.ts";
 import type { EventFunctions, EventHandler } from "./handlers.ts";
 import type { HandlerKind, PermissionRequest } from "./model.ts";
 
-/** Reacts to events: reads the events of any aggregates, writes commands, rows and statements. */
+/** Reacts to events of any aggregates; writes commands, rows and statements. */
 export const EVENT_HANDLER: HandlerKind<EventHandler> = Object.freeze(
   {
     name: "event handler",
@@ -19,10 +19,10 @@ export const EVENT_HANDLER: HandlerKind<EventHandler> = Object.freeze(
 /**
  * Defines an event handler.
  *
- * @param name Its name, and that of its consumer group.
- * @param options The events, one function each, and what it needs.
- * @returns The handler, to be listed in the domain.
- * @throws {DomainDefinitionError} When events and functions do not match.
+ * @param name The name of the handler and its consumer group.
+ * @param options The events, with one function each, and its permissions.
+ * @returns The handler, to be passed to {@linkcode domain}.
+ * @throws {DomainDefinitionError} If events and functions do not match.
  *
  * @example Logging
  * ```ts
@@ -43,7 +43,7 @@ export function eventHandler<const Events extends readonly EventType[]>(
     readonly events: Events;
     /** One function per event. */
     readonly on: NoInfer<EventFunctions<Events>>;
-    /** What it needs. */
+    /** The permissions it needs. */
     readonly permissions?: PermissionRequest;
     /** Retries of a failed message. @default {the server's `max_retries`} */
     readonly retries?: number;

@@ -1,6 +1,6 @@
 import { DomainDefinitionError } from "../messages/errors.ts";
 
-/** What changes a `Map` or a `Set`: `Object.freeze` does not reach what they hold. */
+/** The mutating methods of `Map` and `Set`, whose entries `Object.freeze` does not protect. */
 const MUTATORS = ["set", "add", "delete", "clear"];
 
 function refuse(): never {
@@ -8,10 +8,10 @@ function refuse(): never {
 }
 
 /**
- * Freezes a value and all that it holds, and stops at what is frozen already: a state that shares most of its parts
- * with the one before costs what is new in it.
+ * Deep-freezes a value, stopping at parts that are already frozen, so that a state that shares most of its parts with
+ * the previous one is cheap to freeze.
  *
- * Contents of typed arrays cannot be frozen in JavaScript; they are left as they are.
+ * JavaScript cannot freeze the contents of typed arrays; they are left as is.
  *
  * @param value Any value.
  * @returns The same value.
@@ -24,7 +24,7 @@ export function deepFreeze<T>(value: T): T {
       if (name in value) Object.defineProperty(value, name, { value: refuse, configurable: true });
     }
   }
-  // Frozen first: what holds itself is met frozen the second time.
+  // Freeze before recursing, so that cycles end.
   Object.freeze(value);
   if (isCollection) {
     for (const entry of value as Iterable<unknown>) {
@@ -36,17 +36,17 @@ export function deepFreeze<T>(value: T): T {
   return value;
 }
 
-/** What V8 says when frozen things are changed. */
+/** V8's messages for changes to frozen objects. */
 const CHANGED =
   /^Cannot (assign to read only|add property|delete property|define property|redefine property|change a frozen)|object is not extensible/;
 
 /**
- * Says what was done wrong when something threw because it changed a frozen state.
+ * Explains an error caused by changing a frozen state.
  *
- * @param error What was thrown.
- * @param where Which function, like `evolve of "Account"`.
+ * @param error The error.
+ * @param where The function, like `evolve of "Account"`.
  * @param instead What to do instead.
- * @returns An error that says what to do, with the line in `stack`; any other error as it is.
+ * @returns An error that says what to do, with the line in `stack`; any other error unchanged.
  */
 export function explainFrozen(error: unknown, where: string, instead: string): unknown {
   if (!(error instanceof TypeError) || !CHANGED.test(error.message)) return error;

@@ -5,7 +5,7 @@ import type { CommandContext, EventContext } from "./context.ts";
 import type { Handler } from "./model.ts";
 import type { Projection } from "./projection.ts";
 
-/** One function per command: the events that it leads to, in order. */
+/** One function per command that returns the resulting events, in order. */
 export type CommandFunctions<A extends Aggregate, Commands extends readonly CommandType[]> = {
   readonly [Name in NameOf<Commands[number]>]: (
     state: StateOf<A>,
@@ -25,7 +25,7 @@ export type EventFunctions<Events extends readonly EventType[]> = {
   ) => void | Promise<void>;
 };
 
-/** One pure function per event: the row that follows from it; `null` deletes the row. */
+/** One pure function per event that returns the new row; `null` deletes the row. */
 export type ProjectFunctions<Row, Events extends readonly EventType[]> = {
   readonly [Name in NameOf<Events[number]>]: (
     row: Row | null,
@@ -33,7 +33,7 @@ export type ProjectFunctions<Row, Events extends readonly EventType[]> = {
   ) => Row | null;
 };
 
-/** Decides on the commands of one aggregate. */
+/** Handles the commands of one aggregate. */
 export interface CommandHandler extends Handler {
   /** The aggregate. */
   readonly aggregate: Aggregate;
@@ -45,7 +45,7 @@ export interface CommandHandler extends Handler {
   >;
 }
 
-/** Reacts to events: the place for effects on the outside. */
+/** Reacts to events; the place for external side effects. */
 export interface EventHandler extends Handler {
   /** The events. */
   readonly events: readonly EventType[];
@@ -53,17 +53,17 @@ export interface EventHandler extends Handler {
   readonly on: Readonly<Record<string, (event: Message<any, any>, context: EventContext) => unknown>>;
 }
 
-/** Keeps a projection up to date: pure, and exactly once per event. */
+/** Keeps a projection up to date with pure functions, exactly once per event. */
 export interface Projector extends Handler {
   /** The projection. */
   readonly projection: Projection;
   /** The events. */
   readonly events: readonly EventType[];
-  /** The row's key for an event. */
+  /** Returns the row's key for an event. */
   readonly keyOf: (event: Message<any, any>) => string;
   /** One function per event. */
   readonly on: Readonly<Record<string, (row: any, event: Message<any, any>) => unknown>>;
 }
 
-/** A command that was made but not stored. */
+/** A new, not yet stored command. */
 export type CommandDraft = Draft & { readonly aggregateId: string };

@@ -15,79 +15,79 @@ export interface PermissionRequest {
   readonly write?: readonly string[];
 }
 
-/** A consumer group: what all kinds of handlers have. */
+/** The properties common to all handlers; each is a consumer group. */
 export interface Handler {
-  /** What kind of handler it is: everything else asks there. */
+  /** Its kind, which determines how it is run. */
   readonly kind: HandlerKind;
-  /** The handler's name, and the consumer group's. */
+  /** The name of the handler and its consumer group. */
   readonly name: string;
-  /** What it needs. */
+  /** The permissions it needs. */
   readonly permissions: PermissionRequest;
-  /** Retries of a failed message, where it wants other than the server's. */
+  /** Retries of a failed message, if different from the server's. */
   readonly retries?: number;
 }
 
-/** What handlers of a kind may have written; whatever else comes from one is refused. */
+/** What handlers of a kind may write; anything else is rejected. */
 export interface Writes {
   /** Events of the domain's aggregates, and unique values. */
   readonly events: boolean;
   /** Commands of the domain. */
   readonly commands: boolean;
-  /** Rows: of the projections it keeps, of all, or none. */
+  /** Rows of the projections it keeps, of any, or none. */
   readonly rows: "kept" | "any" | "none";
-  /** What became of the commands it was given. */
+  /** Outcomes of its commands. */
   readonly outcomes: boolean;
-  /** Statements, where the operator granted them. */
+  /** SQL statements, if granted by the operator. */
   readonly statements: boolean;
 }
 
 /**
- * What a kind of handler is. A kind is one file: its factory, and this. Everything else (the domain, subscriptions, hosts,
- * the engine, clients) asks here, and never which kind it has before it.
+ * Defines a kind of handler. A kind is one file, with its factory and this definition. All other code (domain,
+ * subscriptions, hosts, engine, clients) uses the definition and never checks which kind it is.
  */
 export interface HandlerKind<H extends Handler = any> {
-  /** What people call it, like `projector`. */
+  /** Its name for display, like `projector`. */
   readonly name: string;
-  /** The message types it handles: of what it reads, all others are passed over. */
+  /** The message types it handles; others in its categories are skipped. */
   readonly handles: (handler: H) => readonly MessageType[];
-  /** For a kind that decides on commands, the aggregate they are for; `null` for one that reads events. */
+  /** The target aggregate of a command handler; `null` for kinds that read events. */
   readonly decidesFor: (handler: H) => Aggregate | null;
-  /** Projections that nobody else may write. */
+  /** Projections that no other handler may write. */
   readonly keeps: (handler: H) => readonly Projection[];
-  /** What may be written. */
+  /** What it may write. */
   readonly writes: Writes;
   /**
-   * Starts the handling of a batch.
+   * Starts a batch.
    *
    * @internal
    */
   readonly begin: (domain: Domain, handler: H, reading: Reading) => HandlerBatch;
 }
 
-/** A domain: everything that a server has to know to run it. */
+/** A domain: everything a server needs to run it. */
 export interface Domain {
-  /** Tells it from other values a module may export. */
+  /** The discriminator among a module's exports. */
   readonly kind: "domain";
-  /** Its name: the first part of its streams' names. */
+  /** Its name, which prefixes the names of its streams. */
   readonly name: string;
   /** Its aggregates, by name. */
   readonly aggregates: ReadonlyMap<string, Aggregate>;
   /** Its handlers, by name. */
   readonly handlers: ReadonlyMap<string, Handler>;
-  /** All of its events and commands, by name. */
+  /** Its event and command types, by name. */
   readonly types: ReadonlyMap<string, MessageType>;
-  /** The category of an aggregate. */
+  /** Returns the category of an aggregate. */
   readonly categoryOf: (aggregate: Aggregate) => string;
   /**
-   * The stream of one aggregate.
+   * Returns the stream of an aggregate.
    *
-   * @throws {DomainDefinitionError} When the id cannot be one, or would name a stream of another aggregate.
+   * @throws {DomainDefinitionError} If the id is invalid or would name a stream of another aggregate.
    */
   readonly streamOf: (aggregate: Aggregate, id: string) => string;
-  /** The categories that a handler reads. */
+  /** Returns the categories that a handler reads. */
   readonly categoriesOf: (handler: Handler) => readonly string[];
-  /** Which handler decides on a command. */
+  /** Returns the handler of a command. */
   readonly handlerOf: (command: string) => Handler | undefined;
-  /** Which handler keeps the rows of a projection, so that nobody else may write them. */
+  /** Returns the handler that keeps a projection, if any; no other may write its rows. */
   readonly keeperOf: (projection: string) => Handler | undefined;
 }

@@ -6,21 +6,21 @@ import type { OutputOf, Schema } from "../messages/schema.ts";
 export interface ProjectionOptions<S extends Schema, Key extends string> {
   /** The field of a row that identifies it. */
   readonly key: Key;
-  /** What a row looks like. */
+  /** The schema of a row. */
   readonly schema: S;
 }
 
 /** A table of rows that a projector keeps up to date. */
 export interface Projection<Name extends string = string, Row = any, Key extends string = string> {
-  /** Tells it from other parts of a domain. */
+  /** The discriminator of domain parts. */
   readonly kind: "projection";
   /** Its name, unique in the domain. */
   readonly name: Name;
   /** The field of a row that identifies it. */
   readonly key: Key;
-  /** What a row looks like. */
+  /** The schema of a row. */
   readonly schema: Schema;
-  /** Carries the row's type; never there at run time. */
+  /** Carries the row's type; absent at run time. */
   readonly rowType?: Row;
 }
 
@@ -31,7 +31,7 @@ export type RowOf<P> = P extends Projection<string, infer Row> ? Row : never;
  * Defines a projection.
  *
  * @param name Its name, unique in the domain.
- * @param options Its key and what a row looks like.
+ * @param options Its key and the schema of its rows.
  * @returns The projection.
  *
  * @example A row per account
@@ -51,12 +51,12 @@ export function projection<
 }
 
 /**
- * Makes sure that a text can be the key of a row.
+ * Checks that a text can be the key of a row.
  *
  * @param projection The projection's name.
  * @param key The key.
- * @param who Whose key it is, for the error.
- * @throws {DomainDefinitionError} When it cannot.
+ * @param who The origin of the key, for the error.
+ * @throws {DomainDefinitionError} If it cannot.
  */
 export function checkKey(projection: string, key: unknown, who: string): void {
   const fault = idFault(key);

@@ -6,7 +6,7 @@ import type { ProjectFunctions, Projector } from "./handlers.ts";
 import type { HandlerKind } from "./model.ts";
 import type { Projection } from "./projection.ts";
 
-/** Keeps a projection: reads the events of any aggregates, writes its rows and nothing else. */
+/** Keeps a projection: reads events of any aggregates and writes only its rows. */
 export const PROJECTOR: HandlerKind<Projector> = Object.freeze(
   {
     name: "projector",
@@ -21,11 +21,11 @@ export const PROJECTOR: HandlerKind<Projector> = Object.freeze(
 /**
  * Defines a projector.
  *
- * @param name Its name, and that of its consumer group.
+ * @param name The name of the handler and its consumer group.
  * @param target The projection.
- * @param options The events, and one pure function each: row and event in, row out.
- * @returns The handler, to be listed in the domain.
- * @throws {DomainDefinitionError} When events and functions do not match.
+ * @param options The events, with one pure function each that takes row and event and returns the new row.
+ * @returns The handler, to be passed to {@linkcode domain}.
+ * @throws {DomainDefinitionError} If events and functions do not match.
  *
  * @example A total per counter
  * ```ts
@@ -48,10 +48,9 @@ export function projector<Row, const Events extends readonly EventType[]>(
     readonly events: Events;
     /** One function per event. */
     readonly on: NoInfer<ProjectFunctions<Row, Events>>;
-    /**
-     * The row's key for an event.
+    /** Returns the row's key for an event.
      *
-     * @default The payload's field of the projection's key; where it has none, the aggregate's id.
+     * @default The payload's field with the name of the projection's key, or else the aggregate's id.
      */
     readonly keyOf?: (event: Message<NameOf<Events[number]>, PayloadOf<Events[number]>>) => string;
     /** Retries of a failed message. @default {the server's `max_retries`} */

@@ -4,22 +4,22 @@ import type { Config } from "../config/config.ts";
 import type { DomainDescription } from "../isolation/protocol.ts";
 import type { EventStore } from "../store/port.ts";
 
-/** What an adapter is, and where. */
+/** An adapter's kind and location. */
 type Placed = Pick<EventStore | Broker, "kind" | "location">;
 
-/** A location as a person would write it. */
+/** A location relative to the current folder, if it is inside it. */
 function shown({ location }: Placed): string {
   if (!isAbsolute(location)) return location;
   const near = relative(Deno.cwd(), location);
   return near.startsWith("..") ? location : near;
 }
 
-/** By which subscription a group is fed. */
+/** Which kind of subscription feeds a group. */
 export function kindOf(config: Config, group: string): "stream" | "event_store" {
   return config.groupConfig(group).type;
 }
 
-/** The lines that say where everything is. */
+/** Startup lines: where store and broker are. */
 export function announceAdapters(store: Placed, broker: Placed): string[] {
   const width = Math.max(store.kind.length, broker.kind.length) + 2;
   return [
@@ -28,7 +28,7 @@ export function announceAdapters(store: Placed, broker: Placed): string[] {
   ];
 }
 
-/** The lines that say which group reads what, and how. */
+/** Startup lines: which group reads which categories, and how. */
 export function announceSubscriptions(domain: DomainDescription, config: Config): string[] {
   const width = Math.max(0, ...domain.handlers.map((handler) => handler.name.length)) + 2;
   return [

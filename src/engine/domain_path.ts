@@ -12,7 +12,7 @@ function isFile(path: string): boolean {
   }
 }
 
-/** The names under which domains can be found here. */
+/** The domain names known in the current folder. */
 function known(config: Config, cwd: string): string[] {
   const names = new Set(Object.keys(config.domains));
   for (const folder of [cwd, resolve(cwd, "examples")]) {
@@ -21,20 +21,20 @@ function known(config: Config, cwd: string): string[] {
         if (entry.isDirectory && isFile(resolve(folder, entry.name, "domain.ts"))) names.add(entry.name);
       }
     } catch {
-      // No such folder: nothing to list.
+      // No such folder.
     }
   }
   return [...names].sort();
 }
 
 /**
- * Finds the module that `--domain=` means: a URL, a path, or a name.
+ * Resolves the `--domain=` argument: a URL, a path, or a name.
  *
- * @param given What was given.
+ * @param given The argument.
  * @param config The configuration.
- * @param cwd Where relative paths start from. @default {the current folder}
+ * @param cwd The base of relative paths. @default {the current folder}
  * @returns A URL.
- * @throws {EngineStartError} When there is none; lists what there is.
+ * @throws {EngineStartError} If there is no such module; the message lists the known ones.
  */
 export function findDomain(given: string, config: Config, cwd: string = Deno.cwd()): string {
   if (/^(file|https?|jsr|npm|data):/.test(given)) return given;
@@ -60,7 +60,7 @@ export function findDomain(given: string, config: Config, cwd: string = Deno.cwd
   throw new EngineStartError(
     isPath
       ? `There is no domain module "${given}" (looked in ${dirname(resolve(cwd, given))})${didYouMean(name, names)}`
-      : `There is no domain "${given}" (the path of a module goes too, like ./domain.ts)${didYouMean(given, names)}`,
+      : `There is no domain "${given}" (a module path like ./domain.ts also works)${didYouMean(given, names)}`,
     2,
   );
 }

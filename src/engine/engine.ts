@@ -38,21 +38,21 @@ export interface EngineOptions {
   readonly module: string;
   /** The configuration. */
   readonly config: Config;
-  /** Whether a store in memory is served to clients of this machine, by a socket in the data folder. @default {false} */
+  /** Whether local clients can reach an in-memory store through a socket in the data folder. @default {false} */
   readonly socket?: boolean;
-  /** Whether to make or update the tables of the store. @default {true} */
+  /** Whether to create or update the store's tables. @default {true} */
   readonly migrate?: boolean;
-  /** Where the lines of the start go. @default {nowhere} */
+  /** Where startup lines are printed. @default {nowhere} */
   readonly print?: (line: string) => void;
-  /** Time and chance; what is not given is real. @default {the real ones} */
+  /** The source of time and randomness. @default {the real ones} */
   readonly clock?: Partial<Clock>;
-  /** Hears everything that happens; {@linkcode logTo} makes a log of it. @default {nobody} */
+  /** Receives engine events; {@linkcode logTo} turns them into a log. @default {nobody} */
   readonly report?: Report;
 }
 
 /**
- * Runs a domain: the relay, and the subscriptions of all consumer groups. The domain's code runs in hosts, processes of
- * their own that have no way to the store or the broker.
+ * Runs a domain: the relay and the subscriptions of all consumer groups. The domain's code runs in hosts, separate
+ * processes without access to store or broker.
  *
  * @example Running a domain from a program of your own
  * ```ts ignore
@@ -80,9 +80,9 @@ export class Engine {
   #stopping: Promise<void> | undefined;
 
   /**
-   * Makes an engine that does not run yet.
+   * Creates an engine; {@linkcode Engine.start} runs it.
    *
-   * @param options Which domain, and how.
+   * @param options The domain and its configuration.
    */
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -92,10 +92,10 @@ export class Engine {
   }
 
   /**
-   * Asks the domain what it contains; its code runs in a host, which is ended again.
+   * Loads the domain in a temporary host and returns its description.
    *
-   * @returns What would run.
-   * @throws {EngineStartError} When the domain cannot be loaded, or asks for what was not granted.
+   * @returns The description.
+   * @throws {EngineStartError} If the domain cannot be loaded or requests permissions that were not granted.
    */
   async describe(): Promise<DomainDescription> {
     const pool = poolFor(this.#options.module, this.#config, this.#report);
@@ -136,7 +136,7 @@ export class Engine {
     const missing = ungranted(domain, this.#config.grants, (path) => resolve(this.#config.folder, path));
     if (missing !== null) {
       throw new EngineStartError(
-        `Domain "${domain.name}" asks for permissions that were not granted. If you agree, put this into ${
+        `Domain "${domain.name}" requests permissions that were not granted. To grant them, add this to ${
           this.#config.file ?? "domain.toml"
         } and start again:\n\n${missing}\n`,
       );
@@ -172,10 +172,10 @@ export class Engine {
   }
 
   /**
-   * Starts everything; returns when every group runs, or stands by.
+   * Starts the engine; resolves when every group is running or standing by.
    *
-   * @throws {EngineStartError} When the domain cannot be run.
-   * @throws {StoreUnavailableError} When the store cannot be opened.
+   * @throws {EngineStartError} If the domain cannot be run.
+   * @throws {StoreUnavailableError} If the store cannot be opened.
    */
   async start(): Promise<void> {
     const print = this.#options.print ?? (() => {});
@@ -204,7 +204,7 @@ export class Engine {
     print("Engine running. Press Ctrl+C to stop.");
   }
 
-  /** Opens store and broker, and what goes with them. */
+  /** Opens store and broker with their helpers. */
   async #open(domain: DomainDescription, print: (line: string) => void): Promise<void> {
     const { migrate = true } = this.#options;
     const opening = { autoCheckpoint: CHECKPOINTED, domain: domain.name, owner: this.#owner, migrate };
@@ -215,13 +215,13 @@ export class Engine {
     this.#stopCheckpointer = startWalCheckpointer([...store.walFiles ?? [], ...broker.walFiles ?? []]);
     for (const line of announceAdapters(store, broker)) print(line);
     if (!store.isVolatile) return;
-    const warning = `event_store is "${store.kind}": the log ends with this process`;
+    const warning = `event_store is "${store.kind}": the log is lost when this process exits`;
     this.#report({ type: "service.warned", warning });
     if (!this.#options.socket) return;
     this.#closeSocket = await listen(this.#store, socketPath(this.#config.folder, domain.name));
   }
 
-  /** Warns of services that are set up so that something does not hold, or not as well. */
+  /** Reports warnings about how the services are configured. */
   async #inspect(): Promise<void> {
     for (const service of [this.#store, this.#broker]) {
       const warnings = await this.#patiently(async () => await service.inspect?.() ?? []);
@@ -229,7 +229,7 @@ export class Engine {
     }
   }
 
-  /** Deletes what the broker has of another log, or of another time, before anybody reads it. */
+  /** Deletes broker entries of another log, or ones the log no longer has, before any group reads them. */
   async #checkCopies({ categories }: DomainDescription): Promise<void> {
     if (await this.#patiently(async () => await this.#broker.adopt(await this.#store.logId()))) {
       this.#report({ type: "broker.foreign" });
@@ -242,7 +242,7 @@ export class Engine {
     return retryUntilUp(work, { clock: this.#clock, signal: this.#stopWaiting.signal, report: this.#report });
   }
 
-  /** What there is to run, and where. */
+  /** Plans which partitions to run, and where. */
   async #plan(domain: DomainDescription, pool: HostPool): Promise<GroupPlan[]> {
     const placement = placeWorkers(domain, this.#config, (group) => ({
       module: this.#options.module,
@@ -286,31 +286,29 @@ export class Engine {
     };
   }
 
-  /** The open store: clients inside this process share it. */
+  /** The open store, shared by clients in this process. */
   get store(): EventStore {
     return this.#store;
   }
 
-  /** The processes that run the domain's code. */
+  /** The host processes that run the domain's code. */
   get hosts(): readonly number[] {
     return this.#pool?.pids ?? [];
   }
 
-  /** How the groups are doing. */
+  /** The health of all groups. */
   health(): GroupHealth[] {
     return this.#supervisor?.health ?? [];
   }
 
-  /** Ends a start that waits for a service. */
+  /** Aborts a start that is waiting for a service. */
   stopWaiting(): void {
     this.#stopWaiting.abort();
-    // What has begun is finished; a module that does not answer is not waited for.
+    // Steps in progress complete; a module that does not respond is not waited for.
     if (!this.#supervisor) void this.#pool?.stop();
   }
 
-  /**
-   * Stops: no more is read, what is in hand is finished (within `shutdown_timeout_seconds`), leases are given back.
-   */
+  /** Stops: finishes in-flight batches (within `shutdown_timeout_seconds`) and releases the leases. */
   stop(): Promise<void> {
     return this.#stopping ??= this.#shutDown();
   }

@@ -15,61 +15,61 @@ import { type Group, GroupSubscription, sourcesOf } from "../subscriptions/group
 import { LEASE_TTL } from "../cluster/balancer.ts";
 import { countEnd, pauseAfter } from "./restarts.ts";
 
-/** How much of the reason for an end is kept, in characters. */
+/** Longest stored reason of a worker's end, in characters. */
 const LONGEST_REASON = 2_000;
 
-/** How a group is doing. */
+/** The health of one partition of a group. */
 export interface GroupHealth {
   /** The consumer group. */
   readonly group: string;
-  /** Which partition. */
+  /** The partition. */
   readonly partition: number;
-  /** What it is doing. */
+  /** Its state. */
   readonly state: "starting" | "standby" | "running" | "restarting" | "failed" | "stopped";
-  /** How often its worker was started again. */
+  /** How many times its worker was restarted. */
   readonly restarts: number;
-  /** Why it was last started again. */
+  /** Why it was last restarted. */
   readonly lastError: string | null;
 }
 
-/** What a runner works with. */
+/** Dependencies of a runner. */
 export interface RunnerOptions {
   /** The store. */
   readonly store: EventStore;
-  /** The broker; `null` for a group that is fed from the log. */
+  /** The broker; `null` for a group that reads from the log. */
   readonly broker: Broker | null;
-  /** Who holds the leases. */
+  /** The owner of the leases. */
   readonly owner: string;
   /** The group. */
   readonly group: Group;
-  /** Which of its partitions. */
+  /** The partition to run. */
   readonly partition: number;
-  /** Of how many. */
+  /** The number of partitions. */
   readonly partitions: number;
-  /** How it is fed. */
+  /** The subscription's settings. */
   readonly settings: SubscriptionSettings;
-  /** Whether what its handlers append goes through the outbox. */
+  /** Whether appends of its handlers go through the outbox. */
   readonly outbox: boolean;
-  /** Where its handler runs. */
+  /** The worker that runs its handler. */
   readonly worker: GroupWorker;
-  /** Dead letters that were replayed and are still to be picked up. */
+  /** Replayed dead letters not yet picked up. */
   readonly replays: (group: string) => Promise<readonly DeferredMessage[]>;
-  /** Resolves with whether it is this process's turn to take a lease, after having looked who else is there. */
+  /** Resolves with whether this process may take a lease now, given the other members. */
   readonly turn: (lease: string, signal: AbortSignal) => Promise<boolean>;
-  /** Time and chance. */
+  /** The source of time and randomness. */
   readonly clock: Clock;
-  /** Hears what happens. */
+  /** Receives engine events. */
   readonly report: Report;
 }
 
-/** How a subscription came to its end. */
+/** Why a subscription ended. */
 type End =
   | { readonly reason: "stopped" | "stuck" | "fenced" }
   | { readonly reason: "unsure" | "failed"; readonly message: string }
   | { readonly reason: "unknown type"; readonly type: string }
   | { readonly reason: "worker ended"; readonly message: string; readonly isSuspect: boolean };
 
-/** What a subscription threw, told apart by its class: all of them are thrown on this side, none by a handler. */
+/** Classifies what a subscription threw. These errors come from the engine, never from a handler. */
 function endOf(error: unknown): End {
   const message = textOf(error);
   if (error instanceof HandlerStuckError) return { reason: "stuck" };
@@ -82,11 +82,11 @@ function endOf(error: unknown): End {
   return { reason: "failed", message };
 }
 
-/** Keeps one partition of one group running: lease, subscription, restarts with backoff. */
+/** Keeps one partition of a group running: lease, subscription, restarts with backoff. */
 export class GroupRunner {
   #options: RunnerOptions;
   #stop = new AbortController();
-  /** Ends the subscription that runs now, for another process to go on. */
+  /** Ends the running subscription, so that another process can take over. */
   #yield = new AbortController();
   #session: HandlerSession | undefined;
   #fence: Fence | undefined;
@@ -96,30 +96,30 @@ export class GroupRunner {
   #total = 0;
   #lastError: string | null = null;
   #settled: () => void = () => {};
-  /** The token of the last subscription when it ended in order, but could not give it back. */
+  /** The fencing token of a subscription that ended cleanly but could not release its lease. */
   #endedInOrder: number | undefined;
-  /** Types that are in the log and not in this code. */
+  /** Message types in the log that this code does not know. */
   readonly lacks: Set<string> = new Set();
-  /** Resolves when it runs for the first time, cannot, or another process has the lease. */
+  /** Resolves once it runs, has failed, or another process holds the lease. */
   readonly ready: Promise<void>;
 
   /**
-   * Makes a runner that does not run yet.
+   * Creates a runner; `run()` starts it.
    *
-   * @param options What it works with.
+   * @param options Its dependencies.
    */
   constructor(options: RunnerOptions) {
     this.#options = options;
     this.ready = new Promise((resolve) => this.#settled = resolve);
   }
 
-  /** How it is doing. */
+  /** Its health. */
   get health(): GroupHealth {
     const { group, partition } = this.#options;
     return { group: group.name, partition, state: this.#state, restarts: this.#total, lastError: this.#lastError };
   }
 
-  /** The lease it holds now. */
+  /** The lease it holds, if any. */
   get fence(): Fence | undefined {
     return this.#fence;
   }
@@ -145,9 +145,9 @@ export class GroupRunner {
       this.#fence = { lease, token: granted.token };
       this.#ends = granted.ends;
       const end = await this.#hold(this.#fence, !granted.clean && !isOwn);
-      // Nothing was left in the middle that the store does not know of: messages in hand were counted before.
+      // The store knows of all unfinished work: attempts of in-flight messages are counted before they begin.
       const clean = end.reason !== "fenced" && end.reason !== "failed";
-      // An operator who stops a server may have mended what ended the group.
+      // The operator may have fixed the cause before restarting the server.
       if (signal.aborted) {
         if (this.#ends) await store.recordEnds(this.#fence, null);
       } else if (end.reason === "failed" || end.reason === "worker ended" || end.reason === "stuck") {
@@ -168,7 +168,7 @@ export class GroupRunner {
     this.#settled();
   }
 
-  /** Feeds the group while the lease is held; workers come and go meanwhile. */
+  /** Runs subscriptions while the lease is held, replacing workers as needed. */
   async #hold(fence: Fence, quarantined: boolean): Promise<End> {
     this.#yield = new AbortController();
     const stop = AbortSignal.any([this.#stop.signal, this.#yield.signal]);
@@ -180,7 +180,7 @@ export class GroupRunner {
       if (end.reason === "stuck") {
         this.#options.worker.replace();
         isQuarantined = false;
-        // Its message was counted already: no reason to wait, but for a rest.
+        // The attempt was already counted: wait only if the group has to rest.
         const ends = await this.#count("A handler did not finish within handler_timeout_seconds");
         await this.#wait(ends && ends.restingUntil > this.#options.clock.now() ? ends : null, stop);
       } else if (end.reason === "worker ended") {
@@ -191,7 +191,7 @@ export class GroupRunner {
     }
   }
 
-  /** One subscription, from its start to its end. */
+  /** Runs one subscription until it ends. */
   async #feed(fence: Fence, quarantined: boolean, signal: AbortSignal): Promise<End> {
     const { store, broker, owner, group, partition, partitions, settings, outbox, worker, replays, clock, report } =
       this.#options;
@@ -229,7 +229,7 @@ export class GroupRunner {
     }
   }
 
-  /** Counts one more end of its worker, here and in the store. */
+  /** Records the end of a worker, here and in the store. */
   async #count(message: string): Promise<Ends | null> {
     const { store, settings, clock } = this.#options;
     if (this.#stop.signal.aborted) return null;
@@ -240,11 +240,11 @@ export class GroupRunner {
     return this.#ends;
   }
 
-  /** Waits as long as the ends so far demand; not at all for `null`. */
+  /** Waits out the backoff for the ends so far; `null` means no wait. */
   async #wait(ends: Ends | null, signal: AbortSignal): Promise<void> {
     const { clock, report, group: { name: group } } = this.#options;
     if (signal.aborted) return;
-    // One group that cannot start does not hold up the others.
+    // A group that cannot start must not delay the others.
     this.#settled();
     const now = clock.now();
     const delay = ends === null ? 0 : pauseAfter(ends, now);
@@ -259,17 +259,17 @@ export class GroupRunner {
     await clock.sleep(delay, signal);
   }
 
-  /** Asks it to finish what is in hand, for another process to go on. */
+  /** Finishes the in-flight batch and hands over to another process. */
   yield(): void {
     this.#yield.abort();
   }
 
-  /** Asks it to finish what is in hand and to end. */
+  /** Finishes the in-flight batch and stops. */
   stop(): void {
     this.#stop.abort();
   }
 
-  /** Ends it without waiting: the lease was lost, or the time for stopping is over. */
+  /** Aborts without waiting, because the lease was lost or the shutdown timeout has passed. */
   abandon(reason: "fenced" | "failed", message: string): void {
     this.#abandoned = reason === "fenced" ? { reason } : { reason, message };
     this.#yield.abort();

@@ -3,7 +3,7 @@ import { leaseName } from "../groups/partition.ts";
 import type { Unit } from "../isolation/host_pool.ts";
 import type { DomainDescription } from "../isolation/protocol.ts";
 
-/** Which worker runs what, and in which host. */
+/** The assignment of partitions to workers and hosts. */
 export interface Placement {
   /** The workers. */
   readonly units: readonly Unit[];
@@ -12,12 +12,12 @@ export interface Placement {
 }
 
 /**
- * Distributes the partitions of all groups over workers, and those over hosts: a worker each, or, where so configured, one
- * for several groups that were granted the same.
+ * Assigns the partitions of all groups to workers, and workers to hosts: one worker each, or one for several groups
+ * with the same grants, if so configured.
  *
  * @param domain The domain.
- * @param config How many share a worker, and which host a group is in.
- * @param specOf What a group's worker is started with.
+ * @param config The configuration of worker sharing and hosts.
+ * @param specOf Returns the start parameters of a group's worker.
  */
 export function placeWorkers(
   domain: DomainDescription,
@@ -27,7 +27,7 @@ export function placeWorkers(
   const most = config.handlersPerWorker;
   const units: Unit[] = [];
   const places = new Map<string, string>();
-  /** By what they have in common: the worker that still has room. */
+  /** The shared worker with room left, by host and grants. */
   const open = new Map<string, { name: string; groups: string[] }>();
   for (const { name: group, categories } of domain.handlers) {
     const partitions = config.workers(group, categories);

@@ -8,34 +8,34 @@ import { RELAY_GROUP } from "../groups/watermark.ts";
 import { retryForever } from "./retry.ts";
 import { LEASE_TTL } from "../cluster/balancer.ts";
 
-/** How often to ask for the relay's lease while another process has it, in milliseconds. */
+/** Interval between attempts to get the relay's lease while another process holds it, in milliseconds. */
 const INTERVAL = 500;
 
-/** Keeps the relay running wherever it is this process's turn: one at a time among all processes. */
+/** Keeps the relay running while this process holds its lease: one relay among all processes. */
 export class RelayRunner {
   #options: Omit<RelayOptions, "fence">;
   #owner: string;
   #fence: Fence | undefined;
-  /** Whether this process gave the lease back because it did not reach the broker. */
+  /** Whether this process released the lease because it could not reach the broker. */
   #cutOff = false;
 
   /**
-   * Makes a runner that does not run yet.
+   * Creates a runner; `run()` starts it.
    *
-   * @param options What the relay works on.
-   * @param owner Who holds the lease.
+   * @param options The relay's options.
+   * @param owner The owner of the lease.
    */
   constructor(options: Omit<RelayOptions, "fence">, owner: string) {
     this.#options = options;
     this.#owner = owner;
   }
 
-  /** The lease it holds now. */
+  /** The lease it holds, if any. */
   get fence(): Fence | undefined {
     return this.#fence;
   }
 
-  /** Whether the broker can be reached again; waits a moment where it cannot. */
+  /** Checks whether the broker is reachable again; waits a moment if not. */
   async #reaches(signal: AbortSignal): Promise<boolean> {
     const [category] = this.#options.readers.keys();
     try {
@@ -68,7 +68,7 @@ export class RelayRunner {
           await store.releaseLease(this.#fence, true);
         } catch (error) {
           if (error instanceof BrokerUnavailableError) {
-            // Cut off from the broker, not from the store: whoever reaches both can go on.
+            // This process reaches the store but not the broker; one that reaches both can take over.
             this.#cutOff = true;
             await store.releaseLease(this.#fence, true);
             return "again";

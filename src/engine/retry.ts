@@ -3,23 +3,23 @@ import type { Clock } from "../lib/clock.ts";
 import { retry } from "../lib/retry.ts";
 import type { Report } from "../telemetry/events.ts";
 
-/** What retries need. */
+/** Dependencies of a retry. */
 export interface Retrying {
-  /** Time and chance. */
+  /** The source of time and randomness. */
   readonly clock: Clock;
-  /** Ends them. */
+  /** Aborts the retries. */
   readonly signal: AbortSignal;
-  /** Hears what went wrong. */
+  /** Receives failures as engine events. */
   readonly report: Report;
 }
 
 /**
- * Does what needs a service that may not be up yet.
+ * Runs an operation, retrying while the service it needs is unavailable.
  *
- * @param work What to do.
- * @param retrying Ends the waiting: what went wrong last is thrown.
- * @returns What came of it.
- * @throws What waiting cannot help.
+ * @param work The operation.
+ * @param retrying Clock, abort signal and listener; on abort, the last error is thrown.
+ * @returns The operation's result.
+ * @throws Errors that waiting cannot fix.
  */
 export async function retryUntilUp<T>(work: () => Promise<T>, { report, ...options }: Retrying): Promise<T> {
   let said = "";
@@ -34,10 +34,10 @@ export async function retryUntilUp<T>(work: () => Promise<T>, { report, ...optio
 }
 
 /**
- * Does something until it is done; what goes wrong is said and tried again, whatever it is.
+ * Repeats an operation until it succeeds; every failure is reported and retried.
  *
- * @param work What to do; `again` when it is not done.
- * @param retrying Ends it.
+ * @param work The operation; returns `again` if it is not finished.
+ * @param retrying Clock, abort signal and listener.
  */
 export async function retryForever(
   work: () => Promise<void | "again">,

@@ -13,41 +13,41 @@ import { type GroupHealth, GroupRunner } from "./group_runner.ts";
 import { RelayRunner } from "./relay_runner.ts";
 import { retryForever } from "./retry.ts";
 
-/** For how long replays that were looked for once are known, in milliseconds. */
+/** How long a lookup of replayed dead letters is cached, in milliseconds. */
 const REPLAYS_KNOWN = 200;
 
-/** How often leases are renewed, in milliseconds. */
+/** Lease renewal interval, in milliseconds. */
 const RENEWAL_INTERVAL = 1_000;
 
-/** How often to look whether everything has stopped, in milliseconds. */
+/** Polling interval while stopping, in milliseconds. */
 const STOP_INTERVAL = 10;
 
-/** How long what has been told to end at once may take, in milliseconds. */
+/** How long aborted runners may take to end, in milliseconds. */
 const END_PATIENCE = 2_000;
 
-/** One partition of a group that this process could work on. */
+/** A partition of a group that this process can run. */
 export interface GroupPlan {
   /** The group. */
   readonly group: Group;
-  /** Which of its partitions. */
+  /** The partition. */
   readonly partition: number;
-  /** Of how many. */
+  /** The number of partitions. */
   readonly partitions: number;
-  /** How it is fed. */
+  /** The subscription's settings. */
   readonly settings: SubscriptionSettings;
-  /** From the broker, or from the log. */
+  /** Whether it reads from the broker or the log. */
   readonly feed: "stream" | "event_store";
-  /** Where its handler runs. */
+  /** The worker that runs its handler. */
   readonly worker: GroupWorker;
 }
 
-/** What a supervisor works with. */
+/** Dependencies of a supervisor. */
 export interface SupervisorOptions {
   /** The store. */
   readonly store: EventStore;
   /** The broker. */
   readonly broker: Broker;
-  /** This process, among those that run the domain. */
+  /** This process, as a member of the cluster. */
   readonly owner: string;
   /** The newest version of each message type that its code knows. */
   readonly types: Readonly<Record<string, number>>;
@@ -55,17 +55,17 @@ export interface SupervisorOptions {
   readonly plans: readonly GroupPlan[];
   /** The domain's categories. */
   readonly categories: readonly string[];
-  /** Whether what is stored goes through the outbox. */
+  /** Whether appends go through the outbox. */
   readonly outbox: boolean;
-  /** Time and chance. */
+  /** The source of time and randomness. */
   readonly clock: Clock;
-  /** Hears what happens. */
+  /** Receives engine events. */
   readonly report: Report;
 }
 
 /**
- * Runs the partitions of all groups and the relay as one of several processes that share them. It has no thread, no socket
- * and no clock of its own: with adapters in memory and a clock that is moved by hand, all of it runs in virtual time.
+ * Runs the relay and the partitions of all groups, shared with other processes. It has no thread, socket or clock of
+ * its own: with in-memory adapters and a manual clock, it runs in virtual time.
  */
 export class Supervisor {
   #options: SupervisorOptions;
@@ -76,7 +76,7 @@ export class Supervisor {
   #running: Promise<unknown>[] = [];
   #stop = new AbortController();
 
-  /** @param options What it works with. */
+  /** @param options Its dependencies. */
   constructor(options: SupervisorOptions) {
     this.#options = options;
     const { store, broker, owner, types, plans, categories, outbox, clock, report } = options;
@@ -110,13 +110,13 @@ export class Supervisor {
     this.#relay = new RelayRunner({ store, broker, readers, outbox, report, clock }, owner);
   }
 
-  /** Says that this process takes part, and frees the leases of those that have ended. */
+  /** Registers this process as a member and releases the leases of processes that have ended. */
   async join(): Promise<void> {
     await this.#presence.bury();
     await this.#balancer.enroll();
   }
 
-  /** Starts everything; resolves when every group runs, or stands by. */
+  /** Starts everything; resolves when every group is running or standing by. */
   async start(): Promise<void> {
     const signal = this.#stop.signal;
     this.#running = [
@@ -153,15 +153,15 @@ export class Supervisor {
     }
   }
 
-  /** How the groups are doing. */
+  /** The health of all groups. */
   get health(): GroupHealth[] {
     return this.#runners.map((runner) => runner.health);
   }
 
   /**
-   * Stops: no more is read, what is in hand is finished, leases are given back.
+   * Stops: finishes in-flight batches and releases the leases.
    *
-   * @param patience How long that may take, in milliseconds.
+   * @param patience The timeout, in milliseconds.
    */
   async stop(patience: number): Promise<void> {
     const { clock, report } = this.#options;
@@ -178,7 +178,7 @@ export class Supervisor {
     }
     for (const runner of busy()) {
       report({ type: "shutdown.overdue", group: runner.health.group, seconds: patience / 1000 });
-      runner.abandon("failed", "The server stops");
+      runner.abandon("failed", "The server is stopping");
     }
     this.#stop.abort();
     await Promise.race([Promise.allSettled(this.#running), clock.sleep(END_PATIENCE)]);

@@ -4,13 +4,13 @@ import type { Checkpoint, EventStore } from "../store/port.ts";
 import type { GroupPartition } from "./partition.ts";
 
 /**
- * How far a group is in a category: up to here all of its partitions are done, whatever numbers of partitions it had.
+ * Computes the checkpoint of a group in a category, across all numbers of partitions it has had.
  *
- * A layout (a number of partitions) counts when each of its partitions has a checkpoint; of those, the furthest.
+ * A layout (a number of partitions) counts if each of its partitions has a checkpoint; the furthest layout wins.
  *
  * @param checkpoints All checkpoints of one group.
  * @param category The category.
- * @returns A position; 0 when nothing is done for certain.
+ * @returns A position; 0 if no layout is complete.
  */
 export function reachedBy(checkpoints: readonly Checkpoint[], category: string): number {
   const layouts = new Map<number, { count: number; lowest: number }>();
@@ -27,11 +27,11 @@ export function reachedBy(checkpoints: readonly Checkpoint[], category: string):
 }
 
 /**
- * Whether a group has passed a position: nothing at or below it is left to be handled, but what is set aside for a retry.
+ * Returns whether a group has passed a position: everything up to it is handled or deferred for a retry.
  *
  * @param store The store.
  * @param group The consumer group.
- * @param categories What it reads.
+ * @param categories The categories it reads.
  * @param position The position.
  */
 export async function hasPassed(
@@ -49,22 +49,21 @@ export async function hasPassed(
   return true;
 }
 
-/** How far a group is behind the log. */
+/** How far a group lags behind the log. */
 export interface Lag {
-  /** Everything up to here is done in all that it reads. */
+  /** Everything up to here is handled or deferred, in all its categories. */
   readonly position: number;
-  /** How many messages are behind that. */
+  /** The number of messages after that. */
   readonly messages: number;
-  /** When the first of them was made, in milliseconds since 1970; `null` when there is none. */
+  /** When the first of them was created, in milliseconds since 1970; `null` if there is none. */
   readonly oldest: number | null;
 }
 
-/**
- * How far a group is behind the log.
+/** Computes how far a group lags behind the log.
  *
  * @param store The store.
  * @param group The consumer group.
- * @param categories What it reads.
+ * @param categories The categories it reads.
  */
 export async function lagOf(store: EventStore, group: string, categories: readonly string[]): Promise<Lag> {
   const checkpoints = await store.checkpoints(group);
@@ -79,14 +78,14 @@ export async function lagOf(store: EventStore, group: string, categories: readon
   return { position: position === Infinity ? 0 : position, messages, oldest: oldest === Infinity ? null : oldest };
 }
 
-/** Tells how far one partition of a group is, also when the number of partitions was changed. */
+/** Tracks the progress of one partition, across changes of the number of partitions. */
 export class PartitionProgress {
   #at: GroupPartition;
   #others: readonly Checkpoint[];
   #position: number;
 
   /**
-   * Finds out how far a partition is.
+   * Determines the progress of a partition.
    *
    * @param at The partition.
    * @param checkpoints All checkpoints of its group.
@@ -95,26 +94,26 @@ export class PartitionProgress {
     this.#at = at;
     const own = checkpoints.filter((checkpoint) => checkpoint.category === at.category);
     const same = own.find((c) => c.partitions === at.partitions && c.partition === at.partition);
-    // Under another number of partitions, the same streams were done up to here or there.
+    // Under other partition counts, the same streams may have different checkpoints.
     this.#others = own.filter((c) => c.partitions !== at.partitions);
     this.#position = same?.position ?? 0;
     this.#position = Math.max(this.#position, reachedBy(this.#others, at.category));
     this.#others = this.#others.filter((checkpoint) => checkpoint.position > this.#position);
   }
 
-  /** Everything of this partition up to here is done, or deferred. */
+  /** The checkpoint: everything of this partition up to here is handled or deferred. */
   get position(): number {
     return this.#position;
   }
 
-  /** Moves on. */
+  /** Advances to a position. */
   moveTo(position: number): void {
     if (position <= this.#position) return;
     this.#position = position;
     if (this.#others.length > 0) this.#others = this.#others.filter((checkpoint) => checkpoint.position > position);
   }
 
-  /** Whether a message is for this partition and still to be handled. */
+  /** Whether a message belongs to this partition and is not handled yet. */
   wants({ position, stream }: MessageRecord): boolean {
     if (position <= this.#position) return false;
     if (partitionOf(stream, this.#at.partitions) !== this.#at.partition) return false;
@@ -123,7 +122,7 @@ export class PartitionProgress {
     );
   }
 
-  /** The checkpoint to write for a position. */
+  /** Returns the checkpoint to write for a position. */
   checkpoint(position: number): Checkpoint {
     const { group, category, partitions, partition } = this.#at;
     return { group, category, partitions, partition, position };

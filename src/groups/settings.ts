@@ -1,20 +1,23 @@
-/** How a subscription feeds its group. */
+/** Settings of a subscription. */
 export interface SubscriptionSettings {
-  /** How many messages are read and handled at a time. @default {100} */
+  /** The number of messages per batch. @default {100} */
   readonly messagesPerTick: number;
   /** How long a read waits for messages, in milliseconds. @default {100} */
   readonly blockingTimeoutMs: number;
-  /** How often a failed message is tried again before it is given up. @default {3} */
+  /** The number of retries of a failed message. @default {3} */
   readonly maxRetries: number;
-  /** The delay before the first retry, in seconds; it doubles with each. @default {1} */
+  /** The delay before the first retry, in seconds; it doubles with each retry. @default {1} */
   readonly retryDelaySeconds: number;
-  /** Whether a message that is given up is kept as a dead letter. `false`: it is logged and passed over. @default {true} */
+  /**
+   * Whether a message that exhausts its retries becomes a dead letter; otherwise it is logged and skipped. @default
+   * {true}
+   */
   readonly enableDlq: boolean;
-  /** How long the handling of one message may take, in seconds. @default {30} */
+  /** The time limit for handling one message, in seconds. @default {30} */
   readonly handlerTimeoutSeconds: number;
 }
 
-/** The settings of a subscription that is not configured. */
+/** The default settings. */
 export const DEFAULT_SETTINGS: SubscriptionSettings = Object.freeze({
   messagesPerTick: 100,
   blockingTimeoutMs: 100,
@@ -24,12 +27,11 @@ export const DEFAULT_SETTINGS: SubscriptionSettings = Object.freeze({
   handlerTimeoutSeconds: 30,
 });
 
-/** No retry waits longer than this, in milliseconds. */
+/** The longest retry delay, in milliseconds. */
 const LONGEST_DELAY = 3_600_000;
 
 /**
- * How long to wait before a message is tried again: `retryDelaySeconds * 2^(attempt - 1)`, and up to a fifth more so
- * that those who failed together do not come back together.
+ * Computes the delay before a retry: `retryDelaySeconds * 2^(attempt - 1)`, plus up to 20% jitter.
  *
  * @param settings The group's settings.
  * @param attempt The attempt that failed, from 1.

@@ -3,13 +3,13 @@ import type { Message, MessageRecord } from "../messages/envelope.ts";
 import type { Commit } from "../store/port.ts";
 import type { StateCache } from "./state_cache.ts";
 
-/** What the handling of some messages wants written: the part of a commit that comes from the domain's code. */
+/** The effects of handlers: the part of a commit that comes from the domain's code. */
 export type Effects = Required<Pick<Commit, "appends" | "rows" | "outcomes" | "statements">>;
 
 /** No effects. */
 export const NO_EFFECTS: Effects = Object.freeze({ appends: [], rows: [], outcomes: [], statements: [] });
 
-/** Reads a stream from a version on. */
+/** Reads a stream from a version onwards. */
 export type ReadStream = (stream: string, from: number) => Promise<readonly MessageRecord[]>;
 
 /** Reads rows of a projection, as JSON text. */
@@ -18,50 +18,50 @@ export type ReadRows = (
   keys: readonly string[],
 ) => Promise<readonly { readonly key: string; readonly row: string | null }[]>;
 
-/** What handlers read, and how their pure functions are run. */
+/** What handlers read from, and how their pure functions run. */
 export interface Reading {
   /** Reads streams. */
   readonly readStream: ReadStream;
   /** Reads rows of projections. */
   readonly readRows: ReadRows;
-  /** States that earlier batches left behind. */
+  /** Cached states of earlier batches. */
   readonly cache?: StateCache;
-  /** Runs pure domain code outside of a handler, under the same time limit. @default {run directly} */
+  /** Runs pure domain code outside a handler, under the same time limit. @default {run directly} */
   readonly guard?: <T>(work: () => T) => T;
-  /** Tells the time, in milliseconds since 1970. @default {Date.now} */
+  /** Returns the time, in milliseconds since 1970. @default {Date.now} */
   readonly now?: () => number;
-  /** Makes ids of messages. @default {newId} */
+  /** Creates message ids. @default {newId} */
   readonly newId?: () => string;
-  /** Whether handlers may record statements. @default {true} */
+  /** Whether handlers may record SQL statements. @default {true} */
   readonly sql?: boolean;
 }
 
-/** How one delivery of a message goes on. */
+/** One delivery of a message. */
 export interface Delivery {
   /** The message. */
   readonly message: Message;
-  /** Which attempt this is, from 1. */
+  /** The number of this attempt, from 1. */
   readonly attempt: number;
-  /** Ends when the handler is given up, or the server stops. */
+  /** Aborts when the handler times out or the server stops. */
   readonly signal: AbortSignal;
-  /** Ends when the handler is given up: nothing it does from here on counts. */
+  /** Aborts when the handler times out; anything it does afterwards is ignored. */
   readonly givenUp: AbortSignal;
-  /** Where to log. */
+  /** The handler's log. */
   readonly log: HandlerLog;
 }
 
 /**
- * The handling of a batch of messages by one group: nothing is written until the subscription commits the effects,
- * and a message that fails leaves none.
+ * A batch of messages handled by one group. Nothing is written until the subscription commits the effects, and a failed
+ * message has none.
  */
 export interface HandlerBatch {
-  /** Reads what the batch will need, so that handling it is synchronous where it can be. */
+  /** Prefetches what the batch needs, so that handling can be synchronous where possible. */
   prepare(messages: readonly Message[]): Promise<void>;
-  /** Handles one message; returns a promise only when the handler does. Throws, or rejects, when it fails. */
+  /** Handles one message; returns a promise only if the handler does. Throws or rejects on failure. */
   handle(delivery: Delivery): void | Promise<void>;
-  /** What all that was handled wants written. */
+  /** Returns the effects of all handled messages. */
   effects(): Effects;
-  /** Called after the commit, with whether it went through. */
+  /** Called after the commit, with whether it succeeded. */
   settle(written: boolean): void;
 }
 

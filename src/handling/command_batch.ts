@@ -9,7 +9,7 @@ import type { CommandOutcome } from "../store/port.ts";
 import { type Delivery, type Effects, type HandlerBatch, isThenable, type Reading } from "./batch.ts";
 import { UnitOfWork } from "./unit_of_work.ts";
 
-/** An append to another aggregate that is under way; knows whether the handler waits for it. */
+/** A pending append to another aggregate; records whether the handler awaits it. */
 class Appending implements Promise<void> {
   readonly [Symbol.toStringTag] = "Promise";
   #work: Promise<void>;
@@ -37,7 +37,7 @@ class Appending implements Promise<void> {
     return this.#work.finally(done);
   }
 
-  /** Resolves when it is through; what went wrong is thrown unless the handler has heard of it. */
+  /** Resolves when it has finished; throws its error unless the handler has received it. */
   async concluded(): Promise<void> {
     await this.#work.catch((error) => {
       if (!this.#awaited) throw error;
@@ -52,11 +52,11 @@ export class CommandBatch implements HandlerBatch {
   #outcomes: CommandOutcome[] = [];
 
   /**
-   * Makes an empty batch.
+   * Creates an empty batch.
    *
    * @param domain The domain.
    * @param handler The command handler.
-   * @param reading Where to read from, and states left behind by earlier batches.
+   * @param reading What to read from, and cached states of earlier batches.
    */
   constructor(domain: Domain, handler: CommandHandler, reading: Reading) {
     this.#handler = handler;
@@ -114,7 +114,7 @@ export class CommandBatch implements HandlerBatch {
         stillOpen();
         const append = async () => {
           await this.#unit.load(other, otherId);
-          // What is stored by then is stored without it.
+          // It would miss the append.
           stillOpen();
           this.#unit.append(other, otherId, ([] as Draft[]).concat(events));
         };
@@ -132,7 +132,7 @@ export class CommandBatch implements HandlerBatch {
       },
     };
     const conclude = async (drafts: readonly Draft[]): Promise<void> => {
-      // Also those that nobody has waited for: all of it is one append.
+      // Include calls that were not awaited: everything is one append.
       for (const one of appending) await one.concluded();
       this.#unit.append(aggregate, id, drafts);
       for (const [field, value, release] of reservations) await this.#unit.reserve(field, value, id, release);
@@ -142,7 +142,7 @@ export class CommandBatch implements HandlerBatch {
       throw explainFrozen(
         error,
         `The handler of "${message.type}"`,
-        "return events, and let evolve make the new state",
+        "return events, and let evolve compute the new state",
       );
     };
     const finish = (decision: unknown): void | Promise<void> => {

@@ -9,7 +9,7 @@ import { type Delivery, type Effects, type HandlerBatch, isThenable, type Readin
 import { commandStream } from "../domain/command_handler.ts";
 import { UnitOfWork } from "./unit_of_work.ts";
 
-/** Handles a batch of events with effects: what handlers send and put is collected, and written with the checkpoint. */
+/** Handles a batch of events; the commands, rows and statements of handlers are written with the checkpoint. */
 export class EventBatch implements HandlerBatch {
   #domain: Domain;
   #handler: EventHandler;
@@ -20,11 +20,11 @@ export class EventBatch implements HandlerBatch {
   #statements: Statement[] = [];
 
   /**
-   * Makes an empty batch.
+   * Creates an empty batch.
    *
    * @param domain The domain.
    * @param handler The event handler.
-   * @param reading Where to read from.
+   * @param reading What to read from.
    */
   constructor(domain: Domain, handler: EventHandler, reading: Reading) {
     this.#domain = domain;
@@ -135,7 +135,7 @@ export class EventBatch implements HandlerBatch {
   settle(_written: boolean): void {}
 }
 
-/** What to add to the configuration for a handler that records statements. */
+/** The configuration to add for a handler that records SQL statements. */
 export function sqlGrant(group: string): string {
   return `set sql = true under [server.permissions.${group}] in domain.toml, if you agree`;
 }

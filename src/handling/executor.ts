@@ -6,23 +6,23 @@ import { storable } from "../messages/text.ts";
 import { read } from "../messages/thrown.ts";
 import { type Effects, type HandlerBatch, isThenable, NO_EFFECTS } from "./batch.ts";
 
-/** How handlers are run and watched: hosts put their watchdog here. */
+/** How handlers are run; hosts plug in their watchdog here. */
 export interface Execution {
-  /** Runs synchronous domain code; throws when it takes longer than `timeout` milliseconds. */
+  /** Runs synchronous domain code; throws if it takes longer than `timeout` milliseconds. */
   readonly guard: <T>(work: () => T, timeout: number) => T;
-  /** Watches over a batch for errors that its handlers let go of. */
+  /** Tracks uncaught errors of a batch's handlers. */
   readonly watch: () => Watch;
 }
 
-/** Watches over one batch. */
+/** Tracks the uncaught errors of one batch. */
 export interface Watch {
-  /** The handling of a message begins (its position), or nothing is in hand any more (0). */
+  /** Marks the start of a message by its position, or the end of handling (0). */
   started(position: number): void;
-  /** An error that a handler let go without anybody waiting for it, since it was last asked for. */
+  /** Returns an uncaught error since the last call, such as an unhandled rejection. */
   takeStray(): unknown;
 }
 
-/** Runs handlers directly, and watches over nothing. */
+/** Runs handlers directly, without tracking uncaught errors. */
 export const UNWATCHED: Execution = Object.freeze({
   guard: <T>(work: () => T) => work(),
   watch: () => ({ started: () => {}, takeStray: () => undefined }),
@@ -30,63 +30,63 @@ export const UNWATCHED: Execution = Object.freeze({
 
 /** A message to handle. */
 export interface BatchItem {
-  /** The message as it is stored. */
+  /** The stored message. */
   readonly record: MessageRecord;
-  /** Which attempt this is, from 1. */
+  /** The number of this attempt, from 1. */
   readonly attempt: number;
 }
 
-/** Why a message was not handled, in words. */
+/** Why a message was not handled. */
 export interface Failure {
-  /** What was thrown. */
+  /** The error's text. */
   readonly error: string;
-  /** Its stack, where it has one. */
+  /** Its stack, if it has one. */
   readonly stack: string | null;
-  /** The message cannot be read: trying again would not help. */
+  /** Whether the message cannot be decoded, so that retrying would not help. */
   readonly unreadable?: UndecodableMessageError["reason"];
   /** The version of a type, like `Deposited@2`, that this code would have to know. */
   readonly awaits?: string;
 }
 
-/** How the handling of a batch went. */
+/** The result of a batch. */
 export interface BatchResult {
-  /** What it wants written. */
+  /** The effects to write. */
   readonly effects: Effects;
-  /** Indexes of what was handled. */
+  /** The indexes of the handled messages. */
   readonly handled: readonly number[];
-  /** What failed, by index. */
+  /** The failures, by index. */
   readonly failures: ReadonlyMap<number, Failure>;
-  /** A handler did not come back: whatever came behind it was not begun. */
+  /** Whether a handler timed out; the messages after it were not started. */
   readonly stuck: boolean;
 }
 
-/** What {@linkcode runBatch} needs. */
+/** Options of {@linkcode runBatch}. */
 export interface BatchOptions {
-  /** What handles the messages. */
+  /** The batch that handles the messages. */
   readonly batch: HandlerBatch;
   /** The messages. */
   readonly items: readonly BatchItem[];
-  /** The message types that the code knows. */
+  /** The message types the code knows. */
   readonly types: MessageTypes;
-  /** How long one message may take, in milliseconds. */
+  /** The time limit per message, in milliseconds. */
   readonly timeout: number;
-  /** How to run it. */
+  /** How to run handlers. */
   readonly execution: Execution;
-  /** Where handlers log. */
+  /** The handlers' log. */
   readonly log: HandlerLog;
-  /** Says in words what was thrown. */
+  /** Describes a thrown value. */
   readonly explain: (thrown: unknown) => string;
-  /** Ends when nobody wants the result any more. */
+  /** Aborts when the result is no longer needed. */
   readonly signal: AbortSignal;
-  /** Whether the batch is void, because something that is not the handler's went wrong. */
+  /** Whether the batch is void because of a failure outside the handlers. */
   readonly isVoid: () => boolean;
-  /** Lets the event loop turn once, so that stray rejections come to light. */
+  /** Yields to the event loop once, so that unhandled rejections are reported. */
   readonly turn: () => Promise<void>;
 }
 
 const STUCK = Symbol("stuck");
 
-/** How much of what a handler threw is kept, in characters. */
+/** The longest stored error text and stack, in characters. */
 const LONGEST_ERROR = 10_000;
 const LONGEST_STACK = 20_000;
 
@@ -111,13 +111,13 @@ function named(thrown: unknown, timeout: number): unknown {
 }
 
 /**
- * Handles a batch of messages in order. A message that fails holds back the later ones of its stream, and no other.
+ * Handles a batch of messages in order. A failed message holds back only the later ones of its stream.
  *
- * Whatever is thrown in here by the domain's code is the failure of its message; what reading throws is remembered by
- * whoever reads, who makes the batch void.
+ * Errors thrown by the domain's code fail their message. Read errors are remembered by the reader, which makes the
+ * batch void.
  *
  * @param options The messages, and how to run them.
- * @returns How it went; `apart` when it cannot be told which of several messages is to blame.
+ * @returns The result; `apart` if it is unclear which of several messages caused a failure.
  */
 export async function runBatch(options: BatchOptions): Promise<BatchResult | "apart"> {
   const { batch, items, timeout, execution, log, explain, isVoid, turn } = options;
@@ -160,7 +160,7 @@ export async function runBatch(options: BatchOptions): Promise<BatchResult | "ap
   let stuck = false;
   const stop = new AbortController();
   const signal = AbortSignal.any([options.signal, stop.signal]);
-  /** Runs on until a handler has to be waited for, or all are through. */
+  /** Continues until a handler must be awaited or all messages are handled. */
   const runOn = (): PromiseLike<unknown> | undefined => {
     for (; i < items.length; i++) {
       const message = messages[i];
@@ -171,7 +171,7 @@ export async function runBatch(options: BatchOptions): Promise<BatchResult | "ap
         if (isThenable(result)) return result;
         handled.push(i);
       } catch (error) {
-        // An interruption by the watchdog passes through every catch of the code it interrupts, and lands outside.
+        // A watchdog timeout cannot be caught by the interrupted code; it surfaces here.
         fail(i, error);
       }
     }
@@ -209,7 +209,7 @@ export async function runBatch(options: BatchOptions): Promise<BatchResult | "ap
   return result(stuck);
 }
 
-/** Decodes the messages, under the time limit: upcasts are code of the domain. */
+/** Decodes the messages under the time limit, because upcasts are domain code. */
 function decodeAll(
   { items, types, timeout, execution }: BatchOptions,
   fail: (i: number, thrown: unknown) => void,

@@ -5,7 +5,7 @@ import { DomainDefinitionError } from "../messages/errors.ts";
 import { validate } from "../messages/schema.ts";
 import type { Delivery, Effects, HandlerBatch, Reading } from "./batch.ts";
 
-/** Projects a batch of events: rows are read once, folded over in memory, and written once. */
+/** Projects a batch of events: each row is read once, folded in memory, and written once. */
 export class ProjectionBatch implements HandlerBatch {
   #projector: Projector;
   #reading: Pick<Reading, "readRows" | "guard">;
@@ -13,10 +13,10 @@ export class ProjectionBatch implements HandlerBatch {
   #changed = new Map<string, number>();
 
   /**
-   * Makes an empty batch.
+   * Creates an empty batch.
    *
    * @param projector The projector.
-   * @param reading Where to read rows from.
+   * @param reading What to read rows from.
    */
   constructor(projector: Projector, reading: Pick<Reading, "readRows" | "guard">) {
     this.#projector = projector;
@@ -44,7 +44,7 @@ export class ProjectionBatch implements HandlerBatch {
   handle({ message }: Delivery): void {
     const { on, projection } = this.#projector;
     const key = this.#keyOf(message);
-    // A copy: a function that changes its row and then throws must leave nothing behind.
+    // Pass a copy, so that a function that mutates its row and then throws has no effect.
     const row = on[message.type](structuredClone(this.#rows.get(key) ?? null), message);
     const next = row === null || row === undefined ? null : validate(projection.name, projection.schema, row);
     const own = (next as Record<string, unknown> | null)?.[projection.key];

@@ -9,51 +9,51 @@ import { StateCache } from "./state_cache.ts";
 /** Runs the domain's code on batches of messages: in this process, or in a host. */
 export interface BatchRunner {
   /**
-   * Handles messages in order. Nothing is written: that is up to whoever asks.
+   * Handles messages in order. Nothing is written; that is up to the caller.
    *
    * @param items The messages, at least one.
-   * @param signal Ends when nobody wants the result any more.
-   * @returns How it went; `apart` when it cannot be told which of several messages is to blame.
-   * @throws What reading threw, which is never the handler's fault.
+   * @param signal Aborts when the result is no longer needed.
+   * @returns The result; `apart` if it is unclear which of several messages caused a failure.
+   * @throws Read errors, which are never the handler's fault.
    */
   run(items: readonly BatchItem[], signal: AbortSignal): Promise<BatchResult | "apart">;
-  /** Says whether the effects of the last batch were written. */
+  /** Reports whether the effects of the last batch were written. */
   settle(written: boolean): void;
 }
 
-/** Runs batches of one partition of a group, until it is closed. */
+/** Runs batches of one partition of a group until closed. */
 export interface HandlerSession extends BatchRunner {
-  /** Gives up what is in hand. */
+  /** Aborts the in-flight batch. */
   abandon(reason: string): void;
-  /** Ends it. */
+  /** Closes the session. */
   close(): void;
 }
 
-/** The worker that the handler of a group runs in, wherever that is. */
+/** The worker that runs a group's handler, in this process or a host. */
 export interface GroupWorker {
-  /** Has it loaded; rejects when that cannot be. */
+  /** Starts it; rejects if it cannot be loaded. */
   load(): Promise<void>;
   /** Opens a session. */
   open(): HandlerSession;
-  /** Replaces it: a handler in it did not come back. */
+  /** Replaces it after a handler timed out. */
   replace(): void;
 }
 
-/** How a {@linkcode LocalRunner} runs handlers. */
+/** Options of {@linkcode LocalRunner}. */
 export interface LocalRunnerOptions {
-  /** Where handlers read. */
+  /** What handlers read from. */
   readonly reading: Pick<Reading, "readStream" | "readRows" | "now" | "newId" | "sql">;
-  /** How long one message may take, in milliseconds. */
+  /** The time limit per message, in milliseconds. */
   readonly timeout: number;
-  /** How handlers are run and watched. @default {run directly} */
+  /** How handlers are run. @default {run directly} */
   readonly execution?: Partial<Execution>;
-  /** Where handlers log. */
+  /** The handlers' log. */
   readonly log: HandlerLog;
-  /** Says in words what a handler threw. @default {its name and message} */
+  /** Describes a value thrown by a handler. @default {its name and message} */
   readonly explain?: (thrown: unknown) => string;
 }
 
-/** Runs one handler here. */
+/** Runs one handler in this process. */
 export class LocalRunner implements BatchRunner {
   #domain: Domain;
   #handler: Handler;
@@ -63,11 +63,11 @@ export class LocalRunner implements BatchRunner {
   #last: HandlerBatch | undefined;
 
   /**
-   * Makes a runner.
+   * Creates a runner.
    *
    * @param domain The domain.
    * @param handler One of its handlers.
-   * @param options Where it reads, and how it is run.
+   * @param options How to run it.
    */
   constructor(domain: Domain, handler: Handler, options: LocalRunnerOptions) {
     this.#domain = domain;
@@ -79,7 +79,7 @@ export class LocalRunner implements BatchRunner {
   async run(items: readonly BatchItem[], signal: AbortSignal): Promise<BatchResult | "apart"> {
     const { reading, timeout, log, explain = textOf } = this.#options;
     const execution = this.#execution;
-    // What reading throws is not the handler's, whatever the handler makes of it: told apart by where it was thrown.
+    // Read errors are not handler failures, even if the handler rethrows them; they are recorded where they occur.
     let failed: { readonly error: unknown } | undefined;
     const guarded = <Given extends unknown[], T>(read: (...given: Given) => Promise<T>) => async (...given: Given) => {
       try {

@@ -1,20 +1,20 @@
 import type { Loaded } from "../domain/context.ts";
 
-/** States of aggregates by stream, the least recently used ones forgotten. */
+/** An LRU cache of aggregate states by stream. */
 export class StateCache {
   #most: number;
   #states = new Map<string, Loaded<unknown> & { readonly trusted: boolean }>();
 
   /**
-   * Makes an empty cache.
+   * Creates an empty cache.
    *
-   * @param most How many states to keep.
+   * @param most The number of states to keep.
    */
   constructor(most = 10_000) {
     this.#most = most;
   }
 
-  /** The state of a stream, when known. */
+  /** Returns the state of a stream, if cached. */
   get(stream: string): Loaded<unknown> & { readonly trusted: boolean } | undefined {
     const found = this.#states.get(stream);
     if (found) {
@@ -24,14 +24,14 @@ export class StateCache {
     return found;
   }
 
-  /** Remembers the state of a stream. */
+  /** Caches the state of a stream. */
   set(stream: string, { state, version }: Loaded<unknown>): void {
     this.#states.delete(stream);
     this.#states.set(stream, { state, version, trusted: true });
     if (this.#states.size > this.#most) this.#states.delete(this.#states.keys().next().value!);
   }
 
-  /** Somebody else wrote to a stream: its state is to be caught up before it is used. */
+  /** Marks a stream's state as stale after a foreign write, to be updated before use. */
   distrust(stream: string): void {
     const found = this.#states.get(stream);
     if (found) this.#states.set(stream, { ...found, trusted: false });

@@ -9,18 +9,18 @@ import { idFault, newId } from "../messages/ids.ts";
 import type { StreamAppend } from "../store/port.ts";
 import type { Reading } from "./batch.ts";
 
-/** A stream as it was read, before anything was added to it. */
+/** A stream as it was read, before pending appends. */
 interface Base {
   readonly category: string;
   readonly loadedAt: number;
   readonly state: unknown;
   readonly publish: boolean;
-  /** Whether nobody has looked if this is the newest state: the append has to. */
+  /** Whether the state may be stale, so that the append must check its version. */
   readonly unverified?: boolean;
 }
 
 interface Touched {
-  /** What a step that is dropped leaves of it. */
+  /** The snapshot that a dropped step is rolled back to. */
   readonly base: Base;
   readonly state: unknown;
   readonly version: number;
@@ -39,9 +39,9 @@ const RESERVED = "ValueReserved";
 const RELEASED = "ValueReleased";
 
 /**
- * Collects what the handling of messages wants written, across aggregates and streams, as one append.
+ * Collects the writes of handlers, across aggregates and streams, into one append.
  *
- * Several messages may share a unit: each is handled in a step of its own that is kept or dropped as a whole.
+ * Several messages may share a unit; each is a step that is kept or dropped as a whole.
  */
 export class UnitOfWork {
   #domain: Domain;
@@ -54,10 +54,10 @@ export class UnitOfWork {
   #cause: Message | undefined;
 
   /**
-   * Makes an empty unit.
+   * Creates an empty unit.
    *
    * @param domain The domain.
-   * @param reading Where to read from.
+   * @param reading What to read from.
    */
   constructor(domain: Domain, reading: Reading) {
     this.#domain = domain;
@@ -65,13 +65,13 @@ export class UnitOfWork {
     this.#now = reading.now ?? Date.now;
   }
 
-  /** Begins the handling of a message: what is made from here on carries its correlation. */
+  /** Begins a step; messages created from here on carry the message's correlation. */
   begin(cause: Message): void {
     this.drop();
     this.#cause = cause;
   }
 
-  /** Keeps what was made since {@linkcode UnitOfWork.begin}. */
+  /** Keeps the changes since {@linkcode UnitOfWork.begin}. */
   keep(): void {
     for (const [stream, touched] of this.#step) this.#kept.set(stream, touched);
     this.#queued.push(...this.#stepQueued);
@@ -79,10 +79,10 @@ export class UnitOfWork {
     this.#stepQueued = [];
   }
 
-  /** Forgets what was made since {@linkcode UnitOfWork.begin}. */
+  /** Drops the changes since {@linkcode UnitOfWork.begin}. */
   drop(): void {
-    // What was loaded stays: it costs a read to get again, and a refusal that was decided on a cached state has to have
-    // its version checked, whatever the step had added to the stream by then.
+    // Loaded streams stay, to save another read, and because a refusal based on a cached state must have its version
+    // checked, whatever the step has appended.
     for (const [stream, { base }] of this.#step) {
       if (!this.#kept.has(stream)) this.#kept.set(stream, untouched(base));
     }
@@ -94,12 +94,12 @@ export class UnitOfWork {
     return this.#step.get(stream) ?? this.#kept.get(stream);
   }
 
-  /** Whether an aggregate's state is at hand, so that {@linkcode UnitOfWork.state} does not have to wait. */
+  /** Whether an aggregate is loaded, so that {@linkcode UnitOfWork.state} can be used. */
   has(aggregate: Aggregate, id: string): boolean {
     return this.#find(this.#domain.streamOf(aggregate, id)) !== undefined;
   }
 
-  /** The state of an aggregate that was loaded before. */
+  /** Returns the state of a loaded aggregate. */
   state(aggregate: Aggregate, id: string): Loaded<unknown> {
     const stream = this.#domain.streamOf(aggregate, id);
     const found = this.#find(stream);
@@ -107,7 +107,7 @@ export class UnitOfWork {
     return found;
   }
 
-  /** Loads an aggregate: from this unit, from the cache and what came since, or from its first event on. */
+  /** Loads an aggregate from this unit, from the cache plus newer events, or from all its events. */
   async load(aggregate: Aggregate, id: string): Promise<Loaded<any>> {
     const domain = this.#domain;
     const { readStream, cache, guard = (work) => work() } = this.#reading;
@@ -118,8 +118,8 @@ export class UnitOfWork {
     const cached = cache?.get(stream);
     let { state, version } = cached ?? { state: guard(() => aggregate.initial()), version: -1 };
     if (cached?.trusted) {
-      // Most often nobody else writes to the streams of a partition. The append checks the version of what was used,
-      // also where nothing is written: no command is refused for a state that is no longer the newest.
+      // Usually nobody else writes to the streams of a partition, so trust the cache. The append checks the version of
+      // every state used, even if nothing is written, so no command is refused because of a stale state.
       const known = untouched({ category, loadedAt: version, state, publish: true, unverified: true });
       this.#step.set(stream, known);
       return known;
@@ -141,9 +141,9 @@ export class UnitOfWork {
   }
 
   /**
-   * Adds events to an aggregate that was loaded, and checks its invariants after each.
+   * Appends events to a loaded aggregate and checks its invariants after each.
    *
-   * @throws {DomainRuleError} When an invariant breaks.
+   * @throws {DomainRuleError} If an invariant breaks.
    */
   append(aggregate: Aggregate, id: string, drafts: readonly Draft[]): void {
     const domain = this.#domain;
@@ -190,16 +190,16 @@ export class UnitOfWork {
     };
   }
 
-  /** Queues a message for a stream that is only written to, like a command. */
+  /** Queues a message, such as a command, for a stream that is not read. */
   queue(category: string, aggregateId: string, draft: Draft): void {
     const stream = streamName(category, aggregateId);
     this.#stepQueued.push({ category, stream, expected: "any", messages: [this.#message(draft)], publish: true });
   }
 
   /**
-   * Claims a value, or gives it back. Each value has a stream of its own, appended with the rest.
+   * Claims or releases a unique value. Each value has its own stream, appended with the rest.
    *
-   * @throws {DomainRuleError} When another aggregate has the value.
+   * @throws {DomainRuleError} If another aggregate has the value.
    */
   async reserve(field: string, value: string, holder: string, release: boolean): Promise<void> {
     const domain = this.#domain;
@@ -229,7 +229,7 @@ export class UnitOfWork {
     });
   }
 
-  /** How many messages the current step has made so far. */
+  /** The number of messages created by the current step. */
   get made(): string[] {
     const types: string[] = [];
     for (const [stream, touched] of this.#step) {
@@ -241,7 +241,7 @@ export class UnitOfWork {
     return types;
   }
 
-  /** Everything that was kept, to be written as one append. */
+  /** Returns everything kept, to be written as one append. */
   appends(): StreamAppend[] {
     const planned: StreamAppend[] = [];
     for (const [stream, { base: { category, loadedAt, publish, unverified }, messages }] of this.#kept) {
@@ -250,7 +250,7 @@ export class UnitOfWork {
     return [...planned, ...this.#queued];
   }
 
-  /** After the append: leaves the states behind for the next unit. After a conflict: no longer trusts them. */
+  /** Caches the states after a successful append; marks them as stale after a conflict. */
   settle(written: boolean): void {
     const { cache } = this.#reading;
     for (const [stream, { base, state, version }] of this.#kept) {

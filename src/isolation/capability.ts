@@ -5,13 +5,15 @@ import { isInternal, reservationCategory } from "../messages/envelope.ts";
 import { idFault } from "../messages/ids.ts";
 import type { answerSchema, DomainDescription, HandlerDescription } from "./protocol.ts";
 
-/** A worker's answer to a batch: of the right shape, and not checked any further. */
+/** A worker's answer to a batch; only its shape has been checked. */
 export type Answer = z.infer<typeof answerSchema>;
 
-/** How far the clock of a host may be from the engine's, in milliseconds: it is the same machine's. */
+/**
+ * Largest accepted difference between message times and the engine's clock, in milliseconds; hosts share its machine.
+ */
 const CLOCK_TOLERANCE = 86_400_000;
 
-/** What comes from a host is not what may come. */
+/** Thrown when an answer from a host is not allowed. */
 class Refusal extends Error {}
 
 function refuse(what: string): never {
@@ -27,7 +29,7 @@ function isJson(text: string): boolean {
   }
 }
 
-/** The category that a stream's name begins with; the longest of several. */
+/** The category that a stream belongs to: the longest matching prefix of its name. */
 function categoryOf(stream: string, categories: Iterable<string>): string | undefined {
   let found: string | undefined;
   for (const category of categories) {
@@ -36,10 +38,7 @@ function categoryOf(stream: string, categories: Iterable<string>): string | unde
   return found;
 }
 
-/**
- * What a group may read and have written: made of the description of its handler, never of what its code says later.
- * Answers are untrusted input.
- */
+/** What a group may read and write, derived from its handler's description at startup. Answers are untrusted input. */
 export class Capability {
   #domain: DomainDescription;
   #handler: HandlerDescription;
@@ -52,7 +51,7 @@ export class Capability {
   /**
    * @param domain The domain.
    * @param handler The handler.
-   * @param sql Whether it was granted statements.
+   * @param sql Whether SQL statements were granted.
    */
   constructor(domain: DomainDescription, handler: HandlerDescription, sql: boolean) {
     this.#domain = domain;
@@ -87,14 +86,14 @@ export class Capability {
    *
    * @param answer What a worker answered.
    * @param items What it was asked to handle.
-   * @param now The time, in milliseconds since 1970.
-   * @returns How the batch went; a text when it says what it may not.
+   * @param now The current time, in milliseconds since 1970.
+   * @returns The batch's result, or a text that says why the answer is rejected.
    */
   check(answer: Answer, items: readonly BatchItem[], now: number): BatchResult | string {
     try {
       const seen = new Set<number>();
       for (const i of [...answer.handled, ...answer.failures.map(([i]) => i)]) {
-        if (i >= items.length) refuse(`message ${i} of a batch of ${items.length}`);
+        if (i >= items.length) refuse(`message index ${i} in a batch of ${items.length}`);
         if (seen.has(i)) refuse(`message ${i} twice`);
         seen.add(i);
       }
@@ -102,9 +101,9 @@ export class Capability {
       const failed = new Set(answer.failures.map(([i]) => i));
       for (const [i, { record }] of items.entries()) {
         if (failed.has(i)) failing.add(record.stream);
-        else if (!seen.has(i) && !answer.stuck && !failing.has(record.stream)) refuse(`nothing about message ${i}`);
+        else if (!seen.has(i) && !answer.stuck && !failing.has(record.stream)) refuse(`no result for message ${i}`);
       }
-      if (answer.stuck && answer.failures.length === 0) refuse("a hang without a failed message");
+      if (answer.stuck && answer.failures.length === 0) refuse("a timeout without a failed message");
       const effects = this.#effects(answer, items, now);
       return { effects, handled: answer.handled, failures: new Map(answer.failures), stuck: answer.stuck };
     } catch (error) {
@@ -125,9 +124,9 @@ export class Capability {
         messages: messages.map((message) => {
           const { type, schemaVersion, causationId, data, time } = message;
           this.#checkType(category, type, schemaVersion);
-          const cause = causes.get(causationId ?? "") ?? refuse(`a message that follows from none of the batch`);
+          const cause = causes.get(causationId ?? "") ?? refuse(`a message not caused by any message of the batch`);
           if (Math.abs(time - now) > CLOCK_TOLERANCE) {
-            refuse(`a message dated ${time}, more than a day off this machine's clock`);
+            refuse(`a message dated ${time}, more than a day from this machine's clock`);
           }
           if (!isJson(data)) refuse("a payload that is not JSON");
           return { ...message, correlationId: cause.correlationId, metadata: cause.metadata };
@@ -147,9 +146,9 @@ export class Capability {
       if (!isJson(detail)) refuse("an outcome that is not JSON");
       decided.add(commandId);
     }
-    if (effects.statements.length > 0 && !this.#sql) refuse("a statement, which it was not granted");
+    if (effects.statements.length > 0 && !this.#sql) refuse("an SQL statement, which was not granted");
     for (const { parts, values } of effects.statements) {
-      if (parts.length !== values.length + 1) refuse("a statement whose values do not fit");
+      if (parts.length !== values.length + 1) refuse("an SQL statement with the wrong number of values");
     }
     return { ...effects, appends };
   }

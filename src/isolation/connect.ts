@@ -1,4 +1,4 @@
-/** Connects to the engine: by the path of a socket, or a port of this machine. */
+/** Connects to the engine through a Unix socket or a local port. */
 export async function connect(address: string | number): Promise<Deno.Conn> {
   return typeof address === "string"
     ? await Deno.connect({ transport: "unix", path: address })

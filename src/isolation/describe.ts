@@ -8,7 +8,7 @@ import type { DomainDescription, HandlerDescription } from "./protocol.ts";
  *
  * @param module A URL.
  * @returns Its default export.
- * @throws {Error} When it exports no domain.
+ * @throws {Error} If the module does not export a domain.
  */
 export async function importDomain(module: string): Promise<Domain> {
   const found = (await import(module)).default;
@@ -26,7 +26,7 @@ function projectionsOf(domain: Domain): Projection[] {
   return [...new Map(kept.map((projection) => [projection.name, projection])).values()];
 }
 
-/** What a schema tells of its fields, by Standard JSON Schema (https://standardschema.dev/json-schema). */
+/** The field types that a schema declares, through Standard JSON Schema (https://standardschema.dev/json-schema). */
 function fieldsOf(schema: Schema): { name: string; type: string }[] {
   const standard = schema["~standard"] as { jsonSchema?: { output(options: object): Record<string, any> } };
   try {
@@ -36,12 +36,12 @@ function fieldsOf(schema: Schema): { name: string; type: string }[] {
       type: typeOf(field),
     }));
   } catch {
-    // It has something that JSON Schema cannot say.
+    // The schema uses something that JSON Schema cannot express.
     return [];
   }
 }
 
-/** The one type of a field, besides null; `json` when there are several. */
+/** The type of a field, ignoring null; `json` if there are several. */
 function typeOf(field: Record<string, any>): string {
   const given: unknown[] = field.anyOf?.map((one: Record<string, unknown>) => one.type) ?? [field.type].flat();
   const types = new Set(given.filter((type) => type !== "null"));
@@ -51,10 +51,10 @@ function typeOf(field: Record<string, any>): string {
 }
 
 /**
- * Tells what the engine has to know of a domain, as plain data.
+ * Describes a domain as plain data for the engine.
  *
  * @param domain The domain.
- * @returns Its handlers and categories.
+ * @returns The description.
  */
 export function describe(domain: Domain): DomainDescription {
   const categories: Record<string, string[]> = {};

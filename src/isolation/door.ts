@@ -4,7 +4,7 @@ import { decodeFrame, FrameSocket } from "./frames.ts";
 import { pidNamespace, startOf } from "../lib/process.ts";
 import { helloSchema } from "./protocol.ts";
 
-/** How long who connects may take to say who it is, in milliseconds. */
+/** How long a new connection may take to authenticate, in milliseconds. */
 const PATIENCE = 5_000;
 
 /** What the names of folders with sockets begin with. */
@@ -25,18 +25,18 @@ export async function removeStaleFolders(): Promise<void> {
 export interface Visitor {
   /** Its connection. */
   readonly socket: FrameSocket;
-  /** Hears what it says from here on, and when it has gone: with an error when it sent what is no frame. */
+  /** Receives further frames, and the end of the connection, with an error if an invalid frame was received. */
   readonly listen: (take: (payload: Uint8Array<ArrayBuffer>) => void, gone: (error?: unknown) => void) => void;
 }
 
-/** Something that cannot be guessed. */
+/** Generates an unguessable secret. */
 export function newSecret(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(24)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Where a host and its workers connect to the engine: each says a secret first that it was told, and that is good once. */
+/** The endpoint where a host and its workers connect to the engine. Each authenticates with a one-time secret. */
 export class Door {
-  /** The path of a socket in a folder that only this user may enter; a port of this machine where there are none. */
+  /** The path of a Unix socket in a folder private to this user, or a local port on systems without Unix sockets. */
   readonly address: string | number;
   #folder: string | null;
   #listener: Deno.Listener;
@@ -50,7 +50,7 @@ export class Door {
     void this.#accept();
   }
 
-  /** Opens one. */
+  /** Opens an endpoint. */
   static async open(): Promise<Door> {
     if (Deno.build.os === "windows") return new Door(null, Deno.listen({ hostname: "127.0.0.1", port: 0 }));
     const prefix = `${PREFIX}${pidNamespace()}.${Deno.pid}.${startOf(Deno.pid) ?? ""}-`;
@@ -64,12 +64,12 @@ export class Door {
     }
   }
 
-  /** Resolves when somebody comes who says the secret. */
+  /** Resolves when a peer authenticates with the secret. */
   expect(secret: string): Promise<Visitor> {
     return new Promise((resolve) => this.#expected.set(secret, resolve));
   }
 
-  /** Nobody is expected to say it any more. */
+  /** Revokes a secret. */
   forget(secret: string): void {
     this.#expected.delete(secret);
   }
@@ -109,7 +109,7 @@ export class Door {
       }).catch(() => {});
   }
 
-  /** Lets nobody in any more; connections that were made stay. */
+  /** Stops accepting connections; existing ones stay open. */
   close(): Promise<void> {
     return this.#closed ??= this.#close();
   }

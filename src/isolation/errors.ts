@@ -1,20 +1,20 @@
-/** The worker that ran a handler has ended, or its host has: nothing of the batch in its hands was written. */
+/** Thrown when a handler's worker or host ended; nothing of the in-flight batch was written. */
 export class WorkerEndedError extends Error {
   /** Always `WorkerEndedError`. */
   override readonly name = "WorkerEndedError";
 
   /**
-   * Makes the error.
+   * Creates the error.
    *
    * @param message Why it ended.
-   * @param isSuspect Whether what it had in hand may be the reason; `false` when somebody else's was.
+   * @param isSuspect Whether the in-flight messages may have caused it; `false` if another worker did.
    */
   constructor(message: string, readonly isSuspect: boolean) {
     super(message);
   }
 }
 
-/** The domain's module cannot be loaded, or contains no domain. */
+/** Thrown when a domain's module cannot be loaded or exports no domain. */
 export class ModuleLoadError extends Error {
   /** Always `ModuleLoadError`. */
   override readonly name = "ModuleLoadError";

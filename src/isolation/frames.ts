@@ -1,22 +1,19 @@
-/** Four bytes of length. */
+/** Size of the length prefix, in bytes. */
 const HEADER = 4;
 
-/** The longest frame that is accepted, in bytes: a batch is cut long before, a single message may have 20 MB and more. */
+/** The longest accepted frame, in bytes. Batches are far smaller, but a single message may exceed 20 MB. */
 export const LONGEST_FRAME: number = 72 << 20;
 
-/** What is read from and written to: a socket. */
+/** The part of a socket that frames need. */
 export type ByteStream = Pick<Deno.Conn, "read" | "write" | "close">;
 
-/** Something was received that is no frame. */
+/** Thrown when received data is not a valid frame. */
 export class FrameError extends Error {
   /** Always `FrameError`. */
   override readonly name = "FrameError";
 }
 
-/**
- * Frames on a socket. Writes are gathered: what is sent in one turn of the event loop
- * leaves in one call.
- */
+/** Sends and receives frames on a socket. All frames sent in one turn of the event loop are written in one call. */
 export class FrameSocket {
   #stream: ByteStream;
   #unsent: Uint8Array[] = [];
@@ -29,12 +26,12 @@ export class FrameSocket {
     this.#stream = stream;
   }
 
-  /** How many bytes wait to be written. */
+  /** The number of bytes not yet written. */
   get waiting(): number {
     return this.#unsentBytes;
   }
 
-  /** Sends a frame; the bytes are not to be changed afterwards. */
+  /** Sends a frame; the caller must not modify the bytes afterwards. */
   send(payload: Uint8Array): void {
     if (this.#closed) return;
     const header = new Uint8Array(HEADER);
@@ -54,7 +51,7 @@ export class FrameSocket {
         this.#unsentBytes -= bytes.length;
       }
     } catch {
-      // The other side is gone: whoever reads notices.
+      // The peer is gone; the reader will notice.
       this.#unsent = [];
     }
     this.#writing = false;
@@ -75,10 +72,10 @@ export class FrameSocket {
   }
 
   /**
-   * Reads frames until the other side is gone.
+   * Reads frames until the peer closes the connection.
    *
-   * @param take Called with each; the bytes are its own to keep.
-   * @throws {FrameError} When what comes is no frame.
+   * @param take Called with each frame; it may keep the bytes.
+   * @throws {FrameError} If the data is not a valid frame.
    */
   async read(take: (payload: Uint8Array<ArrayBuffer>) => void): Promise<void> {
     const chunk = new Uint8Array(1 << 16);
@@ -115,14 +112,14 @@ export class FrameSocket {
     }
   }
 
-  /** Lets go of the socket. */
+  /** Closes the socket. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     try {
       this.#stream.close();
     } catch {
-      // Closed by the other side.
+      // Already closed by the peer.
     }
   }
 }
@@ -131,15 +128,15 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 const { parse, stringify } = JSON;
 
-/** A value as the bytes of a frame. */
+/** Encodes a value as a frame. */
 export function encodeFrame(value: unknown): Uint8Array<ArrayBuffer> {
   return encoder.encode(stringify(value)) as Uint8Array<ArrayBuffer>;
 }
 
 /**
- * The value that the bytes of a frame stand for.
+ * Decodes a frame's value.
  *
- * @throws {SyntaxError} When they are not JSON.
+ * @throws {SyntaxError} If the bytes are not JSON.
  */
 export function decodeFrame(bytes: Uint8Array): unknown {
   return parse(decoder.decode(bytes));

@@ -1,6 +1,6 @@
 /**
- * The entry of a host: a process that runs domain code, and nothing else. This thread starts and ends workers; it never
- * loads the domain. Workers speak with the engine themselves.
+ * The entry point of a host, a process that only runs domain code. The main thread starts and ends workers and never
+ * loads the domain; workers talk to the engine directly.
  *
  * @module
  */
@@ -10,10 +10,10 @@ import { connect } from "./connect.ts";
 import { decodeFrame, encodeFrame, FrameSocket } from "./frames.ts";
 import type { FromHost, HostGreeting, ToHost, WorkerGreeting } from "./protocol.ts";
 
-/** How often the engine is told that this thread turns, in milliseconds. */
+/** Heartbeat interval of this thread, in milliseconds. */
 const ALIVE_INTERVAL = 1_000;
 
-/** The first and only line of stdin; it is not read any further. */
+/** Reads the first line of stdin, which is the only one. */
 async function greeting(): Promise<HostGreeting> {
   const text = await new Response(Deno.stdin.readable).text();
   return JSON.parse(text) as HostGreeting;
@@ -54,7 +54,7 @@ async function main(): Promise<void> {
     if (message.t === "start") start(message);
     else end(message.worker);
   });
-  // The engine is gone, or has no more use for this process.
+  // The engine is gone or has closed the connection.
   Deno.exit(0);
 }
 

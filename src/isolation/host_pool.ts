@@ -9,63 +9,63 @@ import { LogQuota } from "./log_quota.ts";
 import type { FromWorker } from "./protocol.ts";
 import type { Report } from "../telemetry/events.ts";
 
-/** How much longer than its time limit a handler may block its thread, in milliseconds. */
+/** Grace period beyond the time limit before a blocked thread's host is killed, in milliseconds. */
 const GRACE = 2_500;
 
 /** How long a worker may take to load, in milliseconds. */
 const LOAD_PATIENCE = 30_000;
 
-/** How often workers are looked at, in milliseconds. */
+/** Interval between worker checks, in milliseconds. */
 const INTERVAL = 500;
 
-/** A host that lived so long is started again before it is needed, in milliseconds. */
+/** A host that lived at least this long is restarted at once rather than on demand, in milliseconds. */
 const CALM = 5_000;
 
-/** Into how many hosts of their own those are spread whose host ended with something of theirs in hand. */
+/** How many workers may get a host of their own after their shared host ended while they were busy. */
 const MOST_APART = 4;
 
-/** The host that the others of them share. */
+/** The host that the remaining ones share. */
 const SHARED = "apart";
 
-/** For how long they stay there when nothing happens, in milliseconds. */
+/** How long a worker stays isolated without incident, in milliseconds. */
 const APART = 600_000;
 
-/** One worker: what it loads, and who shares it. */
+/** A worker: what it loads and which groups share it. */
 export interface Unit {
   /** Its name, unique. */
   readonly name: string;
-  /** The host it belongs to. */
+  /** The host it is assigned to. */
   readonly home: string;
   /** The groups it runs. */
   readonly groups: readonly string[];
-  /** What it is started with. */
+  /** Its start parameters. */
   readonly spec: Omit<WorkerSpec, "name">;
 }
 
 /** Settings of {@linkcode HostPool}. */
 export interface HostPoolOptions {
-  /** Flags for the permissions of the process of a host, from the groups in it; `null`: of all groups. */
+  /** Returns the permission flags of a host process for the groups in it; `null` means all groups. */
   readonly flags: (groups: readonly string[] | null, address: string | number) => string[];
-  /** The variables that groups were granted; `null`: all groups. */
+  /** Returns the environment variables granted to groups; `null` means all groups. */
   readonly env: (groups: readonly string[] | null) => Readonly<Record<string, string>>;
-  /** Limits of hosts. */
+  /** Resource limits of hosts. */
   readonly limits: HostLimits;
-  /** Hears what happens. */
+  /** Receives engine events. */
   readonly report: Report;
 }
 
-/** What a session is told by whoever opens it. */
+/** Options of a session that the caller supplies. */
 export type SessionOptions = Omit<WorkerSessionOptions, "worker" | "busy" | "violated" | "closed">;
 
-/** A host, or the place of one that has to be started. */
+/** A host, running or still to be started. */
 interface Slot {
   readonly name: string;
-  /** Whether it may get whatever any group was granted: it was started before the groups were known. */
+  /** Whether it has the grants of all groups, because it was started before the groups were known. */
   readonly isFirst: boolean;
   process: Promise<HostProcess> | undefined;
   /** When it was last started. */
   startedAt: number;
-  /** How many of its workers have something to do; how much of that there was until `since`. */
+  /** The number of busy workers, and their accumulated busy time until `since`. */
   busy: number;
   worked: number;
   since: number;
@@ -74,39 +74,39 @@ interface Slot {
 interface Placed {
   readonly unit: Unit;
   slot: Slot;
-  /** Since when it is not at home. */
+  /** Since when it is away from its assigned host. */
   apartSince: number;
   worker: Promise<HostedWorker> | undefined;
-  /** The same, from when it is started. */
+  /** The worker, once started. */
   hosted: HostedWorker | undefined;
   sessions: Map<string, WorkerSession>;
   quota: LogQuota;
 }
 
-/** Runs workers in hosts: starts them, replaces what ends, and keeps apart what ends again. */
+/** Runs workers in hosts: starts them, replaces those that end, and isolates those that keep ending. */
 export class HostPool {
   #options: HostPoolOptions;
   #slots = new Map<string, Slot>();
   #units = new Map<string, Placed>();
   #timer: ReturnType<typeof setInterval>;
   #processes = new Set<HostProcess>();
-  /** A worker that loads needs a processor: more at a time would only take longer, and starve the host's own thread. */
+  /** Loading a worker is CPU-bound: more at a time would take longer and starve the host's main thread. */
   #loading = new Semaphore(Math.max(2, navigator.hardwareConcurrency));
   #lookedAt = performance.now();
   #closed = false;
 
-  /** @param options What hosts may do. */
+  /** @param options Permissions and limits of hosts. */
   constructor(options: HostPoolOptions) {
     this.#options = options;
     this.#timer = setInterval(() => this.#look(), INTERVAL);
   }
 
-  /** Starts the first host before it is known what there is to run. */
+  /** Starts the first host before the groups are known. */
   prepare(name: string): void {
     this.#start(this.#slot(name, true)).catch(() => {});
   }
 
-  /** Ends a host, so that the next one sees what has changed in the cache. */
+  /** Ends a host, so that its successor sees the updated module cache. */
   async restart(name: string): Promise<void> {
     const slot = this.#slot(name);
     const process = slot.process;
@@ -124,7 +124,7 @@ export class HostPool {
     return slot;
   }
 
-  /** Makes room in the hosts for the workers that were added. */
+  /** Raises the limits of the hosts to fit the added workers. */
   async makeRoom(): Promise<void> {
     const rooms = [...this.#slots.values()].map(async (slot) => {
       const workers = [...this.#units.values()].filter((placed) => placed.slot === slot).length;
@@ -133,7 +133,7 @@ export class HostPool {
     await Promise.allSettled(rooms);
   }
 
-  /** Adds a worker; it is started when it is needed. */
+  /** Adds a worker; it is started on demand. */
   add(unit: Unit): void {
     this.#units.set(unit.name, {
       unit,
@@ -146,14 +146,14 @@ export class HostPool {
     });
   }
 
-  /** Ends a worker that is not needed any more. */
+  /** Ends a worker that is no longer needed. */
   remove(name: string): void {
     const placed = this.#units.get(name);
     this.#units.delete(name);
     void placed?.worker?.then((worker) => worker.end(), () => {});
   }
 
-  /** Opens a session of a worker: what runs the batches of one partition of a group. */
+  /** Opens a session, which runs the batches of one partition of a group. */
   session(unit: string, options: SessionOptions): WorkerSession {
     const placed = this.#units.get(unit)!;
     const session: WorkerSession = new WorkerSession({
@@ -173,12 +173,12 @@ export class HostPool {
     void placed.worker?.then((worker) => worker.send({ t: "close", session: session.name }), () => {});
   }
 
-  /** Has a worker loaded; rejects when that cannot be. */
+  /** Starts a worker; rejects if it cannot be loaded. */
   async load(unit: string): Promise<void> {
     await this.#worker(this.#units.get(unit)!);
   }
 
-  /** A worker as whoever runs a partition of a group sees it. */
+  /** The interface of a worker for the runner of a partition. */
   workerOf(unit: string, options: SessionOptions): GroupWorker {
     return {
       load: () => this.load(unit),
@@ -187,7 +187,7 @@ export class HostPool {
     };
   }
 
-  /** Asks a worker one question, outside of any session. */
+  /** Sends a worker one request outside any session. */
   async ask(
     unit: string,
     question: { t: "describe" } | { t: "decode"; records: readonly MessageRecord[] },
@@ -207,7 +207,7 @@ export class HostPool {
 
   #answers = new Map<string, { resolve: (answer: FromWorker) => void; reject: (error: Error) => void }>();
 
-  /** Replaces a worker: a handler in it did not come back. */
+  /** Replaces a worker whose handler timed out. */
   replace(unit: string): void {
     const placed = this.#units.get(unit);
     const worker = placed?.worker;
@@ -215,11 +215,11 @@ export class HostPool {
     placed.hosted?.end();
     placed.hosted = placed.worker = undefined;
     for (const session of placed.sessions.values()) {
-      session.ended("A handler in the same worker did not come back", false);
+      session.ended("Another handler in the same worker timed out", false);
     }
   }
 
-  /** One of a host's workers has something to do, until what is returned is called. */
+  /** Marks a worker as busy until the returned function is called. */
   #busy(slot: Slot): () => void {
     this.#count(slot, 1);
     return () => this.#count(slot, -1);
@@ -242,7 +242,7 @@ export class HostPool {
   async #startProcess(slot: Slot): Promise<HostProcess> {
     const { flags, env, limits, report } = this.#options;
     const host = slot.name;
-    // Also those that are elsewhere now and come home later: permissions of a process cannot grow.
+    // Include workers that will return later: a process's permissions cannot be extended.
     const units = [...this.#units.values()].filter((placed) => placed.slot === slot || placed.unit.home === slot.name);
     const groups = slot.isFirst || slot.name === SHARED ? null : units.flatMap(({ unit }) => unit.groups);
     slot.startedAt = performance.now();
@@ -270,13 +270,13 @@ export class HostPool {
   }
 
   #worker(placed: Placed): Promise<HostedWorker> {
-    if (this.#closed) return Promise.reject(new WorkerEndedError("The server stops", false));
+    if (this.#closed) return Promise.reject(new WorkerEndedError("The server is stopping", false));
     if (placed.worker) return placed.worker;
     const starting: Promise<HostedWorker> = this.#loading.run(() => this.#startWorker(placed)).catch((error) => {
       if (placed.worker === starting) placed.worker = undefined;
       throw error;
     });
-    // Whoever waits for it hears of it.
+    // The error reaches whoever awaits the promise.
     starting.catch(() => {});
     return placed.worker = starting;
   }
@@ -296,7 +296,9 @@ export class HostPool {
       const patience = setTimeout(() => {
         reject(new ModuleLoadError(`it did not load within ${LOAD_PATIENCE / 1000} s`));
         worker.killHost(
-          `${unit.name} did not load within ${LOAD_PATIENCE / 1000} s; look for a loop or a wait at its top level`,
+          `${unit.name} did not load within ${
+            LOAD_PATIENCE / 1000
+          } s; check its top-level code for a loop or an await that never settles`,
         );
       }, LOAD_PATIENCE);
       const worker = host.start({ ...unit.spec, name: unit.name }, {
@@ -355,19 +357,19 @@ export class HostPool {
       case "stream":
       case "keys": {
         const session = placed.sessions.get(message.session);
-        // A session that was closed a moment ago: nobody waits for it.
+        // The session was closed in the meantime.
         session?.take(message);
       }
     }
   }
 
-  /** Ends a worker that did what it must not: its own groups answer for it, and nobody else. */
+  /** Ends a worker that violated the protocol; only its own groups count it as a failure. */
   #end(placed: Placed, reason: string): void {
     placed.hosted?.end();
     this.#ended(placed, reason, true, false, false);
   }
 
-  /** A worker has ended, alone or with its host. */
+  /** Handles the end of a worker, alone or with its host. */
   #ended(placed: Placed, reason: string, isSuspect: boolean, isHost: boolean, wasLoading: boolean): void {
     placed.worker = undefined;
     placed.hosted = undefined;
@@ -379,7 +381,7 @@ export class HostPool {
     const hadInHand = [...placed.sessions.values()].some((session) => session.isBusy);
     for (const session of placed.sessions.values()) session.ended(reason, isSuspect);
     if (isHost && isSuspect && (hadInHand || wasLoading)) this.#keepApart(placed);
-    // Whoever had nothing to do with it goes on at once; of a host that ends again and again, when there is something to do.
+    // Workers that are not suspects restart at once; those of a host that keeps ending restart on demand.
     else if (
       !wasLoading && !this.#closed && placed.sessions.size > 0 && performance.now() - placed.slot.startedAt > CALM
     ) {
@@ -387,7 +389,7 @@ export class HostPool {
     }
   }
 
-  /** The next end of its host is to be nobody else's; who has ended a shared one again gets one to itself. */
+  /** Isolates a suspect worker, so that its next crash affects no other; a repeat offender gets a host of its own. */
   #keepApart(placed: Placed): void {
     const { slot, unit } = placed;
     if (slot.name !== unit.home) placed.apartSince = performance.now();
@@ -403,7 +405,7 @@ export class HostPool {
     const now = performance.now();
     const late = now - this.#lookedAt > 3 * INTERVAL;
     this.#lookedAt = now;
-    // When this process itself was held up, nobody's silence means anything.
+    // If this process itself was stalled, missed heartbeats mean nothing.
     if (late) return;
     for (const placed of this.#units.values()) {
       for (const session of placed.sessions.values()) session.look(now, GRACE);
@@ -422,18 +424,18 @@ export class HostPool {
     }
   }
 
-  /** The processes that run now. */
+  /** The running host processes. */
   get pids(): number[] {
     return [...this.#processes].map(({ pid }) => pid);
   }
 
-  /** Ends everything. */
+  /** Ends all hosts. */
   async stop(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#timer);
     const starting = [...this.#slots.values()].map(({ process }) => process?.then((host) => host.close(), () => {}));
     for (const { sessions } of this.#units.values()) {
-      for (const session of sessions.values()) session.ended("The server stops", false);
+      for (const session of sessions.values()) session.ended("The server is stopping", false);
     }
     await Promise.all(starting);
   }

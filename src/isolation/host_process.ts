@@ -22,107 +22,107 @@ import { ProcessMonitor } from "./process_monitor.ts";
 /** How long a host may take to connect, in milliseconds. */
 const CONNECT_PATIENCE = 20_000;
 
-/** How many messages a worker may send within a second: questions of a batch, lines of its log. */
+/** Most messages a worker may send per second (reads and log lines). */
 const MOST_FRAMES = 50_000;
 
-/** The longest frame of a line of a log, in bytes. */
+/** The longest frame of a log line, in bytes. */
 const LONGEST_LOG = 256 << 10;
 
-/** How long a host may take to end by itself, in milliseconds. */
+/** How long a host may take to exit on its own, in milliseconds. */
 const END_PATIENCE = 500;
 
-/** Descriptors that a host has beside those of its workers. */
+/** File descriptors of a host in addition to those of its workers. */
 const DESCRIPTORS = 256;
 const DESCRIPTORS_PER_WORKER = 24;
 
 /**
- * What counts as writable memory of a process and of each of its workers before any code runs, in MiB: address space that
- * V8 sets aside for code, most of it never used.
+ * Writable memory counted for a process and for each worker before any code runs, in MiB: address space that V8
+ * reserves for code, mostly unused.
  */
 const RESERVED = 1_280;
 const RESERVED_PER_WORKER = 576;
 
-/** Limits of a host. */
+/** Resource limits of a host. */
 export interface HostLimits {
   /** The heap of each of its workers, in MiB. */
   readonly heapMb: number;
-  /** What its workers may have beyond their heaps, together, in MiB. */
+  /** Memory that its workers may use beyond their heaps, in total, in MiB. */
   readonly memoryMb: number;
 }
 
-/** How to start a host. */
+/** Options for starting a host. */
 export interface HostOptions {
-  /** Flags for the permissions of its process; told where the engine listens. */
+  /** Returns the permission flags of its process, given where the engine listens. */
   readonly flags: (address: string | number) => string[];
-  /** The variables that its groups were granted. */
+  /** The environment variables granted to its groups. */
   readonly env: Readonly<Record<string, string>>;
   /** How many workers it will have. */
   readonly workers: number;
   /** Limits. */
   readonly limits: HostLimits;
-  /** For how long its workers have had something to do so far, added up, in milliseconds. */
+  /** Returns the accumulated busy time of its workers, in milliseconds. */
   readonly work: () => number;
-  /** Called when it has ended, before its workers hear of it. */
+  /** Called when it has ended, before its workers' listeners are. */
   readonly ended: (reason: string) => void;
   /** Called with each line of its stdout and stderr. */
   readonly printed: (line: string) => void;
-  /** Called with how many more lines were dropped. */
+  /** Called with the number of lines dropped. */
   readonly silenced: (lines: number) => void;
 }
 
-/** What a worker is started with. */
+/** Start parameters of a worker. */
 export interface WorkerSpec {
   /** Its name. */
   readonly name: string;
-  /** What it may do. */
+  /** Its permissions. */
   readonly permissions: Deno.PermissionOptionsObject;
-  /** The variables it was granted. */
+  /** The environment variables it was granted. */
   readonly env: Readonly<Record<string, string>>;
   /** The domain's module: a URL. */
   readonly module: string;
 }
 
-/** Hears of a worker. */
+/** Receives what happens to a worker. */
 export interface WorkerListener {
-  /** Called with what it says: of the right shape, and nothing more is known of it. */
+  /** Called with each message; only its shape has been checked. */
   readonly message: (message: FromWorker, bytes: number) => void;
-  /** Called when it said something that it never should; it is ended by then. */
+  /** Called after it was ended for violating the protocol. */
   readonly violation: (what: string) => void;
-  /** Called when it has ended, or its host has: why, whether it may be to blame, and which of the two. */
+  /** Called when it or its host has ended: why, whether it is a suspect, and which of the two ended. */
   readonly ended: (reason: string, isSuspect: boolean, isHost: boolean) => void;
 }
 
 /** A worker in a host. */
 export interface HostedWorker {
-  /** Tells it something. */
+  /** Sends it a message. */
   send(message: ToWorker): void;
-  /** Ends it; nobody hears of it any more. */
+  /** Ends it; its listener is no longer called. */
   end(): void;
-  /** Ends its host at once: it cannot be stopped otherwise, or not be trusted. */
+  /** Kills its host: the worker cannot be stopped otherwise or cannot be trusted. */
   killHost(reason: string): void;
-  /** For how long its event loop has not turned, in milliseconds, as far as is known. */
+  /** Time since its event loop was last known to run, in milliseconds. */
   silence(): number;
-  /** Whether it has ended: nothing that is sent reaches it any more. */
+  /** Whether it has ended; messages are no longer delivered. */
   hasEnded(): boolean;
-  /** How many bytes wait for it to read them. */
+  /** The number of bytes it has not read yet. */
   waiting(): number;
 }
 
-/** A worker that was started, and its connection once it has one. */
+/** A started worker, with its connection once established. */
 interface Started {
   readonly worker: number;
   readonly secret: string;
   readonly listener: WorkerListener;
   socket: FrameSocket | undefined;
   readonly unsent: Uint8Array[];
-  /** When its event loop was last seen turning. */
+  /** When its event loop was last known to run. */
   heardAt: number;
-  /** How many frames it has sent since when, within a second. */
+  /** The number of frames sent since the start of the current second. */
   since: number;
   frames: number;
 }
 
-/** The variables that Deno itself needs. */
+/** The environment variables that Deno itself needs. */
 function ownEnvironment(): Record<string, string> {
   const home = homedir();
   const cache = Deno.env.get("DENO_DIR") ??
@@ -135,14 +135,14 @@ function ownEnvironment(): Record<string, string> {
 }
 
 /**
- * Limits of the process, where the system has them: descriptors; memory that can be written to (what is beyond fails to
- * be allocated, which a handler survives); SIGKILL when the engine is gone, also for a process that stands still.
+ * Process limits, where the system supports them: file descriptors; writable memory (allocations beyond it fail, which
+ * a handler survives); SIGKILL when the engine dies, even if the process is stopped.
  */
 const LIMITED = `ulimit -S -n "$1" 2>/dev/null; ulimit -S -d "$2" 2>/dev/null; ulimit -c 0 2>/dev/null; shift 2
 command -v setpriv >/dev/null 2>&1 && exec setpriv --pdeathsig KILL --no-new-privs -- "$@"
 exec "$@"`;
 
-/** A process that runs domain code, as the engine sees it. */
+/** The engine's view of a process that runs domain code. */
 export class HostProcess {
   #options: HostOptions;
   #child: Deno.ChildProcess;
@@ -166,7 +166,7 @@ export class HostProcess {
     return this.#end !== undefined;
   }
 
-  /** The process's id. */
+  /** The process id. */
   get pid(): number {
     return this.#child.pid;
   }
@@ -174,7 +174,7 @@ export class HostProcess {
   /**
    * Starts a host.
    *
-   * @throws {Error} When it cannot be started, or does not connect; says what it said.
+   * @throws {Error} If it cannot be started or does not connect; the message includes its output.
    */
   static async start(options: HostOptions): Promise<HostProcess> {
     const door = await Door.open();
@@ -245,7 +245,7 @@ export class HostProcess {
     try {
       message = fromHostSchema.parse(decodeFrame(payload));
     } catch {
-      return this.kill("it sent a message of the wrong shape");
+      return this.kill("it sent an invalid message");
     }
     this.#aliveAt = performance.now();
     if (message.t === "alive") return;
@@ -259,18 +259,20 @@ export class HostProcess {
     const { listener } = started;
     started.heardAt = performance.now();
     if (started.heardAt - started.since > 1_000) [started.since, started.frames] = [started.heardAt, 0];
-    if (++started.frames > MOST_FRAMES) return this.#violated(started, "it floods the engine with messages");
+    if (++started.frames > MOST_FRAMES) {
+      return this.#violated(started, "it exceeded the rate limit for messages to the engine");
+    }
     let message: unknown;
     try {
       message = decodeFrame(payload);
     } catch {
-      return this.#violated(started, "it sent what is not JSON");
+      return this.#violated(started, "it sent data that is not JSON");
     }
     const checked = fromWorkerSchema.safeParse(message);
     if (!checked.success) {
       const [issue] = checked.error.issues;
       const what = `${issue.path.join(".")}: ${issue.message}`;
-      return this.#violated(started, `it sent a message of the wrong shape (${what})`);
+      return this.#violated(started, `it sent an invalid message (${what})`);
     }
     if (checked.data.t === "log" && payload.length > LONGEST_LOG) {
       return this.#violated(started, "it sent a log line that is too long");
@@ -278,7 +280,7 @@ export class HostProcess {
     listener.message(checked.data, payload.length);
   }
 
-  /** Ends a worker before anybody hears what it did: nothing else that it has sent is looked at. */
+  /** Ends a worker before reporting its violation; anything else it has sent is ignored. */
   #violated(started: Started, what: string): void {
     this.#endWorker(started);
     started.listener.violation(what);
@@ -295,8 +297,8 @@ export class HostProcess {
   /**
    * Starts a worker.
    *
-   * @param spec What it may do, and what it loads.
-   * @param listener Hears of it.
+   * @param spec Its permissions and module.
+   * @param listener Receives what happens to it.
    */
   start(spec: WorkerSpec, listener: WorkerListener): HostedWorker {
     const worker = ++this.#lastWorker;
@@ -319,7 +321,7 @@ export class HostProcess {
       listen((payload) => {
         if (this.#workers.get(worker) === started) this.#take(started, payload);
       }, (error) => {
-        // Its end is told by the host's own thread; only what is no frame is its own fault.
+        // The host's main thread reports the end of a worker; only an invalid frame is a violation.
         if (error !== undefined && this.#workers.get(worker) === started) {
           this.#violated(started, "it sent malformed data");
         }
@@ -345,11 +347,10 @@ export class HostProcess {
     this.#socket?.send(encodeFrame(message));
   }
 
-  /**
-   * Ends it at once.
+  /** Kills it.
    *
-   * @param reason Why, in words.
-   * @param culprits The workers that are to blame; none when that cannot be told.
+   * @param reason The reason, for the log.
+   * @param culprits The workers that caused it; none if unknown.
    */
   kill(reason: string, culprits: readonly number[] = []): void {
     this.#finish(reason, culprits);
@@ -366,7 +367,7 @@ export class HostProcess {
     }
   }
 
-  /** Closes all connections; returns the workers that there were. */
+  /** Closes all connections and returns the workers. */
   #letGo(): [number, Started][] {
     const workers = [...this.#workers];
     this.#workers.clear();
@@ -379,23 +380,23 @@ export class HostProcess {
 
   #signal(): void {
     try {
-      // Its group: what it may have started goes with it.
+      // Kill the process group, including any children.
       if (Deno.build.os === "windows") this.#child.kill("SIGKILL");
       else process.kill(-this.pid, "SIGKILL");
     } catch {
-      // Gone already.
+      // Already exited.
     }
   }
 
-  /** Makes room for more workers. */
+  /** Raises the limits to fit more workers. */
   async resize(workers: number): Promise<void> {
     const { descriptors, bytes } = limitsFor(workers, this.#options.limits);
     const args = ["--pid", String(this.pid), `--nofile=${descriptors}:`, `--data=${bytes}:`];
-    // Without the program (it is Linux's) the limits are those of the start.
+    // Without prlimit (Linux only), the initial limits stay.
     await new Deno.Command("prlimit", { args, stdout: "null", stderr: "null" }).output().catch(() => {});
   }
 
-  /** Lets it end: there is nothing in its hands any more. */
+  /** Closes it when it is idle. */
   async close(): Promise<void> {
     if (this.#end === undefined) {
       this.#end = "it was closed";
@@ -423,7 +424,7 @@ function spawn(
   const args = [
     "run",
     ...own,
-    // What may be loaded is decided by now: a host neither changes a lock file nor makes one.
+    // A host must neither change nor create a lock file.
     lock === undefined ? "--no-lock" : "--frozen",
     "--no-prompt",
     "--cached-only",

@@ -10,10 +10,10 @@ import { resolution } from "./own_flags.ts";
 import { hostFlags, workerPermissions } from "./permissions.ts";
 import { descriptionSchema, type DomainDescription, type ReadPayload } from "./protocol.ts";
 
-/** The host that all groups share unless the configuration says otherwise. */
+/** The host that all groups share by default. */
 export const MAIN_HOST = "main";
 
-/** The worker that is asked what there is: it may read the code, and what all groups may. */
+/** The worker that describes the domain; it has the permissions granted to all groups. */
 const INSPECTOR = "The domain's module";
 
 function environment(names: readonly string[]): Record<string, string> {
@@ -23,14 +23,14 @@ function environment(names: readonly string[]): Record<string, string> {
   }));
 }
 
-/** The variables that a group was granted. */
+/** The environment variables granted to a group. */
 export function environmentOf(config: Config, group: string): Record<string, string> {
   return environment(config.grants(group).env ?? []);
 }
 
-/** Makes a pool of hosts for a domain's module. */
+/** Creates the host pool of a domain's module. */
 export function poolFor(module: string, config: Config, report: Report): HostPool {
-  // Before the groups are known: all that something was granted to and that may come to be in this host.
+  // The groups are not known yet: take all groups with grants that may be placed in this host.
   const known = config.grantedGroups.filter((group) => group === "*" || config.hostOf(group) === MAIN_HOST);
   const grantsOf = (groups: readonly string[] | null) => (groups ?? known).map(config.grants);
   return new HostPool({
@@ -42,9 +42,9 @@ export function poolFor(module: string, config: Config, report: Report): HostPoo
 }
 
 /**
- * Puts modules and all that they import into the cache: hosts load nothing else.
+ * Downloads modules and their imports into the cache, which is all that hosts load from.
  *
- * @returns Why that did not work; `null` when it did.
+ * @returns The reason for a failure; `null` on success.
  */
 async function cache(...modules: string[]): Promise<string | null> {
   const isTerminal = Deno.stderr.isTerminal();
@@ -52,7 +52,7 @@ async function cache(...modules: string[]): Promise<string | null> {
     args: ["cache", "--no-check", ...resolution(import.meta.url).flags, ...modules],
     stdin: "null",
     stdout: "null",
-    // Downloads are shown on a terminal, and not in a pipe.
+    // Show download progress on a terminal only.
     stderr: isTerminal ? "inherit" : "piped",
     env: { NO_COLOR: "1" },
   }).output();
@@ -61,20 +61,20 @@ async function cache(...modules: string[]): Promise<string | null> {
   return storable(first, 1_000);
 }
 
-/** How often a host that ends while it loads the module is started again. */
+/** How many times a host that ends while loading the module is restarted. */
 const MOST_TRIES = 4;
 
-/** What is said when something is not in the cache, or not in the lock file. */
+/** Deno's messages for modules missing from the cache or the lock file. */
 const NOT_CACHED = /cache|lockfile|npm package|not a dependency|Module not found|Loading unprepared module/i;
 
 /**
- * Asks a domain's code what it contains. It runs in a host, in a worker with the permissions that all groups have.
+ * Asks a domain's code for its description. It runs in a host, in a worker with the permissions granted to all groups.
  *
  * @param pool The hosts.
  * @param module The domain's module: a URL.
- * @param config What was granted.
- * @returns A plain description, checked.
- * @throws {ModuleLoadError} When the module cannot be loaded, or has no domain.
+ * @param config The configuration, for its grants.
+ * @returns The validated description.
+ * @throws {ModuleLoadError} If the module cannot be loaded or exports no domain.
  */
 export async function inspect(pool: HostPool, module: string, config: Config): Promise<DomainDescription> {
   return await withInspector(pool, module, config, async () => {
@@ -97,7 +97,7 @@ async function withInspector<T>(
   work: () => Promise<T>,
 ): Promise<T> {
   const own = ["./host.ts", "./worker.ts"].map((name) => new URL(name, import.meta.url).href);
-  // Nobody imports them: when this package is not on this machine, they were not fetched with the rest.
+  // Nothing imports these modules, so if this package is remote, they were not downloaded with the rest.
   const failure = /^https?:/.test(own[0]) ? await cache(...own, module) : null;
   if (failure !== null) throw new ModuleLoadError(failure);
   pool.prepare(MAIN_HOST);
@@ -115,12 +115,12 @@ async function withInspector<T>(
       } catch (error) {
         if (tries === MOST_TRIES) throw new ModuleLoadError(textOf(error));
         if (!(error instanceof ModuleLoadError)) {
-          // Its host was ended by somebody else, or could not be started: that may pass.
+          // Its host was ended by another worker or failed to start; this may be transient.
           await REAL_CLOCK.sleep(100 * tries);
           continue;
         }
         if (!NOT_CACHED.test(error.message) || tries > 1) throw error;
-        // Hosts load from the cache only: what is missing there is fetched now, once.
+        // Hosts load from the cache only: download what is missing, once.
         const failure = await cache(module);
         if (failure !== null) throw new ModuleLoadError(`${error.message} (${failure})`);
         await pool.restart(MAIN_HOST);
@@ -132,13 +132,13 @@ async function withInspector<T>(
 }
 
 /**
- * Shows stored payloads as the domain's code sees them; it runs in a host of its own.
+ * Decodes and upcasts stored payloads with the domain's code, in a separate host.
  *
  * @param module The domain's module: a URL.
- * @param config What was granted.
+ * @param config The configuration, for its grants.
  * @param records The messages.
- * @returns A payload for each, in order.
- * @throws {ModuleLoadError} When the module cannot be loaded.
+ * @returns One payload per message, in order.
+ * @throws {ModuleLoadError} If the module cannot be loaded.
  */
 export async function readPayloads(
   module: string,
@@ -156,7 +156,7 @@ export async function readPayloads(
   }
 }
 
-/** Says why a domain cannot be loaded. */
+/** Formats the reason why a domain cannot be loaded. */
 export function explainLoad(module: string, error: unknown): string {
   return `Cannot load the domain from ${module}: ${
     textOf(error).replace(/^(ModuleLoadError: |WorkerEndedError: )+/, "")

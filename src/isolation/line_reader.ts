@@ -1,19 +1,19 @@
 import { LogQuota } from "./log_quota.ts";
 
-/** The longest line that is kept whole, in characters. */
+/** The longest line that is not split, in characters. */
 const LONGEST = 4_000;
 
-/** Cuts what a process prints into lines, and drops what is too much at a time. */
+/** Splits a process's output into lines and drops lines beyond a rate limit. */
 export class LineReader {
   #line: (text: string) => void;
   #dropped: (lines: number) => void;
   #quota = new LogQuota(() => performance.now());
 
   /**
-   * Makes a reader.
+   * Creates a reader.
    *
    * @param line Called with each line.
-   * @param dropped Called with how many lines were dropped, when lines are taken again.
+   * @param dropped Called with the number of dropped lines once lines are accepted again.
    */
   constructor(line: (text: string) => void, dropped: (lines: number) => void) {
     this.#line = line;

@@ -1,11 +1,11 @@
-/** How many lines and characters may be written within {@linkcode WINDOW}. */
+/** Most lines and characters that may be written per {@linkcode WINDOW}. */
 const LINES = 2_000;
 const CHARACTERS = 1_000_000;
 
-/** In milliseconds. */
+/** The length of the rate limit's window, in milliseconds. */
 const WINDOW = 2_000;
 
-/** Bounds what may be logged at a time: a flood is counted, and dropped. */
+/** A rate limit for log output: lines beyond it are counted and dropped. */
 export class LogQuota {
   #now: () => number;
   #since = -Infinity;
@@ -13,12 +13,12 @@ export class LogQuota {
   #characters = 0;
   #dropped = 0;
 
-  /** @param now Tells the time, in milliseconds. */
+  /** @param now Returns the time, in milliseconds. */
   constructor(now: () => number) {
     this.#now = now;
   }
 
-  /** Whether a line of so many characters may be written. */
+  /** Whether a line of the given length may be written. */
   take(characters: number): boolean {
     const now = this.#now();
     if (now - this.#since > WINDOW) [this.#since, this.#lines, this.#characters] = [now, 0, 0];
@@ -31,7 +31,7 @@ export class LogQuota {
     return true;
   }
 
-  /** How many lines were dropped since this was last asked. */
+  /** Returns the number of lines dropped since the last call. */
   takeDropped(): number {
     const dropped = this.#dropped;
     this.#dropped = 0;

@@ -1,20 +1,19 @@
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** Flags that say how modules are found: a host, or a command that fills the cache, needs them, too. */
+/** Flags that affect module resolution; hosts and `deno cache` need them as well. */
 const HANDED_ON =
   /^(--config|-c|--no-config|--import-map|--lock|--no-lock|--node-modules-dir|--vendor|--no-npm|--no-remote|--cert|--unstable-[\w-]+|--conditions|--preload|--minimum-dependency-age)$/;
 
-/** Those of them that may have their value behind them. */
+/** Those that may take their value as a separate argument. */
 const WITH_VALUE = /^(--config|-c|--import-map|--cert)$/;
 
 /**
- * The flags that this process was given by `deno run` and that say how modules are found, so that another can be started
- * like it.
+ * Extracts the module resolution flags of a `deno run` command line, so that another process can be started alike.
  *
- * @param commandLine The process's arguments, as the system has them.
- * @param mainModule The module it runs: a URL.
- * @returns The flags; none when they cannot be told.
+ * @param commandLine The process's command line.
+ * @param mainModule The URL of its main module.
+ * @returns The flags; none if they cannot be determined.
  */
 export function flagsOf(commandLine: readonly string[], mainModule: string): string[] {
   const main = mainModule.startsWith("file:") ? fileURLToPath(mainModule) : mainModule;
@@ -38,7 +37,7 @@ export function flagsOf(commandLine: readonly string[], mainModule: string): str
   return flags;
 }
 
-/** {@linkcode flagsOf} of this process; none where the system does not tell. */
+/** {@linkcode flagsOf} this process; none on systems without /proc. */
 export function handedOn(): string[] {
   try {
     return flagsOf(Deno.readTextFileSync("/proc/self/cmdline").split("\0"), Deno.mainModule);
@@ -55,7 +54,7 @@ function exists(path: string): boolean {
   }
 }
 
-/** The configuration that Deno finds for a module by itself; `undefined` where there is none. */
+/** The configuration file that Deno discovers for a module; `undefined` if there is none. */
 function configOf(module: string): string | undefined {
   let folder = module.startsWith("file:") ? dirname(fileURLToPath(module)) : Deno.cwd();
   for (; dirname(folder) !== folder; folder = dirname(folder)) {
@@ -65,10 +64,10 @@ function configOf(module: string): string | undefined {
 }
 
 /**
- * The flags that say how modules are found, for another process that runs some module of this package.
+ * The module resolution flags for another process that runs a module of this package.
  *
  * @param module The module: a URL.
- * @returns Flags, and the lock file that goes with them, if there is one.
+ * @returns The flags and the lock file, if there is one.
  */
 export function resolution(module: string): { readonly flags: readonly string[]; readonly lock: string | undefined } {
   const own = handedOn();

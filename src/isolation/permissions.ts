@@ -5,7 +5,7 @@ import type { DomainDescription } from "./protocol.ts";
 /** The top folder of this package. */
 export const PACKAGE_ROOT: string = new URL("../../", import.meta.url).href;
 
-/** What the domain's module and this package need to be loaded from. */
+/** Where the domain's module and this package are loaded from. */
 export interface CodeLocation {
   /** The domain's module: a URL. */
   readonly module: string;
@@ -16,11 +16,11 @@ export interface CodeLocation {
 type Kind = "net" | "env" | "read" | "write";
 const KINDS: readonly Kind[] = ["net", "env", "read", "write"];
 
-/** The files and hosts that code is loaded from: without them nothing could be imported. */
+/** The files and hosts that imports need access to. */
 function codeAccess({ module, root = PACKAGE_ROOT }: CodeLocation): { read: string[]; import: string[] } {
   const read: string[] = [];
   const hosts: string[] = [];
-  // Of this package only its modules: what else lies beside them is nobody's business.
+  // Only the modules of this package, not the files next to them.
   for (const url of [new URL(".", module), new URL("mod.ts", root), new URL("src/", root)]) {
     if (url.protocol === "file:") read.push(fileURLToPath(url).replace(/(?<=.)\/$/, ""));
     else if (url.host) hosts.push(url.port ? url.host : `${url.host}:443`);
@@ -34,7 +34,7 @@ function listed(...lists: (readonly string[] | undefined)[]): string[] | false {
 }
 
 /**
- * The permissions of a worker: reading its code, and what the operator granted. Never run, ffi or sys, and nothing of
+ * The permissions of a worker: reading its code, and what the operator granted. Never run, ffi or sys, and no access to
  * store or broker.
  *
  * @param code Where its code comes from.
@@ -56,11 +56,11 @@ export function workerPermissions(code: CodeLocation, grant: PermissionGrant): D
 }
 
 /**
- * The permissions of a host: reading the code, and all that one of its groups was granted.
+ * The permissions of a host: reading the code, and everything granted to any of its groups.
  *
  * @param code Where the code comes from.
  * @param grants What the operator granted to each of its groups.
- * @param socket Where it reaches the engine: the path of a socket, or a port of this machine.
+ * @param socket Where the engine listens: the path of a Unix socket, or a local port.
  * @returns Flags for `deno run`.
  */
 export function hostFlags(
@@ -79,12 +79,12 @@ export function hostFlags(
     env: listed(of("env")),
     import: listed(access.import),
   };
-  // A comma in a path is written twice.
+  // Deno escapes a comma in a path by doubling it.
   return Object.entries(lists).filter(([, list]) => list !== false)
     .map(([kind, list]) => `--allow-${kind}=${(list as string[]).map((one) => one.replaceAll(",", ",,")).join(",")}`);
 }
 
-/** The same, and reaching the engine. */
+/** Adds access to the engine's socket to permissions. */
 export function withSocket(
   permissions: Deno.PermissionOptionsObject,
   socket: string | number,
@@ -99,7 +99,7 @@ export function withSocket(
   };
 }
 
-/** The lines of `domain.toml` that grant a group what it asks for. */
+/** The lines of `domain.toml` that grant a group's request. */
 function lines(group: string, missing: PermissionGrant): string {
   const section = /^\w+$/.test(group) ? group : JSON.stringify(group);
   return [
@@ -117,7 +117,7 @@ function covers(kind: Kind, granted: readonly string[], asked: string, absolute:
 }
 
 /**
- * What handlers ask for and the operator has not granted.
+ * Finds the permissions that handlers request and the operator has not granted.
  *
  * @param domain The domain.
  * @param grants What the operator granted, by group.
@@ -138,7 +138,7 @@ export function ungranted(
         (permissions[kind] ?? []).filter((asked) => !covers(kind, grant[kind] ?? [], asked, absolute)),
       ]),
     ) as PermissionGrant;
-    // The file holds one list per kind: what is there already has to stay in it.
+    // The file has one list per kind, so include what is already granted.
     const full = Object.fromEntries(
       KINDS.filter((kind) => missing[kind]!.length > 0).map((
         kind,
@@ -150,11 +150,11 @@ export function ungranted(
 }
 
 /**
- * Says what to add to `domain.toml` when a handler was refused something.
+ * Explains a permission error: what to add to `domain.toml`.
  *
- * @param text What was thrown, in words.
+ * @param text The error's text.
  * @param group The consumer group, or `*` for the module as a whole.
- * @returns The error's text, with the line where it can be granted.
+ * @returns The error's text, with the line that would grant the permission.
  */
 export function explainRefusal(text: string, group: string): string {
   text = text.replace(/^NotCapable: /, "");

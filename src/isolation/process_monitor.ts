@@ -1,29 +1,29 @@
-/** How often a host is looked at, in milliseconds. */
+/** Interval between checks, in milliseconds. */
 const INTERVAL = 250;
 
-/** For how long the thread of a host that hands on frames may be silent, in milliseconds. */
+/** How long a host's main thread may miss heartbeats, in milliseconds. */
 const SILENCE = 5_000;
 
-/** Processor time beyond its work that a host may use, in cores, and for how long, in milliseconds. */
+/** CPU use beyond its work that a host is allowed, in cores, and for how long, in milliseconds. */
 const EXCESS = 0.5;
 const EXCESS_PATIENCE = 4_000;
 
-/** Ticks of a processor's clock in a second, as /proc counts them (USER_HZ). */
+/** Clock ticks per second in /proc (USER_HZ). */
 const TICKS = 100;
 
-/** What is watched. */
+/** The process to monitor. */
 export interface Monitored {
   /** The process. */
   readonly pid: number;
-  /** For how long its workers have had something to do so far, added up, in milliseconds. */
+  /** Returns the accumulated busy time of its workers, in milliseconds. */
   readonly work: () => number;
-  /** When it was last heard of. */
+  /** Returns the time of its last heartbeat. */
   readonly heardAt: () => number;
-  /** Ends it at once. */
+  /** Kills it. */
   readonly kill: (reason: string) => void;
 }
 
-/** Watches over a process from outside: whether it stands still, is silent, or burns processor time beyond its work. */
+/** Monitors a process from outside: whether it is stopped, unresponsive, or uses CPU time beyond its work. */
 export class ProcessMonitor {
   #monitored: Monitored;
   #timer: ReturnType<typeof setInterval>;
@@ -32,7 +32,7 @@ export class ProcessMonitor {
   #work: number;
   #excessSince: number | null = null;
 
-  /** @param monitored What to watch; it begins at once. */
+  /** @param monitored The process; monitoring starts at once. */
   constructor(monitored: Monitored) {
     this.#monitored = monitored;
     this.#cpu = this.#read()?.cpu ?? null;
@@ -40,10 +40,11 @@ export class ProcessMonitor {
     this.#timer = setInterval(() => this.#look(), INTERVAL);
   }
 
-  /** State and processor time in milliseconds; `null` where the system does not tell. */
+  /** State and CPU time in milliseconds; `null` on systems without /proc. */
   #read(): { readonly state: string; readonly cpu: number } | null {
     try {
-      // man 5 proc: the command may have anything in it but is in brackets; state is the third field, times 14 and 15.
+      // See man 5 proc: the command name is arbitrary but in parentheses; field 3 is the state, 14 and 15 are CPU
+      // times.
       const fields = Deno.readTextFileSync(`/proc/${this.#monitored.pid}/stat`).split(") ").at(-1)!.split(" ");
       return { state: fields[0], cpu: (Number(fields[11]) + Number(fields[12])) * 1000 / TICKS };
     } catch {
@@ -57,22 +58,24 @@ export class ProcessMonitor {
     const elapsed = now - this.#lookedAt;
     this.#lookedAt = now;
     const status = this.#read();
-    if (status?.state === "T") return kill("it was stopped by a signal, and would stand still for ever");
-    // When this process itself was held up, nobody's silence means anything.
-    if (elapsed < 4 * INTERVAL && now - heardAt() > SILENCE) return kill(`it has not answered for ${SILENCE / 1000} s`);
+    if (status?.state === "T") return kill("it was stopped by a signal and would never resume");
+    // If this process itself was stalled, missed heartbeats mean nothing.
+    if (elapsed < 4 * INTERVAL && now - heardAt() > SILENCE) {
+      return kill(`it sent no heartbeat for ${SILENCE / 1000} s`);
+    }
     if (!status) return;
     const [cpu, worked] = [status.cpu - (this.#cpu ?? status.cpu), work() - this.#work];
     this.#cpu = status.cpu;
     this.#work += worked;
-    // Garbage collection and compilation run beside the work.
+    // Garbage collection and compilation run in the background.
     const excess = (cpu - 2 * worked) / elapsed;
     if (excess < EXCESS) this.#excessSince = null;
     else this.#excessSince ??= now;
     if (this.#excessSince === null || now - this.#excessSince < EXCESS_PATIENCE) return;
-    kill(`it burnt processor time for ${EXCESS_PATIENCE / 1000} s with next to nothing to do`);
+    kill(`it used excessive CPU time for ${EXCESS_PATIENCE / 1000} s while almost idle`);
   }
 
-  /** Watches no longer. */
+  /** Stops monitoring. */
   stop(): void {
     clearInterval(this.#timer);
   }

@@ -4,54 +4,54 @@ import type { Writes } from "../domain/model.ts";
 import type { BatchItem } from "../handling/executor.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 
-/** What the code tells of a handler. */
+/** A handler, as described by the domain's code. */
 export interface HandlerDescription {
   /** Its name. */
   readonly name: string;
-  /** What people call its kind. */
+  /** Its kind, for display. */
   readonly kind: string;
   /** The categories it reads. */
   readonly categories: readonly string[];
   /** The message types it handles. */
   readonly handles: readonly string[];
-  /** What may be written for it. */
+  /** What it may write. */
   readonly writes: Writes;
   /** The projections it keeps. */
   readonly keeps: readonly string[];
-  /** What it asks for. */
+  /** The permissions it requests. */
   readonly permissions: PermissionGrant;
-  /** Retries, where it wants other than the server's. */
+  /** Retry settings that override the server's. */
   readonly retries?: number;
 }
 
-/** What the code tells of a domain. */
+/** A domain, as described by its code. */
 export interface DomainDescription {
   /** Its name. */
   readonly name: string;
   /** Its handlers. */
   readonly handlers: readonly HandlerDescription[];
-  /** The categories of its aggregates and of their commands, each with the types that its messages have. */
+  /** The categories of its aggregates and their commands, each with its message types. */
   readonly categories: Readonly<Record<string, readonly string[]>>;
-  /** The message types that its code knows, with their versions. */
+  /** The message types its code knows, with their versions. */
   readonly types: Readonly<Record<string, number>>;
-  /** Its projections, and what their schemas tell of their rows. */
+  /** Its projections, and the fields their schemas declare. */
   readonly projections: readonly {
     readonly name: string;
     readonly fields: readonly { readonly name: string; readonly type: string }[];
   }[];
 }
 
-/** A payload as the domain's code sees it. */
+/** A payload as decoded by the domain's code. */
 export interface ReadPayload {
-  /** Brought up to the newest version. */
+  /** Upcast to the current version. */
   readonly payload: unknown;
-  /** Why it cannot be read, when it cannot. */
+  /** The reason, if it cannot be decoded. */
   readonly unreadable?: string;
 }
 
-/** How loud a line is. */
+/** The severity of a log line. */
 
-/** One partition of a group, as a worker knows it. The session's name cannot be guessed: who says it was told. */
+/** One partition of a group, as a worker knows it. The session's name is an unguessable capability. */
 export interface SessionSpec {
   /** The session. */
   readonly session: string;
@@ -59,11 +59,11 @@ export interface SessionSpec {
   readonly group: string;
   /** How long one message may take, in milliseconds. */
   readonly timeout: number;
-  /** Whether it was granted statements. */
+  /** Whether SQL statements were granted. */
   readonly sql: boolean;
 }
 
-/** From the engine to the thread that runs a host. */
+/** Messages from the engine to a host's main thread. */
 export type ToHost =
   | {
     readonly t: "start";
@@ -78,20 +78,20 @@ export type ToHost =
 
 /** What a worker is started with. */
 export interface WorkerGreeting {
-  /** Where the engine listens: the path of a socket, or a port of this machine. */
+  /** Where the engine listens: the path of a Unix socket, or a local port. */
   readonly address: string | number;
-  /** What the worker has to say first. */
+  /** The secret that the worker authenticates with. */
   readonly secret: string;
-  /** The variables that it was granted. */
+  /** The environment variables it was granted. */
   readonly env: Readonly<Record<string, string>>;
   /** The domain's module: a URL. */
   readonly module: string;
 }
 
-/** The first frame of whoever connects. */
+/** The first frame on every connection. */
 export const helloSchema = z.strictObject({ t: z.literal("hello"), secret: z.string().max(200) });
 
-/** From the engine to a worker. */
+/** Messages from the engine to a worker. */
 export type ToWorker =
   | { readonly t: "describe"; readonly id: number }
   | { readonly t: "decode"; readonly id: number; readonly records: readonly MessageRecord[] }
@@ -102,7 +102,7 @@ export type ToWorker =
     readonly session: string;
     readonly n: number;
     readonly items: readonly BatchItem[];
-    /** Whether the effects of the batch before were written; `undefined` when there was none. */
+    /** Whether the effects of the previous batch were written; `undefined` if there was none. */
     readonly written?: boolean;
   }
   | { readonly t: "abort"; readonly session: string; readonly n: number }
@@ -110,13 +110,13 @@ export type ToWorker =
   | { readonly t: "rows"; readonly q: number; readonly rows: readonly { key: string; row: string | null }[] }
   | { readonly t: "unread"; readonly q: number };
 
-/** What the engine tells a host before anything else, on its stdin. */
+/** What the engine sends a host on stdin when it starts. */
 export interface HostGreeting {
-  /** Where the engine listens: the path of a socket, or a port of this machine. */
+  /** Where the engine listens: the path of a Unix socket, or a local port. */
   readonly address: string | number;
-  /** What the host has to say first. */
+  /** The secret that the host authenticates with. */
   readonly secret: string;
-  /** Where workers begin: a URL. */
+  /** The entry module of workers: a URL. */
   readonly worker: string;
 }
 
@@ -124,20 +124,20 @@ const whole = z.number().int().nonnegative();
 const name = z.string().max(1_000);
 
 /**
- * A list that is refused at its first fault: the library would collect one for each element, which takes a worker that
- * sends a million of them seconds of the engine's time.
+ * A list schema that stops at the first fault. Zod would collect a fault per element, so that a worker could block the
+ * engine for seconds by sending a million invalid ones.
  */
 function list<S extends z.ZodType>(element: S, most: number): z.ZodType<z.infer<S>[]> {
   return z.custom<z.infer<S>[]>(
     (value) => Array.isArray(value) && value.length <= most && value.every((one) => element.safeParse(one).success),
-    { error: `not a list of at most ${most}, or with something else in it` },
+    { error: `expected a list of at most ${most} valid elements` },
   );
 }
 
-/** How many things one answer may have of a kind. */
+/** Most elements of one kind in an answer. */
 const MOST = 1_000_000;
 
-/** How many messages a batch has at the most. */
+/** Most messages in a batch. */
 const MOST_MESSAGES = 10_000;
 
 const newMessage = z.strictObject({
@@ -182,7 +182,7 @@ const effects = z.strictObject({
   statements: list(statement, MOST),
 });
 
-/** What a worker answers to a batch. */
+/** A worker's answer to a batch. */
 export const answerSchema = z.strictObject({
   effects,
   handled: list(whole, MOST_MESSAGES),
@@ -190,7 +190,7 @@ export const answerSchema = z.strictObject({
   stuck: z.boolean(),
 });
 
-/** From a worker to the engine. */
+/** Messages from a worker to the engine. */
 export const fromWorkerSchema = z.discriminatedUnion("t", [
   z.strictObject({ t: z.literal("ready") }),
   z.strictObject({ t: z.literal("unready"), message: z.string().max(20_000) }),
@@ -240,7 +240,7 @@ const grant = z.strictObject({
   write: names.optional(),
 });
 
-/** What a worker may tell of a domain. */
+/** The description of a domain that a worker may send. */
 export const descriptionSchema: z.ZodType<DomainDescription> = z.strictObject({
   name: z.string().regex(/^[a-z][a-z0-9-]*$/).max(200),
   handlers: z.array(z.strictObject({
@@ -264,7 +264,7 @@ export const descriptionSchema: z.ZodType<DomainDescription> = z.strictObject({
   projections: z.array(z.strictObject({ name, fields: z.array(z.strictObject({ name, type: name })) })),
 }) as z.ZodType<DomainDescription>;
 
-/** From the thread that runs a host to the engine. */
+/** Messages from a host's main thread to the engine. */
 export const fromHostSchema = z.discriminatedUnion("t", [
   z.strictObject({ t: z.literal("alive") }),
   z.strictObject({ t: z.literal("died"), worker: whole, message: z.string().max(20_000) }),

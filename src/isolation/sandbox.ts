@@ -2,17 +2,17 @@ import process from "node:process";
 import type { HandlerLog } from "../domain/context.ts";
 
 /**
- * Takes away what permissions do not cover, before domain code is loaded.
+ * Removes capabilities that permissions do not cover, before domain code is loaded.
  *
- * @param env The variables that domain code may see.
- * @param log Where `console` goes: stdout belongs to the server.
+ * @param env The environment variables that domain code may see.
+ * @param log Where `console` writes to; stdout is reserved for the server.
  */
 export function sandbox(env: Readonly<Record<string, string>>, log: HandlerLog): void {
-  // Packages enumerate process.env while they load, which would otherwise need all of it.
+  // Packages enumerate process.env while loading, which would otherwise require access to all of it.
   Object.defineProperty(process, "env", { value: { ...env }, configurable: true, writable: true });
   const refuse = (what: string) => (): never => {
     throw new Error(
-      `${what} is not for handlers: it would end the worker in the middle of a batch; throw an error instead`,
+      `${what} is not for handlers: it would end the worker during a batch; throw an error instead`,
     );
   };
   Object.defineProperty(Deno, "exit", { value: refuse("Deno.exit()") });
@@ -21,7 +21,7 @@ export function sandbox(env: Readonly<Record<string, string>>, log: HandlerLog):
   Object.defineProperty(process, "reallyExit", { value: refuse("process.reallyExit()") });
   Object.defineProperty(process, "kill", { value: refuse("process.kill()") });
   Object.defineProperty(globalThis, "close", { value: refuse("close()") });
-  // The host's thread hears only of the port that the worker was given.
+  // The host's main thread only receives messages on the port given to the worker.
   for (let scope: object | null = globalThis; scope !== null; scope = Object.getPrototypeOf(scope)) {
     Reflect.deleteProperty(scope, "postMessage");
   }

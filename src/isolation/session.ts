@@ -8,38 +8,38 @@ import { WorkerEndedError } from "./errors.ts";
 import type { HostedWorker } from "./host_process.ts";
 import type { FromWorker, SessionSpec } from "./protocol.ts";
 
-/** How many records, and about how many characters of payload, one answer to a worker has. */
+/** Most records, and approximately most characters of payload, in one reply to a worker. */
 const PAGE = 1_000;
 const PAGE_CHARACTERS = 4_000_000;
 
-/** How many bytes may wait for a worker to read them. */
+/** Most bytes that may be queued for a worker. */
 const MOST_WAITING = 64 << 20;
 
-/** How many questions a session may have open at a time. */
+/** Most reads that a session may have pending. */
 const MOST_QUESTIONS = 10_000;
 
-/** For how long a worker may say nothing of a batch that it was given, in milliseconds. */
+/** How long a worker may leave a batch unmentioned in its heartbeats, in milliseconds. */
 const UNMENTIONED = 5_000;
 
-/** What a session works with. */
+/** Dependencies of a session. */
 export interface WorkerSessionOptions {
   /** The consumer group. */
   readonly group: string;
-  /** What it may read and have written. */
+  /** What it may read and write. */
   readonly capability: Capability;
   /** How long one message may take, in milliseconds. */
   readonly timeout: number;
-  /** Whether it was granted statements. */
+  /** Whether SQL statements were granted. */
   readonly sql: boolean;
-  /** Where it reads. */
+  /** The store it reads from. */
   readonly store: Pick<EventStore, "readStream" | "readRows">;
-  /** Tells the time, in milliseconds since 1970. */
+  /** Returns the time, in milliseconds since 1970. */
   readonly now: () => number;
-  /** The worker, as soon as it is loaded. */
+  /** The worker, once loaded. */
   readonly worker: () => Promise<HostedWorker>;
-  /** Called when it has something to do; what it returns is called when it no longer has. */
+  /** Called when it becomes busy; the returned function is called when it becomes idle. */
   readonly busy: () => () => void;
-  /** Called when what came from the worker is not what may come. */
+  /** Called when the worker violated the protocol. */
   readonly violated: (what: string) => void;
   /** Called when it is closed. */
   readonly closed: () => void;
@@ -53,27 +53,27 @@ interface Pending {
   readonly worker: HostedWorker;
   readonly resolve: (result: BatchResult | "apart") => void;
   readonly reject: (error: unknown) => void;
-  /** What reading for it threw. */
+  /** The error of a read on its behalf. */
   unread: { readonly error: unknown } | undefined;
   questions: number;
   readonly begunAt: number;
   mentionedAt: number;
 }
 
-/** Runs the batches of one partition of a group in a worker of a host, and answers what it asks for meanwhile. */
+/** Runs the batches of one partition of a group in a host's worker, and serves its reads. */
 export class WorkerSession implements HandlerSession {
-  /** Its name: not to be guessed by other workers. */
+  /** Its name, unguessable by other workers. */
   readonly name: string = newId();
   #options: WorkerSessionOptions;
   #n = 0;
-  /** Batches that wait for their worker to be loaded. */
+  /** Batches waiting for the worker to load. */
   #waiting = 0;
   #pending: Pending | undefined;
   #answeredBy: HostedWorker | undefined;
-  /** What became of the effects of the last batch. */
+  /** Whether the effects of the last batch were written. */
   #written: boolean | undefined;
 
-  /** @param options What it works with. */
+  /** @param options Its dependencies. */
   constructor(options: WorkerSessionOptions) {
     this.#options = options;
   }
@@ -83,12 +83,12 @@ export class WorkerSession implements HandlerSession {
     return this.#options.group;
   }
 
-  /** Whether a batch is in the worker's hands. */
+  /** Whether the worker has a batch in flight. */
   get isBusy(): boolean {
     return this.#pending !== undefined || this.#waiting > 0;
   }
 
-  /** Tells a worker of it. */
+  /** Opens the session in a worker. */
   open(worker: HostedWorker): void {
     const { group, timeout, sql } = this.#options;
     worker.send({ t: "open", session: { session: this.name, group, timeout, sql } satisfies SessionSpec });
@@ -98,7 +98,7 @@ export class WorkerSession implements HandlerSession {
     const { busy } = this.#options;
     this.#waiting++;
     const worker = await this.#options.worker().finally(() => this.#waiting--);
-    if (worker.hasEnded()) throw new WorkerEndedError("Its worker ended before it was given anything", false);
+    if (worker.hasEnded()) throw new WorkerEndedError("Its worker ended before it received the batch", false);
     const n = ++this.#n;
     const abort = (): void => worker.send({ t: "abort", session: this.name, n });
     const done = busy();
@@ -131,17 +131,17 @@ export class WorkerSession implements HandlerSession {
   }
 
   settle(written: boolean): void {
-    // Told with the next batch: nobody there has to know before.
+    // Sent with the next batch; the worker does not need it earlier.
     this.#written = written;
   }
 
-  /** The worker has ended. */
+  /** Fails the in-flight batch because the worker has ended. */
   ended(reason: string, isSuspect: boolean): void {
     this.#answeredBy = undefined;
     this.#pending?.reject(new WorkerEndedError(reason, isSuspect));
   }
 
-  /** Gives up what is in hand. */
+  /** Aborts the in-flight batch. */
   abandon(reason: string): void {
     this.ended(reason, false);
   }
@@ -150,19 +150,19 @@ export class WorkerSession implements HandlerSession {
     this.#options.closed();
   }
 
-  /** What the worker says of what is in its hands. */
+  /** Takes a heartbeat about the in-flight batch. */
   beat(hand: { readonly n: number; readonly since: number } | undefined): void {
     const pending = this.#pending;
     if (pending && hand?.n === pending.n) pending.mentionedAt = performance.now() - Math.max(0, hand.since);
   }
 
-  /** Looks whether the worker still works on what it was given. */
+  /** Checks whether the worker is still processing the batch. */
   look(now: number, grace: number): void {
     const pending = this.#pending;
     if (!pending) return;
     if (pending.worker.hasEnded()) return this.ended("Its worker has ended", false);
     const { timeout } = this.#options;
-    // A worker with nothing in hand says nothing.
+    // An idle worker sends no heartbeats.
     const silence = Math.min(pending.worker.silence(), now - pending.begunAt);
     if (silence > timeout + grace) {
       pending.worker.killHost(
@@ -177,18 +177,18 @@ export class WorkerSession implements HandlerSession {
     }
   }
 
-  /** Takes what the worker says about this session. */
+  /** Handles a message from the worker for this session. */
   take(message: FromWorker & { t: "done" | "stream" | "keys" }): void {
     const pending = this.#pending;
     if (message.t !== "done") return void this.#answer(message, pending?.n === message.n ? pending : undefined);
-    // Of a batch that was given up.
+    // From an aborted batch.
     if (!pending || message.n < pending.n) return;
-    if (message.n !== pending.n) return this.#violated("it answered a batch that it was not given");
+    if (message.n !== pending.n) return this.#violated("it answered a batch it was not given");
     if (pending.unread) return pending.reject(pending.unread.error);
     const { answer } = message;
-    if (answer === "void") return this.#violated("it cancelled a batch without a cause");
+    if (answer === "void") return this.#violated("it voided a batch although no read had failed");
     if (answer === "apart") {
-      if (pending.items.length === 1) return this.#violated("it asked to split a batch of one");
+      if (pending.items.length === 1) return this.#violated("it asked to split a batch of one message");
       return pending.resolve(answer);
     }
     const result = this.#options.capability.check(answer, pending.items, this.#options.now());
@@ -200,17 +200,17 @@ export class WorkerSession implements HandlerSession {
     this.#options.violated(`The worker of ${this.group} sent an invalid answer: ${what}`);
   }
 
-  /** Reads what the worker asks for; nothing outside of a batch. */
+  /** Serves a worker's read; reads outside a batch are refused. */
   async #answer(question: Question, pending: Pending | undefined): Promise<void> {
     const worker = pending?.worker ?? this.#answeredBy;
-    if (worker && worker.waiting() > MOST_WAITING) return this.#violated("it does not read what it has asked for");
+    if (worker && worker.waiting() > MOST_WAITING) return this.#violated("it does not consume the data it requested");
     if (!pending) return worker?.send({ t: "unread", q: question.q });
     const { capability, store } = this.#options;
     const mayRead = question.t === "stream"
       ? capability.mayRead(question.stream)
       : capability.mayReadRows(question.projection);
     if (!mayRead || ++pending.questions > MOST_QUESTIONS) {
-      return this.#violated(mayRead ? "it asks too much at a time" : "it asks for what it may not read");
+      return this.#violated(mayRead ? "it has too many pending reads" : "it requested data it may not read");
     }
     const { q } = question;
     try {
@@ -231,7 +231,7 @@ export class WorkerSession implements HandlerSession {
   }
 }
 
-/** As many records as fit into one answer, at least one. */
+/** As many records as fit into one reply, at least one. */
 function page(records: readonly MessageRecord[]): readonly MessageRecord[] {
   let characters = 0;
   const end = records.findIndex(({ data }, i) => (characters += data.length) > PAGE_CHARACTERS && i > 0);

@@ -3,10 +3,11 @@ import { Script } from "node:vm";
 const SLOT = Symbol.for("annals.guarded");
 
 /**
- * Makes a function that runs synchronous code and interrupts it in place when it takes too long: `terminate()` does not
- * stop a loop, a script of `node:vm` with a timeout does, and leaves the worker usable.
+ * Creates a function that runs synchronous code under a time limit. `terminate()` does not stop a loop; a `node:vm`
+ * script with a timeout does, and the worker stays usable.
  *
- * @returns Runs `work`; throws an error of code `ERR_SCRIPT_EXECUTION_TIMEOUT` after `timeout` milliseconds.
+ * @returns A function that runs `work` and throws an error with code `ERR_SCRIPT_EXECUTION_TIMEOUT` after `timeout`
+ * milliseconds.
  */
 export function createGuard(): <T>(work: () => T, timeout: number) => T {
   const script = new Script(`globalThis[Symbol.for("annals.guarded")]()`);

@@ -1,7 +1,9 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { Watch } from "../handling/executor.ts";
 
-/** Where rejections go that are nobody's fault who is in hand: the session, the message (`null`: unknown), the error. */
+/**
+ * Receives rejections of messages that are no longer in flight: the session, the message (`null`: unknown), the error.
+ */
 export type OnLate = (session: string | null, position: number | null, error: unknown) => void;
 
 interface Handling {
@@ -39,29 +41,29 @@ class SessionWatch implements Watch {
 }
 
 /**
- * Unhandled rejections, and errors thrown in timers. A rejection is known by the message in whose handling its promise
- * was made, also when that has long ended.
+ * Tracks unhandled rejections and errors thrown in timers. A rejection is attributed to the message whose handler
+ * created the promise, even after that handler has finished.
  */
 export class Unhandled {
   #current = new AsyncLocalStorage<Handling>();
   #active = new Set<SessionWatch>();
   #late: OnLate;
 
-  /** @param late Called with what comes when its message is no longer in hand. */
+  /** @param late Called with errors whose message is no longer in flight. */
   constructor(late: OnLate) {
     this.#late = late;
   }
 
-  /** Watches over one batch of a session. */
+  /** Tracks one batch of a session. */
   watch(session: string): Watch {
     return new SessionWatch(session, this.#current, this.#active);
   }
 
-  /** Takes an error that nobody has caught. */
+  /** Attributes an uncaught error. */
   add(error: unknown): void {
     const handling = this.#current.getStore();
     const { watch, position } = handling ?? { watch: undefined, position: 0 };
-    // Without a message it is of whoever is in hand, if that is but one.
+    // Without a message, attribute it to the only batch in flight, if there is just one.
     const whose = position === 0 ? (this.#active.size === 1 ? [...this.#active][0] : undefined) : watch;
     const isInHand = position === 0 ? whose !== undefined : whose!.inHand.has(position);
     if (isInHand) whose!.found ??= { error };

@@ -1,6 +1,6 @@
 /**
- * The entry of every worker in a host: loads the domain, and turns batches of messages into effects. It has no driver,
- * no address and no file of the store; what it reads meanwhile, it asks the engine for.
+ * The entry point of every worker in a host: loads the domain and turns batches of messages into effects. It has no
+ * access to the store; all reads go through the engine.
  *
  * @module
  */
@@ -27,7 +27,7 @@ import { Unhandled } from "./unhandled.ts";
 /** The longest answer to a batch, in bytes. */
 const LONGEST_ANSWER = 64 << 20;
 
-/** How often the event loop shows that it turns while something is in hand, in milliseconds. */
+/** Heartbeat interval while a batch is in flight, in milliseconds. */
 const BEAT_INTERVAL = 1_000;
 
 const scope = globalThis as unknown as {
@@ -35,7 +35,7 @@ const scope = globalThis as unknown as {
   removeEventListener(type: string, listener: (event: any) => void): void;
 };
 
-/** What is in a session's hands. */
+/** A session's in-flight batch. */
 interface Session {
   readonly spec: SessionSpec;
   readonly runner: LocalRunner;
@@ -46,7 +46,7 @@ interface Session {
 }
 
 class HostedWorker {
-  // Kept before domain code can touch them.
+  // Saved before domain code can modify them.
   #socket: FrameSocket;
   #now: () => number = performance.now.bind(performance);
   #module: string;
@@ -88,7 +88,7 @@ class HostedWorker {
     this.#socket.send(encodeFrame(message));
   }
 
-  /** Shows that the event loop turns, for as long as there is something in hand. */
+  /** Sends heartbeats while batches are in flight. */
   #keepBeating(): void {
     this.#beating ??= this.#setInterval.call(globalThis, () => this.#beat(), BEAT_INTERVAL);
   }
@@ -126,7 +126,7 @@ class HostedWorker {
     this.#send({ t: "log", session, level, text, ...(fields && { fields }) });
   }
 
-  /** Where a session's handlers log: whatever they give, what leaves is text. */
+  /** The log of a session's handlers; converts whatever they pass to text. */
   log(session: string): HandlerLog {
     const line = (level: Level) => (given: unknown, fields?: unknown): void => {
       const text = storable(
@@ -134,7 +134,7 @@ class HostedWorker {
         8_000,
       );
       if (this.#quota.take(text.length)) this.#say(session, level, text, plain(fields));
-      // That lines were dropped is said later.
+      // Dropped lines are reported later.
       else this.#keepBeating();
     };
     return { debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error") };
@@ -155,7 +155,9 @@ class HostedWorker {
         return void this.#handle(message.session, message.n, message.items);
       case "abort": {
         const session = this.#sessions.get(message.session);
-        if (session?.n === message.n) session.stop?.abort(new Error("The server stops, or has given the message up"));
+        if (session?.n === message.n) {
+          session.stop?.abort(new Error("The server is stopping or has given up on the message"));
+        }
         return;
       }
       default: {
@@ -228,16 +230,15 @@ class HostedWorker {
         stuck: result.stuck,
       };
     } catch {
-      // What was asked for could not be read: the engine knows why.
+      // A read failed; the engine knows why.
       answer = "void";
     }
     session.stop = undefined;
     let frame = encodeFrame({ t: "done", session: name, n, answer } satisfies FromWorker);
     if (frame.length > LONGEST_ANSWER) {
       session.runner.settle(false);
-      const error =
-        `Its effects have ${frame.length} bytes, more than the ${LONGEST_ANSWER} that one message may lead to`;
-      // Of several messages, each by itself may fit.
+      const error = `Its effects take ${frame.length} bytes, more than the limit of ${LONGEST_ANSWER} per message`;
+      // Each of several messages may fit on its own.
       const instead: typeof answer = items.length > 1
         ? "apart"
         : { effects: NO_EFFECTS as never, handled: [], failures: [[0, { error, stack: null }]], stuck: false };
@@ -250,7 +251,7 @@ class HostedWorker {
     const q = ++this.#lastQuestion;
     return new Promise((resolve, reject) => {
       this.#questions.set(q, (answer) => {
-        if (answer.t === "unread") reject(new Error("It cannot be read now"));
+        if (answer.t === "unread") reject(new Error("The data cannot be read now"));
         else resolve(answer as ToWorker & { t: T });
       });
       this.#send(question(q));
@@ -278,11 +279,11 @@ function shown(value: unknown): string {
   try {
     return Deno.inspect(value, { depth: 4, strAbbreviateSize: 8_000 });
   } catch {
-    return "something that cannot be shown";
+    return "a value that cannot be shown";
   }
 }
 
-/** Fields as JSON has them: a function in a log line must not bring the worker down. */
+/** Converts fields to JSON values: a function in a log line must not crash the worker. */
 function plain(fields: unknown): Record<string, unknown> | undefined {
   if (typeof fields !== "object" || fields === null) return fields === undefined ? undefined : { value: shown(fields) };
   try {
@@ -293,7 +294,7 @@ function plain(fields: unknown): Record<string, unknown> | undefined {
   }
 }
 
-/** Where in code of the domain something was thrown, when that can be told. */
+/** The location in the domain's code where an error was thrown, if known. */
 function placeOf(error: unknown): string {
   const stack = read(error, "stack");
   const frames = typeof stack === "string" ? stack.match(/\w+:\/\/[^\s()]+:\d+:\d+/g) ?? [] : [];
@@ -301,7 +302,7 @@ function placeOf(error: unknown): string {
   return place === undefined ? "" : ` (thrown at ${place})`;
 }
 
-/** Gives up the way by which it connected: who can take that path away, or listen there, could speak for its neighbours. */
+/** Revokes access to the engine's socket: code that could replace it could impersonate other workers. */
 function forget(address: string | number): void {
   if (typeof address === "string") {
     Deno.permissions.revokeSync({ name: "write", path: address });

@@ -1,33 +1,32 @@
 /**
- * Whether doing the same again may help. `wait`: it may work later, and nothing was done. `unsure`: it may work later, and
- * nobody knows whether it was done, or will be. `none`: it will not help.
+ * Whether retrying may help. `wait`: retry later, nothing was done. `unsure`: retry later, but the outcome is unknown:
+ * it may have been done or may still be. `none`: retrying will not help.
  */
 export type Recovery = "wait" | "unsure" | "none";
 
-/** An error that this package explains: what was found, and what to do. */
+/** The base class of this package's errors, whose messages say what was found and what to do. */
 export abstract class AnnalsError extends Error {
-  /** Whether doing the same again may help. */
+  /** Whether retrying may help. */
   get recovery(): Recovery {
     return "none";
   }
 
-  /** What a command that ends with it exits with: 1 it did not work, 2 wrong usage or configuration. */
+  /** The exit code of a command that fails with it: 1 failure, 2 wrong usage or configuration. */
   readonly exitCode: 1 | 2 = 1;
 }
 
-/**
- * Whether doing the same again may help. Told by class: what a handler threw never gets here, whatever it is called.
+/** Returns whether retrying may help. Decided by class; errors thrown by handlers never get here.
  *
- * @param error What was thrown.
+ * @param error The error.
  */
 export function recoveryOf(error: unknown): Recovery {
   return error instanceof AnnalsError ? error.recovery : "none";
 }
 
 /**
- * What an error says, for reports: errors of this package explain themselves, of others the name says something too.
+ * Formats an error for reports; the name is included unless it is an error of this package.
  *
- * @param error What was thrown.
+ * @param error The error.
  */
 export function messageOf(error: unknown): string {
   return error instanceof AnnalsError ? error.message : String(error);

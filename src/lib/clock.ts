@@ -1,23 +1,23 @@
 import { v7 } from "uuid";
 import { sleep } from "./sleep.ts";
 
-/** Time and chance: everything that an engine does comes out the same again when these do. */
+/** A source of time and randomness; an engine is deterministic given these. */
 export interface Clock {
-  /** The time, in milliseconds since 1970; it may jump. */
+  /** Returns the wall-clock time, in milliseconds since 1970; it may jump. */
   readonly now: () => number;
-  /** Milliseconds since some moment; never jumps. */
+  /** Returns the monotonic time, in milliseconds. */
   readonly elapsed: () => number;
-  /** A number from 0 to 1. */
+  /** Returns a random number from 0 to 1. */
   readonly random: () => number;
-  /** A new identifier: a UUIDv7. */
+  /** Returns a new UUIDv7. */
   readonly newId: () => string;
-  /** Calls back after so many milliseconds, unless what it returns is called before. */
+  /** Calls back after a delay in milliseconds; the returned function cancels it. */
   readonly after: (milliseconds: number, call: () => void) => () => void;
-  /** Waits; the signal ends it early. */
+  /** Sleeps; the signal ends it early. */
   readonly sleep: (milliseconds: number, signal?: AbortSignal) => Promise<void>;
 }
 
-/** The real ones. */
+/** The system's clock, timers and randomness. */
 export const REAL_CLOCK: Clock = Object.freeze<Clock>({
   now: () => Date.now(),
   elapsed: () => performance.now(),
@@ -33,8 +33,8 @@ export const REAL_CLOCK: Clock = Object.freeze<Clock>({
 /**
  * Completes a clock.
  *
- * @param given What is not to be real.
- * @returns The rest is.
+ * @param given The functions to replace.
+ * @returns A clock with the remaining functions of {@linkcode REAL_CLOCK}.
  */
 export function clockOf(given: Partial<Clock> | undefined): Clock {
   return given === undefined ? REAL_CLOCK : { ...REAL_CLOCK, ...given };

@@ -1,11 +1,11 @@
 import { closest, distance } from "fastest-levenshtein";
 
 /**
- * Finds the known name that somebody may have meant.
+ * Suggests the known name closest to a misspelt one.
  *
- * @param name What was written.
- * @param known The names there are.
- * @returns ` (did you mean "x"?)`, or a list of what there is, or nothing.
+ * @param name The misspelt name.
+ * @param known The known names.
+ * @returns ` (did you mean "x"?)`, or the list of known names, or nothing.
  */
 export function didYouMean(name: string, known: readonly string[]): string {
   if (known.length === 0) return "";

@@ -1,11 +1,11 @@
 import { setImmediate } from "node:timers";
 
-/** What became of one job of a batch. */
+/** The result of one job of a batch. */
 export type Fate<Result> = { readonly ok: Result } | { readonly error: unknown };
 
 /**
- * Gathers jobs that are submitted while another batch is under way, and runs them as one: throughput grows with load
- * while a lone job waits for nobody (group commit).
+ * Group commit: collects jobs submitted while a batch is running and runs them as the next batch. Throughput grows with
+ * load, while a single job does not wait.
  */
 export class GroupCommit<Job, Result> {
   #run: (jobs: Job[]) => Promise<Fate<Result>[]>;
@@ -14,15 +14,15 @@ export class GroupCommit<Job, Result> {
   #running: Promise<void> | undefined;
 
   /**
-   * @param run Runs a batch; answers each job's fate, in order. When it rejects, all of the batch do.
-   * @param most How many jobs a batch may have.
+   * @param run Runs a batch and returns each job's result, in order. If it rejects, all jobs of the batch do.
+   * @param most The maximum number of jobs in a batch.
    */
   constructor(run: (jobs: Job[]) => Promise<Fate<Result>[]>, most = 1000) {
     this.#run = run;
     this.#most = most;
   }
 
-  /** Submits a job; resolves or rejects with its own fate. */
+  /** Submits a job; resolves or rejects with its own result. */
   submit(job: Job): Promise<Result> {
     return new Promise((resolve, reject) => {
       this.#queue.push({ job, resolve, reject });
@@ -32,7 +32,7 @@ export class GroupCommit<Job, Result> {
 
   async #drain(): Promise<void> {
     while (this.#queue.length > 0) {
-      // One turn of the event loop, so that all who were woken by the last batch are on this one.
+      // Yield once, so that callers resumed by the last batch can join this one.
       await new Promise<void>((resolve) => setImmediate(() => resolve()));
       const batch = this.#queue.splice(0, this.#most);
       try {
@@ -49,7 +49,7 @@ export class GroupCommit<Job, Result> {
     this.#running = undefined;
   }
 
-  /** Resolves when nothing is under way or queued. */
+  /** Resolves when no job is running or queued. */
   async idle(): Promise<void> {
     while (this.#running) await this.#running;
   }

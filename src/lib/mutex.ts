@@ -1,12 +1,12 @@
-/** Lets one after the other do something. */
+/** A mutex that runs work in order of request. */
 export class Mutex {
   #last: Promise<unknown> = Promise.resolve();
 
   /**
-   * Waits until all who asked before are through, then does it.
+   * Runs work once all earlier work has finished.
    *
-   * @param work What to do.
-   * @returns What it came to.
+   * @param work The work.
+   * @returns Its result.
    */
   run<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.#last.then(work);

@@ -1,16 +1,16 @@
 import { type Clock, REAL_CLOCK } from "./clock.ts";
 
-/** Wakes those who wait for something to change. */
+/** Wakes waiters when something changes. */
 export class Notifier {
   #waiting = new Set<() => void>();
   #clock: Clock;
 
-  /** @param clock Time. */
+  /** @param clock The source of time. */
   constructor(clock: Clock = REAL_CLOCK) {
     this.#clock = clock;
   }
 
-  /** Wakes everybody who waits now. */
+  /** Wakes all current waiters. */
   notify(): void {
     const waiting = [...this.#waiting];
     this.#waiting.clear();
@@ -20,7 +20,7 @@ export class Notifier {
   /**
    * Waits for the next {@linkcode Notifier.notify}.
    *
-   * @param timeout How long at most, in milliseconds.
+   * @param timeout The timeout, in milliseconds.
    * @param signal Ends the wait early.
    * @returns Resolves when notified, timed out or aborted; never rejects.
    */
@@ -39,7 +39,7 @@ export class Notifier {
     });
   }
 
-  /** How many wait. */
+  /** The number of waiters. */
   get waiting(): number {
     return this.#waiting.size;
   }

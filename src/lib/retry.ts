@@ -1,25 +1,25 @@
 import { recoveryOf } from "./annals_error.ts";
 import type { Clock } from "./clock.ts";
 
-/** How pauses between tries grow, in milliseconds: doubled each time, up to the longest, half of each at random. */
+/** Exponential backoff in milliseconds: doubles up to a maximum, with half of each delay random. */
 export interface Backoff {
-  /** The first pause. */
+  /** The first delay. */
   readonly first: number;
-  /** The longest. */
+  /** The longest delay. */
   readonly longest: number;
 }
 
-/** For services that are away. */
+/** The backoff for unavailable services. */
 export const SERVICE_BACKOFF: Backoff = { first: 50, longest: 5_000 };
 
-/** For conflicts with others who write to the same: over in milliseconds. */
+/** The backoff for write conflicts, which pass within milliseconds. */
 export const CONFLICT_BACKOFF: Backoff = { first: 2, longest: 64 };
 
 /**
- * The pause before the next try.
+ * Computes the delay before the next attempt.
  *
- * @param tries How often it was tried in vain.
- * @param backoff How pauses grow.
+ * @param tries The number of failed attempts.
+ * @param backoff The backoff.
  * @param random A number from 0 to 1.
  * @returns Milliseconds.
  */
@@ -27,27 +27,27 @@ export function pauseBefore(tries: number, { first, longest }: Backoff, random: 
   return Math.min(longest, first * 2 ** Math.min(tries - 1, 20)) * (0.5 + random / 2);
 }
 
-/** How {@linkcode retry} goes about it. */
+/** Settings of {@linkcode retry}. */
 export interface RetryOptions {
-  /** Time and chance. */
+  /** The source of time and randomness. */
   readonly clock: Clock;
-  /** Ends it: the last error is thrown. */
+  /** Aborts the retries; the last error is thrown. */
   readonly signal?: AbortSignal;
-  /** How pauses grow. @default {SERVICE_BACKOFF} */
+  /** The backoff. @default {SERVICE_BACKOFF} */
   readonly backoff?: Backoff;
-  /** Whether an error is worth another try. @default {what may pass by itself} */
+  /** Whether to retry after an error. @default {whether waiting may help} */
   readonly when?: (error: unknown, tries: number) => boolean;
-  /** Called before each pause. */
+  /** Called before each delay. */
   readonly failed?: (error: unknown, tries: number) => void;
 }
 
 /**
- * Tries until it works: the one place where something is tried again.
+ * Retries an operation until it succeeds; all retries go through here.
  *
- * @param work What to do; told how often it was tried in vain.
- * @param options Whether, when and how often.
- * @returns What came of it.
- * @throws The last error, when it is not worth another try or the signal has ended it.
+ * @param work The operation; receives the number of failed attempts.
+ * @param options When and how to retry.
+ * @returns The operation's result.
+ * @throws The last error, if it is not retried or the signal was aborted.
  */
 export async function retry<T>(work: (tries: number) => Promise<T>, options: RetryOptions): Promise<T> {
   const { clock, signal, backoff = SERVICE_BACKOFF, when = (error) => recoveryOf(error) !== "none", failed } = options;

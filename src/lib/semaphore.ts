@@ -1,18 +1,18 @@
-/** Lets so many do something at a time, in the order in which they ask. */
+/** A semaphore that bounds concurrent work and starts it in order of request. */
 export class Semaphore {
   #free: number;
   #waiting: (() => void)[] = [];
 
-  /** @param most How many. */
+  /** @param most The maximum number running at a time. */
   constructor(most: number) {
     this.#free = most;
   }
 
   /**
-   * Waits for a turn, and does it.
+   * Runs work once there is a free slot.
    *
-   * @param work What to do.
-   * @returns What it came to.
+   * @param work The work.
+   * @returns Its result.
    */
   async run<T>(work: () => Promise<T>): Promise<T> {
     if (this.#free > 0) this.#free--;

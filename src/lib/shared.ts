@@ -1,6 +1,6 @@
 import type { Clock } from "./clock.ts";
 
-/** One answer for many who ask at about the same time. */
+/** Caches an answer for a short time and shares it among concurrent callers. */
 export class Shared<T> {
   #ask: () => Promise<T>;
   #lasts: number;
@@ -9,9 +9,9 @@ export class Shared<T> {
   #askedAt = -Infinity;
 
   /**
-   * @param ask Finds the answer.
-   * @param lasts For how long an answer is good, in milliseconds.
-   * @param clock Time.
+   * @param ask Fetches the answer.
+   * @param lasts How long an answer stays valid, in milliseconds.
+   * @param clock The source of time.
    */
   constructor(ask: () => Promise<T>, lasts: number, clock: Pick<Clock, "elapsed">) {
     this.#ask = ask;
@@ -19,12 +19,12 @@ export class Shared<T> {
     this.#clock = clock;
   }
 
-  /** The answer; one that is not older than it may be. */
+  /** Returns the cached answer if still valid, or else a fresh one. */
   get(): Promise<T> {
     if (!this.#answer || this.#clock.elapsed() - this.#askedAt > this.#lasts) {
       this.#askedAt = this.#clock.elapsed();
       const answer = this.#answer = this.#ask();
-      // What went wrong is not kept.
+      // Do not cache failures.
       answer.catch(() => {
         if (this.#answer === answer) this.#answer = undefined;
       });

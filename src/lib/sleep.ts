@@ -1,9 +1,8 @@
-/**
- * Waits.
+/** Sleeps.
  *
  * @param milliseconds How long.
  * @param signal Ends the wait early.
- * @returns Resolves when the time is over or the signal aborts; never rejects.
+ * @returns Resolves when the time has passed or the signal is aborted; never rejects.
  */
 export function sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
   if (signal?.aborted) return Promise.resolve();

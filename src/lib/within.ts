@@ -1,9 +1,9 @@
 /**
- * Waits for something, but not for ever.
+ * Awaits a promise with a timeout.
  *
- * @param milliseconds How long at most.
- * @param work What to wait for.
- * @returns What it came to; `undefined` when the time was over first.
+ * @param milliseconds The timeout.
+ * @param work The promise.
+ * @returns Its result; `undefined` on timeout.
  */
 export async function within<T>(milliseconds: number, work: Promise<T>): Promise<T | undefined> {
   let timer: ReturnType<typeof setTimeout> | undefined;

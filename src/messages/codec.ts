@@ -4,7 +4,7 @@ import { versionName } from "./known_types.ts";
 import type { MessageType } from "./message_type.ts";
 import { validate } from "./schema.ts";
 
-/** The message types that a reader knows, by name. */
+/** The known message types, by name. */
 export type MessageTypes = ReadonlyMap<string, MessageType>;
 
 function parse(record: MessageRecord, field: "data" | "metadata", text: string): any {
@@ -28,7 +28,7 @@ function upcast(record: MessageRecord, known: MessageType, stored: unknown): unk
     } catch (cause) {
       throw new UndecodableMessageError(
         "upcast failed",
-        `Cannot bring message ${record.position} ("${record.type}") from version ${version} to ${version + 1}: ${
+        `Cannot upcast message ${record.position} ("${record.type}") from version ${version} to ${version + 1}: ${
           cause instanceof Error ? cause.message : cause
         }`,
       );
@@ -47,12 +47,12 @@ function upcast(record: MessageRecord, known: MessageType, stored: unknown): unk
 }
 
 /**
- * Decodes a stored message and brings its payload up to the newest version. Every read path goes through here.
+ * Decodes a stored message and upcasts its payload to the current version. All reads go through here.
  *
  * @param record The stored message.
- * @param types The message types that the reader knows.
+ * @param types The known message types.
  * @returns The message as a handler sees it.
- * @throws {UndecodableMessageError} When its type is unknown, its version newer than the code, or its text damaged.
+ * @throws {UndecodableMessageError} If its type is unknown, its version is newer than the code, or its text is damaged.
  */
 export function decode(record: MessageRecord, types: MessageTypes): Message {
   const known = types.get(record.type);

@@ -1,43 +1,43 @@
-/** A message as stores and brokers carry it: payload and metadata stay JSON text until a handler needs them. */
+/** A message as stored: payload and metadata stay JSON text until a handler needs them. */
 export interface MessageRecord {
   /** Store-wide sequence number, from 1. */
   readonly position: number;
   /** UUIDv7. */
   readonly id: string;
-  /** Name of the event or command. */
+  /** The name of the event or command. */
   readonly type: string;
   /** Version of the payload's schema, from 1. */
   readonly schemaVersion: number;
-  /** All streams of one kind, like `bank::account`. */
+  /** The category, like `bank::account`. */
   readonly category: string;
   /** The stream, like `bank::account-42`. */
   readonly stream: string;
-  /** Number inside the stream, from 0. */
+  /** The position within the stream, from 0. */
   readonly version: number;
-  /** When it was made, in milliseconds since 1970. */
+  /** When it was created, in milliseconds since 1970. */
   readonly time: number;
-  /** Id shared by everything that follows from one first cause. */
+  /** The correlation id, shared by all messages with the same root cause. */
   readonly correlationId: string;
-  /** Id of the message whose handling made this one. */
+  /** The id of the message whose handler created this one. */
   readonly causationId: string | null;
   /** JSON text of the payload. */
   readonly data: string;
-  /** JSON text of the user's metadata. */
+  /** JSON text of the metadata. */
   readonly metadata: string | null;
 }
 
-/** A message on its way into the store: without what the store assigns. */
+/** A message to be stored, without the fields that the store assigns. */
 export type NewMessage = Omit<MessageRecord, "position" | "version" | "stream" | "category">;
 
-/** A message as a handler sees it: decoded and brought up to the newest version of its type. */
+/** A message as a handler sees it, decoded and upcast to the current version. */
 export interface Message<Name extends string = string, Payload = unknown> {
-  /** Name of the event or command. */
+  /** The name of the event or command. */
   readonly type: Name;
-  /** The payload, in the newest version of its schema. */
+  /** The payload, in the current version of its schema. */
   readonly payload: Payload;
-  /** UUIDv7; stable however often the message is delivered. */
+  /** UUIDv7; the same on every delivery. */
   readonly id: string;
-  /** Version of the schema that the payload was stored with. */
+  /** The schema version that the payload was stored with. */
   readonly schemaVersion: number;
   /** The stream it is in. */
   readonly stream: string;
@@ -45,36 +45,36 @@ export interface Message<Name extends string = string, Payload = unknown> {
   readonly category: string;
   /** The id of the aggregate: the stream's name without its category. */
   readonly aggregateId: string;
-  /** Number inside the stream, from 0. */
+  /** The position within the stream, from 0. */
   readonly version: number;
   /** Store-wide sequence number, from 1. */
   readonly position: number;
-  /** When it was made. */
+  /** When it was created. */
   readonly time: Date;
-  /** Id shared by everything that follows from one first cause. */
+  /** The correlation id, shared by all messages with the same root cause. */
   readonly correlationId: string;
-  /** Id of the message whose handling made this one. */
+  /** The id of the message whose handler created this one. */
   readonly causationId: string | null;
-  /** What the user attached. */
+  /** The metadata attached by the sender. */
   readonly metadata: Readonly<Record<string, unknown>>;
 }
 
-/** An event or command that was made but not stored yet. */
+/** A new event or command, not yet stored. */
 export interface Draft<Name extends string = string, Payload = unknown> {
-  /** What it is. */
+  /** Whether it is an event or a command. */
   readonly kind: "event" | "command";
-  /** Name of the event or command. */
+  /** The name of the event or command. */
   readonly type: Name;
   /** Version of the payload's schema. */
   readonly schemaVersion: number;
   /** The checked payload. */
   readonly payload: Payload;
-  /** For a command: the aggregate it is for. */
+  /** For a command: the target aggregate's id. */
   readonly aggregateId?: string;
 }
 
 /**
- * Names the category of an aggregate: `Account` in domain `bank` is `bank::account`.
+ * Returns the category of an aggregate: `Account` in domain `bank` is `bank::account`.
  *
  * @param domain The domain's name.
  * @param aggregate The aggregate's name; `FundsTransfer` becomes `funds-transfer`.
@@ -85,7 +85,7 @@ export function categoryName(domain: string, aggregate: string): string {
 }
 
 /**
- * Names the category of the commands of a category.
+ * Returns the command category of a category.
  *
  * @param category Like `bank::account`.
  * @returns Like `bank::account:command`.
@@ -95,7 +95,7 @@ export function commandCategory(category: string): string {
 }
 
 /**
- * Names one stream of a category.
+ * Returns the name of a stream.
  *
  * @param category Like `bank::account`.
  * @param id The aggregate's id.
@@ -105,11 +105,11 @@ export function streamName(category: string, id: string): string {
   return `${category}-${id}`;
 }
 
-/** What no aggregate's category can be called: names of aggregates have no `$`. */
+/** A name that no aggregate's category can have, since aggregate names contain no `$`. */
 const RESERVATION = "$reservation";
 
 /**
- * Names the category of a domain's unique values: bookkeeping of the log that no group reads.
+ * Returns the internal category of a domain's unique values, which no group reads.
  *
  * @param domain The domain's name.
  * @returns Like `bank::$reservation`.
@@ -119,9 +119,9 @@ export function reservationCategory(domain: string): string {
 }
 
 /**
- * Whether a category is bookkeeping: not of the domain's code, and never published.
+ * Whether a category is internal: unknown to the domain's code and never published.
  *
- * @param category Any category.
+ * @param category The category.
  */
 export function isInternal(category: string): boolean {
   return category.endsWith(`::${RESERVATION}`);

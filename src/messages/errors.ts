@@ -5,7 +5,7 @@ function list(faults: readonly Fault[]): string {
   return faults.map((fault) => `${fault.path === "" ? "(payload)" : fault.path}: ${fault.message}`).join("; ");
 }
 
-/** A payload does not fit its schema, or is not JSON. Nothing was stored. */
+/** Thrown when a payload does not match its schema or is not JSON. Nothing was stored. */
 export class PayloadError extends AnnalsError {
   /** Always `PayloadError`. */
   override readonly name = "PayloadError";
@@ -14,25 +14,25 @@ export class PayloadError extends AnnalsError {
   override readonly exitCode = 2;
 
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param type The message type whose payload was refused.
-   * @param faults What is wrong, and where.
+   * @param type The message type of the payload.
+   * @param faults The faults and their locations.
    */
   constructor(readonly type: string, readonly faults: readonly Fault[]) {
     super(`Payload of "${type}" is refused: ${list(faults)}`);
   }
 }
 
-/** A stored message cannot be understood by this code: damaged, of an unknown type or of a newer version. */
+/** Thrown when this code cannot decode a stored message: damaged, of an unknown type or of a newer version. */
 export class UndecodableMessageError extends Error {
   /** Always `UndecodableMessageError`. */
   override readonly name = "UndecodableMessageError";
 
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param reason Why it cannot be understood.
+   * @param reason Why it cannot be decoded.
    * @param detail What was found, as a sentence.
    * @param awaits The version of a type, like `Deposited@2`, that newer code may know; `null` if no code will help.
    */
@@ -45,7 +45,7 @@ export class UndecodableMessageError extends Error {
   }
 }
 
-/** The domain is put together wrongly: found when the module loads, before anything runs. */
+/** Thrown when a domain is defined incorrectly, mostly while its module loads. */
 export class DomainDefinitionError extends AnnalsError {
   /** Always `DomainDefinitionError`. */
   override readonly name = "DomainDefinitionError";

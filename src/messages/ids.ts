@@ -2,7 +2,7 @@ import { v7 } from "uuid";
 import { isStorable } from "./text.ts";
 
 /**
- * Makes a new identifier: a UUIDv7 (RFC 9562), so ids made later sort later.
+ * Creates a UUIDv7 (RFC 9562); later ids sort after earlier ones.
  *
  * @returns 36 characters, lower case.
  */
@@ -10,14 +10,14 @@ export function newId(): string {
   return v7();
 }
 
-/** The longest id or key that goes into an index, in UTF-16 code units. */
+/** The longest id or key that can be indexed, in UTF-16 code units. */
 export const LONGEST_ID = 500;
 
 /**
- * Says why a text cannot name an aggregate, a row or a unique value.
+ * Checks whether a text can identify an aggregate, a row or a unique value.
  *
- * @param id What was given.
- * @returns What is wrong with it, and what to do; `null` when nothing is.
+ * @param id The text.
+ * @returns What is wrong and what to do; `null` if it is valid.
  */
 export function idFault(id: unknown): string | null {
   if (typeof id !== "string" || id === "") return `${JSON.stringify(id) ?? String(id)} is not a non-empty string`;
@@ -31,10 +31,10 @@ export function idFault(id: unknown): string | null {
 }
 
 /**
- * Hashes a stream name to a partition, the same everywhere and for ever (FNV-1a, 32 bits).
+ * Maps a stream name to a partition by a stable hash (32-bit FNV-1a).
  *
  * @param stream The stream's name.
- * @param partitions How many partitions there are, at least 1.
+ * @param partitions The number of partitions, at least 1.
  * @returns A number from 0 to `partitions - 1`.
  */
 export function partitionOf(stream: string, partitions: number): number {

@@ -1,13 +1,13 @@
 import { isStorable } from "./text.ts";
 
-/** A value that JSON carries without loss. */
+/** A value that survives JSON unchanged. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json | undefined };
 
-/** One thing that is wrong with a value, and where. */
+/** A fault in a value. */
 export interface Fault {
-  /** Where in the value, as a path like `lines[2].price`; empty for the value itself. */
+  /** The path to the faulty part, like `lines[2].price`; empty for the value itself. */
   readonly path: string;
-  /** What is wrong there. */
+  /** What is wrong. */
   readonly message: string;
 }
 
@@ -33,10 +33,11 @@ function describe(value: unknown): string {
 }
 
 /**
- * Lists what JSON would lose or change in a value: `Date`, `Map`, `NaN`, `bigint`, `undefined`, functions, cycles.
+ * Finds the parts of a value that JSON would lose or change: `Date`, `Map`, `NaN`, `bigint`, `undefined`, functions,
+ * cycles.
  *
- * @param value The value to look at.
- * @returns One fault per place; empty when the value survives JSON unchanged.
+ * @param value The value to check.
+ * @returns One fault per part; empty if the value survives JSON unchanged.
  */
 export function jsonFaults(value: unknown): Fault[] {
   const faults: Fault[] = [];

@@ -3,38 +3,38 @@ import { DomainDefinitionError } from "./errors.ts";
 import { idFault, newId } from "./ids.ts";
 import { type InputOf, type OutputOf, type Schema, validate } from "./schema.ts";
 
-/** Brings a payload of one version to the next. Pure. */
+/** Converts a payload from one version to the next; must be pure. */
 export type Upcaster = (payload: any) => unknown;
 
-/** What every event and command type has. */
+/** The properties common to event and command types. */
 export interface MessageType<Name extends string = string, Payload = any> {
   /** Its name, unique in the domain. */
   readonly type: Name;
-  /** The newest version of its schema, from 1. */
+  /** The current version of its schema, from 1. */
   readonly version: number;
-  /** The schema of the newest version. */
+  /** The schema of the current version. */
   readonly schema: Schema;
-  /** From version n to n + 1, keyed by n. */
+  /** Upcasts from version n to n + 1, keyed by n. */
   readonly upcast: Readonly<Record<number, Upcaster>>;
-  /** Carries the payload's type; never there at run time. */
+  /** Carries the payload's type; absent at run time. */
   readonly payloadType?: Payload;
 }
 
-/** A type of event: call it with a payload to make an event. */
+/** An event type; call it with a payload to create an event. */
 export interface EventType<Name extends string = string, Payload = any, Input = any>
   extends MessageType<Name, Payload> {
-  /** Checks the payload and makes an event of it. */
+  /** Validates the payload and creates an event. */
   (payload: Input): Draft<Name, Payload>;
-  /** Tells events from commands. */
+  /** The discriminator between events and commands. */
   readonly kind: "event";
 }
 
-/** A type of command: call it with a payload to make a command. */
+/** A command type; call it with a payload to create a command. */
 export interface CommandType<Name extends string = string, Payload = any, Input = any>
   extends MessageType<Name, Payload> {
-  /** Checks the payload and makes a command of it. */
+  /** Validates the payload and creates a command. */
   (payload: Input): Draft<Name, Payload> & { readonly aggregateId: string };
-  /** Tells commands from events. */
+  /** The discriminator between commands and events. */
   readonly kind: "command";
 }
 
@@ -80,9 +80,9 @@ export interface EventOptions<S extends Schema, V extends number = number> {
 /** Settings of {@linkcode command}. */
 export interface CommandOptions<S extends Schema, V extends number = number> extends EventOptions<S, V> {
   /**
-   * Which aggregate the command is for.
+   * Returns the id of the target aggregate.
    *
-   * @default A new id: the command creates an aggregate.
+   * @default A new id, so that the command creates an aggregate.
    */
   readonly target?: (payload: OutputOf<S>) => string;
 }
@@ -128,12 +128,12 @@ function define<F extends object>(make: F, kind: string, name: string, options: 
 }
 
 /**
- * Defines a type of event.
+ * Defines an event type.
  *
  * @param name Its name, unique in the domain.
  * @param options Its schema and version.
- * @returns A function that makes events of this type.
- * @throws {DomainDefinitionError} When the chain of upcasts has a gap.
+ * @returns The event type, which is also a function that creates such events.
+ * @throws {DomainDefinitionError} If the chain of upcasts has a gap.
  *
  * @example An event whose second version added a field
  * ```ts
@@ -163,12 +163,12 @@ export function event<const Name extends string, S extends Schema, const V exten
 }
 
 /**
- * Defines a type of command.
+ * Defines a command type.
  *
  * @param name Its name, unique in the domain.
- * @param options Its schema, and which aggregate it is for.
- * @returns A function that makes commands of this type.
- * @throws {DomainDefinitionError} When the chain of upcasts has a gap.
+ * @param options Its schema and target aggregate.
+ * @returns The command type, which is also a function that creates such commands.
+ * @throws {DomainDefinitionError} If the chain of upcasts has a gap.
  *
  * @example A command for an existing account
  * ```ts

@@ -1,45 +1,45 @@
 import { PayloadError } from "./errors.ts";
 import { extendPath, type Fault, jsonFaults } from "./json.ts";
 
-/** Something that a validator found wrong. */
+/** A fault found by a validator. */
 export interface SchemaIssue {
   /** What is wrong. */
   readonly message: string;
-  /** Where: the keys that lead there. */
+  /** The path of keys to the fault. */
   readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
 }
 
-/** What a validator answers: the value it made, or what is wrong. */
+/** A validator's result: the parsed value, or the faults. */
 export type SchemaResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | { readonly issues: readonly SchemaIssue[] };
 
 /**
- * Any validator that implements Standard Schema v1 (https://standardschema.dev): zod, valibot, arktype and others.
- * The interface is written out here, as the specification invites to, so that the core has no dependency for it.
+ * Any validator that implements Standard Schema v1 (https://standardschema.dev): zod, valibot, arktype and others. The
+ * interface is copied here, as the specification suggests, to avoid a dependency.
  */
 export interface Schema<Input = any, Output = any> {
   /** The contract of Standard Schema. */
   readonly "~standard": {
     /** The version of the contract. */
     readonly version: 1;
-    /** Who implements it. */
+    /** The name of the library that implements it. */
     readonly vendor: string;
-    /** Checks a value. */
+    /** Validates a value. */
     readonly validate: (value: unknown) => SchemaResult<Output> | Promise<SchemaResult<Output>>;
-    /** Carries the types; never there at run time. */
+    /** Carries the types; absent at run time. */
     readonly types?: { readonly input: Input; readonly output: Output } | undefined;
   };
 }
 
-/** What a schema accepts. */
+/** The input type of a schema. */
 export type InputOf<S extends Schema> = NonNullable<S["~standard"]["types"]>["input"];
 
-/** What a schema gives. */
+/** The output type of a schema. */
 export type OutputOf<S extends Schema> = NonNullable<S["~standard"]["types"]>["output"];
 
 /**
- * Makes a schema of a TypeScript type alone: checked by the compiler, not at run time (JSON is still enforced).
+ * Creates a schema from a TypeScript type, checked by the compiler but not at run time (JSON is still enforced).
  *
  * @returns A schema that accepts every JSON value as a `T`.
  *
@@ -62,19 +62,19 @@ function pathOf(issue: SchemaIssue): string {
 }
 
 /**
- * Checks a payload against its schema and against JSON.
+ * Validates a payload against its schema and ensures it is JSON.
  *
  * @param name The message type, for the error.
- * @param schema The schema to hold against it.
+ * @param schema Its schema.
  * @param value The payload.
- * @returns What the schema made of the payload.
- * @throws {PayloadError} When the schema or JSON refuses it; each fault carries its path.
+ * @returns The parsed payload.
+ * @throws {PayloadError} If it does not match the schema or is not JSON; each fault carries its path.
  */
 export function validate<S extends Schema>(name: string, schema: S, value: unknown): OutputOf<S> {
   const result = schema["~standard"].validate(value);
   if (result instanceof Promise) {
     result.catch(() => {});
-    throw new PayloadError(name, [{ path: "", message: "its schema is asynchronous; use one that answers at once" }]);
+    throw new PayloadError(name, [{ path: "", message: "its schema validates asynchronously; use a synchronous one" }]);
   }
   if (result.issues) {
     throw new PayloadError(

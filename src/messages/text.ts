@@ -1,22 +1,22 @@
-/** What PostgreSQL cannot store as text, and SQLite's own functions stop at. */
+/** The character that PostgreSQL cannot store and that ends a text in SQLite's functions. */
 const NUL = "\u0000";
 
 /**
- * Whether every store can keep a text as it is.
+ * Whether every store can keep a text unchanged.
  *
- * @param text Any text.
- * @returns `false` when it has U+0000 or half a surrogate pair in it.
+ * @param text The text.
+ * @returns `false` if it contains U+0000 or a lone surrogate.
  */
 export function isStorable(text: string): boolean {
   return !text.includes(NUL) && text.isWellFormed();
 }
 
 /**
- * Makes a text that every store can keep: for what is shown to people, like an error's message.
+ * Converts a text for display, such as an error message, to one that every store can keep.
  *
- * @param text Any text.
- * @param most How many UTF-16 code units to keep; what is cut off is counted.
- * @returns The text, with U+0000 shown as `\u2400` and half surrogate pairs as `\uFFFD`.
+ * @param text The text.
+ * @param most The number of UTF-16 code units to keep; the number cut off is appended.
+ * @returns The text, with U+0000 replaced by `\u2400` and lone surrogates by `\uFFFD`.
  */
 export function storable(text: string, most: number): string {
   const cut = text.length > most ? `${text.slice(0, most)}… (${text.length - most} more characters)` : text;

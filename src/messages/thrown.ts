@@ -1,10 +1,9 @@
 /**
- * Reads a property of something that code of others threw: it may be anything, also a proxy or an object whose getters
- * throw.
+ * Reads a property of a value thrown by foreign code, which may be a proxy or have throwing getters.
  *
- * @param thrown What was thrown.
+ * @param thrown The thrown value.
  * @param name The property.
- * @returns Its value; `undefined` when there is none, or when reading it throws.
+ * @returns Its value; `undefined` if absent or if reading it throws.
  */
 export function read(thrown: unknown, name: PropertyKey): unknown {
   try {
@@ -15,9 +14,9 @@ export function read(thrown: unknown, name: PropertyKey): unknown {
 }
 
 /**
- * Says in words what was thrown, whatever it is; never throws itself.
+ * Describes any thrown value as text; never throws.
  *
- * @param thrown What was thrown.
+ * @param thrown The thrown value.
  * @returns Name and message of an error; anything else as text.
  */
 export function textOf(thrown: unknown): string {

@@ -2,26 +2,26 @@ import type { Broker, BrokerStreamInfo } from "../broker/port.ts";
 import type { EventStore } from "../store/port.ts";
 
 /**
- * Whether a broker stream ends with something that the log does not have: the log was put back from a backup, and what
- * it had in the meantime is gone.
+ * Returns whether a broker stream ends with a message that the log does not have, because the log was restored from a
+ * backup.
  *
  * @param store The log.
- * @param info What the broker stream holds.
+ * @param info The state of the broker stream.
  */
 export async function hasDiverged(store: EventStore, { last, lastId }: BrokerStreamInfo): Promise<boolean> {
   if (last === 0) return false;
   const [record] = await store.readLog({ after: last - 1, upTo: last, limit: 1 });
-  // What was trimmed is not delivered to anybody any more.
+  // Trimmed messages are no longer delivered.
   return record === undefined || (lastId !== null && record.id !== lastId);
 }
 
 /**
- * Deletes copies that are not of this log, before anybody reads them.
+ * Deletes broker copies that diverge from the log, before any group reads them.
  *
  * @param store The log.
  * @param broker The broker.
  * @param categories The categories that are read.
- * @returns The categories whose copies were deleted; the relay makes them again.
+ * @returns The categories whose copies were deleted; the relay rebuilds them.
  */
 export async function dropDivergedCopies(
   store: EventStore,

@@ -10,38 +10,43 @@ import { hasDiverged } from "./divergence.ts";
 import { reachedBy } from "../groups/progress.ts";
 import { RELAY_GROUP, watermarkOf } from "../groups/watermark.ts";
 
-/** What a relay works on. */
+/** Options of a relay. */
 export interface RelayOptions {
   /** The store. */
   readonly store: EventStore;
   /** The broker. */
   readonly broker: Broker;
-  /** The domain's categories, each with the groups that read it: the broker keeps what one of them still needs. */
+  /** The domain's categories, each with its readers; the broker keeps what one of them still needs. */
   readonly readers: ReadonlyMap<string, readonly string[]>;
-  /** The lease it works under; without one, nobody else may run a relay. */
+  /** The lease it works under; without one, no other process may run a relay. */
   readonly fence?: Fence;
-  /** Whether there are outbox rows; `false`: it follows the log itself. @default {true} */
+  /** Whether it reads outbox rows; otherwise it follows the log. @default {true} */
   readonly outbox?: boolean;
-  /** How many messages to move at a time. @default {1000} */
+  /** The number of messages per batch. @default {1000} */
   readonly batch?: number;
-  /** How often to look whether the broker lost something, and to trim it, in milliseconds. @default {1000} */
+  /** The interval for detecting lost messages and trimming the broker, in milliseconds. @default {1000} */
   readonly checkInterval?: number;
-  /** Called when messages have reached the broker. */
+  /** Called when messages have been published. */
   readonly onPublished?: () => void;
-  /** Hears what happens. @default {nobody} */
+  /** Receives events. @default {nobody} */
   readonly report?: Report;
-  /** Time and chance; what is not given is real. @default {the real ones} */
+  /** The source of time and randomness. @default {the real ones} */
   readonly clock?: Partial<Clock>;
 }
 
-/** How long the broker may be away until the lease is given back, in milliseconds: another process may still reach it. */
+/**
+ * How long the broker may be unreachable before the lease is released, in milliseconds; another process may reach it.
+ */
 const AWAY_PATIENCE = 1_000;
 
-/** How many published messages may be unmarked, and for how long (in milliseconds): after a crash they are published again, and refused. */
+/**
+ * Most published messages that may be unmarked, and for how long, in milliseconds. After a crash they are published
+ * again, which has no effect.
+ */
 const MARK_EVERY = 1_000;
 const MARK_INTERVAL = 100;
 
-/** A group that no code here has, and that nobody has worked for since so many milliseconds, is not waited for. */
+/** A group unknown to this code that has been idle for this long does not hold back trimming, in milliseconds. */
 const FORGOTTEN = 600_000;
 
 function isPublic({ category }: MessageRecord): boolean {
@@ -49,11 +54,11 @@ function isPublic({ category }: MessageRecord): boolean {
 }
 
 /**
- * Moves messages from the outbox to the broker, in order of position. It may end anywhere and begin again: publishing
- * twice is refused by position.
+ * Moves messages from the outbox to the broker, in order of position. It can crash and restart at any point: publishing
+ * is idempotent by position.
  *
- * What the broker lost (wiped, restarted empty, behind after a failover) is published again from the log. What all
- * groups have passed is trimmed.
+ * Messages that the broker lost (wiped, restarted empty, behind after a failover) are republished from the log.
+ * Messages that all groups have passed are trimmed.
  */
 export class Relay {
   #options: RelayOptions;
@@ -62,21 +67,24 @@ export class Relay {
   #batch: number;
   #checkInterval: number;
   #nextCheck = 0;
-  /** Published up to here, and marked up to {@linkcode Relay.#marked}: marking waits, it costs a write of its own. */
+  /**
+   * The last published position. Outbox rows are marked up to {@linkcode Relay.#marked}, later and in batches, because
+   * each mark is a write.
+   */
   #published = 0;
   #marked = 0;
   #markAt = 0;
-  /** Up to here the log itself is read. */
+  /** The position up to which the log itself is read. */
   #outboxFrom: number | undefined;
   #announced = new Map<string, number>();
-  /** The last position that was published to each broker stream. */
+  /** The last published position of each broker stream. */
   #lasts = new Map<string, number>();
   #away = false;
 
   /**
-   * Makes a relay that does not run yet.
+   * Creates a relay; `run()` starts it.
    *
-   * @param options What it works on.
+   * @param options Its options.
    */
   constructor(options: RelayOptions) {
     this.#options = options;
@@ -90,8 +98,8 @@ export class Relay {
    * Runs until aborted.
    *
    * @param signal Asks it to stop.
-   * @throws {FencedError} When another relay has taken over.
-   * @throws {BrokerUnavailableError} When the broker stays away: another process may reach it, and should have the lease.
+   * @throws {FencedError} If another relay has taken over.
+   * @throws {BrokerUnavailableError} If the broker stays unreachable, so that another process can take the lease.
    */
   async run(signal: AbortSignal): Promise<void> {
     const { store } = this.#options;
@@ -100,11 +108,11 @@ export class Relay {
     let awaySince = Infinity;
     while (!signal.aborted) {
       const woken = new AbortController();
-      // Asked for before looking, so that what is written in between is not slept over.
+      // Subscribe before reading, so that a write in between is not missed.
       const due = this.#published > this.#marked ? Math.min(this.#markAt, this.#nextCheck) : this.#nextCheck;
       const left = Math.max(0, due - this.#clock.elapsed());
       const changed = store.changed(left, AbortSignal.any([signal, woken.signal]), "messages");
-      // Whether anybody comes to wait for it is not known yet.
+      // The promise may never be awaited.
       changed.catch(() => {});
       try {
         if (this.#clock.elapsed() >= this.#nextCheck) await this.check();
@@ -114,7 +122,7 @@ export class Relay {
         this.#away = false;
         tries = 0;
         awaySince = Infinity;
-        // What was written since it was looked has been heard of.
+        // A write since the last read has already been signalled.
         if (moved < this.#batch) await changed;
       } catch (error) {
         if (recoveryOf(error) === "none") throw error;
@@ -124,7 +132,7 @@ export class Relay {
         if (error instanceof BrokerUnavailableError && this.#clock.elapsed() - awaySince > AWAY_PATIENCE) throw error;
         await clock.sleep(pauseBefore(++tries, SERVICE_BACKOFF, clock.random()), signal);
       } finally {
-        // Without a reason it makes an exception with a stack each time.
+        // Without a reason, `abort()` creates an exception with a stack each time.
         woken.abort("done");
       }
     }
@@ -132,10 +140,10 @@ export class Relay {
   }
 
   /**
-   * Moves everything that waits.
+   * Moves all waiting messages.
    *
    * @param signal Asks it to stop.
-   * @returns How many messages it moved.
+   * @returns The number of messages moved.
    */
   async drain(signal?: AbortSignal): Promise<number> {
     const moved = await this.#move(signal);
@@ -153,7 +161,7 @@ export class Relay {
     return moved;
   }
 
-  /** Moves up to one batch; returns how many messages. */
+  /** Moves up to one batch; returns the number of messages. */
   async #step(): Promise<number> {
     const records = await this.#waiting();
     if (records.length === 0) return 0;
@@ -173,7 +181,7 @@ export class Relay {
     this.#markAt = this.#clock.elapsed() + MARK_INTERVAL;
   }
 
-  /** Makes sure that the broker has a copy of this log, and of no other. */
+  /** Ensures that the broker holds a copy of this log only. */
   async #adopt(): Promise<void> {
     const { store, broker } = this.#options;
     if (await broker.adopt(await store.logId())) {
@@ -181,7 +189,7 @@ export class Relay {
     }
   }
 
-  /** Publishes; when the broker has lost what it had, fills it up to here first, and says `false`: try again. */
+  /** Publishes messages. If the broker has lost messages, refills it first and returns `false`, to try again. */
   async #publish(records: readonly MessageRecord[]): Promise<boolean> {
     const expected = new Map<string, number>();
     const reached = new Map(records.map(({ category, position }) => [category, position]));
@@ -197,7 +205,7 @@ export class Relay {
     return true;
   }
 
-  /** The last position that was published to a broker stream, whether it still knows or not. */
+  /** Returns the last position published to a broker stream, even if the broker has lost it. */
   async #last(category: string): Promise<number> {
     const known = this.#lasts.get(category);
     if (known !== undefined) return known;
@@ -213,7 +221,7 @@ export class Relay {
 
   async #waiting(): Promise<MessageRecord[]> {
     const { store, outbox = true } = this.#options;
-    // What was stored before this relay came may have been stored without outbox rows, under another configuration.
+    // Messages stored before this relay started may lack outbox rows, under another configuration.
     if (this.#outboxFrom === undefined) {
       this.#outboxFrom = outbox ? await store.lastPosition() : Infinity;
       this.#published = Math.max(this.#published, (await store.outboxStatus()).published);
@@ -224,11 +232,11 @@ export class Relay {
       : await store.readOutbox(this.#batch, this.#published);
   }
 
-  /** Looks whether the broker still has what it should, fills it again where not, and trims it. */
+  /** Checks that the broker has what it should, refills it if not, and trims it. */
   async check(): Promise<void> {
     this.#nextCheck = this.#clock.elapsed() + this.#checkInterval;
     const { store, readers } = this.#options;
-    // All at once: while the broker is looked after, nothing is moved.
+    // Run in parallel: no messages are moved during maintenance.
     const [checkpoints, leases, status] = await Promise.all([
       store.checkpoints(),
       store.leases(),
@@ -248,7 +256,7 @@ export class Relay {
       const needed = lowest(category, [...groups, ...foreign], checkpoints, published);
       const watermark = watermarkOf(checkpoints, category);
       await this.#refill(category, needed, watermark);
-      // Nobody here knows who reads the categories of other domains.
+      // The readers of other domains' categories are unknown here.
       if (readers.has(category)) await this.#trim(category, needed, watermark);
     }));
   }
@@ -266,19 +274,19 @@ export class Relay {
     if (last >= upTo) return;
     let after = Math.max(last, Math.min(needed, upTo - 1));
     this.#report({ type: "broker.refilled", category, after });
-    // From here down the broker may have nothing: who is behind reads it from the log.
+    // The broker may lack messages up to here: groups further behind read them from the log.
     if (after > last && after > watermark) await this.#setWatermark(category, after);
     while (true) {
       const records = await store.readLog({ category, after, upTo, limit: this.#batch });
       if (records.length === 0) return;
-      // Whoever has not seen `after` reads the log up to there.
+      // Groups that have not reached `after` read the log up to there.
       await broker.publish(records, undefined, new Map([[category, after]]));
       after = records[records.length - 1].position;
     }
   }
 
   async #trim(category: string, needed: number, watermark: number): Promise<void> {
-    // Announced one round, done the next: a group that opens in between has been seen by then.
+    // Announce in one round and trim in the next, so that a group opened in between is seen.
     const announced = Math.min(this.#announced.get(category) ?? 0, needed);
     if (announced > 0) await this.#options.broker.trim(category, announced);
     if (needed > watermark) await this.#setWatermark(category, needed);
@@ -292,7 +300,7 @@ export class Relay {
   }
 }
 
-/** The position that all groups of a category have passed. */
+/** Returns the position that all groups of a category have passed. */
 function lowest(
   category: string,
   groups: readonly string[],

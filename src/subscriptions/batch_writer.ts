@@ -11,18 +11,18 @@ import type { Deferred } from "./retry_queue.ts";
 import type { UnknownTypes } from "./unknown_types.ts";
 import { PendingCommit } from "./pending_commit.ts";
 
-/** A message on its way through a batch. */
+/** A message to be handled in a batch. */
 export interface Item {
-  /** The message as it is stored. */
+  /** The stored message. */
   readonly record: MessageRecord;
-  /** The row it was set aside with, when it was. */
+  /** Its deferred row, if it was deferred. */
   readonly deferred?: Deferred;
 }
 
-/** How often a command is rerun on fresh state within one attempt. */
+/** The number of reruns of a command on fresh state within one attempt. */
 const MOST_RERUNS = 10;
 
-/** Hands messages to the handler and writes what comes of it: as one batch when that goes well, else one by one. */
+/** Hands messages to the handler and commits its effects: as one batch if possible, or else one by one. */
 export class BatchWriter {
   #options: Complete;
   #checkpointer: Checkpointer;
@@ -38,11 +38,11 @@ export class BatchWriter {
   }
 
   /**
-   * Handles items as one batch; one by one when they get in each other's way.
+   * Handles items as one batch, or one by one if they conflict.
    *
    * @param items The messages.
-   * @param commit What is to be written beside.
-   * @param last The position that is reached when all are through; none for what was set aside.
+   * @param commit What else to commit.
+   * @param last The position reached once all are handled; none for deferred messages.
    * @param signal Asks it to stop.
    */
   async handle(
@@ -52,7 +52,7 @@ export class BatchWriter {
     signal: AbortSignal,
   ): Promise<void> {
     if (items.length === 0) return await this.#checkpointer.write(commit, undefined, last);
-    // Categories of one group share rows, and what a handler lets go: one batch at a time.
+    // Categories of one group share rows and the tracking of uncaught errors, so run one batch at a time.
     await this.#options.mutex.run(() => this.#together(items, commit, last, signal));
   }
 
@@ -69,7 +69,7 @@ export class BatchWriter {
     const stuckAt = batch.stuck ? Math.max(...batch.failures.keys()) : items.length;
     const unreached = items[stuckAt + 1];
     if (unreached && last !== undefined) {
-      // What came behind the stuck one was not begun: whoever takes over reads it again.
+      // Messages after the stuck one were not started; the next subscription reads them again.
       reached = unreached.record.position - 1;
     }
     const written = commit.copyUpTo(reached ?? Infinity);
@@ -88,16 +88,16 @@ export class BatchWriter {
     this.#handled(batch, startedAt);
   }
 
-  /** Says what was written; ends the subscription where a handler hangs. */
+  /** Reports the batch, and ends the subscription if a handler timed out. */
   #handled({ handled, failures, stuck }: BatchResult, startedAt: number): void {
     const { groupPartition: { group, category, partition }, clock, report } = this.#options;
     const milliseconds = clock.elapsed() - startedAt;
     const counts = { handled: handled.length, failed: failures.size };
     report({ type: "batch.handled", group, category, partition, ...counts, milliseconds });
-    if (stuck) throw new HandlerStuckError(`A handler of ${group} did not come back in time`);
+    if (stuck) throw new HandlerStuckError(`A handler of ${group} did not finish in time`);
   }
 
-  /** Handles items one by one, each with a transaction of its own, up to the last position. */
+  /** Handles items one by one, each in its own transaction, up to the last position. */
   async #apart(
     items: readonly Item[],
     commit: PendingCommit,
@@ -108,7 +108,7 @@ export class BatchWriter {
     const held = new Set<string>();
     for (const item of items) {
       const { record, deferred } = item;
-      // Behind one that was set aside again: it stays where it is.
+      // It is behind a message that was deferred again, so it stays deferred.
       if (deferred && held.has(record.stream)) continue;
       const reached = deferred || last === undefined ? undefined : record.position;
       const own = reached === undefined ? new PendingCommit() : commit.takeUpTo(reached);
@@ -121,14 +121,14 @@ export class BatchWriter {
     await checkpointer.write(commit, undefined, last);
   }
 
-  /** Handles one item; when somebody else wrote to the same stream first, again on fresh state. */
+  /** Handles one item; after a write conflict, again on fresh state. */
   async #alone(item: Item, commit: PendingCommit, reached: number | undefined, signal: AbortSignal): Promise<void> {
     const { record, deferred } = item;
     const startedAt = this.#options.clock.elapsed();
     for (let rerun = 1;; rerun++) {
       const batch = await this.#execute([item], signal);
       if (batch === "apart") throw new Error("A single message cannot be taken apart");
-      // A copy: what becomes of an attempt that is made again must not be written with the next.
+      // Use a copy, so that a failed attempt leaves nothing in the next one's commit.
       const own = commit.copyUpTo(Infinity);
       const failure = batch.failures.get(0);
       if (failure) this.#failures.fail(record, deferred, failure, own);

@@ -8,31 +8,31 @@ import type { Complete } from "./options.ts";
 import { type Deferred, RetryQueue } from "./retry_queue.ts";
 import type { PendingCommit } from "./pending_commit.ts";
 
-/** How long a step of the checkpoint that nothing has to agree with may wait to be written, in milliseconds. */
+/** How long writing the checkpoint may be postponed if there are no effects, in milliseconds. */
 const FLUSH_INTERVAL = 50;
 
-/** After a death, so many batches have their checkpoint written at once: more than fit into that interval. */
+/** After a crash, this many batches write their checkpoint immediately: more than fit into that interval. */
 const CAREFUL = 500;
 
-/** What a subscription has done, and what it has set aside; the one place that writes either. */
+/** Tracks a subscription's checkpoint and deferred messages, and is the only place that writes them. */
 export class Checkpointer {
   #options: Complete;
   #progress!: PartitionProgress;
-  /** The messages that are set aside. */
+  /** The deferred messages. */
   retryQueue: RetryQueue = new RetryQueue();
-  /** A step of the checkpoint that is still to be written, and when. */
+  /** A postponed checkpoint, and when it is due. */
   #unwritten: number | undefined;
   #flushAt = 0;
-  /** How many batches still have their checkpoint written at once. */
+  /** The number of batches left that write their checkpoint immediately. */
   #careful: number;
 
-  /** Makes a checkpointer that has to be read first. */
+  /** Creates a checkpointer; read it before use. */
   constructor(options: Complete) {
     this.#options = options;
     this.#careful = options.quarantined ? CAREFUL : 0;
   }
 
-  /** Reads what is written; what was not is forgotten. */
+  /** Reloads the stored state and drops postponed steps. */
   async read(): Promise<void> {
     const { store, groupPartition, quarantined } = this.#options;
     this.#unwritten = undefined;
@@ -41,7 +41,7 @@ export class Checkpointer {
     for (const deferred of await store.deferred(groupPartition.group)) this.adopt(deferred, quarantined);
   }
 
-  /** Takes over a row of this groupPartition that is not known yet. */
+  /** Adopts an unknown deferred row of this partition. */
   adopt(deferred: DeferredMessage, quarantined: boolean): void {
     const { category, partition, partitions } = this.#options.groupPartition;
     if (deferred.category !== category || partitionOf(deferred.stream, partitions) !== partition) return;
@@ -52,22 +52,22 @@ export class Checkpointer {
     this.retryQueue.put({ ...deferred, awaits: isStillUnknown ? awaits : null, quarantined });
   }
 
-  /** Everything up to here is done, or set aside. */
+  /** Everything up to here is handled or deferred. */
   get position(): number {
     return this.#progress?.position ?? 0;
   }
 
-  /** Whether a message is for this groupPartition, still to be handled, and not set aside. */
+  /** Whether a message belongs to this partition and is neither handled nor deferred. */
   wants(record: MessageRecord): boolean {
     return this.#progress.wants(record) && !this.retryQueue.has(record.stream, record.position);
   }
 
-  /** In how many milliseconds {@linkcode Checkpointer.flush} is due; `Infinity` when there is nothing to write. */
+  /** The time until {@linkcode Checkpointer.flush} is due, in milliseconds; `Infinity` if there is nothing to write. */
   get due(): number {
     return this.#unwritten === undefined ? Infinity : Math.max(0, this.#flushAt - this.#options.clock.elapsed());
   }
 
-  /** Writes that a message is set aside. */
+  /** Stores a deferred message. */
   async defer(deferred: Deferred): Promise<void> {
     const { store, groupPartition: { fence } } = this.#options;
     const { quarantined: _, ...row } = deferred;
@@ -76,11 +76,11 @@ export class Checkpointer {
   }
 
   /**
-   * Writes effects, rows of what is set aside, dead letters and the checkpoint in one transaction.
+   * Writes effects, deferred messages, dead letters and the checkpoint in one transaction.
    *
-   * @param pending What the subscription wants written.
-   * @param effects What handlers want written; the runner is told what became of it.
-   * @param last The position that is reached by it; the checkpoint stays where it is without one.
+   * @param pending The subscription's own writes.
+   * @param effects The handlers' effects; the runner is told whether they were written.
+   * @param last The position reached; without it, the checkpoint does not move.
    */
   async write(pending: PendingCommit, effects?: Effects, last?: number): Promise<void> {
     const { store, groupPartition: { fence }, outbox, runner } = this.#options;
@@ -89,7 +89,7 @@ export class Checkpointer {
     const moves = last !== undefined && last > this.#progress.position;
     const effectless = pending.empty && appends.length + rows.length + outcomes.length + statements.length === 0;
     if (effectless) {
-      // Nothing has to agree with this step of the checkpoint: it is written with the next one, or a little later.
+      // There is nothing to commit atomically with this checkpoint: postpone it to the next commit or a timer.
       if (moves) await this.#postpone(last);
       return settle(true);
     }
@@ -118,19 +118,19 @@ export class Checkpointer {
     if (moves) this.#progress.moveTo(last);
   }
 
-  /** Moves on without writing it yet. */
+  /** Advances the checkpoint without writing it yet. */
   async #postpone(position: number): Promise<void> {
     if (this.#unwritten === undefined) this.#flushAt = this.#options.clock.elapsed() + FLUSH_INTERVAL;
     this.#unwritten = position;
     this.#progress.moveTo(position);
     if (this.#careful > 0) {
-      // Whoever comes after the next death must find the culprit among the first that are tried alone.
+      // After the next crash, the culprit must be among the first messages, which are tried alone.
       this.#careful--;
       await this.flush();
     }
   }
 
-  /** Writes the checkpoint that was put off. */
+  /** Writes a postponed checkpoint. */
   async flush(): Promise<void> {
     if (this.#unwritten === undefined) return;
     const { store, groupPartition: { fence } } = this.#options;

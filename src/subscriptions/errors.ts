@@ -1,19 +1,19 @@
-/** A handler did not come back in time: whoever runs the subscription has to replace the worker. */
+/** Thrown when a handler timed out, so that the worker must be replaced. */
 export class HandlerStuckError extends Error {
   /** Always `HandlerStuckError`. */
   override readonly name = "HandlerStuckError";
 }
 
-/** There are messages of a type that this code does not know, and another process that takes part does. */
+/** Thrown when this code does not know a message's type but another member does. */
 export class UnknownTypeError extends Error {
   /** Always `UnknownTypeError`. */
   override readonly name = "UnknownTypeError";
 
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message Who leaves what to whom.
-   * @param type The type.
+   * @param message What was found.
+   * @param type The unknown type.
    */
   constructor(message: string, readonly type: string) {
     super(message);

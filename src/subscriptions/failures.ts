@@ -7,11 +7,11 @@ import type { Deferred } from "./retry_queue.ts";
 import type { PendingCommit } from "./pending_commit.ts";
 import { retryDelay } from "../groups/settings.ts";
 
-/** Decides what becomes of a message that was not handled: tried again later, or given up. */
+/** Decides whether a failed message is retried later or becomes a dead letter. */
 export class Failures {
   #options: Complete;
 
-  /** Decides for one subscription. */
+  /** Creates one for a subscription. */
   constructor(options: Complete) {
     this.#options = options;
   }
@@ -33,7 +33,7 @@ export class Failures {
     };
   }
 
-  /** Sets a message aside that has failed, to be tried again; gives it up when that was the last time. */
+  /** Defers a failed message for a retry; gives it up after the last attempt. */
   fail(
     record: MessageRecord,
     deferred: Deferred | undefined,
@@ -49,7 +49,7 @@ export class Failures {
     const attempts = Math.max(1, deferred?.attempts ?? 1);
     const failures = [...deferred?.failures ?? [], { at: clock.now(), error }];
     if (unreadable !== undefined) {
-      // Trying again would not help: the code has to change first.
+      // Retrying would not help until the code changes.
       this.giveUp(record, { attempts, failures }, { reason: unreadable, error, stack }, commit);
       return;
     }
@@ -70,7 +70,7 @@ export class Failures {
     });
   }
 
-  /** Makes a dead letter of a message, and says so. */
+  /** Turns a message into a dead letter and reports it. */
   giveUp(
     record: MessageRecord,
     { attempts, failures }: Pick<DeferredMessage, "attempts" | "failures">,

@@ -16,55 +16,58 @@ import { StreamSource } from "./source_broker.ts";
 import { LogSource } from "./source_log.ts";
 import { Subscription } from "./subscription.ts";
 
-/** How one partition of a group is fed. */
+/** How to feed one partition of a group. */
 export interface FeedOptions {
   /** The store. */
   readonly store: EventStore;
-  /** How to feed it. @default {DEFAULT_SETTINGS} */
+  /** Its settings. @default {DEFAULT_SETTINGS} */
   readonly settings?: Partial<SubscriptionSettings>;
-  /** Over how many partitions the group's streams are spread. @default {1} */
+  /** The number of partitions of the group. @default {1} */
   readonly partitions?: number;
-  /** Which of them this is, from 0. @default {0} */
+  /** The index of this partition, from 0. @default {0} */
   readonly partition?: number;
-  /** The lease it writes under; without one, nobody else may run the same partition. */
+  /** The lease it writes under; without one, no other process may run the same partition. */
   readonly fence?: Fence;
-  /** Where the subscription and its handlers log, unless somebody listens. @default {nowhere} */
+  /** The log of the subscription and its handlers, unless `report` is set. @default {nowhere} */
   readonly log?: HandlerLog;
-  /** Hears what happens, what handlers log among it. @default {what makes lines for `log`} */
+  /** Receives events, including log lines of handlers. @default {writes to `log`} */
   readonly report?: Report;
-  /** Whether what handlers append goes through the outbox. @default {true} */
+  /** Whether appends of handlers go through the outbox. @default {true} */
   readonly outbox?: boolean;
-  /** The process that runs this, among those that take part. @default {none} */
+  /** The id of this member. @default {none} */
   readonly owner?: string;
-  /** Whether a worker before this one vanished: what may have been in its hands is tried one at a time. @default {false} */
+  /**
+   * Whether the previous worker crashed, so that its possibly in-flight messages are tried one at a time. @default
+   * {false}
+   */
   readonly quarantined?: boolean;
   /** Called with each version of a type, like `Deposited@2`, that this code lacks. @default {nobody} */
   readonly lacks?: (name: string) => void;
   /** Dead letters that were replayed and are still to be picked up. @default {asks the store} */
   readonly replays?: (group: string) => Promise<readonly DeferredMessage[]>;
-  /** Time and chance; what is not given is real. @default {the real ones} */
+  /** The source of time and randomness. @default {the real ones} */
   readonly clock?: Partial<Clock>;
 }
 
-/** What feeds one handler that runs in this process. */
+/** How to feed a handler in this process. */
 export interface GroupOptions extends FeedOptions {
   /** The domain. */
   readonly domain: Domain;
   /** One of its handlers: the consumer group. */
   readonly handler: Handler;
-  /** How handlers are run and watched. @default {run directly} */
+  /** How handlers are run. @default {run directly} */
   readonly execution?: Partial<Execution>;
-  /** Says in words what a handler threw. @default {its name and message} */
+  /** Describes a value thrown by a handler. @default {its name and message} */
   readonly explain?: (error: unknown) => string;
 }
 
-/** What a subscription has to know of a group: its handler may run elsewhere. */
+/** What a subscription needs to know of a group, whose handler may run in another process. */
 export interface Group {
   /** Its name. */
   readonly name: string;
   /** The categories it reads. */
   readonly categories: readonly string[];
-  /** The message types it handles; others are passed over. */
+  /** The message types it handles; others are skipped. */
   readonly handles: ReadonlySet<string>;
   /** The newest version of each message type that the code knows. */
   readonly types: KnownTypes;
@@ -72,15 +75,15 @@ export interface Group {
   readonly retries?: number;
 }
 
-/** Logs nothing. */
+/** A log that discards everything. */
 export const SILENT: HandlerLog = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** Who hears what happens to a group. */
+/** Returns the listener of a group's events. */
 function reportOf({ report, log = SILENT }: FeedOptions): Report {
   return report ?? logTo((_group, level, text, fields) => log[level](text, fields));
 }
 
-/** The settings that a group is fed with. */
+/** Returns the effective settings of a group. */
 export function settingsOf(
   retries: number | undefined,
   settings?: Partial<SubscriptionSettings>,
@@ -88,19 +91,19 @@ export function settingsOf(
   return { ...DEFAULT_SETTINGS, ...settings, ...(retries !== undefined && { maxRetries: retries }) };
 }
 
-/** Feeds one partition of one group, from all the categories it reads. */
+/** Feeds one partition of a group from all its categories. */
 export class GroupSubscription {
-  /** What it is, as shown to people. */
+  /** Its kind, for display. */
   readonly kind: "StreamSubscription" | "EventStoreSubscription";
   #subscriptions: Subscription[];
 
   /**
-   * Makes a subscription that does not run yet.
+   * Creates a subscription; `run()` starts it.
    *
-   * @param group What it feeds.
+   * @param group The group to feed.
    * @param runner Runs its handler.
    * @param options How to feed it.
-   * @param sourceOf Where the messages of a category come from.
+   * @param sourceOf Creates the source of a category's messages.
    */
   constructor(
     group: Group,
@@ -135,11 +138,11 @@ export class GroupSubscription {
   }
 
   /**
-   * Runs until aborted: finishes what is in hand, then returns.
+   * Runs until aborted, then finishes the in-flight batch and returns.
    *
    * @param signal Asks it to stop.
-   * @throws {FencedError} When another has taken over.
-   * @throws {HandlerStuckError} When a handler did not come back.
+   * @throws {FencedError} If another process has taken over.
+   * @throws {HandlerStuckError} If a handler timed out.
    */
   async run(signal: AbortSignal): Promise<void> {
     const stop = new AbortController();
@@ -155,7 +158,7 @@ export class GroupSubscription {
   }
 
   /**
-   * Runs until everything up to a position is handled, or set aside for a later retry.
+   * Runs until everything up to a position is handled or deferred.
    *
    * @param position The position to reach.
    * @param signal Asks it to stop.
@@ -165,10 +168,10 @@ export class GroupSubscription {
   }
 }
 
-/** Where a group's messages come from: the broker's copies, or the log itself. */
+/** Creates the source of a category's messages, the broker or the log. */
 export type Feed = { readonly broker: Broker; readonly consumer?: string } | null;
 
-/** Makes the sources of a feed. */
+/** Returns how to create the sources of a feed. */
 export function sourcesOf(options: FeedOptions, feed: Feed): (at: GroupPartition) => Source {
   const { store } = options;
   const report = reportOf(options);
@@ -204,24 +207,24 @@ function runnerOf(options: GroupOptions): LocalRunner {
   });
 }
 
-/** Feeds a handler from the broker: the log is only read for what the broker does not have, or while it is away. */
+/** Feeds a handler from the broker. The log is read only for what the broker lacks, or while it is unavailable. */
 export class StreamSubscription extends GroupSubscription {
   /**
-   * Makes a subscription that does not run yet.
+   * Creates a subscription; `run()` starts it.
    *
-   * @param options What it feeds, from which broker, as which consumer.
+   * @param options The handler, broker and consumer.
    */
   constructor(options: GroupOptions & { readonly broker: Broker; readonly consumer?: string }) {
     super(groupOf(options), runnerOf(options), options, sourcesOf(options, options));
   }
 }
 
-/** Feeds a handler straight from the log. */
+/** Feeds a handler directly from the log. */
 export class EventStoreSubscription extends GroupSubscription {
   /**
-   * Makes a subscription that does not run yet.
+   * Creates a subscription; `run()` starts it.
    *
-   * @param options What it feeds.
+   * @param options The handler and its store.
    */
   constructor(options: GroupOptions) {
     super(groupOf(options), runnerOf(options), options, sourcesOf(options, null));

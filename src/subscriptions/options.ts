@@ -8,15 +8,15 @@ import type { GroupPartition } from "../groups/partition.ts";
 import type { SubscriptionSettings } from "../groups/settings.ts";
 import type { Source } from "./source.ts";
 
-/** What a subscription is made of. */
+/** Dependencies of a subscription. */
 export interface SubscriptionOptions {
-  /** The store: checkpoints, deferred messages, dead letters, effects. */
+  /** The store of checkpoints, deferred messages, dead letters and effects. */
   readonly store: EventStore;
-  /** Where messages come from. */
+  /** The source of messages. */
   readonly source: Source;
-  /** Which group, category and partition. */
+  /** The group, category and partition. */
   readonly groupPartition: GroupPartition;
-  /** How to feed it. */
+  /** Its settings. */
   readonly settings: SubscriptionSettings;
   /** The newest version of each message type that the code knows. */
   readonly types: KnownTypes;
@@ -24,31 +24,34 @@ export interface SubscriptionOptions {
   readonly handles: ReadonlySet<string>;
   /** Runs the handlers. */
   readonly runner: BatchRunner;
-  /** Hears what happens. */
+  /** Receives events. */
   readonly report: Report;
-  /** Dead letters that were replayed and are still to be picked up. @default {asks the store} */
+  /** Returns replayed dead letters not yet picked up. @default {asks the store} */
   readonly replays?: (group: string) => Promise<readonly DeferredMessage[]>;
   /** Called with each version of a type, like `Deposited@2`, that this code lacks. @default {nobody} */
   readonly lacks?: (name: string) => void;
   /** Whether what handlers append goes through the outbox. @default {true} */
   readonly outbox?: boolean;
-  /** The process that runs this, among those that take part. @default {none} */
+  /** The id of this member. @default {none} */
   readonly owner?: string;
-  /** Shared by the subscriptions of one group: whose turn it is to handle a batch. @default {only its own} */
+  /** A mutex shared by the subscriptions of one group, which handle one batch at a time. @default {its own} */
   readonly mutex?: Mutex;
-  /** Whether a consumer before this one vanished: what may have been in its hands is tried one at a time. @default {false} */
+  /**
+   * Whether the previous consumer crashed, so that its possibly in-flight messages are tried one at a time. @default
+   * {false}
+   */
   readonly quarantined?: boolean;
-  /** Time and chance; what is not given is real. @default {the real ones} */
+  /** The source of time and randomness. @default {the real ones} */
   readonly clock?: Partial<Clock>;
 }
 
-/** The same with nothing left open. */
+/** The options with defaults filled in. */
 export type Complete =
   & Omit<SubscriptionOptions, "owner" | "clock">
   & Required<Pick<SubscriptionOptions, "replays" | "lacks" | "outbox" | "mutex" | "quarantined">>
   & { readonly owner: string | undefined; readonly clock: Clock };
 
-/** Fills in what was left open. */
+/** Fills in defaults. */
 export function complete(options: SubscriptionOptions): Complete {
   return {
     replays: (group) => options.store.deferred(group, { replayedOnly: true, limit: 1000 }),

@@ -1,7 +1,7 @@
 import type { CommandOutcome, DeadLetter } from "../store/port.ts";
 import type { Deferred } from "./retry_queue.ts";
 
-/** A message that is no longer set aside. */
+/** A message that is no longer deferred. */
 export interface Resumed {
   /** The consumer group. */
   readonly group: string;
@@ -11,15 +11,15 @@ export interface Resumed {
   readonly position: number;
 }
 
-/** What a subscription wants written beside the effects of its handlers. */
+/** What a subscription writes in addition to its handlers' effects. */
 export class PendingCommit {
-  /** Messages to set aside. */
+  /** Messages to defer. */
   readonly deferred: Deferred[] = [];
-  /** Messages that are no longer set aside. */
+  /** Messages that are no longer deferred. */
   readonly resumed: Resumed[] = [];
-  /** Messages that were given up. */
+  /** Dead letters. */
   readonly deadLetters: DeadLetter[] = [];
-  /** Outcomes of commands that were given up. */
+  /** Outcomes of commands that became dead letters. */
   readonly outcomes: (CommandOutcome & { readonly position: number })[] = [];
 
   /** Whether there is nothing to write. */
@@ -27,7 +27,7 @@ export class PendingCommit {
     return this.deferred.length + this.resumed.length + this.deadLetters.length + this.outcomes.length === 0;
   }
 
-  /** A copy of what is about messages up to a position. */
+  /** Returns a copy of the part about messages up to a position. */
   copyUpTo(position: number): PendingCommit {
     const copy = new PendingCommit();
     copy.deferred.push(...this.deferred);
@@ -37,7 +37,7 @@ export class PendingCommit {
     return copy.takeUpTo(position);
   }
 
-  /** Takes out what is about messages up to a position: the rest stays. */
+  /** Removes and returns the part about messages up to a position. */
   takeUpTo(position: number): PendingCommit {
     const taken = new PendingCommit();
     const move = <T>(from: T[], to: T[], positionOf: (entry: T) => number): void => {

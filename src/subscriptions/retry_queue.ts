@@ -1,27 +1,29 @@
 import type { DeferredMessage } from "../store/port.ts";
 
-/** A message that is set aside, as the subscription holds it. */
+/** A deferred message in the retry queue. */
 export interface Deferred extends DeferredMessage {
-  /** It was in somebody's hands when they vanished: to be tried alone, its attempt counted before it is made. */
+  /**
+   * Whether it may have been in flight during a crash: it is tried alone, and its attempt is counted before it begins.
+   */
   readonly quarantined: boolean;
 }
 
-/** The messages that a group has set aside, by stream: of each stream only the first may be tried. */
+/** The retry queue: the deferred messages of a group by stream. Only the first of each stream may be tried. */
 export class RetryQueue {
   #streams = new Map<string, Deferred[]>();
   #size = 0;
 
-  /** How many there are. */
+  /** The number of messages. */
   get size(): number {
     return this.#size;
   }
 
-  /** Whether later messages of a stream have to wait. */
+  /** Whether later messages of a stream must wait. */
   blocks(stream: string): boolean {
     return this.#streams.has(stream);
   }
 
-  /** Whether a message is here. */
+  /** Whether a message is in the queue. */
   has(stream: string, position: number): boolean {
     return this.#streams.get(stream)?.some((deferred) => deferred.position === position) ?? false;
   }
@@ -47,7 +49,7 @@ export class RetryQueue {
     if (queue.length === 0) this.#streams.delete(stream);
   }
 
-  /** When the next message may be tried, in milliseconds since 1970; `Infinity` when there is none. */
+  /** When the next message is due, in milliseconds since 1970; `Infinity` if there is none. */
   nextDue(): number {
     let due = Infinity;
     for (const [head] of this.#streams.values()) if (head.awaits === null) due = Math.min(due, head.dueAt);
@@ -55,8 +57,8 @@ export class RetryQueue {
   }
 
   /**
-   * What may be tried now: either one message alone, when it has been tried before or is quarantined, or a batch of
-   * messages that only waited behind one of those.
+   * Returns what is due: a single message if it was tried before or is quarantined, or else a batch of messages that
+   * only waited behind one.
    */
   due(now: number, most: number): Deferred[] {
     const batch: Deferred[] = [];

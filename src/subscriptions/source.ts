@@ -1,14 +1,14 @@
 import type { MessageRecord } from "../messages/envelope.ts";
 
-/** Where a subscription gets its messages from. */
+/** A source of messages for a subscription. */
 export interface Source {
-  /** What it is, as shown to people. */
+  /** Its kind, for display. */
   readonly kind: "StreamSubscription" | "EventStoreSubscription";
-  /** Starts behind a position. */
+  /** Starts after a position. */
   open(after: number): Promise<void>;
-  /** The next messages, in order of position; none when `wait` milliseconds have passed without. */
+  /** Returns the next messages, in order of position; none after `wait` milliseconds. */
   next(count: number, wait: number, signal: AbortSignal): Promise<MessageRecord[]>;
-  /** Called when messages are done, or deferred: committed, never to be delivered again. */
+  /** Called when messages are handled or deferred and that is committed. */
   done(messages: readonly MessageRecord[]): Promise<void>;
   /** Called at the end of a run. */
   close(): Promise<void>;

@@ -9,35 +9,38 @@ import type { Report } from "../telemetry/events.ts";
 import type { Source } from "./source.ts";
 import { LogSource } from "./source_log.ts";
 
-/** Acknowledging is a write of its own: it waits for so many messages, or so many milliseconds. The checkpoint counts. */
+/**
+ * Acknowledgements are batched by count and time in milliseconds, since each is a write. The checkpoint is
+ * authoritative.
+ */
 const ACKNOWLEDGE_EVERY = 1_000;
 const ACKNOWLEDGE_INTERVAL = 200;
 
-/** The longest pause between looks for a broker that is away, in milliseconds. */
+/** The longest delay between attempts to reach an unavailable broker, in milliseconds. */
 const LONGEST_AWAY = 2_000;
 
-/** What a {@linkcode StreamSource} is made of. */
+/** Dependencies of a {@linkcode StreamSource}. */
 export interface StreamSourceOptions {
-  /** The store, for what the broker does not have. */
+  /** The store, for messages the broker does not have. */
   readonly store: EventStore;
   /** The broker. */
   readonly broker: Broker;
-  /** Which group and category. */
+  /** The group and category. */
   readonly groupPartition: GroupPartition;
   /** The consumer's name. */
   readonly consumer: string;
-  /** Time. */
+  /** The source of time. */
   readonly clock: Clock;
-  /** Hears when the broker cannot be reached, and when it can be again. */
+  /** Called when the broker becomes unreachable, and when it is reachable again. */
   readonly report: Report;
 }
 
 /**
- * Reads the broker's copy of a category as a consumer group. What the broker no longer has, or never had, comes from
- * the log first.
+ * Reads the broker's copy of a category as a consumer group. Messages that the broker lacks are read from the log
+ * first.
  */
 export class StreamSource implements Source {
-  /** What it is, as shown to people. */
+  /** Its kind, for display. */
   readonly kind = "StreamSubscription";
   #store: EventStore;
   #broker: Broker;
@@ -50,7 +53,7 @@ export class StreamSource implements Source {
   #handled: number[] = [];
   #acknowledgeAt = 0;
   #ahead: Promise<Delivered> | undefined;
-  /** While the broker cannot be reached: when to look for it again, and how often that was in vain. */
+  /** While the broker is unreachable: when to try again, and the number of failed attempts. */
   #lookAgainAt = 0;
   #inVain = 0;
   #clock: Clock;
@@ -59,9 +62,9 @@ export class StreamSource implements Source {
   ) => void;
 
   /**
-   * Makes a source that is not open yet.
+   * Creates a source; `open()` starts it.
    *
-   * @param options What it reads, and for whom.
+   * @param options What it reads, and for which group.
    */
   constructor({ store, broker, groupPartition, consumer, clock, report }: StreamSourceOptions) {
     const { group, category, partition, partitions } = groupPartition;
@@ -87,13 +90,13 @@ export class StreamSource implements Source {
     }
   }
 
-  /** From here on the log is read. */
+  /** Switches to reading the log. */
   async #readLog(after: number): Promise<void> {
     this.#catchUp = new LogSource(this.#store, this.#category, this.#clock);
     await this.#catchUp.open(after);
   }
 
-  /** The broker is a copy: whoever cannot reach it goes on with the log. */
+  /** Falls back to the log if the broker is unreachable. */
   async #leaveBroker(error: BrokerUnavailableError): Promise<void> {
     if (this.#inVain++ === 0) this.#report({ type: "broker.left", error: error.message });
     this.#lookAgainAt = this.#clock.elapsed() + Math.min(LONGEST_AWAY, 50 * 2 ** Math.min(this.#inVain, 10));
@@ -102,7 +105,7 @@ export class StreamSource implements Source {
     await this.#readLog(this.#cursor);
   }
 
-  /** While the broker is away: reads the log, and looks now and then whether it is back. */
+  /** While the broker is unavailable: reads the log and tries to reconnect now and then. */
   async #readAway(count: number, wait: number, signal: AbortSignal): Promise<MessageRecord[]> {
     if (this.#clock.elapsed() >= this.#lookAgainAt) {
       const before = this.#inVain;
@@ -127,9 +130,9 @@ export class StreamSource implements Source {
 
   async #openBroker(after: number): Promise<void> {
     this.#catchUp = undefined;
-    // The checkpoint is the truth: whatever a consumer that vanished had pending is delivered again from there.
+    // The checkpoint is authoritative: pending messages of a crashed consumer are redelivered from there.
     await this.#broker.seek(this.#category, this.#group, after);
-    // The watermark may have risen while nobody knew of this group.
+    // The watermark may have risen before this group was known.
     if (await this.#belowWatermark()) await this.#readLog(after);
   }
 
@@ -146,7 +149,7 @@ export class StreamSource implements Source {
         this.#cursor = this.#catchUp.cursor;
         return found;
       }
-      // Everything there was is read; what was trimmed in the meantime would be below the new watermark.
+      // The log is read up to its end; anything trimmed since then would be below the new watermark.
       await this.open(Math.max(this.#cursor, this.#watermark));
       return await this.next(count, wait, signal);
     }
@@ -161,13 +164,13 @@ export class StreamSource implements Source {
         return [];
       }
       if (!(error instanceof GroupMissingError)) throw error;
-      // The broker was wiped: the relay fills it again, and the group goes on where it was.
+      // The broker was wiped: the relay refills it, and the group continues from its checkpoint.
       await this.open(this.#cursor);
       return [];
     }
   }
 
-  /** Reads; while there is a lot to read, the next messages are asked for before these are handled. */
+  /** Reads; under load, prefetches the next messages while these are handled. */
   async #read(count: number, block: number, signal: AbortSignal): Promise<Delivered> {
     const options = { stream: this.#category, group: this.#group, consumer: this.#consumer, count, signal };
     const ahead = this.#ahead;
@@ -176,21 +179,21 @@ export class StreamSource implements Source {
     if (!found || found.messages.length === 0) found = await this.#broker.read({ ...options, block });
     if (found.messages.length >= count) {
       this.#ahead = this.#broker.read({ ...options, block: 0 });
-      // Whoever waits for it hears of it.
+      // The error reaches whoever awaits the promise.
       this.#ahead.catch(() => {});
     }
     return found;
   }
 
-  /** What was asked for ahead is asked for again, from where the group is put. */
+  /** Prefetched messages are discarded and read again from the group's new position. */
   async #forgetAhead(): Promise<void> {
     await this.#ahead?.catch(() => {});
     this.#ahead = undefined;
   }
 
   /**
-   * Each message tells which one was published before it. One that was not seen here went to somebody else (a consumer
-   * that was given up for dead and woke up), or the broker lost it: from there on the log is read.
+   * Each message names its predecessor in the stream. If that was not seen here, it went to another consumer (one that
+   * was presumed dead and resumed), or the broker lost it: read from the log from there on.
    */
   async #withoutHoles(messages: readonly MessageRecord[], previous: readonly number[]): Promise<MessageRecord[]> {
     const whole: MessageRecord[] = [];
@@ -219,7 +222,7 @@ export class StreamSource implements Source {
     try {
       await this.#broker.acknowledge(this.#category, this.#group, handled);
     } catch (error) {
-      // The checkpoint is the truth: what stays pending is forgotten with the next seek.
+      // The checkpoint is authoritative: the next seek clears whatever stays pending.
       if (!(error instanceof BrokerUnavailableError)) throw error;
     }
   }

@@ -3,12 +3,12 @@ import type { MessageRecord } from "../messages/envelope.ts";
 import type { EventStore } from "../store/port.ts";
 import type { Source } from "./source.ts";
 
-/** Without a reason `abort()` makes an exception with a stack each time. */
+/** Without a reason, `abort()` creates an exception with a stack each time. */
 const DONE = "done";
 
-/** Reads the log itself, by position. */
+/** Reads the log by position. */
 export class LogSource implements Source {
-  /** What it is, as shown to people. */
+  /** Its kind, for display. */
   readonly kind = "EventStoreSubscription";
   #store: EventStore;
   #category: string;
@@ -16,11 +16,11 @@ export class LogSource implements Source {
   #cursor = 0;
 
   /**
-   * Makes a source that is not open yet.
+   * Creates a source; `open()` starts it.
    *
    * @param store The store.
    * @param category The category to read.
-   * @param clock Time.
+   * @param clock The source of time.
    */
   constructor(store: EventStore, category: string, clock: Clock) {
     this.#store = store;
@@ -43,14 +43,14 @@ export class LogSource implements Source {
     let found: MessageRecord[] = [];
     const until = this.#clock.elapsed() + wait;
     while (!signal.aborted) {
-      // Asked for before reading, so that what is written in between is not slept over.
+      // Subscribe before reading, so that a write in between is not missed.
       const stop = new AbortController();
       const changed = this.#store.changed(
         Math.max(0, until - this.#clock.elapsed()),
         AbortSignal.any([signal, stop.signal]),
         "messages",
       );
-      // Whether anybody comes to wait for it is not known yet.
+      // The promise may never be awaited.
       changed.catch(() => {});
       found = await read().catch((error) => {
         stop.abort(DONE);

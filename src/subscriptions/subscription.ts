@@ -10,23 +10,23 @@ import { type Complete, complete, type SubscriptionOptions } from "./options.ts"
 import type { Deferred } from "./retry_queue.ts";
 import { PendingCommit } from "./pending_commit.ts";
 
-/** How many messages a group may set aside before it stops reading on. */
+/** Most deferred messages of a group; beyond that it stops reading. */
 const MOST_DEFERRED = 10_000;
 
-/** How often to look for replayed dead letters, in milliseconds. */
+/** Polling interval for replayed dead letters, in milliseconds. */
 const REPLAY_INTERVAL = 250;
 
-/** What is known of an attempt that nobody lived to tell of. */
+/** The error recorded for an attempt that ended with the worker. */
 const ENDED =
   "The worker ended while it handled this message: it was killed, ran out of memory, or looped after an await";
 
-/** The longest that an idle group waits for messages in one read, in milliseconds. */
+/** The longest wait of an idle group in one read, in milliseconds. */
 const LONGEST_READ = 2_000;
 
-/** How much payload one batch has at the most, in characters; a message alone may have more. */
+/** Most payload per batch, in characters; a single message may have more. */
 const MOST_CHARACTERS = 8_000_000;
 
-/** Cuts what was read where a batch would grow too large. */
+/** Limits a batch to the maximum payload. */
 function inParts(records: readonly MessageRecord[]): MessageRecord[][] {
   const parts: MessageRecord[][] = [];
   let room = 0;
@@ -43,10 +43,10 @@ function inParts(records: readonly MessageRecord[]): MessageRecord[][] {
 }
 
 /**
- * Feeds one group from one category: reads, handles, writes effects and checkpoint in one transaction, acknowledges.
+ * Feeds a group from one category: reads, handles, commits effects and checkpoint in one transaction, acknowledges.
  *
- * A message that fails is set aside in the store and tried again later; only later messages of its own stream wait for
- * it. One that goes on failing becomes a dead letter. Nothing is acknowledged before that is written.
+ * A failed message is deferred in the store and retried later; only later messages of its stream wait for it. After the
+ * last retry it becomes a dead letter. Messages are acknowledged only after the commit.
  */
 export class Subscription {
   #options: Complete;
@@ -64,9 +64,9 @@ export class Subscription {
   #idle = 0;
 
   /**
-   * Makes a subscription that does not run yet.
+   * Creates a subscription; `run()` starts it.
    *
-   * @param options What it is made of.
+   * @param options Its dependencies.
    */
   constructor(options: SubscriptionOptions) {
     this.#options = complete(options);
@@ -77,17 +77,17 @@ export class Subscription {
     this.#quarantined = options.quarantined ? options.settings.messagesPerTick : 0;
   }
 
-  /** Everything up to here is done, or deferred. */
+  /** The checkpoint: everything up to here is handled or deferred. */
   get position(): number {
     return this.#checkpointer.position;
   }
 
   /**
-   * Runs until aborted: finishes the batch in hand, then returns.
+   * Runs until aborted, then finishes the in-flight batch and returns.
    *
    * @param signal Asks it to stop.
-   * @throws {FencedError} When another has taken over the groupPartition.
-   * @throws {HandlerStuckError} When a handler did not come back: its message is counted, the worker must be replaced.
+   * @throws {FencedError} If another process has taken over the partition.
+   * @throws {HandlerStuckError} If a handler timed out: the attempt is counted, and the worker must be replaced.
    */
   async run(signal: AbortSignal): Promise<void> {
     await this.#patiently(() => this.#open(), signal);
@@ -97,7 +97,7 @@ export class Subscription {
   }
 
   /**
-   * Works until everything up to a position is handled, or deferred.
+   * Runs until everything up to a position is handled or deferred.
    *
    * @param position The position to reach.
    * @param signal Asks it to stop.
@@ -119,7 +119,7 @@ export class Subscription {
     await this.#options.source.open(this.position);
   }
 
-  /** One read or one retry; returns whether there was anything to do. */
+  /** Performs one read or retry; returns whether there was anything to do. */
   async #turn(signal: AbortSignal, wait = this.#options.settings.blockingTimeoutMs): Promise<boolean> {
     const { source, settings, clock: { now, sleep } } = this.#options;
     const { retryQueue } = this.#checkpointer;
@@ -148,7 +148,7 @@ export class Subscription {
     return records.length + due.length > 0;
   }
 
-  /** Handles what was read; from the first unknown type on only when nobody knows it better. */
+  /** Handles a batch; messages from the first unknown type on only if no other member knows that type. */
   async #takeKnown(records: readonly MessageRecord[], signal: AbortSignal): Promise<void> {
     const { source, types } = this.#options;
     const unknown = records.findIndex((record) => !knows(types, record));
@@ -172,14 +172,14 @@ export class Subscription {
     }, {
       clock,
       signal,
-      // A commit that may still come through must find its lease taken: whoever runs us takes a new one.
+      // A commit that may still complete must be fenced: the runner takes a new lease.
       when: (error) => recoveryOf(error) === "wait",
       failed: (error) => {
         if (!this.#away) report({ type: "service.away", group, error: messageOf(error) });
         this.#away = true;
       },
     }).catch((error) => {
-      // Stopped while it waited.
+      // Stopped while waiting.
       if (!signal.aborted || recoveryOf(error) !== "wait") throw error;
     });
   }
@@ -200,7 +200,7 @@ export class Subscription {
     }
   }
 
-  /** Handles messages that were just read. */
+  /** Handles newly read messages. */
   async #take(records: readonly MessageRecord[], signal: AbortSignal): Promise<void> {
     const commit = new PendingCommit();
     const items: Item[] = [];
@@ -226,7 +226,7 @@ export class Subscription {
     await this.#writer.handle(items, commit, records[records.length - 1].position, signal);
   }
 
-  /** Tries messages again that were set aside. */
+  /** Retries deferred messages. */
   async #retry(due: readonly Deferred[], signal: AbortSignal): Promise<void> {
     const { types, handles } = this.#options;
     const commit = new PendingCommit();
@@ -256,7 +256,7 @@ export class Subscription {
       }
       items.push({ record, deferred });
       room -= record.data.length;
-      // What is left is due at the next turn.
+      // The rest is due in the next round.
       if (room < 0) break;
     }
     await this.#writer.handle(items, commit, undefined, signal);
@@ -266,7 +266,7 @@ export class Subscription {
     return (await this.#options.store.readLog({ after: position - 1, upTo: position, limit: 1 }))[0];
   }
 
-  /** Writes down that an attempt begins, so that it counts even when nobody lives to tell how it ended. */
+  /** Records the start of an attempt, so that it counts even if the process crashes. */
   async #countAttempt(deferred: Deferred): Promise<Deferred | null> {
     const { settings, clock: { now } } = this.#options;
     const failures = [...deferred.failures];

@@ -1,19 +1,19 @@
 // deno-lint-ignore-file no-control-regex
-/** Control characters, and those that turn the direction of a line around. */
+/** Control characters and bidirectional text overrides. */
 const CONTROL = /[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
 
 const NAMED: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\x1b": "\\e" };
 
-/** The sequences that {@linkcode paint} makes. */
+/** The escape sequences that {@linkcode paint} emits. */
 const COLOR = /^\x1b\[\d*m/;
 
 /**
- * Makes a text harmless for a terminal and for whoever reads a log line by line: what comes from handlers, messages and
- * errors may have anything in it.
+ * Escapes control characters, so that a text is safe on a terminal and stays on one log line. Text from handlers,
+ * messages and errors is untrusted.
  *
- * @param text Any text.
- * @param keep What stays as it is: ends of lines, colours.
- * @returns The text with control characters written out, like `\n` and `\e`.
+ * @param text The text to escape.
+ * @param keep What to leave unescaped: line breaks, colours.
+ * @returns The text with control characters escaped, as in `\n` and `\e`.
  */
 export function escapeControl(
   text: string,

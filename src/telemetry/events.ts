@@ -1,7 +1,7 @@
-/** How loud a line of a log is. */
+/** The severity of a log line. */
 export type Level = "debug" | "info" | "warn" | "error";
 
-/** A message, and the group that it was for. */
+/** A message and the group that was processing it. */
 export interface OfMessage {
   /** The consumer group. */
   readonly group: string;
@@ -15,31 +15,31 @@ export interface OfMessage {
   readonly messageType: string;
 }
 
-/** What happened, with the facts; `group` is empty where it is about the engine as a whole. */
+/** Something that happened in the engine; `group` is empty when it concerns the engine as a whole. */
 export type EngineEvent =
-  /** Messages were handled, and what came of them was written. */
+  /** A batch was handled and its effects were committed. */
   | {
     readonly type: "batch.handled";
     readonly group: string;
     readonly category: string;
     readonly partition: number;
-    /** How many messages were handled, and how many failed. */
+    /** The number of messages handled, and of those that failed. */
     readonly handled: number;
     readonly failed: number;
-    /** How long the handler and the commit took, in milliseconds. */
+    /** Duration of handling and commit, in milliseconds. */
     readonly milliseconds: number;
   }
-  /** A message failed, and is tried again. */
+  /** A message failed and will be retried. */
   | OfMessage & {
     readonly type: "message.failed";
-    /** Which attempt it was, of how many. */
+    /** The number of this attempt, and the maximum. */
     readonly attempt: number;
     readonly attempts: number;
-    /** In how many milliseconds it is tried again. */
+    /** Delay before the next attempt, in milliseconds. */
     readonly retryInMs: number;
     readonly error: string;
   }
-  /** A group gave up on a message. `deadLetter`: `null` where dead letters are not kept. */
+  /** A group gave up on a message. `deadLetter` is `null` if dead letters are disabled. */
   | OfMessage & {
     readonly type: "message.dead";
     readonly attempts: number;
@@ -70,51 +70,51 @@ export type EngineEvent =
     readonly text: string;
     readonly fields: Readonly<Record<string, unknown>>;
   }
-  /** A service is set up so that something does not hold, or not as well. */
+  /** A service is configured in a way that weakens a guarantee. */
   | { readonly type: "service.warned"; readonly warning: string }
-  /** A store or broker is away; who says so waits for it. Said once, until it is back. */
+  /** A store or broker is unavailable, and the reporter waits for it. Reported once per outage. */
   | { readonly type: "service.away"; readonly group: string; readonly error: string }
   | { readonly type: "service.back"; readonly group: string }
-  /** The broker cannot be reached, and a group reads the log instead; or can be again. */
+  /** The broker became unreachable, so the group reads from the log; or it is reachable again. */
   | { readonly type: "broker.left"; readonly group: string; readonly error: string }
   | { readonly type: "broker.rejoined"; readonly group: string }
-  /** What the broker had was of another log: it was deleted, and is filled again. */
+  /** The broker held a copy of another log; it was deleted and is being refilled. */
   | { readonly type: "broker.foreign" }
-  /** The broker had messages of a category that the log does not have: its copy is made again. */
+  /** The broker had messages that the log does not have; its copy of the category is rebuilt. */
   | { readonly type: "broker.diverged"; readonly category: string }
-  /** The broker lost messages of a category; they are published again from behind a position. */
+  /** The broker lost messages of a category; those after a position are republished. */
   | { readonly type: "broker.refilled"; readonly category: string; readonly after: number }
-  /** Messages reached the broker, up to a position. */
+  /** Messages up to a position were published to the broker. */
   | { readonly type: "relay.published"; readonly messages: number; readonly position: number }
-  /** Another process works on a partition, or this one does again. */
+  /** Another process holds the lease of a partition, or this one has acquired it. */
   | { readonly type: "lease.standby"; readonly group: string; readonly lease: string }
   | { readonly type: "lease.acquired"; readonly group: string; readonly lease: string; readonly afterStandby: boolean }
-  /** Another process took over; or nobody knows whether a commit was made, so that it goes on under a new lease. */
+  /** A lease was fenced; or the outcome of a commit is unknown, so the group restarts under a new lease. */
   | { readonly type: "lease.lost"; readonly group: string; readonly lease: string }
   | { readonly type: "lease.unsure"; readonly group: string; readonly lease: string; readonly error: string }
-  /** A group's worker ended, is replaced after a pause, or ended so often that the group rests. */
+  /** A group's worker ended, is replaced after a delay, or ended so often that the group is paused. */
   | { readonly type: "worker.ended"; readonly group: string; readonly reason: string }
   | { readonly type: "worker.replaced"; readonly group: string; readonly delayMs: number; readonly error: string }
   | {
     readonly type: "group.rested";
     readonly group: string;
-    /** How often its worker ended within a minute. */
+    /** How many times its worker ended within a minute. */
     readonly ends: number;
     readonly restMs: number;
     readonly error: string;
   }
-  /** A host process started, ended, or printed something. */
+  /** A host process started, ended, or wrote to stdout or stderr. */
   | { readonly type: "host.started"; readonly host: string; readonly pid: number }
   | { readonly type: "host.ended"; readonly host: string; readonly reason: string }
   | { readonly type: "host.printed"; readonly host: string; readonly text: string }
   | { readonly type: "host.silenced"; readonly host: string; readonly lines: number }
-  /** A group did not finish in time when the server was stopped. */
+  /** A group exceeded the shutdown timeout. */
   | { readonly type: "shutdown.overdue"; readonly group: string; readonly seconds: number }
-  /** Something failed that should not; it is tried again. */
+  /** An unexpected failure; the operation is retried. */
   | { readonly type: "engine.failed"; readonly error: string };
 
-/** Hears of everything that an engine does, at once and in order. It must not throw, and not take long. */
+/** Receives every engine event, synchronously and in order. It must return quickly and must not throw. */
 export type Report = (event: EngineEvent) => void;
 
-/** For those who do not listen. */
+/** A listener that ignores all events. */
 export const NO_REPORT: Report = () => {};

@@ -1,15 +1,15 @@
 import type { HandlerLog } from "../domain/context.ts";
 import type { EngineEvent, Level, OfMessage, Report } from "./events.ts";
 
-/** A line of a log. */
+/** A log line. */
 export interface LogLine {
   /** The consumer group; empty for the engine itself. */
   readonly group: string;
-  /** How loud. */
+  /** The severity. */
   readonly level: Level;
-  /** What it says. */
+  /** The message. */
   readonly text: string;
-  /** Facts. */
+  /** Structured fields. */
   readonly fields?: Readonly<Record<string, unknown>>;
 }
 
@@ -21,7 +21,7 @@ const seconds = (milliseconds: number): string => `${milliseconds / 1000} s`;
 
 const facts = ({ position, messageType, stream }: OfMessage) => ({ position, type: messageType, stream });
 
-/** How each event reads; `null` for those that would fill a log. */
+/** The log line of each event; `null` for events too frequent to log. */
 const LINES: Lines = {
   "batch.handled": () => null,
   "message.failed": (e) => [
@@ -34,7 +34,7 @@ const LINES: Lines = {
   "message.dead": (e) => [
     "error",
     `Gave up on ${e.messageType} at ${e.position}${
-      e.deadLetter === null ? " and passed over it" : `, kept as dead letter ${e.deadLetter}`
+      e.deadLetter === null ? " and skipped it" : `, kept as dead letter ${e.deadLetter}`
     }: ${e.error}`,
     { ...facts(e), attempts: e.attempts },
   ],
@@ -50,13 +50,13 @@ const LINES: Lines = {
   "handler.logged": (e) => [e.level, e.text, e.fields],
   "service.warned": (e) => ["warn", e.warning],
   "service.away": (e) => ["warn", `${e.error}; waiting for it`],
-  "service.back": () => ["info", "It is back; going on"],
+  "service.back": () => ["info", "Available again; resuming"],
   "broker.left": (e) => ["warn", `${e.error}; reading the log until it is back`],
-  "broker.rejoined": () => ["info", "The broker is back; reading from it again"],
-  "broker.foreign": () => ["warn", "The broker had a copy of another log; it was deleted and is filled again"],
+  "broker.rejoined": () => ["info", "The broker is available again; reading from it"],
+  "broker.foreign": () => ["warn", "The broker held a copy of another log; it was deleted and is being refilled"],
   "broker.diverged": (e) => [
     "warn",
-    `The broker had messages of ${e.category} that the log does not have (was a backup put back?); its copy is made again`,
+    `The broker had messages of ${e.category} that the log does not have (was a backup restored?); rebuilding the broker's copy`,
   ],
   "broker.refilled": (e) => [
     "warn",
@@ -82,16 +82,16 @@ const LINES: Lines = {
   "host.silenced": (e) => ["warn", `Host "${e.host}" printed ${e.lines} more lines, which were dropped`],
   "shutdown.overdue": (e) => [
     "warn",
-    `Did not stop within ${e.seconds} s; what it has in hand is handled after the next start`,
+    `Did not stop within ${e.seconds} s; in-flight messages will be redelivered after restart`,
   ],
   "engine.failed": (e) => ["error", e.error],
 };
 
 /**
- * Says an event in words.
+ * Describes an event as a log line.
  *
  * @param event What happened.
- * @returns A line for people; `null` for what happens all the time.
+ * @returns The log line; `null` for events that are not logged.
  */
 export function lineOf(event: EngineEvent): LogLine | null {
   const said = (LINES[event.type] as (event: EngineEvent) => Said | null)(event);
@@ -101,10 +101,10 @@ export function lineOf(event: EngineEvent): LogLine | null {
 }
 
 /**
- * Makes a listener that writes a log.
+ * Creates a listener that logs events.
  *
- * @param write Writes one line.
- * @returns Hears of events.
+ * @param write Writes one log line.
+ * @returns The listener.
  */
 export function logTo(
   write: (group: string, level: Level, text: string, fields?: Record<string, unknown>) => void,
@@ -115,7 +115,7 @@ export function logTo(
   };
 }
 
-/** A handler's log whose lines become events. */
+/** Creates a handler's log, whose lines are reported as events. */
 export function handlerLogOf(report: Report, group: string): HandlerLog {
   const line = (level: Level) => (text: string, fields: Record<string, unknown> = {}): void =>
     report({ type: "handler.logged", group, level, text, fields });

@@ -2,29 +2,29 @@ import { configureSync, getLogger, type LogRecord } from "@logtape/logtape";
 import { type ColorSupport, paint } from "./colors.ts";
 import { escapeControl } from "./escape.ts";
 
-/** How log lines look. */
+/** The format of log lines. */
 export type LogFormat = "text" | "json";
 
-/** How loud a line has to be to be written. */
+/** The minimum severity that is logged. */
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
 /** Settings of {@linkcode configureLogging}. */
 export interface LoggingOptions {
-  /** How lines look. @default {"text"} */
+  /** The format. @default {"text"} */
   readonly format?: LogFormat;
-  /** What is written. @default {"info"} */
+  /** The minimum severity. @default {"info"} */
   readonly level?: LogLevel;
 }
 
 const encoder = new TextEncoder();
 
-/** Writes all of a line to stderr: logs never mix with what a command prints. */
+/** Writes a whole line to stderr, which keeps logs apart from command output. */
 function write(line: string): void {
   const bytes = encoder.encode(line + "\n");
   try {
     for (let written = 0; written < bytes.length;) written += Deno.stderr.writeSync(bytes.subarray(written));
   } catch {
-    // Nobody reads stderr any more: the server goes on without.
+    // stderr is closed; the server keeps running without logs.
   }
 }
 
@@ -41,7 +41,7 @@ function textOf({ level, category, message, properties, timestamp }: LogRecord, 
   }`;
 }
 
-/** The fields of every line. */
+/** Fields present on every line. */
 const OWN = ["time", "level", "group", "message"];
 
 function jsonOf({ level, category, message, properties, timestamp }: LogRecord): string {
@@ -51,7 +51,7 @@ function jsonOf({ level, category, message, properties, timestamp }: LogRecord):
     ...(category.length > 1 && { group: category.slice(1).join(".") }),
     message: message.join(""),
   };
-  // What a handler adds never takes the place of what the server says.
+  // A handler's fields must not overwrite the server's.
   const added = Object.entries(properties).map(([key, value]) => [OWN.includes(key) ? `${key}_` : key, value]);
   return JSON.stringify({ ...own, ...Object.fromEntries(added) });
 }
@@ -59,7 +59,7 @@ function jsonOf({ level, category, message, properties, timestamp }: LogRecord):
 /**
  * Sends the log of this process to stderr.
  *
- * @param options How lines look, and which are written.
+ * @param options Format and minimum severity.
  */
 export function configureLogging(options: LoggingOptions = {}): void {
   const { format = "text", level = "info" } = options;
@@ -78,13 +78,13 @@ export function configureLogging(options: LoggingOptions = {}): void {
  * Writes one line of the log.
  *
  * @param group The consumer group; empty for the engine itself.
- * @param level How loud.
- * @param text What to say.
- * @param fields Facts.
+ * @param level The severity.
+ * @param text The message.
+ * @param fields Structured fields.
  */
 export function logLine(group: string, level: LogLevel, text: string, fields: Record<string, unknown> = {}): void {
   const logger = getLogger(group === "" ? ["annals"] : ["annals", group]);
-  // The text is no template: braces in it are braces.
+  // Escape braces: the text is not a LogTape template.
   const escaped = text.replaceAll("{", "{{").replaceAll("}", "}}");
   logger[level](escaped, fields);
 }

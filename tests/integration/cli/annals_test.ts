@@ -69,7 +69,11 @@ const WRONG: [args: string[], code: number, told: RegExp][] = [
     2,
     /There is no domain "nope" \(the path of a module goes too.*; known: unruly/,
   ],
-  [["--config", "memory.toml", "dlq", "list"], 1, /event_store is "memory": .* no server answers at .*; start one/],
+  [
+    ["--config", "memory.toml", "dlq", "list"],
+    1,
+    /event_store is "memory": .* no server is listening at .*; start one/,
+  ],
 ];
 
 Deno.test("what is wrong on the operator's command line is said in words, with exit code 1 or 2", async () => {

@@ -41,9 +41,9 @@ Deno.test({
     const fidelis = (...args: string[]) => command("fidelis", ["--config", file, ...args], ROOT, env);
     const before = await fidelis("check");
     assert.equal(before.code, 1);
-    assert.match(before.stderr, /event_store is "memory".*no server answers at .*fidelis\.sock; start one/);
+    assert.match(before.stderr, /event_store is "memory".*no server is listening at .*fidelis\.sock; start one/);
     const server = await new Server(["--domain=fidelis", `--config=${file}`], ROOT, env).running();
-    assert.match(server.stderr, /event_store is "memory": the log ends with this process/);
+    assert.match(server.stderr, /event_store is "memory": the log is lost when this process exits/);
     const { mode } = await Deno.stat(`${folder}/.annals/fidelis.sock`);
     assert.equal(mode! & 0o777, 0o600);
     const opened = await fidelis("open", "--number", "A-1", "--holder", "Ann", "--deposit", "100.00", "--wait");

@@ -106,8 +106,8 @@ const WRONG: [name: string, toml: string, told: RegExp, env?: Record<string, str
     "[server.hosts]\na = ['X']\nb = ['X']",
     /server\.hosts\.b: "X" is in host "a" already/,
   ],
-  ["permissions with a number in them", "[server.permissions.X]\nnet = [1]", /net\.0 = 1: expected a text/],
-  ["a domain that is no path", "[domains]\nx = 1", /domains\.x = 1: expected a text/],
+  ["permissions with a number in them", "[server.permissions.X]\nnet = [1]", /net\.0 = 1: expected a string/],
+  ["a domain that is no path", "[domains]\nx = 1", /domains\.x = 1: expected a string/],
   [
     "a variable that is not set",
     "[event_store]\nurl = '${NOPE}'",

@@ -139,7 +139,7 @@ Deno.test("a broker that goes away costs one line, loses nothing, and costs one 
   await running;
   assert.deepEqual(lines, [
     "Cannot reach the broker; waiting for it",
-    "It is back; going on",
+    "Available again; resuming",
   ]);
   assert.equal((await inner.describe(CATEGORY)).length, 2);
 });

@@ -14,7 +14,7 @@ const CASES: [event: EngineEvent, level: string | null, text: RegExp][] = [
     "error",
     /^Gave up on T at 7, kept as dead letter id: no$/,
   ],
-  [{ type: "message.dead", ...MESSAGE, attempts: 4, deadLetter: null, error: "no" }, "error", /passed over it: no$/],
+  [{ type: "message.dead", ...MESSAGE, attempts: 4, deadLetter: null, error: "no" }, "error", /skipped it: no$/],
   [{ type: "handler.logged", group: "G", level: "debug", text: "hello", fields: { a: 1 } }, "debug", /^hello$/],
   [{ type: "host.ended", host: "main", reason: "it left" }, "error", /^Host "main" ended: it left; its groups go on/],
   [
