@@ -138,7 +138,7 @@ export class MemoryBroker implements Broker {
   async read({ stream, group, consumer, count, block, signal }: ReadGroupOptions): Promise<Delivered> {
     const until = this.#clock.elapsed() + block;
     while (true) {
-      const { entries, signal: published } = this.#stream(stream);
+      const { entries, last, signal: published } = this.#stream(stream);
       const reader = this.#group(stream, group);
       const from = firstAfter(entries, reader.delivered);
       const found = entries.slice(from, from + count);
@@ -149,7 +149,7 @@ export class MemoryBroker implements Broker {
         return { messages: found.map((entry) => entry.message), previous: found.map((entry) => entry.previous) };
       }
       const left = until - this.#clock.elapsed();
-      if (left <= 0 || signal?.aborted || this.#closed) return NOTHING;
+      if (left <= 0 || signal?.aborted || this.#closed) return { ...NOTHING, last };
       await published.wait(left, signal);
       if (this.#closed) return NOTHING;
     }

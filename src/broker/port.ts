@@ -25,6 +25,11 @@ export interface Delivered {
    * reader that has not seen that one has missed something: another reader took it, or the broker lost it.
    */
   readonly previous: readonly number[];
+  /**
+   * If there are no messages: the stream's last position when the broker looked, where it knows. A group whose reader has
+   * not come that far missed something: another reader took it.
+   */
+  readonly last?: number;
 }
 
 /** How to take over what vanished consumers left. */

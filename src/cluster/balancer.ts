@@ -162,7 +162,7 @@ export class Balancer {
       if (mayTake && room > 0) {
         room--;
         resolve(true);
-      } else if (mayTake && now - this.#free.get(slot.lease)! >= YIELD_TIME) {
+      } else if (mayTake && now - (this.#free.get(slot.lease) ?? now) >= YIELD_TIME) {
         this.#kept.set(slot.lease, now + KEEP);
         resolve(true);
       } else resolve(false);

@@ -24,7 +24,7 @@ import { didYouMean } from "../lib/did_you_mean.ts";
 import { dropDivergedCopies } from "../outbox/divergence.ts";
 import { CHECKPOINTED, startWalCheckpointer } from "../sqlite/wal_checkpointer.ts";
 import type { EventStore } from "../store/port.ts";
-import { NO_REPORT, type Report } from "../telemetry/events.ts";
+import { harmless, NO_REPORT, type Report } from "../telemetry/events.ts";
 import { announceAdapters, announceSubscriptions } from "./announce.ts";
 import { EngineStartError } from "./errors.ts";
 import type { GroupHealth } from "./group_runner.ts";
@@ -88,7 +88,7 @@ export class Engine {
     this.#options = options;
     this.#config = options.config;
     this.#clock = clockOf(options.clock);
-    this.#report = options.report ?? NO_REPORT;
+    this.#report = harmless(options.report ?? NO_REPORT);
   }
 
   /**

@@ -18,6 +18,12 @@ import { countEnd, pauseAfter } from "./restarts.ts";
 /** Longest stored reason of a worker's end, in characters. */
 const LONGEST_REASON = 2_000;
 
+/** A subscription that ended sooner did no work, in milliseconds. */
+const SHORT_LIFE = 500;
+
+/** How many of those in a row are restarted immediately. */
+const MOST_SHORT_LIVES = 5;
+
 /** The health of one partition of a group. */
 export interface GroupHealth {
   /** The consumer group. */
@@ -64,15 +70,16 @@ export interface RunnerOptions {
 
 /** Why a subscription ended. */
 type End =
-  | { readonly reason: "stopped" | "stuck" | "fenced" }
+  | { readonly reason: "stopped" | "fenced" }
+  | { readonly reason: "stuck"; readonly session: HandlerSession }
   | { readonly reason: "unsure" | "failed"; readonly message: string }
   | { readonly reason: "unknown type"; readonly type: string }
   | { readonly reason: "worker ended"; readonly message: string; readonly isSuspect: boolean };
 
 /** Classifies what a subscription threw. These errors come from the engine, never from a handler. */
-function endOf(error: unknown): End {
+function endOf(error: unknown, session: HandlerSession): End {
   const message = textOf(error);
-  if (error instanceof HandlerStuckError) return { reason: "stuck" };
+  if (error instanceof HandlerStuckError) return { reason: "stuck", session };
   if (error instanceof FencedError) return { reason: "fenced" };
   if (error instanceof UnknownTypeError) return { reason: "unknown type", type: error.type };
   if (error instanceof WorkerEndedError) {
@@ -144,16 +151,20 @@ export class GroupRunner {
       this.#endedInOrder = undefined;
       this.#fence = { lease, token: granted.token };
       this.#ends = granted.ends;
-      const end = await this.#hold(this.#fence, !granted.clean && !isOwn);
+      let end: End = { reason: "failed", message: "" };
+      try {
+        end = await this.#hold(this.#fence, !granted.clean && !isOwn);
+        // The operator may have fixed the cause before restarting the server.
+        if (signal.aborted) await this.#record(null);
+        else if (end.reason === "failed" || end.reason === "worker ended" || end.reason === "stuck") {
+          await this.#count("message" in end ? end.message : end.reason);
+        }
+      } finally {
+        // Whatever happens, nobody works under this lease any more.
+        this.#fence = undefined;
+      }
       // The store knows of all unfinished work: attempts of in-flight messages are counted before they begin.
       const clean = end.reason !== "fenced" && end.reason !== "failed";
-      // The operator may have fixed the cause before restarting the server.
-      if (signal.aborted) {
-        if (this.#ends) await store.recordEnds(this.#fence, null);
-      } else if (end.reason === "failed" || end.reason === "worker ended" || end.reason === "stuck") {
-        await this.#count("message" in end ? end.message : end.reason);
-      }
-      this.#fence = undefined;
       if (clean) this.#endedInOrder = granted.token;
       await store.releaseLease({ lease, token: granted.token }, clean);
       this.#endedInOrder = undefined;
@@ -174,11 +185,15 @@ export class GroupRunner {
     const stop = AbortSignal.any([this.#stop.signal, this.#yield.signal]);
     if (this.#ends && this.#ends.restingUntil > this.#options.clock.now()) await this.#wait(this.#ends, stop);
     if (stop.aborted) return { reason: "stopped" };
+    const { clock } = this.#options;
+    let shortLives = 0;
     for (let isQuarantined = quarantined;;) {
+      const startedAt = clock.elapsed();
       const end = await this.#feed(fence, isQuarantined, stop);
+      shortLives = clock.elapsed() - startedAt < SHORT_LIFE ? shortLives + 1 : 0;
       if (end.reason === "stopped" && stop.aborted) return end;
       if (end.reason === "stuck") {
-        this.#options.worker.replace();
+        this.#options.worker.replace(end.session);
         isQuarantined = false;
         // The attempt was already counted: wait only if the group has to rest.
         const ends = await this.#count("A handler did not finish within handler_timeout_seconds");
@@ -186,6 +201,8 @@ export class GroupRunner {
       } else if (end.reason === "worker ended") {
         isQuarantined = end.isSuspect;
         if (end.isSuspect) await this.#wait(await this.#count(end.message), stop);
+        // Another group's fault costs no pause, unless it comes again and again.
+        else if (shortLives > MOST_SHORT_LIVES) await clock.sleep(SHORT_LIFE, stop);
       } else return end;
       if (stop.aborted) return { reason: "stopped" };
     }
@@ -221,7 +238,7 @@ export class GroupRunner {
       await subscription.run(signal);
       return this.#abandoned ?? { reason: "stopped" };
     } catch (error) {
-      return this.#abandoned ?? endOf(error);
+      return this.#abandoned ?? endOf(error, session);
     } finally {
       this.#abandoned = undefined;
       session.close();
@@ -231,13 +248,22 @@ export class GroupRunner {
 
   /** Records the end of a worker, here and in the store. */
   async #count(message: string): Promise<Ends | null> {
-    const { store, settings, clock } = this.#options;
+    const { settings, clock } = this.#options;
     if (this.#stop.signal.aborted) return null;
     this.#total++;
     this.#lastError = storable(message, LONGEST_REASON);
     this.#ends = countEnd(this.#ends, clock.now(), this.#lastError, settings.maxRetries);
-    if (this.#fence) await store.recordEnds(this.#fence, this.#ends);
+    await this.#record(this.#ends);
     return this.#ends;
+  }
+
+  /** Records how the group's work ended; if the store is away, only this process knows. */
+  async #record(ends: Ends | null): Promise<void> {
+    const { store } = this.#options;
+    if (!this.#fence || (ends === null && this.#ends === null)) return;
+    await store.recordEnds(this.#fence, ends).catch((error) => {
+      if (recoveryOf(error) === "none") throw error;
+    });
   }
 
   /** Waits out the backoff for the ends so far; `null` means no wait. */

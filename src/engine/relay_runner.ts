@@ -71,6 +71,7 @@ export class RelayRunner {
             // This process reaches the store but not the broker; one that reaches both can take over.
             this.#cutOff = true;
             await store.releaseLease(this.#fence, true);
+            await clock.sleep(INTERVAL, signal);
             return "again";
           }
           if (!(error instanceof FencedError)) throw error;

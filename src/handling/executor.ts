@@ -64,6 +64,8 @@ export interface BatchResult {
 export interface BatchOptions {
   /** The batch that handles the messages. */
   readonly batch: HandlerBatch;
+  /** Called when none of its effects are to be written, although handlers went through. */
+  readonly drop: () => void;
   /** The messages. */
   readonly items: readonly BatchItem[];
   /** The message types the code knows. */
@@ -120,7 +122,7 @@ function named(thrown: unknown, timeout: number): unknown {
  * @returns The result; `apart` if it is unclear which of several messages caused a failure.
  */
 export async function runBatch(options: BatchOptions): Promise<BatchResult | "apart"> {
-  const { batch, items, timeout, execution, log, explain, isVoid, turn } = options;
+  const { batch, drop, items, timeout, execution, log, explain, isVoid, turn } = options;
   const handled: number[] = [];
   const failures = new Map<number, Failure>();
   const blocked = new Set<string>();
@@ -153,6 +155,7 @@ export async function runBatch(options: BatchOptions): Promise<BatchResult | "ap
   } catch (error) {
     watch.started(0);
     if (!alone || isVoid()) return "apart";
+    drop();
     fail(0, error);
     return result(false, NO_EFFECTS);
   }
@@ -200,7 +203,7 @@ export async function runBatch(options: BatchOptions): Promise<BatchResult | "ap
   const stray = watch.takeStray();
   watch.started(0);
   if (stray !== undefined && !stuck) {
-    batch.settle(false);
+    drop();
     if (!alone) return "apart";
     handled.length = 0;
     failures.set(0, describe(stray));

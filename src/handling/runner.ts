@@ -2,7 +2,7 @@ import { setImmediate } from "node:timers";
 import type { HandlerLog } from "../domain/context.ts";
 import type { Domain, Handler } from "../domain/model.ts";
 import { textOf } from "../messages/thrown.ts";
-import type { HandlerBatch, Reading } from "./batch.ts";
+import type { Reading } from "./batch.ts";
 import { type BatchItem, type BatchResult, type Execution, runBatch, UNWATCHED } from "./executor.ts";
 import { StateCache } from "./state_cache.ts";
 
@@ -35,8 +35,8 @@ export interface GroupWorker {
   load(): Promise<void>;
   /** Opens a session. */
   open(): HandlerSession;
-  /** Replaces it after a handler timed out. */
-  replace(): void;
+  /** Replaces the worker in which a session's handler did not return; without effect if that was done already. */
+  replace(session: HandlerSession): void;
 }
 
 /** Options of {@linkcode LocalRunner}. */
@@ -60,7 +60,8 @@ export class LocalRunner implements BatchRunner {
   #options: LocalRunnerOptions;
   #execution: Execution;
   #cache = new StateCache();
-  #last: HandlerBatch | undefined;
+  /** Settles the last batch, once. */
+  #settle: ((written: boolean) => void) | undefined;
 
   /**
    * Creates a runner.
@@ -89,15 +90,23 @@ export class LocalRunner implements BatchRunner {
         throw error;
       }
     };
-    const batch = this.#last = this.#handler.kind.begin(this.#domain, this.#handler, {
+    const batch = this.#handler.kind.begin(this.#domain, this.#handler, {
       ...reading,
       readStream: guarded(reading.readStream),
       readRows: guarded(reading.readRows),
       cache: this.#cache,
       guard: (work) => execution.guard(work, timeout),
     });
+    // Only the first result counts: effects that were dropped here are not written, whatever is said of the batch later.
+    let isSettled = false;
+    const settle = this.#settle = (written: boolean): void => {
+      if (isSettled) return;
+      isSettled = true;
+      batch.settle(written);
+    };
     const result = await runBatch({
       batch,
+      drop: () => settle(false),
       items,
       types: this.#domain.types,
       timeout,
@@ -109,14 +118,15 @@ export class LocalRunner implements BatchRunner {
       turn: () => new Promise<void>((resolve) => setImmediate(() => resolve())),
     });
     if (failed) {
-      batch.settle(false);
+      settle(false);
       throw failed.error;
     }
+    if (result === "apart") settle(false);
     return result;
   }
 
   settle(written: boolean): void {
-    this.#last?.settle(written);
-    this.#last = undefined;
+    this.#settle?.(written);
+    this.#settle = undefined;
   }
 }

@@ -2,6 +2,8 @@ import type { z } from "zod";
 import type { Effects } from "../handling/batch.ts";
 import type { BatchItem, BatchResult } from "../handling/executor.ts";
 import { isInternal, reservationCategory } from "../messages/envelope.ts";
+import { storable } from "../messages/text.ts";
+import { DEEPEST, depthOf } from "../messages/json.ts";
 import { idFault } from "../messages/ids.ts";
 import type { answerSchema, DomainDescription, HandlerDescription } from "./protocol.ts";
 
@@ -22,8 +24,7 @@ function refuse(what: string): never {
 
 function isJson(text: string): boolean {
   try {
-    JSON.parse(text);
-    return true;
+    return depthOf(text) <= DEEPEST && JSON.parse(text) !== undefined;
   } catch {
     return false;
   }
@@ -105,7 +106,12 @@ export class Capability {
       }
       if (answer.stuck && answer.failures.length === 0) refuse("a timeout without a failed message");
       const effects = this.#effects(answer, items, now);
-      return { effects, handled: answer.handled, failures: new Map(answer.failures), stuck: answer.stuck };
+      const failures = new Map(answer.failures.map(([i, { error, stack, ...failure }]) => [i, {
+        ...failure,
+        error: storable(error, error.length),
+        stack: stack === null ? null : storable(stack, stack.length),
+      }]));
+      return { effects, handled: answer.handled, failures, stuck: answer.stuck };
     } catch (error) {
       if (error instanceof Refusal) return error.message;
       throw error;

@@ -4,6 +4,9 @@ const HEADER = 4;
 /** The longest accepted frame, in bytes. Batches are far smaller, but a single message may exceed 20 MB. */
 export const LONGEST_FRAME: number = 72 << 20;
 
+/** The most things of a kind that one answer may have: more would take the engine too long to check. */
+export const MOST_ELEMENTS = 50_000;
+
 /** The part of a socket that frames need. */
 export type ByteStream = Pick<Deno.Conn, "read" | "write" | "close">;
 

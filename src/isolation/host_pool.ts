@@ -79,6 +79,8 @@ interface Placed {
   worker: Promise<HostedWorker> | undefined;
   /** The worker, once started. */
   hosted: HostedWorker | undefined;
+  /** Gives up a worker that is still loading. */
+  stopLoading: (() => void) | undefined;
   sessions: Map<string, WorkerSession>;
   quota: LogQuota;
 }
@@ -141,6 +143,7 @@ export class HostPool {
       apartSince: Infinity,
       worker: undefined,
       hosted: undefined,
+      stopLoading: undefined,
       sessions: new Map(),
       quota: new LogQuota(() => performance.now()),
     });
@@ -183,7 +186,7 @@ export class HostPool {
     return {
       load: () => this.load(unit),
       open: () => this.session(unit, options),
-      replace: () => this.replace(unit),
+      replace: (session) => this.#replace(unit, (session as WorkerSession).ranIn),
     };
   }
 
@@ -208,12 +211,11 @@ export class HostPool {
   #answers = new Map<string, { resolve: (answer: FromWorker) => void; reject: (error: Error) => void }>();
 
   /** Replaces a worker whose handler timed out. */
-  replace(unit: string): void {
+  #replace(unit: string, stuck: HostedWorker | undefined): void {
     const placed = this.#units.get(unit);
-    const worker = placed?.worker;
-    if (!placed || !worker) return;
-    placed.hosted?.end();
-    placed.hosted = placed.worker = undefined;
+    // Another session in the same worker was faster.
+    if (!placed?.worker || placed.hosted !== stuck) return;
+    this.#drop(placed);
     for (const session of placed.sessions.values()) {
       session.ended("Another handler in the same worker timed out", false);
     }
@@ -291,8 +293,13 @@ export class HostPool {
         settled = true;
         clearTimeout(patience);
         done();
+        placed.stopLoading = undefined;
       };
       const done = this.#busy(slot);
+      placed.stopLoading = () => {
+        settle();
+        reject(new WorkerEndedError("Its worker was replaced while it loaded", false));
+      };
       const patience = setTimeout(() => {
         reject(new ModuleLoadError(`it did not load within ${LOAD_PATIENCE / 1000} s`));
         worker.killHost(
@@ -363,6 +370,13 @@ export class HostPool {
     }
   }
 
+  /** Ends a worker that nobody is to hear of any more; whoever waits for it to load starts another. */
+  #drop(placed: Placed): void {
+    placed.hosted?.end();
+    placed.stopLoading?.();
+    placed.hosted = placed.worker = undefined;
+  }
+
   /** Ends a worker that violated the protocol; only its own groups count it as a failure. */
   #end(placed: Placed, reason: string): void {
     placed.hosted?.end();
@@ -413,8 +427,7 @@ export class HostPool {
         placed.apartSince = Infinity;
         const left = placed.slot;
         placed.slot = this.#slot(placed.unit.home);
-        placed.hosted?.end();
-        placed.hosted = placed.worker = undefined;
+        this.#drop(placed);
         if (![...this.#units.values()].some((other) => other.slot === left)) {
           this.#slots.delete(left.name);
           void left.process?.then((host) => host.close(), () => {});

@@ -1,3 +1,4 @@
+import { MOST_ELEMENTS } from "./frames.ts";
 import { z } from "zod";
 import type { PermissionGrant } from "../config/config.ts";
 import type { Writes } from "../domain/model.ts";
@@ -135,7 +136,7 @@ function list<S extends z.ZodType>(element: S, most: number): z.ZodType<z.infer<
 }
 
 /** Most elements of one kind in an answer. */
-const MOST = 1_000_000;
+const MOST = MOST_ELEMENTS;
 
 /** Most messages in a batch. */
 const MOST_MESSAGES = 10_000;

@@ -70,6 +70,7 @@ export class WorkerSession implements HandlerSession {
   #waiting = 0;
   #pending: Pending | undefined;
   #answeredBy: HostedWorker | undefined;
+  #ranIn: HostedWorker | undefined;
   /** Whether the effects of the last batch were written. */
   #written: boolean | undefined;
 
@@ -81,6 +82,11 @@ export class WorkerSession implements HandlerSession {
   /** The consumer group. */
   get group(): string {
     return this.#options.group;
+  }
+
+  /** The worker that the last batch was given to. */
+  get ranIn(): HostedWorker | undefined {
+    return this.#ranIn;
   }
 
   /** Whether the worker has a batch in flight. */
@@ -99,6 +105,7 @@ export class WorkerSession implements HandlerSession {
     this.#waiting++;
     const worker = await this.#options.worker().finally(() => this.#waiting--);
     if (worker.hasEnded()) throw new WorkerEndedError("Its worker ended before it received the batch", false);
+    this.#ranIn = worker;
     const n = ++this.#n;
     const abort = (): void => worker.send({ t: "abort", session: this.name, n });
     const done = busy();

@@ -6,7 +6,7 @@
  */
 import type { HandlerLog } from "../domain/context.ts";
 import type { Domain } from "../domain/model.ts";
-import { NO_EFFECTS } from "../handling/batch.ts";
+import { type Effects, NO_EFFECTS } from "../handling/batch.ts";
 import type { BatchItem } from "../handling/executor.ts";
 import { LocalRunner } from "../handling/runner.ts";
 import { decode } from "../messages/codec.ts";
@@ -15,7 +15,7 @@ import { storable } from "../messages/text.ts";
 import { read, textOf } from "../messages/thrown.ts";
 import { describe, importDomain } from "./describe.ts";
 import { connect } from "./connect.ts";
-import { decodeFrame, encodeFrame, FrameSocket } from "./frames.ts";
+import { decodeFrame, encodeFrame, FrameSocket, MOST_ELEMENTS } from "./frames.ts";
 import { LogQuota } from "./log_quota.ts";
 import { explainRefusal, PACKAGE_ROOT } from "./permissions.ts";
 import type { Level } from "../telemetry/events.ts";
@@ -235,9 +235,12 @@ class HostedWorker {
     }
     session.stop = undefined;
     let frame = encodeFrame({ t: "done", session: name, n, answer } satisfies FromWorker);
-    if (frame.length > LONGEST_ANSWER) {
+    const count = typeof answer === "string" ? 0 : countOf(answer.effects);
+    if (frame.length > LONGEST_ANSWER || count > MOST_ELEMENTS) {
       session.runner.settle(false);
-      const error = `Its effects take ${frame.length} bytes, more than the limit of ${LONGEST_ANSWER} per message`;
+      const error = count > MOST_ELEMENTS
+        ? `It has ${count} effects, more than the limit of ${MOST_ELEMENTS} per message`
+        : `Its effects take ${frame.length} bytes, more than the limit of ${LONGEST_ANSWER} per message`;
       // Each of several messages may fit on its own.
       const instead: typeof answer = items.length > 1
         ? "apart"
@@ -273,6 +276,10 @@ class HostedWorker {
     const n = this.#sessions.get(session)!.n;
     return (await this.#ask<"rows">((q) => ({ t: "keys", session, n, q, projection, keys: [...keys] }))).rows;
   }
+}
+
+function countOf({ appends, rows, statements }: Pick<Effects, "appends" | "rows" | "statements">): number {
+  return appends.reduce((sum, { messages }) => sum + messages.length, rows.length + statements.length);
 }
 
 function shown(value: unknown): string {

@@ -3,6 +3,30 @@ import { isStorable } from "./text.ts";
 /** A value that survives JSON unchanged. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json | undefined };
 
+/** How deeply values may be nested: databases and parsers give up somewhere beyond. */
+export const DEEPEST = 1_000;
+
+/**
+ * How deeply a JSON text is nested; a text that is too short for {@linkcode DEEPEST} is not looked at.
+ *
+ * @param text JSON.
+ * @returns The number of levels, or 0 for a short text.
+ */
+export function depthOf(text: string): number {
+  if (text.length <= DEEPEST) return 0;
+  let [depth, deepest, isInString] = [0, 0, false];
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (isInString) {
+      if (code === 0x5c) i++;
+      else if (code === 0x22) isInString = false;
+    } else if (code === 0x22) isInString = true;
+    else if (code === 0x5b || code === 0x7b) deepest = Math.max(deepest, ++depth);
+    else if (code === 0x5d || code === 0x7d) depth--;
+  }
+  return deepest;
+}
+
 /** A fault in a value. */
 export interface Fault {
   /** The path to the faulty part, like `lines[2].price`; empty for the value itself. */
@@ -67,6 +91,10 @@ export function jsonFaults(value: unknown): Fault[] {
     if (value === null) return;
     if (open.has(value)) {
       faults.push({ path, message: "the value contains itself" });
+      return;
+    }
+    if (open.size >= DEEPEST) {
+      faults.push({ path: "", message: `the value is nested more than ${DEEPEST} levels deep` });
       return;
     }
     open.add(value);

@@ -125,7 +125,8 @@ export class Relay {
         // A write since the last read has already been signalled.
         if (moved < this.#batch) await changed;
       } catch (error) {
-        if (recoveryOf(error) === "none") throw error;
+        // Also what waiting cannot help: somebody may mend the broker, and nothing is lost meanwhile.
+        if (recoveryOf(error) === "none" && !(error instanceof BrokerUnavailableError)) throw error;
         if (!this.#away) this.#report({ type: "service.away", group: RELAY_GROUP, error: messageOf(error) });
         this.#away = true;
         awaySince = Math.min(awaySince, this.#clock.elapsed());

@@ -2,7 +2,7 @@ import { type Clock, clockOf } from "../lib/clock.ts";
 import { Mutex } from "../lib/mutex.ts";
 import type { Broker } from "../broker/port.ts";
 import type { HandlerLog } from "../domain/context.ts";
-import type { Report } from "../telemetry/events.ts";
+import { harmless, type Report } from "../telemetry/events.ts";
 import { handlerLogOf, logTo } from "../telemetry/log_lines.ts";
 import type { Domain, Handler } from "../domain/model.ts";
 import type { Execution } from "../handling/executor.ts";
@@ -80,7 +80,7 @@ export const SILENT: HandlerLog = { debug() {}, info() {}, warn() {}, error() {}
 
 /** Returns the listener of a group's events. */
 function reportOf({ report, log = SILENT }: FeedOptions): Report {
-  return report ?? logTo((_group, level, text, fields) => log[level](text, fields));
+  return report ? harmless(report) : logTo((_group, level, text, fields) => log[level](text, fields));
 }
 
 /** Returns the effective settings of a group. */

@@ -108,18 +108,14 @@ export class StreamSource implements Source {
   /** While the broker is unavailable: reads the log and tries to reconnect now and then. */
   async #readAway(count: number, wait: number, signal: AbortSignal): Promise<MessageRecord[]> {
     if (this.#clock.elapsed() >= this.#lookAgainAt) {
-      const before = this.#inVain;
-      this.#inVain = 0;
       try {
         await this.#broker.describe(this.#category);
-        await this.open(this.#cursor);
-        if (this.#inVain === 0) {
-          this.#report({ type: "broker.rejoined" });
-          return await this.next(count, wait, signal);
-        }
+        await this.#openBroker(this.#cursor);
+        this.#inVain = 0;
+        this.#report({ type: "broker.rejoined" });
+        return await this.next(count, wait, signal);
       } catch (error) {
         if (!(error instanceof BrokerUnavailableError)) throw error;
-        this.#inVain = before;
         await this.#leaveBroker(error);
       }
     }
@@ -155,7 +151,9 @@ export class StreamSource implements Source {
     }
     try {
       if (this.#handled.length > 0 && this.#clock.elapsed() >= this.#acknowledgeAt) await this.#acknowledge();
-      const { messages, previous } = await this.#read(count, wait, signal);
+      const { messages, previous, last = 0 } = await this.#read(count, wait, signal);
+      // Another reader of the group took the last messages of the stream: no entry follows that would tell.
+      if (messages.length === 0 && last > this.#cursor) await this.#readLog(this.#cursor);
       const whole = await this.#withoutHoles(messages, previous);
       return this.#catchUp && whole.length === 0 ? await this.next(count, wait, signal) : whole;
     } catch (error) {

@@ -118,3 +118,23 @@ export type Report = (event: EngineEvent) => void;
 
 /** A listener that ignores all events. */
 export const NO_REPORT: Report = () => {};
+
+/**
+ * Shields an engine from its listener: what a listener throws is printed once, and ends nothing.
+ *
+ * @param report The listener.
+ * @returns Calls it; never throws.
+ */
+export function harmless(report: Report): Report {
+  let hasFailed = false;
+  return (event) => {
+    try {
+      report(event);
+    } catch (error) {
+      if (!hasFailed) {
+        console.error("A listener to the engine's events threw; it is called on, errors are dropped:", error);
+      }
+      hasFailed = true;
+    }
+  };
+}

@@ -246,6 +246,7 @@ export class RedisBroker implements Broker {
 
   async remove(stream: string): Promise<void> {
     await this.#ask((driver) => driver.del(this.#key(stream)));
+    this.#waiterOf(stream)?.forget(this.#key(stream));
   }
 
   async createGroup(stream: string, group: string, after: number): Promise<void> {
@@ -261,6 +262,7 @@ export class RedisBroker implements Broker {
     await this.#ask(async (driver) => {
       await driver.sadd(this.#own("streams"), stream);
       this.#delivered.delete(`${this.#key(stream)}\n${group}`);
+      this.#waiterOf(stream)?.forget(this.#key(stream));
       await this.#run(driver, SEEK, [this.#key(stream)], [group, idOf(after)]);
     });
   }
@@ -281,17 +283,21 @@ export class RedisBroker implements Broker {
           if (signal?.aborted || this.#closed) break;
         }
       }
+      const last = block > 0 ? this.#waiter(key).lastOf(key) : undefined;
       let answer: [string, Entry[]][] | null;
       try {
         answer = await this.#ask((driver) => driver.call("xreadgroup", ...args) as Promise<[string, Entry[]][] | null>);
       } catch (error) {
         if (signal?.aborted) break;
+        this.#waiterOf(stream)?.forget(key);
         throw this.#missing(error, stream, group);
       }
       const left = until - performance.now();
       const entries = answer?.[0]?.[1] ?? [];
       if (entries.length > 0) this.#delivered.set(reader, positionOf(entries[entries.length - 1][0]));
-      if (answer || left <= 0) return deliveredOf(stream, entries);
+      if (answer || left <= 0) {
+        return { ...deliveredOf(stream, entries), ...(entries.length === 0 && last !== undefined && { last }) };
+      }
       await this.#waiter(key).wait(key, this.#delivered.get(reader) ?? -1, left, signal);
     }
     return { messages: [], previous: [] };

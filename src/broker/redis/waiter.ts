@@ -76,6 +76,19 @@ export class RedisWaiter {
     if (stream.last === null) stream.last = await this.#options.last(key);
   }
 
+  /** The last position that a stream is known to have had; `undefined` if that is not known. */
+  lastOf(key: string): number | undefined {
+    return this.#stream(key).last ?? undefined;
+  }
+
+  /** Forgets what a stream had: it was deleted, or a group starts at another position. */
+  forget(key: string): void {
+    const stream = this.#streams.get(key);
+    if (!stream) return;
+    stream.last = null;
+    this.adding(key);
+  }
+
   /** Whether a stream has had nothing behind a position, as far as is known: whoever waits is woken when that changes. */
   hasNothingAfter(key: string, position: number): boolean {
     const last = this.#stream(key).last;

@@ -144,13 +144,16 @@ export class SqliteBroker implements Broker {
     const until = performance.now() + block;
     while (true) {
       // Looking takes no lock; only a delivery does.
-      const some = await this.#db.read(() => this.#last(stream) > this.#delivered(stream, group));
+      const [last, some] = await this.#db.read(() => {
+        const last = this.#last(stream);
+        return [last, last > this.#delivered(stream, group)];
+      });
       if (some) {
         const found = await this.#db.write(() => this.#deliver(stream, group, consumer, count));
         if (found.messages.length > 0) return found;
       }
       const left = until - performance.now();
-      if (left <= 0 || signal?.aborted) return NOTHING;
+      if (left <= 0 || signal?.aborted) return { ...NOTHING, last };
       await this.#db.changed(left, signal);
     }
   }

@@ -59,6 +59,7 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   },
   "40": { reason: "busy", retryable: true, advice: "it took back the transaction, nothing was written" },
   "55P03": { reason: "locked", retryable: true, advice: "another session holds a lock; look into pg_locks" },
+  "57P02": { reason: "unsure", retryable: true, advice: "another session crashed, and it restarts" },
   "57P01": { reason: "unsure", retryable: true, advice: "it shuts down, or an administrator ended the connection" },
   "57": { reason: "unreachable", retryable: true, advice: "it is starting up or shutting down" },
   "08": { reason: "unsure", retryable: true, advice: "the connection broke" },
@@ -73,7 +74,7 @@ export function codeOf(error: unknown): string {
 
 /** Whether an error is about the data of one commit, so that the others of its call may go through without it. */
 export function isAboutData(error: unknown): boolean {
-  return /^2[23]/.test(codeOf(error));
+  return /^(2[23]|54)/.test(codeOf(error));
 }
 
 /**

@@ -1,6 +1,7 @@
 import postgres from "postgres";
 import { recoveryOf } from "../../lib/annals_error.ts";
 import { type Fate, GroupCommit } from "../../lib/group_commit.ts";
+import { Semaphore } from "../../lib/semaphore.ts";
 import { Notifier } from "../../lib/notifier.ts";
 import { withoutSecrets } from "../../lib/redact_url.ts";
 import { DuplicateMessageError, StatementError, StoreUnavailableError } from "../errors.ts";
@@ -67,6 +68,9 @@ const CONNECTIONS = 4;
 /** How long to try to connect, in seconds. */
 const CONNECT_TIMEOUT = 5;
 
+/** How many commits with statements of handlers run at a time: the other connections are for everything else. */
+const STATEMENTS = 2;
+
 const COMMIT = `select status::text, detail::text, culprit::text, bases::text, to_json(repeated)::text
   from ${CALL}`;
 /** Of transactions that write; see {@linkcode PostgresEventStore.#probe}. */
@@ -118,6 +122,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   #isIsolated = false;
   #overridesIsolation = false;
   #commits: GroupCommit<Commit, CommitResult>;
+  #statements = new Semaphore(STATEMENTS);
   #texts = new Map<string, string>();
   #signal = new Notifier();
   #messages = new Notifier();
@@ -414,7 +419,13 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   }
 
   commit(commit: Commit): Promise<CommitResult> {
-    return this.#commits.submit(commit);
+    if (!commit.statements?.length) return this.#commits.submit(commit);
+    // A handler's statement may wait for a lock or take its time: it is not to hold up the commits of others.
+    return this.#statements.run(async () => {
+      const [fate] = await this.#run([commit]);
+      if ("error" in fate) throw fate.error;
+      return fate.ok;
+    });
   }
 
   async changed(timeout: number, signal?: AbortSignal, what?: "anything" | "messages"): Promise<void> {
