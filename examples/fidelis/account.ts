@@ -11,7 +11,7 @@ export const AccountOpened = event("AccountOpened", {
 export const DepositMade = event("DepositMade", {
   version: 2,
   schema: z.object({ accountId, amount: cents, reference: z.string().optional(), sourceType: z.string() }),
-  // Version 1 did not say where the money came from.
+  // Version 1 did not record the source of the money.
   upcast: { 1: (v1: Record<string, unknown>) => ({ ...v1, sourceType: "unknown" }) },
 });
 export const WithdrawalMade = event("WithdrawalMade", {
@@ -49,7 +49,7 @@ export const AddSignatory = command("AddSignatory", {
 });
 export const RemoveSignatory = command("RemoveSignatory", { schema: z.object({ accountId, email }), target });
 
-/** What an account's events come to. */
+/** The state of an account. */
 export interface AccountState {
   readonly status: "none" | "active" | "closed";
   readonly balance: number;
@@ -86,7 +86,7 @@ function requirePositive(amount: number): void {
   if (amount <= 0) throw new DomainRuleError("amount", "must be positive");
 }
 
-/** Leaves out what was not given: JSON has no `undefined`. */
+/** Omits undefined fields, which JSON does not have. */
 function given<T extends object>(value: T): T {
   return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as T;
 }
