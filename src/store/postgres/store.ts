@@ -209,8 +209,8 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   }
 
   /**
-   * Detects whether there is no pooler. A pooler may run each transaction in another session, which does not know
-   * prepared statements; the driver would then retry forever.
+   * Detects whether the connection is direct, without a pooler. A pooler may run each transaction in another session,
+   * which does not know prepared statements; the driver would then retry forever.
    */
   async #isDirect(): Promise<boolean> {
     const { state, pid } = await this.#use(async (sql) => {
