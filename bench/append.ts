@@ -6,11 +6,11 @@ import { inFolder, ratioAtLeast, type Result } from "./result.ts";
 const CALLERS = 50;
 const SECONDS = 3;
 
-/** The bare driver: rows a second, so many in one transaction. */
+/** The bare driver: rows per second, with a number of rows per transaction. */
 function bare(path: string, rows: number): number {
   const db = new DatabaseSync(path);
   db.exec("pragma journal_mode = wal; pragma synchronous = full");
-  // The rows that an append comes to: the message with its indexes, and its outbox row.
+  // The rows that an append writes: the message with its indexes, and its outbox row.
   db.exec(`create table m (position integer primary key, id text, type text, sv integer, category text, stream text,
     version integer, time integer, co text, ca text, data text, metadata text);
     create unique index s on m (stream, version); create index c on m (category, position);

@@ -1,6 +1,6 @@
 /**
- * The floor of a hundred handlers: a hundred workers of Deno's that load the same domain and `node:vm`, and do nothing.
- * Run as a process; prints seconds, MB and open files.
+ * The floor of a hundred handlers: a hundred Deno workers that load the same domain and `node:vm` and do nothing. Run
+ * as a process; prints seconds, MB and open files.
  *
  * @module
  */

@@ -21,7 +21,7 @@ function happened(stream: string, count: number, type = "Happened"): StreamAppen
   return { category: "noop::thing", stream: `noop::thing-${stream}`, expected: "any", messages, publish: true };
 }
 
-/** Runs so many callers for some seconds; returns how many units a second they got done. */
+/** Runs concurrent callers for some seconds; returns the units completed per second. */
 async function callers(count: number, units: number, call: (caller: number) => Promise<unknown>): Promise<number> {
   const began = performance.now();
   let done = 0;
@@ -34,17 +34,17 @@ async function callers(count: number, units: number, call: (caller: number) => P
   return done / ((performance.now() - began) / 1000);
 }
 
-/** Appends over PostgreSQL; floors: the bare driver with ten connections. */
+/** Measures appends to PostgreSQL; floor: the bare driver with ten connections. */
 export async function postgresAppend(): Promise<Result[]> {
   const services = await startServices();
   const store = new PostgresEventStore({ url: services.postgres.url });
   await store.migrate();
   const sql = postgres(services.postgres.url, { max: 10, fetch_types: false, onnotice: () => {} });
-  // The same function, called once for each append.
+  // The same function, called once per append.
   const text = `select * from ${CALL}`;
   const call = (append: StreamAppend) =>
     sql.unsafe(text, encodeCommits([{ appends: [append] }]) as any[], { prepare: true });
-  // The rows and nothing else: no versions, no order, no outbox.
+  // Only the rows: no versions, order or outbox.
   await sql.unsafe(`create table bare (position bigserial primary key, id uuid, type text, schema_version int,
     category text, stream text, version int, time bigint, correlation_id text, causation_id text, data json, metadata json)`);
   const insert = ({ stream, category, messages }: StreamAppend) =>
@@ -114,14 +114,14 @@ async function bareLoop(services: Services, count: number): Promise<number> {
   return rate;
 }
 
-/** From PostgreSQL by Redis to handlers in hosts. */
+/** Measures the path from PostgreSQL through Redis to handlers in hosts. */
 export async function delivery(): Promise<Result[]> {
   const services = await startServices();
   const store = new PostgresEventStore({ url: services.postgres.url });
   await store.migrate();
   const broker = new RedisBroker({ url: services.redis.url });
   await fill(store);
-  // The bare drivers: the same rows read in the same batches, added by pipelines.
+  // The bare drivers: the same rows in the same batches, added with pipelines.
   const redis = new Redis(services.redis.url);
   const sql = postgres(services.postgres.url, { max: 1, fetch_types: false });
   let began = performance.now();

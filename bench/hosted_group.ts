@@ -11,9 +11,9 @@ import { workerPermissions } from "../src/isolation/permissions.ts";
 import { REAL_CLOCK } from "../src/lib/clock.ts";
 
 /**
- * Feeds one group whose handler runs in a host, as the engine does, until it has reached a position.
+ * Runs one group in a host, as the engine does, until it has reached a position.
  *
- * @returns Messages a second, from when it runs.
+ * @returns Messages per second, from when it is running.
  */
 export async function feed(
   module: string,

@@ -11,7 +11,7 @@ const MODULE = new URL("./many_domain.ts", import.meta.url);
 const TALLY = new URL("../tests/fixtures/tally/domain.ts", import.meta.url);
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** What some processes have, by /proc. */
+/** Reads the resource usage of processes from /proc. */
 function usage(pids: readonly number[]): { mb: number; files: number; cpuMs: number } {
   let [mb, files, cpuMs] = [0, 0, 0];
   for (const pid of pids) {
@@ -25,7 +25,7 @@ function usage(pids: readonly number[]): { mb: number; files: number; cpuMs: num
 
 const pidsOf = (server: Server) => [server.pid, ...server.hostPids()];
 
-/** What the same number of workers needs that have no engine; `bare_workers.ts`. */
+/** Measures the same number of workers without an engine; see `bare_workers.ts`. */
 async function bareWorkers(count: number): Promise<{ seconds: number; mb: number; files: number }> {
   const { stdout } = await new Deno.Command(Deno.execPath(), {
     args: [
@@ -36,7 +36,7 @@ async function bareWorkers(count: number): Promise<{ seconds: number; mb: number
   return JSON.parse(new TextDecoder().decode(stdout));
 }
 
-/** A hundred handlers, each in a worker of its own; and 25 to a worker. */
+/** Measures a hundred handlers, with one or 25 per worker. */
 async function hundred(on: string, toml: string, perWorker: number, goals: [s: number, mb: number]): Promise<Result[]> {
   await using site = Site.make("many", MODULE, `${toml}\n[server]\nhandlers_per_worker = ${perWorker}\n`);
   await (await site.start().running()).stop();
@@ -58,13 +58,13 @@ async function hundred(on: string, toml: string, perWorker: number, goals: [s: n
   ];
 }
 
-/** A hundred handlers, embedded. */
+/** Measures a hundred handlers with embedded services. */
 export const handlers = async (): Promise<Result[]> => [
   ...await hundred("SQLite", "", 1, [8, 1_300]),
   ...await hundred("SQLite", "", 25, [3, 350]),
 ];
 
-/** The same on Redis and PostgreSQL with its default of connections. */
+/** The same on Redis and PostgreSQL with the default number of connections. */
 export async function handlersDistributed(): Promise<Result[]> {
   const services = await startServices();
   const sql = postgres(services.postgres.url, { max: 1, fetch_types: false });
@@ -95,7 +95,7 @@ export async function handlersDistributed(): Promise<Result[]> {
   ];
 }
 
-/** The longest time that a figure did not grow while something was done. */
+/** Returns the longest time a counter did not grow while something was done. */
 async function longestPause(figure: () => Promise<number>, feed: () => Promise<unknown>, work: () => Promise<unknown>) {
   let [longest, last, seen, going] = [0, performance.now(), await figure(), true];
   const feeding = (async () => {
@@ -117,7 +117,7 @@ async function longestPause(figure: () => Promise<number>, feed: () => Promise<u
   return longest / 1000;
 }
 
-/** What others notice when a handler ends its host, and when a server is killed. */
+/** Measures the pause of other groups when a handler ends its host, and when a server is killed. */
 export async function faults(): Promise<Result[]> {
   const results: Result[] = [];
   {

@@ -10,7 +10,7 @@ import { atMost, inFolder, median, type Result } from "./result.ts";
 const EVENTS = 1_000;
 const ROUNDS = 50;
 
-/** Loading an aggregate; floor: the bare driver reads the same rows and parses their payloads. */
+/** Measures loading an aggregate; floor: the bare driver reads the same rows and parses their payloads. */
 export async function load(): Promise<Result[]> {
   return await inFolder(async (folder) => {
     const path = `${folder}/log.db`;

@@ -1,5 +1,5 @@
 /**
- * Measures what the README says, beside the floor: `deno task bench [--only NAME] [--json]`.
+ * Measures the figures in the README, next to the floor: `deno task bench [--only NAME] [--json]`.
  *
  * @module
  */

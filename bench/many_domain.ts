@@ -16,7 +16,7 @@ const Request = aggregate("Request", { events: [Asked], initial: () => 0, evolve
 export const Ask = command("Ask", { schema: type<{ id: string; kind: string }>(), target: ({ id }) => id });
 export const Seen = projection("Seen", { key: "id", schema: type<{ id: string; n: number }>() });
 
-/** Handlers of which one decides, one projects, one ends its process when it is told to, and the others look on. */
+/** Handlers: one decides, one projects, one kills its process on request, and the others do nothing. */
 export const withOnlookers = (count: number) =>
   domain("many", {
     aggregates: [Request],

@@ -5,7 +5,7 @@ const Thing = aggregate("Thing", { events: [Happened], initial: () => 0, evolve:
 
 const Count = projection("Count", { key: "id", schema: type<{ id: string; count: number }>() });
 
-/** One handler that does nothing: what is left is what delivering costs. And one that counts. */
+/** A handler that does nothing, to measure the cost of delivery, and one that counts. */
 export default domain("noop", {
   aggregates: [Thing],
   handlers: [

@@ -7,7 +7,7 @@ import { atLeast, inFolder, type Result } from "./result.ts";
 
 const ROWS = 100_000;
 
-/** Outbox rows from SQLite to the SQLite broker; floor: the bare driver reads the same rows and writes them again. */
+/** Measures moving outbox rows from SQLite to the SQLite broker; floor: the bare driver copies the same rows. */
 export async function relay(): Promise<Result[]> {
   return await inFolder(async (folder) => {
     const path = `${folder}/log.db`;

@@ -1,32 +1,32 @@
-/** One line of the table. */
+/** A line of the results table. */
 export interface Result {
   /** What was measured. */
   readonly name: string;
-  /** The figure. */
+  /** The value. */
   readonly value: number;
   /** Its unit. */
   readonly unit: string;
-  /** The same work by the bare driver, in the same run, in the same unit; `null` where there is no such thing. */
+  /** The same work by the bare driver in the same run and unit; `null` if there is no equivalent. */
   readonly floor: number | null;
-  /** Value by floor. */
+  /** The value divided by the floor. */
   readonly ratio: number | null;
-  /** What is asked for, in words. */
+  /** The goal, as text. */
   readonly goal: string;
-  /** Whether it was reached. */
+  /** Whether the goal was reached. */
   readonly met: boolean;
 }
 
-/** Makes a line; the goal is about the value. */
+/** Creates a line with a minimum value as the goal. */
 export function atLeast(name: string, value: number, unit: string, goal: number, floor: number | null = null): Result {
   return { ...line(name, value, unit, floor), goal: `≥ ${goal.toLocaleString("en")} ${unit}`, met: value >= goal };
 }
 
-/** Makes a line; the goal is about the value, and less is better. */
+/** Creates a line with a maximum value as the goal. */
 export function atMost(name: string, value: number, unit: string, goal: number, floor: number | null = null): Result {
   return { ...line(name, value, unit, floor), goal: `≤ ${goal.toLocaleString("en")} ${unit}`, met: value <= goal };
 }
 
-/** Makes a line; the goal is about the ratio to the floor. */
+/** Creates a line with a minimum ratio to the floor as the goal. */
 export function ratioAtLeast(name: string, value: number, unit: string, goal: number, floor: number): Result {
   return { ...line(name, value, unit, floor), goal: `ratio ≥ ${goal}`, met: value / floor >= goal };
 }
@@ -37,12 +37,12 @@ function line(name: string, value: number, unit: string, floor: number | null) {
   return { name, value: round(value), unit, floor: floor === null ? null : round(floor), ratio };
 }
 
-/** The value in the middle. */
+/** Returns the median. */
 export function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1];
 }
 
-/** Runs something on a folder of its own. */
+/** Runs work in a temporary folder. */
 export async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
   const folder = await Deno.makeTempDir({ prefix: "annals-bench-" });
   try {

@@ -32,15 +32,15 @@ const WARM = ["--accounts", "100", "--operations", "2000"];
 const FULL = ["--accounts", "100", "--operations", "10000"];
 const SLOW = ["--accounts", "100", "--operations", "1500", "--rate", "100"];
 
-/** What the ledger runs on. */
+/** The services that the ledger runs on. */
 interface Setting {
   readonly on: string;
   readonly toml: string;
   readonly open: (site: Site) => Promise<EventStore>;
   readonly stop: () => Promise<void>;
-  /** Does what would have been done long ago: what was just filled in is not to be tidied up during the measurement. */
+  /** Runs maintenance now, so that cleaning up after filling the log does not disturb the measurement. */
   readonly settle: () => Promise<void>;
-  /** Queries so far; `null` when there is nobody to ask. */
+  /** The number of queries so far; `null` if unknown. */
   readonly queries: () => Promise<number | null>;
   readonly goals: { readonly rate: number; readonly p50: number; readonly p99: number };
 }
@@ -83,7 +83,7 @@ async function distributed(): Promise<Setting> {
   };
 }
 
-/** One row a transaction, waiting for the disk: what an operation costs at the very least, several times over. */
+/** One row per transaction, synced to disk: the least that an operation costs, several times over. */
 function commits(folder: string): { perSecond: number; ms: number } {
   const db = new DatabaseSync(`${folder}/floor.db`);
   db.exec("pragma journal_mode = wal; pragma synchronous = full; create table t (data text)");
@@ -96,10 +96,10 @@ function commits(folder: string): { perSecond: number; ms: number } {
   return { perSecond: count / seconds, ms: seconds * 1000 / count };
 }
 
-/** How often each of two is measured, in turns; the medians are compared. */
+/** The number of alternating measurements of each of two settings; the medians are compared. */
 const ROUNDS = 5;
 
-/** The ledger under load: the real server and the real command line. */
+/** Measures the ledger under load, with the real server and command line. */
 export const simulate = (): Promise<Result[]> => simulateOn(embedded);
 /** The same on Redis and PostgreSQL. */
 export const simulateDistributed = (): Promise<Result[]> => simulateOn(distributed);
@@ -141,7 +141,7 @@ async function simulateOn(make: () => Promise<Setting>): Promise<Result[]> {
   ];
 }
 
-/** Fills the log with other accounts' events, as if the server had handled them long ago. */
+/** Fills the log with events of other accounts, as if handled long ago. */
 async function fill(store: EventStore, events: number): Promise<void> {
   let accounts = 0;
   while (await store.lastPosition() < events) {
@@ -189,7 +189,7 @@ async function fill(store: EventStore, events: number): Promise<void> {
   await store.close();
 }
 
-/** The same rate with little and with much in the log. */
+/** Compares the throughput with a small and a large log. */
 export const size = (): Promise<Result[]> => sizeOn(embedded);
 /** The same on Redis and PostgreSQL. */
 export const sizeDistributed = (): Promise<Result[]> => sizeOn(distributed);
@@ -205,7 +205,7 @@ async function sizeOn(make: () => Promise<Setting>): Promise<Result[]> {
     await run(site, ...WARM);
     grounds.push({ setting, site, server, rates: [] as number[] });
   }
-  // In turns: the machine is not alone, and what disturbs one disturbs the other.
+  // Alternate, so that other load on the machine affects both alike.
   for (let round = 0; round < ROUNDS; round++) {
     for (const { site, rates } of grounds) rates.push((await run(site, ...FULL)).operationsPerSecond);
   }
@@ -231,7 +231,7 @@ async function started(site: Site): Promise<{ server: Server; seconds: number }>
   return { server, seconds: (performance.now() - began) / 1000 };
 }
 
-/** How long the start takes, and what doing nothing costs. */
+/** Measures startup time and idle cost. */
 export const idle = (): Promise<Result[]> => idleOn(embedded);
 /** The same on Redis and PostgreSQL. */
 export const idleDistributed = (): Promise<Result[]> => idleOn(distributed);

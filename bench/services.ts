@@ -1,13 +1,13 @@
 import { findPrograms, type Programs } from "../tests/support/programs.ts";
 import { initialise, PostgresServer, RedisServer } from "../tests/support/services.ts";
 
-/** Redis and PostgreSQL of the bench's own: durable, as in production. */
+/** Private Redis and PostgreSQL servers for the benchmarks, durable as in production. */
 export interface Services {
   readonly redis: RedisServer;
   readonly postgres: PostgresServer;
-  /** The configuration of a site that uses them. */
+  /** The configuration that uses them. */
   readonly toml: string;
-  /** Removes all of it. */
+  /** Stops and removes them. */
   stop(): Promise<void>;
 }
 

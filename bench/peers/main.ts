@@ -1,9 +1,9 @@
 /**
- * The same work by others, beside ours, in one run:
+ * Compares the same work by other packages with ours, in one run:
  *
  *     npm install --prefix bench/peers/npm --ignore-scripts && deno run -A bench/peers/main.ts
  *
- * Their packages are only for this: they are in no import map, and not in the published package.
+ * Their packages are only used here: they are in no import map and not in the published package.
  *
  * @module
  */

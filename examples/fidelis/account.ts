@@ -55,7 +55,7 @@ export const AddSignatory = command("AddSignatory", {
 });
 export const RemoveSignatory = command("RemoveSignatory", { schema: z.object({ accountId, email }), target });
 
-/** What an account's events come to. */
+/** The state of an account. */
 export interface AccountState {
   readonly status: "none" | "active" | "closed";
   readonly balance: number;
@@ -92,7 +92,7 @@ function requirePositive(amount: number): void {
   if (amount <= 0) throw new DomainRuleError("amount", "must be positive");
 }
 
-/** Leaves out what was not given: JSON has no `undefined`. */
+/** Omits undefined fields, which JSON does not have. */
 function given<T extends object>(value: T): T {
   return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as T;
 }

@@ -3,19 +3,19 @@ import { Account } from "./account.ts";
 import { formatMoney } from "./money.ts";
 import { AccountSummary } from "./reactions.ts";
 
-/** What a check of the books found. */
+/** The result of checking the books. */
 export interface Books {
-  /** Whether there is no problem. */
+  /** Whether there are no problems. */
   readonly balanced: boolean;
-  /** How many accounts there are. */
+  /** The number of accounts. */
   readonly accounts: number;
-  /** Sum of all balances, in cents. */
+  /** The sum of all balances, in cents. */
   readonly total: number;
-  /** Events that the projection has still to see. */
+  /** The number of events not in the projection yet. */
   readonly pending: number;
-  /** Messages that some group gave up on. */
+  /** The number of dead letters. */
   readonly deadLetters: number;
-  /** What does not add up. */
+  /** The problems found. */
   readonly problems: readonly string[];
 }
 
@@ -25,7 +25,7 @@ interface Entry {
   readonly counts: boolean;
 }
 
-/** What an event of an account adds to its balance. */
+/** Returns the change that an event makes to the balance. */
 function amountOf(type: string, payload: { openingDeposit?: number; amount?: number }): Entry["amount"] {
   switch (type) {
     case "AccountOpened":
@@ -39,7 +39,7 @@ function amountOf(type: string, payload: { openingDeposit?: number; amount?: num
   }
 }
 
-/** Reads the log from its first event on, and adds up every account by hand: no code of the ledger is trusted. */
+/** Reads the whole log and computes every balance independently of the ledger's code. */
 async function ledger({ store, domain }: Client): Promise<Map<string, Entry[]>> {
   const category = domain.categoryOf(Account);
   const accounts = new Map<string, Entry[]>();
@@ -59,16 +59,16 @@ async function ledger({ store, domain }: Client): Promise<Map<string, Entry[]>> 
 
 /**
  * Checks the books: every balance recomputed from events equals the projection's row, the balances add up to deposits
- * minus withdrawals, and nothing was given up.
+ * minus withdrawals, and there are no dead letters.
  *
  * @param client Connected to the ledger.
- * @returns What was found.
+ * @returns The result.
  */
 export async function checkBooks(client: Client): Promise<Books> {
   const { store, domain } = client;
   const category = domain.categoryOf(Account);
   const problems: string[] = [];
-  // In this order: what the checkpoint says is done has to be in rows that are read after it.
+  // Read the checkpoint first: rows read afterwards must include everything it covers.
   const checkpoints = (await store.checkpoints("AccountSummaryProjector")).filter((c) => c.category === category);
   const done = checkpoints.length === 0 ? 0 : Math.min(...checkpoints.map((c) => c.position));
   const deferred = new Set((await store.deferred("AccountSummaryProjector")).map((message) => message.stream));
@@ -117,8 +117,8 @@ export async function checkBooks(client: Client): Promise<Books> {
  * Waits until the projection shows every event, then checks the books.
  *
  * @param client Connected to the ledger.
- * @param patience How long to wait while nothing moves, in milliseconds.
- * @returns What was found; what is still pending after that is a problem.
+ * @param patience How long to wait without progress, in milliseconds.
+ * @returns The result; events still pending after that are a problem.
  */
 export async function settleBooks(client: Client, patience: number): Promise<Books> {
   let books = await checkBooks(client);

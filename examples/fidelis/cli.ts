@@ -42,7 +42,7 @@ function time(text: string): Date {
   return date;
 }
 
-/** What was asked for cannot be done. */
+/** Thrown when a request cannot be fulfilled. */
 class Refusal extends AnnalsError {
   constructor(message: string, override readonly exitCode: 1 | 2) {
     super(message);
@@ -55,13 +55,13 @@ function print(json: boolean | undefined, value: unknown, text: string): void {
   console.log(json ? JSON.stringify(value) : text);
 }
 
-/** Runs something against the ledger's store. */
+/** Runs work on the ledger's store. */
 async function withClient(program: Command, work: (client: Client) => Promise<void>): Promise<void> {
   await using client = await connect(fidelis, { config: loadConfig({ file: program.opts().config }) });
   await work(client);
 }
 
-/** Sends a command, and prints its id or its outcome. */
+/** Sends a command and prints its id or outcome. */
 async function send(
   program: Command,
   command: Parameters<Client["process"]>[0],
@@ -83,23 +83,23 @@ async function send(
 
 function sending(command: Command): Command {
   return command
-    .option("--wait", "wait until the command is decided; exit 1 when it is refused")
-    .option("--idempotency-key <key>", "send it once, however often this is called")
+    .option("--wait", "wait until the command is decided; exit with 1 if it is refused")
+    .option("--idempotency-key <key>", "send the command only once, even if this is run again")
     .option("--json", "print one JSON object");
 }
 
 function build(): Command {
   const program = new Command("fidelis")
-    .description("The bank ledger: a client of the server that runs beside it.")
+    .description("The bank ledger: a client of a running server.")
     .option("--config <file>", "the server's configuration (default: domain.toml)")
-    .addHelpText("after", "\nExit codes: 0 done, 1 refused or not balanced, 2 wrong usage or configuration.")
+    .addHelpText("after", "\nExit codes: 0 success, 1 refused or not balanced, 2 wrong usage or configuration.")
     .allowExcessArguments(false)
-    .showHelpAfterError("(--help shows what there is)")
+    .showHelpAfterError("(run with --help for usage)")
     .exitOverride();
 
   sending(program.command("open").description("open an account; prints its id"))
     .requiredOption("--number <number>", "the account number, unique")
-    .requiredOption("--holder <name>", "who holds it")
+    .requiredOption("--holder <name>", "the name of the account holder")
     .option("--deposit <amount>", "the opening deposit", money, 0)
     .action(({ number, holder, deposit, ...options }) =>
       send(
@@ -110,11 +110,11 @@ function build(): Command {
       )
     );
 
-  sending(program.command("deposit").description("put money on an account; prints the command's id"))
+  sending(program.command("deposit").description("deposit money; prints the command's id"))
     .argument("<account>", "its id")
     .argument("<amount>", "like 500.00", money)
-    .option("--reference <text>", "what it is for")
-    .option("--source-type <text>", "where it comes from")
+    .option("--reference <text>", "the purpose")
+    .option("--source-type <text>", "the source of the money")
     .action((accountId: string, amount: number, { reference, sourceType, ...options }) =>
       send(
         program,
@@ -123,10 +123,10 @@ function build(): Command {
       )
     );
 
-  sending(program.command("withdraw").description("take money from an account; prints the command's id"))
+  sending(program.command("withdraw").description("withdraw money; prints the command's id"))
     .argument("<account>", "its id")
     .argument("<amount>", "like 500.00", money)
-    .option("--reference <text>", "what it is for")
+    .option("--reference <text>", "the purpose")
     .action((accountId: string, amount: number, { reference, ...options }) =>
       send(program, MakeWithdrawal({ accountId, amount, ...(reference && { reference }) }), options)
     );
@@ -152,16 +152,16 @@ function build(): Command {
   program.command("balance").description("show a balance, from the events")
     .argument("<account>", "its id")
     .option("--at-version <n>", "after this event of the account; the first is 0", whole)
-    .option("--as-of <time>", "at this time", time)
+    .option("--as-of <time>", "as of this time", time)
     .option("--json", "print one JSON object")
     .action((accountId: string, options) => withClient(program, (client) => balance(client, accountId, options)));
 
-  program.command("simulate").description("drive random operations at the server, then check the books")
-    .option("--accounts <n>", "how many accounts", positive, 100)
-    .option("--operations <n>", "how many deposits and withdrawals", positive, 10_000)
-    .option("--concurrency <n>", "how many at a time", positive, 50)
-    .option("--rate <n>", "at most so many a second", positive)
-    .option("--seed <n>", "the same seed does the same again", whole, 42)
+  program.command("simulate").description("run random operations against the server, then check the books")
+    .option("--accounts <n>", "the number of accounts", positive, 100)
+    .option("--operations <n>", "the number of deposits and withdrawals", positive, 10_000)
+    .option("--concurrency <n>", "the number of concurrent operations", positive, 50)
+    .option("--rate <n>", "the maximum number per second", positive)
+    .option("--seed <n>", "the seed; the same seed repeats the same operations", whole, 42)
     .option("--json", "print one JSON object")
     .action((options) =>
       withClient(program, async (client) => {
@@ -250,7 +250,7 @@ if (import.meta.main) {
   try {
     await build().parseAsync();
   } catch (error) {
-    // Commander has said what is wrong with the command line.
+    // Commander has already reported the usage error.
     if (error instanceof CommanderError) Deno.exit(error.exitCode === 0 ? 0 : 2);
     const isOurs = error instanceof AnnalsError;
     console.error(isOurs ? error.message : error);

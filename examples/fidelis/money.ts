@@ -7,16 +7,16 @@ export const cents = z.int().min(0);
 /** The one currency of this ledger. */
 export const CURRENCY = "EUR";
 
-/** Prints minor units: 50000 is `500.00`. */
+/** Formats minor units: 50000 is `500.00`. */
 export function formatMoney(amount: number): string {
   const digits = String(Math.abs(amount)).padStart(3, "0");
   return `${amount < 0 ? "-" : ""}${digits.slice(0, -2)}.${digits.slice(-2)}`;
 }
 
 /**
- * Reads an amount as people type it: `500`, `500.5`, `500.00`.
+ * Parses an amount as typed by people: `500`, `500.5`, `500.00`.
  *
- * @throws {DomainRuleError} When it is not an amount.
+ * @throws {DomainRuleError} If it is not an amount.
  */
 export function parseMoney(text: string): number {
   const match = /^(\d{1,12})(?:\.(\d{1,2}))?$/.exec(text.trim());

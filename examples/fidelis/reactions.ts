@@ -48,7 +48,7 @@ export const AccountSummaryProjector = projector("AccountSummaryProjector", Acco
   },
 });
 
-/** From 10,000.00 on a deposit is reported. */
+/** Deposits of 10,000.00 or more are reported. */
 const REPORTED_DEPOSIT = 1_000_000;
 
 export const ComplianceAlert = projection("ComplianceAlert", {
@@ -62,14 +62,14 @@ export const ComplianceAlertHandler = eventHandler("ComplianceAlertHandler", {
     DepositMade: ({ payload, id, time }, context) => {
       if (payload.amount < REPORTED_DEPOSIT) return;
       context.log.info(`[COMPLIANCE] Deposit of ${formatMoney(payload.amount)} to account ${payload.accountId}`);
-      // Keyed by the message: however often it is delivered, there is one alert.
+      // Keyed by message, so that redelivery does not create a second alert.
       const { accountId, amount } = payload;
       context.put(ComplianceAlert, { messageId: id, accountId, amount, at: time.toISOString() });
     },
   },
 });
 
-/** From 5,000.00 on a withdrawal is notified. */
+/** Withdrawals of 5,000.00 or more are notified. */
 const NOTIFIED_WITHDRAWAL = 500_000;
 
 export const NotificationHandler = eventHandler("NotificationHandler", {

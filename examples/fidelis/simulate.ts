@@ -6,39 +6,39 @@ import { settleBooks } from "./books.ts";
 
 /** Settings of {@linkcode simulate}. */
 export interface SimulateOptions {
-  /** How many accounts to open first. */
+  /** The number of accounts to open first. */
   readonly accounts: number;
-  /** How many deposits and withdrawals. */
+  /** The number of deposits and withdrawals. */
   readonly operations: number;
-  /** How many are under way at a time. */
+  /** The number of concurrent operations. */
   readonly concurrency: number;
-  /** The same seed does the same again. */
+  /** The same seed repeats the same operations. */
   readonly seed: number;
-  /** At most so many operations a second; no bound when left out. */
+  /** The maximum number of operations per second; unlimited by default. */
   readonly rate?: number;
-  /** Whether to show a progress bar, where there is a terminal. */
+  /** Whether to show a progress bar on a terminal. */
   readonly progress: boolean;
 }
 
-/** What a simulation came to. */
+/** The result of a simulation. */
 export interface SimulationResult {
   /** Whether the books balance. */
   readonly balanced: boolean;
-  /** How many operations were decided. */
+  /** The number of decided operations. */
   readonly operations: number;
-  /** How many of them were accepted. */
+  /** The number of accepted operations. */
   readonly accepted: number;
-  /** How many were refused by a rule. */
+  /** The number of operations refused by a rule. */
   readonly refused: number;
   /** Operations per second, from the first command to the last row of the projection. */
   readonly operationsPerSecond: number;
   /** From sending a command to its effect in the projection, in milliseconds. */
   readonly latencyMs: { readonly p50: number; readonly p99: number };
-  /** Messages that some group gave up on. */
+  /** The number of dead letters. */
   readonly deadLetters: number;
   /** The seed. */
   readonly seed: number;
-  /** What does not add up. */
+  /** The problems found. */
   readonly problems: readonly string[];
 }
 
@@ -61,16 +61,16 @@ interface Sent {
   event?: number;
 }
 
-/** How many events to look at in one go. */
+/** The number of events per read. */
 const MOST_READ = 5_000;
 
-/** Follows the log and tells what became of commands, with a few reads for all of them together. */
+/** Follows the log and determines the outcome of all pending commands with few reads. */
 class Follower {
   readonly latencies: number[] = [];
   accepted = 0;
   refused = 0;
   readonly failures: string[] = [];
-  /** When something last moved. */
+  /** The time of the last progress. */
   moved = performance.now();
   #client: Client;
   #waiting = new Map<string, Sent>();
@@ -84,7 +84,7 @@ class Follower {
     this.#after = after;
   }
 
-  /** How many were sent and are not in the projection yet. */
+  /** The number of commands sent but not in the projection yet. */
   get open(): number {
     return this.#waiting.size + this.#projecting.size;
   }
@@ -125,7 +125,7 @@ class Follower {
         const sent = causationId === null ? undefined : this.#waiting.get(causationId);
         this.#after = position;
         if (!sent) {
-          // Decided before whoever sent it has heard that it is stored.
+          // Decided before the sender knew that it was stored.
           if (causationId !== null) this.#early.set(causationId, position);
           continue;
         }
@@ -142,17 +142,17 @@ class Follower {
         this.latencies.push(now - at);
         this.moved = now;
       }
-      // What was written since it was looked has been heard of.
+      // A write since the last read has already been signalled.
       if (records.length < MOST_READ) await changed;
     }
   }
 
-  /** Commands that the handler has passed and that led to no event. */
+  /** Commands that the handler has passed without an event. */
   async #refusals(decided: number): Promise<void> {
     for (const [id, { receipt, decided: tell }] of this.#waiting) {
       if (receipt.position > decided) continue;
       const outcome = await this.#client.outcome(id);
-      // Accepted: its event is further on in the log. Nothing yet: it is set aside and will be tried again.
+      // Accepted: its event comes later in the log. No outcome yet: it is deferred and will be retried.
       if (outcome === null || outcome.status === "accepted") continue;
       this.#waiting.delete(id);
       this.#count(outcome.status, receipt, outcome.message);
@@ -177,7 +177,7 @@ function progressOf(
   return found.length === 0 ? 0 : Math.min(...found.map((c) => c.position));
 }
 
-/** How long nothing may move before a simulation gives up, in milliseconds. */
+/** How long a simulation waits without progress before it gives up, in milliseconds. */
 const PATIENCE = 60_000;
 
 function percentile(sorted: readonly number[], p: number): number {
@@ -188,9 +188,9 @@ function percentile(sorted: readonly number[], p: number): number {
 /**
  * Opens accounts, then deposits and withdraws at random, waits until everything has settled, and checks the books.
  *
- * @param client Connected to the ledger; a server runs beside.
- * @param options How much.
- * @returns What it came to.
+ * @param client Connected to the ledger of a running server.
+ * @param options Its size and pace.
+ * @returns The result.
  */
 export async function simulate(client: Client, options: SimulateOptions): Promise<SimulationResult> {
   const { accounts, operations, concurrency, seed, rate } = options;
@@ -208,7 +208,7 @@ export async function simulate(client: Client, options: SimulateOptions): Promis
     if (performance.now() - follower.moved > PATIENCE) watch.stalled = true;
   }, 1_000);
   let sent = 0;
-  /** Sends commands, so many at a time. */
+  /** Sends commands with limited concurrency. */
   const drive = async (
     count: number,
     make: () => Parameters<Client["process"]>[0],
@@ -264,7 +264,7 @@ export async function simulate(client: Client, options: SimulateOptions): Promis
   const problems = [...books.problems, ...follower.failures];
   if (watch.stalled) {
     problems.push(
-      `nothing moved for ${PATIENCE / 1000} s with ${follower.open} operations open; is the server running?`,
+      `no progress for ${PATIENCE / 1000} s with ${follower.open} operations open; is the server running?`,
     );
   }
   const latencies = follower.latencies.slice(before.latencies).sort((a, b) => a - b);

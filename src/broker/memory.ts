@@ -6,7 +6,7 @@ import type { Broker, BrokerStreamInfo, ClaimOptions, Delivered, ReadGroupOption
 
 /** Settings of {@linkcode MemoryBroker}. */
 export interface MemoryBrokerOptions {
-  /** Time; what is not given is real. @default {the real one} */
+  /** The source of time. @default {the real one} */
   readonly clock?: Partial<Clock>;
 }
 
@@ -29,7 +29,7 @@ interface Stream {
 
 const NOTHING: Delivered = { messages: [], previous: [] };
 
-/** Index of the first entry behind a position. */
+/** Returns the index of the first entry after a position. */
 function firstAfter(entries: readonly Entry[], position: number): number {
   let [low, high] = [0, entries.length];
   while (low < high) {
@@ -41,7 +41,7 @@ function firstAfter(entries: readonly Entry[], position: number): number {
 }
 
 /**
- * A broker that lives and ends with its process: the port's contract in its plainest form.
+ * An in-memory broker, lost when its process exits: the simplest implementation of the port.
  *
  * @example A group that reads
  * ```ts
@@ -64,7 +64,7 @@ export class MemoryBroker implements Broker {
   #closed = false;
 
   /**
-   * Makes an empty broker.
+   * Creates an empty broker.
    *
    * @param options Settings.
    */

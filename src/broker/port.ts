@@ -6,23 +6,23 @@ export interface ReadGroupOptions {
   readonly stream: string;
   /** The consumer group. */
   readonly group: string;
-  /** Who reads: what it gets stays its own until it is acknowledged or claimed. */
+  /** The consumer; messages delivered to it stay pending until acknowledged or claimed. */
   readonly consumer: string;
   /** At most this many. */
   readonly count: number;
-  /** How long to wait for the first one, in milliseconds. 0: not at all. */
+  /** How long to wait for the first message, in milliseconds; 0 for not at all. */
   readonly block: number;
   /** Ends the wait early. */
   readonly signal?: AbortSignal;
 }
 
-/** What a group was given. */
+/** Messages delivered to a group. */
 export interface Delivered {
   /** The messages, in order of position. */
   readonly messages: readonly MessageRecord[];
   /**
-   * For each message, the position of the one that was published to the stream before it; 0 when it is the first. A
-   * reader that has not seen that one has missed something: another reader took it, or the broker lost it.
+   * For each message, the position of its predecessor in the stream; 0 if it is the first. A reader that has not seen
+   * the predecessor has missed messages: another reader got them, or the broker lost them.
    */
   readonly previous: readonly number[];
   /**
@@ -32,15 +32,15 @@ export interface Delivered {
   readonly last?: number;
 }
 
-/** How to take over what vanished consumers left. */
+/** How to claim pending messages of crashed consumers. */
 export interface ClaimOptions {
   /** The broker stream. */
   readonly stream: string;
   /** The consumer group. */
   readonly group: string;
-  /** Who takes over. */
+  /** The claiming consumer. */
   readonly consumer: string;
-  /** Only what was delivered at least this long ago, in milliseconds. */
+  /** Only messages delivered at least this long ago, in milliseconds. */
   readonly idle: number;
   /** At most this many. */
   readonly count: number;
@@ -52,45 +52,46 @@ export interface GroupInfo {
   readonly group: string;
   /** The last position that was delivered to it. */
   readonly delivered: number;
-  /** How many were delivered and not acknowledged. */
+  /** The number of delivered but unacknowledged messages. */
   readonly pending: number;
-  /** The lowest of them; `null` when there is none. */
+  /** The lowest position among them; `null` if there is none. */
   readonly lowestPending: number | null;
 }
 
-/** What a broker stream holds. */
+/** The state of a broker stream. */
 export interface BrokerStreamInfo {
-  /** The last position that was ever published to it; 0 when none was, or when the broker was wiped. */
+  /** The last position ever published to it; 0 if none, or if the broker was wiped. */
   readonly last: number;
-  /** The id of the message at {@linkcode BrokerStreamInfo.last}; `null` when it was trimmed. */
+  /** The id of the message at {@linkcode BrokerStreamInfo.last}; `null` if it was trimmed. */
   readonly lastId: string | null;
-  /** The first position it still has; `null` when it has none. */
+  /** The first position it still has; `null` if it has none. */
   readonly first: number | null;
-  /** How many entries it has. */
+  /** The number of entries. */
   readonly length: number;
   /** Its groups, by name. */
   readonly groups: readonly GroupInfo[];
 }
 
 /**
- * The broker: copies of categories, read by consumer groups. It is a cache of the log and may be wiped at any time.
+ * The broker holds copies of categories, read by consumer groups. It is a cache of the log and may be wiped at any
+ * time.
  *
- * An entry's id is its message's position. An adapter is correct when it passes the suite of `@annals/annals/testing`.
+ * An entry's id is its message's position. An adapter is correct if it passes the suite of `@annals/annals/testing`.
  */
 export interface Broker {
-  /** What it is, like `redis`. */
+  /** Its kind, like `redis`. */
   readonly kind: string;
-  /** Where it is, without secrets. */
+  /** Its location, without secrets. */
   readonly location: string;
   /**
-   * Adds messages to the broker streams of their categories, in order of position. Those at or below a stream's last position
-   * are there already and are passed over: publishing again is harmless.
+   * Appends messages to the broker streams of their categories, in order of position. Messages at or below a stream's
+   * last position are skipped, so publishing is idempotent.
    *
    * @param messages The messages.
-   * @param expected For some streams, the last position that they must have at least.
+   * @param expected For some streams, the last position that they must have reached.
    * @param previous For some streams, the position of the message before the first of these. @default {`expected`}
-   * @returns How many were new.
-   * @throws {BrokerBehindError} When a stream has lost what it had; nothing was added to any stream (of one node).
+   * @returns The number of new messages.
+   * @throws {BrokerBehindError} If a stream has lost messages; nothing was added to any stream (of the same node).
    */
   publish(
     messages: readonly MessageRecord[],
@@ -98,37 +99,36 @@ export interface Broker {
     previous?: ReadonlyMap<string, number>,
   ): Promise<number>;
   /**
-   * Says whose copy this is, and that somebody looks after it. When it has copies of another log, they and their groups
-   * are deleted.
+   * Claims the broker for a log and marks it as in use. Copies of another log are deleted with their groups.
    *
    * @param logId The log.
    * @returns Whether anything was deleted.
    */
   adopt(logId: string): Promise<boolean>;
-  /** Deletes a stream with its groups, as if it had never been. */
+  /** Deletes a stream and its groups. */
   remove(stream: string): Promise<void>;
-  /** Makes a group that starts behind a position; leaves an existing one alone. */
+  /** Creates a group that starts after a position; leaves an existing one unchanged. */
   createGroup(stream: string, group: string, after: number): Promise<void>;
-  /** Puts a group behind a position, with nothing pending; makes it when missing. */
+  /** Moves a group to a position, with nothing pending; creates it if missing. */
   seek(stream: string, group: string, after: number): Promise<void>;
   /**
-   * The next messages for a group; they are pending until acknowledged.
+   * Returns the next messages for a group; they are pending until acknowledged.
    *
-   * @throws {GroupMissingError} When there is no such group.
+   * @throws {GroupMissingError} If there is no such group.
    */
   read(options: ReadGroupOptions): Promise<Delivered>;
-  /** Takes messages off a group's pending list. */
+  /** Acknowledges messages of a group. */
   acknowledge(stream: string, group: string, positions: readonly number[]): Promise<void>;
   /**
-   * Takes over messages that a consumer of the group was given and did not acknowledge, lowest first.
+   * Claims pending messages of other consumers of the group, lowest position first.
    *
-   * @throws {GroupMissingError} When there is no such group.
+   * @throws {GroupMissingError} If there is no such group.
    */
   claim(options: ClaimOptions): Promise<MessageRecord[]>;
-  /** Deletes entries up to a position; returns how many. */
+  /** Deletes entries up to a position; returns the number. */
   trim(stream: string, upTo: number): Promise<number>;
-  /** What a broker stream holds. */
+  /** Returns the state of a broker stream. */
   describe(stream: string): Promise<BrokerStreamInfo>;
-  /** Lets go of everything. */
+  /** Releases all resources. */
   close(): Promise<void>;
 }

@@ -6,7 +6,7 @@ import { HealthError } from "./run.ts";
 /** `annals health` */
 export function addHealth(program: Command): void {
   program.command("health").description(
-    "for health checks: exits with 1 unless a server is running on this machine",
+    "check that a server is running on this machine; exits with 1 if not",
   )
     .action(() =>
       withOperator(program.opts<GlobalOptions>(), async ({ store, domain }) => {

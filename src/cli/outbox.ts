@@ -4,7 +4,7 @@ import { print, span } from "./output.ts";
 
 /** `annals outbox …` */
 export function addOutbox(program: Command): void {
-  program.command("outbox").description("messages that have not reached the broker yet")
+  program.command("outbox").description("show messages that have not reached the broker yet")
     .command("status").description("show how many are waiting, and for how long")
     .option("--json", "print one JSON document")
     .action((options) =>

@@ -117,7 +117,7 @@ function processes(members: readonly string[], groups: readonly GroupStatus[]): 
 
 /** `annals subscriptions …` */
 export function addSubscriptions(program: Command): void {
-  const group = program.command("subscriptions").description("the consumer groups");
+  const group = program.command("subscriptions").description("inspect the consumer groups");
   group.command("status").description("show checkpoint, lag and workers of each group")
     .option("--json", "print one JSON document")
     .action((options) =>

@@ -54,7 +54,7 @@ export interface Receipt {
   readonly aggregateId: string;
   /** The command's position in the log; 0 if it was handled at once or had been sent before. */
   readonly position: number;
-  /** What became of it; `null` when nobody waited. */
+  /** Its outcome; `null` unless `wait` was set. */
   readonly outcome: Outcome | null;
 }
 
@@ -340,8 +340,8 @@ function outcomeOf({ status, detail }: CommandOutcome): Outcome {
  * @param domain The domain.
  * @param options The configuration, which must match the server's.
  * @returns A client.
- * @throws {StoreUnavailableError} If the store cannot be opened: for SQLite, if the server has not created it yet; for an
- *   in-memory store, if no server of this machine has it.
+ * @throws {StoreUnavailableError} If the store cannot be opened: for SQLite, if no server has created it yet;
+ *   for an in-memory store, if no local server has it.
  */
 export async function connect(domain: Domain, options: { readonly config: Config }): Promise<Client> {
   const { config } = options;

@@ -50,7 +50,7 @@ export interface GroupConfig {
 
 /** The effective configuration. */
 export interface Config {
-  /** The file it was read from; `null` when there is none. */
+  /** The file it was read from; `null` if there is none. */
   readonly file: string | null;
   /** The base folder of relative paths, absolute. */
   readonly folder: string;

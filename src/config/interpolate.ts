@@ -6,7 +6,7 @@ const VARIABLE = /\$\{([^|{}]*)(?:\|([^{}]*(?:\{[^{}]*\}[^{}]*)*))?\}/g;
 
 /** Callbacks of an interpolation. */
 export interface Interpolation {
-  /** Looks a variable up. */
+  /** Looks up a variable. */
   readonly env: (name: string) => string | undefined;
   /** Called for each value taken from a variable or its default. */
   readonly onValue: (key: string, variable: string, set: boolean) => void;

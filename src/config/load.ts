@@ -13,7 +13,7 @@ export interface LoadOptions {
   readonly file?: string | undefined;
   /** The configuration itself, instead of a file. */
   readonly text?: string;
-  /** Looks an environment variable up. @default {Deno.env.get} */
+  /** Looks up an environment variable. @default {Deno.env.get} */
   readonly env?: (name: string) => string | undefined;
   /** The number of workers of groups not named in `[server.workers]`. @default {`[server.workers] "*"`, or 1} */
   readonly workers?: number;

@@ -46,7 +46,7 @@ export interface EngineOptions {
   readonly print?: (line: string) => void;
   /** The source of time and randomness. @default {the real ones} */
   readonly clock?: Partial<Clock>;
-  /** Receives engine events; {@linkcode logTo} turns them into a log. @default {nobody} */
+  /** Receives engine events; {@linkcode logTo} turns them into a log. @default {none} */
   readonly report?: Report;
 }
 

@@ -278,7 +278,7 @@ export class HostPool {
       if (placed.worker === starting) placed.worker = undefined;
       throw error;
     });
-    // The error reaches whoever awaits the promise.
+    // Callers that await the promise get the error.
     starting.catch(() => {});
     return placed.worker = starting;
   }

@@ -28,7 +28,7 @@ export interface RelayOptions {
   readonly checkInterval?: number;
   /** Called when messages have been published. */
   readonly onPublished?: () => void;
-  /** Receives events. @default {nobody} */
+  /** Receives events. @default {none} */
   readonly report?: Report;
   /** The source of time and randomness. @default {the real ones} */
   readonly clock?: Partial<Clock>;

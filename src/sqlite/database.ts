@@ -8,32 +8,32 @@ import { FileWatcher } from "./watcher.ts";
 
 /** Settings of {@linkcode SqliteDatabase}. */
 export interface SqliteOptions {
-  /** The file, or `:memory:`. Its folder is made when missing. */
+  /** The file, or `:memory:`. Its folder is created if missing. */
   readonly path: string;
   /**
-   * `full`: a commit has reached the disk when it returns. `normal`: the last ones may be lost in a power failure
-   * (never in a crash of the process), and commits are faster. @default {"full"}
+   * `full`: a commit is on disk when it returns. `normal`: faster, but the last commits may be lost in a power failure
+   * (never in a process crash). @default {"full"}
    */
   readonly synchronous?: "full" | "normal";
   /** How long to wait for a lock, in milliseconds. @default {10_000} */
   readonly lockTimeout?: number;
   /**
-   * How often to look for writes of other processes while somebody waits and others write, in milliseconds; in calm
-   * times the file is watched instead. 0: never, somebody calls {@linkcode SqliteDatabase.wake}. @default {2}
+   * The polling interval for writes of other processes while there are waiters and frequent writes, in milliseconds;
+   * otherwise the file is watched. 0: never, the caller uses {@linkcode SqliteDatabase.wake}. @default {2}
    */
   readonly pollInterval?: number;
-  /** Whether to make the file when there is none. @default {true} */
+  /** Whether to create the file if it does not exist. @default {true} */
   readonly create?: boolean;
   /**
-   * After how many pages of the write-ahead log a commit also copies them into the file, which takes tens of
-   * milliseconds. High where somebody else does that. @default {1000}
+   * The number of WAL pages after which a commit runs a WAL checkpoint, which takes tens of milliseconds; set high if a
+   * checkpointer runs. @default {1000}
    */
   readonly autoCheckpoint?: number;
-  /** The most the file may hold, in pages of 4 KiB: what is beyond is refused as if the disk were full. @default {no bound} */
+  /** The maximum size of the file, in pages of 4 KiB; writes beyond it fail as on a full disk. @default {no bound} */
   readonly maxPages?: number;
 }
 
-/** One connection to an Annals file: opened, checked and migrated, with short transactions and a wake-up call. */
+/** A connection to an Annals file, checked and migrated, with short transactions and change notification. */
 export class SqliteDatabase {
   /** The file. */
   readonly path: string;
@@ -47,16 +47,17 @@ export class SqliteDatabase {
   #commit: StatementSync;
   #rollback: StatementSync;
   #seenVersion: unknown;
-  /** Which file was opened; `null` in memory. */
+  /** The inode of the opened file; `null` in memory. */
   #inode: number | null = null;
   #closed = false;
 
   /**
    * Opens the file.
    *
-   * @param options Which file, and how.
+   * @param options The file and its settings.
    * @param schema Its tables.
-   * @throws {AnnalsError} Of the kind that the schema names, when the file is foreign, newer, damaged, locked or cannot be opened.
+   * @throws {AnnalsError} Of the class that the schema creates, if the file is foreign, newer, damaged, locked or
+   * cannot be opened.
    */
   constructor(options: SqliteOptions, schema: Schema) {
     const { path, synchronous = "full", lockTimeout = 10_000, pollInterval = 2, create = true, maxPages } = options;
@@ -79,8 +80,8 @@ export class SqliteDatabase {
       this.#refuseTriggers();
       if (path !== ":memory:") this.#inode = Deno.statSync(path).ino;
       if (maxPages !== undefined) this.#db.exec(`pragma max_page_count = ${maxPages}`);
-      // From here on long waits for a lock are ours to do: SQLite's would block the event loop. It sleeps more precisely
-      // for a millisecond or two than a timer does, though, and that is how long most locks last.
+      // From here on, wait for locks in JavaScript, because SQLite would block the event loop. For the first 2 ms,
+      // which is as long as most locks last, SQLite's sleep is more precise than a timer.
       this.#db.exec("pragma busy_timeout = 2");
       this.#begin = this.#db.prepare("begin immediate");
       this.#commit = this.#db.prepare("commit");
@@ -120,7 +121,7 @@ export class SqliteDatabase {
       if (!isOurs()) {
         if (this.#scalar("select count(*) from sqlite_schema") > 0) {
           throw this.#schema.unavailable(
-            `Cannot use SQLite file "${this.path}": it belongs to another program, or is of another kind (its tables are not those that belong here); name another file`,
+            `Cannot use SQLite file "${this.path}": it belongs to another program or is another kind of file (unexpected tables); name another file`,
             "foreign",
             false,
           );
@@ -148,14 +149,14 @@ export class SqliteDatabase {
     }
   }
 
-  /** A trigger would run inside every commit of everybody. */
+  /** Checks for triggers, which would run inside every commit. */
   #refuseTriggers(): void {
     const found = this.#db.prepare(
       "select name, tbl_name as on_table from sqlite_schema where type = 'trigger' limit 1",
     ).get();
     if (!found) return;
     throw this.#schema.unavailable(
-      `Cannot use SQLite file "${this.path}": it has a trigger that is not Annals' own, "${found.name}" on "${found.on_table}"; look who made it, and drop it`,
+      `Cannot use SQLite file "${this.path}": it has a trigger that is not Annals' own, "${found.name}" on "${found.on_table}"; find out who created it, and drop it`,
       "foreign",
       false,
     );
@@ -165,7 +166,7 @@ export class SqliteDatabase {
     return this.#scalar("select coalesce(max(version), 0) from annals_migrations");
   }
 
-  /** Prepares a statement, to be kept. */
+  /** Prepares and caches a statement. */
   prepare(sql: string): StatementSync {
     return this.#db.prepare(sql);
   }
@@ -176,7 +177,7 @@ export class SqliteDatabase {
     }
   }
 
-  /** SQLite would go on writing to a file that nobody can open any more. */
+  /** Checks that the file still exists: SQLite would keep writing to a deleted file. */
   #checkFile(): void {
     if (this.#inode === null) return;
     let inode: number | null = null;
@@ -198,20 +199,21 @@ export class SqliteDatabase {
   /**
    * Reads.
    *
-   * @param work Runs statements and returns what they gave.
+   * @param work Runs statements and returns their result.
    * @returns What `work` returned.
-   * @throws {AnnalsError} Of the kind that the schema names, when the file cannot be read.
+   * @throws {AnnalsError} Of the class that the schema creates, if the file cannot be read.
    */
   async read<T>(work: () => T): Promise<T> {
     return await this.#patiently("read from", work);
   }
 
   /**
-   * Writes in one transaction, begun at once as a writer. When `work` throws, nothing is written.
+   * Writes in one immediate transaction. If `work` throws, nothing is written.
    *
-   * @param work Runs statements; must not wait for anything.
+   * @param work Runs statements; must be synchronous.
    * @returns What `work` returned.
-   * @throws {AnnalsError} Of the kind that the schema names, when the file is locked for too long, full, read-only or damaged.
+   * @throws {AnnalsError} Of the class that the schema creates, if the file is locked for too long, full, read-only or
+   * damaged.
    */
   async write<T>(work: () => T): Promise<T> {
     const result = await this.#patiently("write to", () => {
@@ -239,7 +241,7 @@ export class SqliteDatabase {
       } catch (error) {
         if (!isBusy(error) || performance.now() > deadline) throw explain(error, doing, this.path, this.#schema);
       }
-      // Writers hold the lock for a millisecond or less: come back soon, and not in step with the others.
+      // Writers hold the lock for a millisecond or less: retry soon, with jitter.
       await new Promise((resolve) => setTimeout(resolve, Math.min(tries, 5) * Math.random()));
     }
   }
@@ -252,13 +254,13 @@ export class SqliteDatabase {
     if (this.#signal.waiting === 0) this.#stopWatching();
   }
 
-  /** Whether another connection has written since the last look; wakes those who wait when one has. */
+  /** Checks whether another connection has written since the last check; wakes waiters if so. */
   #look(): boolean {
     let version: unknown;
     try {
       version = this.#dataVersion.get()?.data_version;
     } catch (error) {
-      // A reader is never locked out for long: the next look finds it.
+      // A reader is never locked out for long: the next check will succeed.
       if (!isBusy(error)) this.#signal.notify();
       return false;
     }
@@ -269,13 +271,13 @@ export class SqliteDatabase {
   }
 
   #stopWatching(): void {
-    // Kept alive for a turn: whoever was woken mostly comes back to wait.
+    // Keep watching for a turn: woken waiters usually wait again.
     setTimeout(() => {
       if (this.#signal.waiting === 0 || this.#closed) this.#watcher?.stop();
     }, 0);
   }
 
-  /** Wakes those who wait in {@linkcode SqliteDatabase.changed}: something was written elsewhere. */
+  /** Wakes waiters in {@linkcode SqliteDatabase.changed}: another connection has written. */
   wake(): void {
     this.#signal.notify();
   }

@@ -9,7 +9,7 @@ const SQLITE_FULL = 13;
 const SQLITE_CANTOPEN = 14;
 const SQLITE_NOTADB = 26;
 
-/** What `exec()` and opening throw has SQLite's text, but not its code. */
+/** Errors of `exec()` and of opening have SQLite's text but not its code. */
 const CODES: Readonly<Record<string, number>> = {
   "database is locked": SQLITE_BUSY,
   "database table is locked": SQLITE_LOCKED,
@@ -21,14 +21,14 @@ const CODES: Readonly<Record<string, number>> = {
   "file is not a database": SQLITE_NOTADB,
 };
 
-/** The primary result code of an error of `node:sqlite`; `undefined` for other errors. */
+/** Returns the primary result code of an error of `node:sqlite`; `undefined` for other errors. */
 function resultCode(error: unknown): number | undefined {
   const { errcode, code, message = "" } = (error ?? {}) as { errcode?: unknown; code?: unknown; message?: string };
   if (typeof errcode === "number") return errcode & 0xff;
   return code === "ERR_SQLITE_ERROR" ? CODES[message.split(":")[0]] : undefined;
 }
 
-/** Whether the file system, not SQLite, has refused: the folder is made before the file. */
+/** Whether the error comes from the file system rather than SQLite: the folder is created before the file. */
 function isAboutFolder(error: unknown): boolean {
   return /^(EEXIST|ENOENT|ENOTDIR|EACCES|EPERM|EROFS|ENAMETOOLONG)$/.test((error as { code?: string })?.code ?? "");
 }
@@ -40,13 +40,13 @@ export function isBusy(error: unknown): boolean {
 }
 
 /**
- * Says what an error of SQLite means, and what to do.
+ * Explains an error of SQLite and what to do about it.
  *
- * @param error What was thrown.
+ * @param error The error.
  * @param doing What was being done, like `write to`.
  * @param path The file.
- * @param schema Makes the error.
- * @returns The explained error, or the error itself when it is not SQLite's.
+ * @param schema Creates the error.
+ * @returns The explained error, or the error itself if it does not come from SQLite.
  */
 export function explain(error: unknown, doing: string, path: string, { unavailable }: Schema): unknown {
   const text = error instanceof Error ? error.message : String(error);
@@ -55,7 +55,7 @@ export function explain(error: unknown, doing: string, path: string, { unavailab
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return unavailable(
-        `${start}it stayed locked by another process; look for one that holds a transaction open (fuser "${path}")`,
+        `${start}it stayed locked by another process; find the process with an open transaction (fuser "${path}")`,
         "locked",
         true,
       );
@@ -81,7 +81,7 @@ export function explain(error: unknown, doing: string, path: string, { unavailab
       );
     case SQLITE_CANTOPEN:
       return unavailable(
-        `${start}it cannot be opened; check that the folder exists and may be written`,
+        `${start}it cannot be opened; check that the folder exists and is writable`,
         "missing",
         false,
       );
@@ -93,7 +93,7 @@ export function explain(error: unknown, doing: string, path: string, { unavailab
       );
     default:
       return isAboutFolder(error)
-        ? unavailable(`${start}its folder cannot be made (${text}); name another file`, "missing", false)
+        ? unavailable(`${start}its folder cannot be created (${text}); name another file`, "missing", false)
         : error;
   }
 }

@@ -1,4 +1,4 @@
-/** What is wrong with a file. */
+/** Why a file cannot be used. */
 export type Reason =
   | "locked"
   | "full"
@@ -12,10 +12,13 @@ export type Reason =
 
 /** The tables of one kind of file. */
 export interface Schema {
-  /** Makes the error of whoever has the file: what was being done, what was found, what to do; whether waiting can help. */
+  /**
+   * Creates the owner's error, from a message (what was being done, what was found, what to do), a reason and whether
+   * retrying can help.
+   */
   readonly unavailable: (message: string, reason: Reason, retryable: boolean) => Error;
-  /** Marks a file as ours, and as of this kind. */
+  /** The application id that identifies this kind of file. */
   readonly applicationId: number;
-  /** How the tables came to be what they are. A migration is never edited once released: changes are new ones. */
+  /** The migrations. A released migration is never edited: changes are new migrations. */
   readonly migrations: readonly { readonly name: string; readonly sql: string }[];
 }

@@ -1,24 +1,24 @@
 import { dirname } from "node:path";
 import { sleep } from "../lib/sleep.ts";
 
-/** For connections beside a checkpointer: after how many pages they do it themselves, should it fall behind. */
+/** The number of WAL pages after which connections run a checkpoint themselves, should the checkpointer fall behind. */
 export const CHECKPOINTED = 32_000;
 
-/** How often the checkpointer looks, in milliseconds. */
+/** The checkpointer's interval, in milliseconds. */
 const INTERVAL = 500;
 
-/** The same while little is written. */
+/** The same while there are few writes. */
 const CALM = 2_000;
 
-/** With so many pages in the write-ahead log, writers are stopped for a moment so that it can begin anew. */
+/** The number of WAL pages at which writers are blocked briefly so that the WAL can be reset. */
 const RESTART = 4_000;
 
 /**
- * Starts a thread that copies the write-ahead logs of SQLite files into the files. It takes tens of milliseconds of
- * waiting for the disk, which would otherwise fall on whoever commits next: p99 latency halves.
+ * Starts a thread that runs WAL checkpoints for SQLite files. A checkpoint waits tens of milliseconds for the disk,
+ * which would otherwise delay the next commit; this halves p99 latency.
  *
  * @param files The files.
- * @returns Ends the thread, with its files closed.
+ * @returns A function that closes the files and ends the thread.
  */
 export function startWalCheckpointer(files: readonly string[]): () => Promise<void> {
   if (files.length === 0) return () => Promise.resolve();
@@ -30,7 +30,7 @@ export function startWalCheckpointer(files: readonly string[]): () => Promise<vo
       permissions: { read: folders, write: folders, net: false, env: false, run: false, ffi: false, sys: false },
     },
   });
-  // Without this thread connections do it later and by themselves: nothing is lost.
+  // Without this thread, connections run checkpoints themselves, only later: nothing is lost.
   worker.onerror = (event) => event.preventDefault();
   worker.postMessage({ files, interval: INTERVAL, calm: CALM, restart: RESTART });
   return async () => {

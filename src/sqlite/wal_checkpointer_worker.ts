@@ -14,10 +14,10 @@ interface File {
 
 let files: File[] = [];
 
-/** Fewer new pages than this since the last time: nothing much is going on. */
+/** Fewer new pages than this since the last round count as idle. */
 const FEW = 100;
 
-/** Copies what is new; makes the log begin anew when it has grown long. Returns whether much was new. */
+/** Runs a WAL checkpoint and resets a WAL that has grown long. Returns whether there was much to copy. */
 function checkpoint(file: File, restart: number): boolean {
   const version = file.version.get()?.data_version;
   if (version === file.seen) return false;
@@ -29,7 +29,7 @@ function checkpoint(file: File, restart: number): boolean {
     if (log > restart) file.db.prepare("pragma wal_checkpoint(restart)").get();
     return busy;
   } catch {
-    // Locked, or out of space: the next round tries again, and whoever writes is told.
+    // Locked or out of space: the next round tries again, and writers get the error.
     return false;
   }
 }

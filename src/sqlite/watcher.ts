@@ -1,10 +1,10 @@
-/** How long nobody has to have written until the file is watched instead, in milliseconds. */
+/** The idle time before switching from polling to watching the file, in milliseconds. */
 const CALM = 250;
 
 /**
- * Notices writes of other connections, in this process or another. While they are frequent it looks every few
- * milliseconds; a timer that fires 250 times a second costs 3% of a core in Deno, so in calm times the operating system
- * is asked to tell.
+ * Detects writes of other connections, in this process or another. While writes are frequent, it polls every few
+ * milliseconds. A timer that fires 250 times a second costs 3% of a core in Deno, so when idle, it uses file
+ * notifications.
  */
 export class FileWatcher {
   #path: string;
@@ -15,11 +15,11 @@ export class FileWatcher {
   #interval: number;
 
   /**
-   * Makes a watcher that does not watch yet.
+   * Creates a watcher; it is not started yet.
    *
-   * @param path The file whose changes tell of writes.
-   * @param look Looks whether there was one.
-   * @param interval How often to look while others write, in milliseconds.
+   * @param path The file that changes with each write.
+   * @param look Checks whether there was a write.
+   * @param interval The polling interval while others write, in milliseconds.
    */
   constructor(path: string, look: () => boolean, interval: number) {
     this.#path = path;
@@ -27,7 +27,7 @@ export class FileWatcher {
     this.#interval = interval;
   }
 
-  /** Begins, unless it has. */
+  /** Starts, unless already started. */
   start(): void {
     if (this.#poll === undefined && this.#watch === undefined) this.#startPolling();
   }
@@ -44,14 +44,14 @@ export class FileWatcher {
     try {
       this.#watch = Deno.watchFs(this.#path);
     } catch {
-      // No permission, or too many watches: looking goes on.
+      // No permission or too many watches: keep polling.
       this.#lastChange = Infinity;
       return;
     }
     clearInterval(this.#poll);
     this.#poll = undefined;
     void this.#listen(this.#watch);
-    // What was written before the watch began would wake nobody.
+    // A write before the watch began would otherwise be missed.
     if (this.#look()) this.#wakeUp();
   }
 
@@ -73,7 +73,7 @@ export class FileWatcher {
     watch?.close();
   }
 
-  /** Ends. */
+  /** Stops. */
   stop(): void {
     clearInterval(this.#poll);
     this.#poll = undefined;

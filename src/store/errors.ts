@@ -1,17 +1,17 @@
 import { AnnalsError, type Recovery } from "../lib/annals_error.ts";
 import type { ExpectedVersion } from "./port.ts";
 
-/** An append named a version that the stream does not have. Nothing of the commit was written. */
+/** Thrown when a stream is not at the version that an append expected. Nothing of the commit was written. */
 export class WrongExpectedVersionError extends AnnalsError {
   /** Always `WrongExpectedVersionError`. */
   override readonly name = "WrongExpectedVersionError";
 
   /**
-   * Makes the error.
+   * Creates the error.
    *
    * @param stream The stream.
-   * @param expected What the append expected.
-   * @param actual The version of the stream's last message; -1 when it has none.
+   * @param expected The expected version.
+   * @param actual The version of the stream's last message; -1 if it has none.
    */
   constructor(readonly stream: string, readonly expected: ExpectedVersion, readonly actual: number) {
     super(
@@ -22,34 +22,34 @@ export class WrongExpectedVersionError extends AnnalsError {
   }
 }
 
-/** A writer lost its lease to another: what it wanted to write was refused, whole. */
+/** Thrown when a writer has lost its lease to another owner. Nothing of its commit was written. */
 export class FencedError extends AnnalsError {
   /** Always `FencedError`. */
   override readonly name = "FencedError";
 
   /**
-   * Makes the error.
+   * Creates the error.
    *
    * @param lease The lease's name.
-   * @param token The token that is no longer the newest.
+   * @param token The fencing token that was superseded.
    */
   constructor(readonly lease: string, readonly token: number) {
     super(`Cannot write under lease "${lease}": token ${token} was replaced, another owner has taken over`);
   }
 }
 
-/** The store cannot be used right now, or not at all; the message says which and what to do. */
+/** Thrown when the store cannot be used; the message says why and what to do. */
 export class StoreUnavailableError extends AnnalsError {
   /** Always `StoreUnavailableError`. */
   override readonly name = "StoreUnavailableError";
 
   /**
-   * Makes the error.
+   * Creates the error.
    *
-   * @param message What was being done, what was found, what to do.
-   * @param reason What is wrong. `unsure`: the connection broke before the answer came; what was to be written may be
-   *   written, or be written later.
-   * @param retryable Whether waiting can help.
+   * @param message What was being done, what was found, and what to do.
+   * @param reason The cause; `unsure`: the connection broke before the response arrived, so the write may have been
+   *   made or may still be made.
+   * @param retryable Whether retrying can help.
    */
   constructor(
     message: string,
@@ -72,29 +72,31 @@ export class StoreUnavailableError extends AnnalsError {
     super(message);
   }
 
-  /** Whether waiting can help, and whether anybody knows what was written. */
+  /** Whether retrying can help, and whether the outcome of the write is known. */
   override get recovery(): Recovery {
     return !this.retryable ? "none" : this.reason === "unsure" ? "unsure" : "wait";
   }
 }
 
-/** A statement that a handler recorded cannot be run. Nothing of its commit was written. */
+/** Thrown when a handler's SQL statement fails. Nothing of its commit was written. */
 export class StatementError extends AnnalsError {
   /** Always `StatementError`. */
   override readonly name = "StatementError";
 
   /**
-   * Makes the error.
+   * Creates the error.
    *
    * @param statement The statement.
-   * @param reason What the database says.
+   * @param reason The database's error.
    */
   constructor(readonly statement: string, readonly reason: string) {
     super(`Cannot run the handler's statement "${statement}": ${reason}`);
   }
 }
 
-/** A message with the same id is in the log already: the append that stored it was repeated. Nothing was written. */
+/**
+ * Thrown when a message with the same id is already in the log, because an append was repeated. Nothing was written.
+ */
 export class DuplicateMessageError extends AnnalsError {
   /** Always `DuplicateMessageError`. */
   override readonly name = "DuplicateMessageError";

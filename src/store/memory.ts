@@ -24,11 +24,11 @@ import { Notifier } from "../lib/notifier.ts";
 
 /** Settings of {@linkcode MemoryEventStore}. */
 export interface MemoryEventStoreOptions {
-  /** Time; what is not given is real. @default {the real one} */
+  /** The source of time. @default {the real one} */
   readonly clock?: Partial<Clock>;
 }
 
-/** Index of the first element whose position is behind `after`. */
+/** Returns the index of the first element with a position after `after`. */
 function firstAfter(messages: readonly MessageRecord[], after: number): number {
   let low = 0;
   let high = messages.length;
@@ -41,7 +41,7 @@ function firstAfter(messages: readonly MessageRecord[], after: number): number {
 }
 
 /**
- * A store that lives and ends with its process: the port's contract in its plainest form.
+ * An in-memory store, lost when its process exits: the simplest implementation of the port.
  *
  * @example Appending and reading back
  * ```ts
@@ -55,7 +55,7 @@ function firstAfter(messages: readonly MessageRecord[], after: number): number {
 export class MemoryEventStore implements EventStore {
   /** Always `memory`. */
   readonly kind = "memory";
-  /** Always `true`: the log ends with this process. */
+  /** Always `true`: the log is lost when this process exits. */
   readonly isVolatile = true;
   /** Always `(this process)`. */
   readonly location = "(this process)";
@@ -78,7 +78,7 @@ export class MemoryEventStore implements EventStore {
   #closed = false;
 
   /**
-   * Makes an empty store.
+   * Creates an empty store.
    *
    * @param options Settings.
    */
@@ -129,7 +129,7 @@ export class MemoryEventStore implements EventStore {
       const repeated = commit.once && this.#once.get(commit.once.key);
       if (repeated !== undefined) return Promise.resolve({ lastPosition: 0, versions: [], repeated });
       const [statement] = commit.statements ?? [];
-      if (statement) throw new StatementError(statement.parts.join("?"), "a store in memory has no SQL");
+      if (statement) throw new StatementError(statement.parts.join("?"), "an in-memory store has no SQL");
       const ahead = new Map<string, number>();
       for (const append of commit.appends ?? []) this.#check(append, ahead);
     } catch (error) {
@@ -240,7 +240,7 @@ export class MemoryEventStore implements EventStore {
     }
     const last = this.#leases.get(name);
     let vanished = false;
-    // Whoever still believes in another number of partitions is fenced with it.
+    // Fence holders that assume another number of partitions.
     for (const lease of this.#leases.values()) {
       if (lease.group !== group || lease.partitions === partitions || lease.clean) continue;
       vanished = true;
@@ -279,7 +279,7 @@ export class MemoryEventStore implements EventStore {
   async releaseLease(fence: Fence, clean: boolean): Promise<void> {
     this.#open();
     const held = this.#leases.get(fence.lease);
-    // The token moves on, so whoever held the lease is fenced from here.
+    // Increment the token, so that the previous holder is fenced from here on.
     if (held?.token === fence.token) {
       this.#leases.set(fence.lease, { ...held, token: held.token + 1, expiresAt: 0, clean });
     }

@@ -1,8 +1,8 @@
 import type { MessageRecord, NewMessage } from "../messages/envelope.ts";
 
 /**
- * What an append expects of its stream: the number of its last message, that there is `none`, that it `exists`, or
- * `any`thing.
+ * The state that an append expects of its stream: the version of its last message, `none` (no messages), `exists`, or
+ * `any`.
  */
 export type ExpectedVersion = number | "none" | "exists" | "any";
 
@@ -12,33 +12,33 @@ export interface StreamAppend {
   readonly stream: string;
   /** Its category. */
   readonly category: string;
-  /** What the stream must look like for the append to happen. */
+  /** The expected state of the stream. */
   readonly expected: ExpectedVersion;
-  /** The messages, in order; none of them only checks the version. */
+  /** The messages, in order; an empty list only checks the version. */
   readonly messages: readonly NewMessage[];
-  /** Whether the relay has to take them to the broker. */
+  /** Whether the relay publishes them to the broker. */
   readonly publish: boolean;
 }
 
-/** Names the holder of a lease: a commit that carries a fence is refused once another holds the lease. */
+/** The fencing token of a lease: a commit with a fence is refused once another owner holds the lease. */
 export interface Fence {
   /** The lease's name. */
   readonly lease: string;
-  /** The token that came with it. */
+  /** The token of the grant. */
   readonly token: number;
 }
 
-/** How far one partition of a group has come in one category. */
+/** The checkpoint of one partition of a group in one category. */
 export interface Checkpoint {
   /** The consumer group. */
   readonly group: string;
   /** The category it reads. */
   readonly category: string;
-  /** How many partitions the group's streams are spread over. */
+  /** The number of partitions of the group. */
   readonly partitions: number;
-  /** Which of them this is, from 0. */
+  /** The index of this partition, from 0. */
   readonly partition: number;
-  /** Everything of this partition up to here is done, or deferred. */
+  /** Everything of this partition up to here is handled or deferred. */
   readonly position: number;
 }
 
@@ -50,11 +50,11 @@ export interface ProjectionRow {
   readonly key: string;
   /** JSON text; `null` deletes the row. */
   readonly row: string | null;
-  /** The position of the message that the row is up to date with. */
+  /** The position of the last message applied to the row. */
   readonly position: number;
 }
 
-/** One failed try of a group to handle a message. */
+/** One failed attempt of a group to handle a message. */
 export interface FailedAttempt {
   /** When, in milliseconds since 1970. */
   readonly at: number;
@@ -62,7 +62,7 @@ export interface FailedAttempt {
   readonly error: string;
 }
 
-/** A message that a group has set aside: failed and to be tried again, or waiting behind one of its own stream. */
+/** A deferred message: it failed and will be retried, or waits behind a failed one of its stream. */
 export interface DeferredMessage {
   /** The consumer group. */
   readonly group: string;
@@ -72,93 +72,93 @@ export interface DeferredMessage {
   readonly stream: string;
   /** The message. */
   readonly position: number;
-  /** How often handling it was begun. 0: not yet, it waits behind an earlier one. */
+  /** The number of attempts begun; 0 if it only waits behind an earlier message. */
   readonly attempts: number;
-  /** Not to be tried before this time, in milliseconds since 1970. */
+  /** The earliest time of the next attempt, in milliseconds since 1970. */
   readonly dueAt: number;
-  /** What went wrong so far. */
+  /** The failures so far. */
   readonly failures: readonly FailedAttempt[];
-  /** Put here by an operator's replay, and not picked up yet. */
+  /** Whether it comes from an operator's replay and was not picked up yet. */
   readonly replayed: boolean;
   /** The version of a type, like `Deposited@2`, that no code knew when it came: to be tried by code that does. */
   readonly awaits: string | null;
 }
 
-/** A message that a group gave up on. */
+/** A dead letter: a message that a group gave up on. */
 export interface DeadLetter {
   /** UUIDv7 of the dead letter. */
   readonly id: string;
   /** The consumer group. */
   readonly group: string;
-  /** The message, as it was stored. */
+  /** The stored message. */
   readonly message: MessageRecord;
-  /** Why: `handler failed`, `unknown type`, `newer version`, `damaged`, `upcast failed`. */
+  /** The reason: `handler failed`, `unknown type`, `newer version`, `damaged`, `upcast failed`. */
   readonly reason: string;
   /** The last error's message. */
   readonly error: string;
-  /** The last error's stack, where there is one. */
+  /** The last error's stack, if there is one. */
   readonly stack: string | null;
-  /** Every attempt. */
+  /** All attempts. */
   readonly attempts: readonly FailedAttempt[];
   /** When it was given up, in milliseconds since 1970. */
   readonly deadAt: number;
 }
 
-/** What became of a command. */
+/** The outcome of a command. */
 export interface CommandOutcome {
   /** The command's message id. */
   readonly commandId: string;
   /** `accepted`: its events are stored. `refused`: it broke a rule. `failed`: its handler gave up. */
   readonly status: "accepted" | "refused" | "failed";
-  /** JSON text: the events it led to, or the error. */
+  /** JSON text: the resulting events, or the error. */
   readonly detail: string;
 }
 
-/** A statement in the SQL of the store's database. */
+/** An SQL statement for the store's database. */
 export interface Statement {
-  /** Its text, cut where values stand: one more part than values. */
+  /** Its text, split at the values: one more part than values. */
   readonly parts: readonly string[];
   /** The values. */
   readonly values: readonly (string | number | boolean | null)[];
 }
 
-/** All that is written at once: the whole of it, or nothing. */
+/** Everything written in one transaction. */
 export interface Commit {
   /** Messages for one or more streams. */
   readonly appends?: readonly StreamAppend[];
-  /** Refuse everything unless this lease is still held. */
+  /** Refuse the commit unless this lease is still held. */
   readonly fence?: Fence;
-  /** Move the group forward. */
+  /** The group's new checkpoint. */
   readonly checkpoint?: Checkpoint;
   /** Rows of projections. */
   readonly rows?: readonly ProjectionRow[];
-  /** Messages to set aside; one with the same group and position is replaced. */
+  /** Messages to defer; one with the same group and position is replaced. */
   readonly defer?: readonly DeferredMessage[];
-  /** Messages that are no longer set aside. */
+  /** Messages that are no longer deferred. */
   readonly resume?: readonly { readonly group: string; readonly position: number }[];
-  /** Messages that were given up. */
+  /** New dead letters. */
   readonly deadLetters?: readonly DeadLetter[];
-  /** What became of commands. */
+  /** Outcomes of commands. */
   readonly outcomes?: readonly CommandOutcome[];
-  /** Statements of a handler, run in the same transaction, before everything else. */
+  /** SQL statements of a handler, run in the same transaction before everything else. */
   readonly statements?: readonly Statement[];
-  /** When a commit with this key has been made before, nothing is written and its `value` is returned instead. */
+  /** An idempotency key: if a commit with this key was made before, nothing is written and its `value` is returned. */
   readonly once?: { readonly key: string; readonly value: string };
 }
 
-/** What a commit came to. */
+/** The result of a commit. */
 export interface CommitResult {
-  /** Position of the last message written; 0 when there was none. */
+  /** The position of the last message written; 0 if there was none. */
   readonly lastPosition: number;
-  /** For each append, the version of its stream afterwards; -1 when it has no message. */
+  /** For each append, the new version of its stream; -1 if the stream is empty. */
   readonly versions: readonly number[];
-  /** The value that an earlier commit left under the same `once` key. */
+  /** The value of an earlier commit with the same `once` key. */
   readonly repeated: string | null;
 }
 
 /** How to read one stream. */
 export interface ReadStreamOptions {
-  /** First version. @default {0, or the last when backward} */
+  /** First version. @default {0, or the last if backward} */
   readonly from?: number;
   /** Last version, inclusive. @default {no bound} */
   readonly to?: number;
@@ -170,7 +170,7 @@ export interface ReadStreamOptions {
 
 /** How to read the log. */
 export interface ReadLogOptions {
-  /** Only messages behind this position. @default {0} */
+  /** Only messages after this position. @default {0} */
   readonly after?: number;
   /** Only messages up to this position. @default {no bound} */
   readonly upTo?: number;
@@ -182,166 +182,176 @@ export interface ReadLogOptions {
   readonly type?: string;
   /** Only this correlation. @default {all} */
   readonly correlationId?: string;
-  /** Only messages made at or after this time, in milliseconds since 1970. @default {no bound} */
+  /** Only messages created at or after this time, in milliseconds since 1970. @default {no bound} */
   readonly since?: number;
   /** Newest first. @default {false} */
   readonly backward?: boolean;
 }
 
-/** How the work under a lease ended lately: kept, so that neither a restart nor another process counts anew. */
+/** Recent failures of the work under a lease, stored so that neither a restart nor another process resets the count. */
 export interface Ends {
-  /** When, lately: milliseconds since 1970. */
+  /** The times of recent ends, in milliseconds since 1970. */
   readonly at: readonly number[];
-  /** How many rests followed each other. */
+  /** The number of consecutive rests. */
   readonly rests: number;
-  /** Until when nobody tries again, in milliseconds since 1970; 0 for no rest so far. */
+  /** The end of the current rest, in milliseconds since 1970; 0 if there was none. */
   readonly restingUntil: number;
-  /** Why it ended last. */
+  /** The last reason. */
   readonly reason: string;
 }
 
 /** A lease that was granted. */
 export interface GrantedLease {
-  /** Grows with every grant of this name: whoever has the newest holds the lease. */
+  /** The fencing token, which grows with every grant: the newest one holds the lease. */
   readonly token: number;
-  /** Whether the previous holder gave it back in order. `false`: it vanished, maybe in the middle of something. */
+  /** Whether the previous holder released it cleanly; `false` if it crashed, possibly with messages in flight. */
   readonly clean: boolean;
-  /** What was recorded of earlier holders; `null` for nothing. */
+  /** Recorded failures of earlier holders; `null` if none. */
   readonly ends: Ends | null;
 }
 
-/** Who holds what. */
+/** A lease and its holder. */
 export interface Lease {
   /** The lease's name. */
   readonly name: string;
-  /** The consumer group, or what else it stands for. */
+  /** The consumer group, or another purpose. */
   readonly group: string;
-  /** How many partitions the holder assumes. */
+  /** The number of partitions that the holder assumes. */
   readonly partitions: number;
   /** The holder. */
   readonly owner: string;
   /** Its token. */
   readonly token: number;
-  /** When it ends unless renewed, in milliseconds since 1970; 0 when it was given back. */
+  /** When it expires unless renewed, in milliseconds since 1970; 0 if released. */
   readonly expiresAt: number;
-  /** What its holders recorded; `null` for nothing. */
+  /** Recorded failures of its holders; `null` if none. */
   readonly ends: Ends | null;
 }
 
-/** A process that takes part in running a domain. */
+/** A member: a process that runs a domain together with others. */
 export interface Member {
-  /** Who: the owner of its leases. */
+  /** Its id, the owner of its leases. */
   readonly owner: string;
   /** The newest version of each message type that its code knows. */
   readonly types: Readonly<Record<string, number>>;
 }
 
-/** What to ask for a lease with. */
+/** A request for a lease. */
 export interface LeaseRequest {
   /** The lease's name. */
   readonly name: string;
-  /** The group: no two holders of one group may assume different numbers of partitions. */
+  /** The group; all holders of a group must assume the same number of partitions. */
   readonly group: string;
-  /** How many partitions the asker assumes. */
+  /** The number of partitions that the requester assumes. */
   readonly partitions: number;
-  /** Who asks. */
+  /** The requester. */
   readonly owner: string;
-  /** How long without renewal, in milliseconds. */
+  /** The duration without renewal, in milliseconds. */
   readonly ttl: number;
 }
 
 /** Reads the log and writes to it. */
 export interface EventLog {
   /**
-   * Writes all of it in one transaction, or nothing. Concurrent calls of a process share a transaction, each with its own fate.
+   * Writes a commit in one transaction. Concurrent calls of a process may share a transaction, but succeed or fail
+   * individually.
    *
-   * @throws {WrongExpectedVersionError} When a stream is not at the expected version.
-   * @throws {FencedError} When the lease was lost.
-   * @throws {StatementError} When a statement cannot be run.
-   * @throws {DuplicateMessageError} When a message is stored already (stores over a network only).
-   * @throws {StoreUnavailableError} When the store is unreachable, locked, full, damaged or closed.
+   * @throws {WrongExpectedVersionError} If a stream is not at the expected version.
+   * @throws {FencedError} If the lease was lost.
+   * @throws {StatementError} If an SQL statement fails.
+   * @throws {DuplicateMessageError} If a message is already stored (stores over a network only).
+   * @throws {StoreUnavailableError} If the store is unreachable, locked, full, damaged or closed.
    */
   commit(commit: Commit): Promise<CommitResult>;
   /** Reads one stream, in order of version. */
   readStream(stream: string, options?: ReadStreamOptions): Promise<MessageRecord[]>;
-  /** Reads the log, in order of position (or backward). Nothing ever appears behind a position that was read. */
+  /**
+   * Reads the log, in order of position (or backward). No message ever appears later at or below a position that was
+   * read.
+   */
   readLog(options?: ReadLogOptions): Promise<MessageRecord[]>;
-  /** Tells this log from all others: the same for as long as it exists. */
+  /** Returns the unique, permanent id of this log. */
   logId(): Promise<string>;
-  /** Position of the last message; 0 when there is none. */
+  /** Returns the position of the last message; 0 if there is none. */
   lastPosition(): Promise<number>;
   /**
-   * Resolves when something was written, by whomever, or after `timeout` milliseconds; sooner does no harm.
+   * Resolves when any process has written something, or after `timeout` milliseconds; it may resolve early.
    *
-   * @param timeout How long at most, in milliseconds.
+   * @param timeout The timeout, in milliseconds.
    * @param signal Ends the wait.
    * @param what Whether only messages count. @default {"anything"}
    */
   changed(timeout: number, signal?: AbortSignal, what?: "anything" | "messages"): Promise<void>;
 }
 
-/** What has still to reach the broker. */
+/** The outbox: messages that have not reached the broker yet. */
 export interface Outbox {
-  /** The oldest messages that the relay has not taken yet; `after`: only those behind a position. */
+  /** Returns the oldest unpublished messages; `after`: only those after a position. */
   readOutbox(limit: number, after?: number): Promise<MessageRecord[]>;
-  /** Forgets outbox rows up to a position, and remembers the position. */
+  /** Deletes outbox rows up to a position and records the position as published. */
   markPublished(position: number, fence?: Fence): Promise<void>;
-  /** How many rows wait, the time of the oldest, and the position up to which all was published. */
+  /** Returns the number of waiting rows, the time of the oldest, and the last published position. */
   outboxStatus(): Promise<{ readonly waiting: number; readonly oldest: number | null; readonly published: number }>;
 }
 
-/** Where groups are, and who may write for them. */
+/** Checkpoints, leases and members of the groups. */
 export interface Groups {
-  /** All checkpoints of a group; of all groups when none is named. */
+  /** Returns all checkpoints of a group, or of all groups. */
   checkpoints(group?: string): Promise<Checkpoint[]>;
-  /** Says that a process takes part for so many milliseconds from now, unless it says so again; 0: no longer. */
+  /** Registers or renews a member for some milliseconds; 0 removes it. */
   enroll(member: Member, ttl: number): Promise<void>;
-  /** Who takes part now, by owner. */
+  /** Returns the current members, by owner. */
   members(): Promise<Member[]>;
-  /** Who of these processes has a session now, where a store can tell; the end of a process ends its session. */
+  /**
+   * Returns which of these processes have a database session, if the store supports it; a session ends with its
+   * process.
+   */
   present?(owners: readonly string[]): Promise<string[]>;
-  /** Grants a lease that nobody else holds; `null` when somebody does. Asking again fences one's own earlier token. */
+  /** Grants a lease; `null` if another owner holds it. Requesting again fences the requester's earlier token. */
   acquireLease(request: LeaseRequest): Promise<GrantedLease | null>;
-  /** Renews leases; returns the names of those that were lost. */
+  /** Renews leases; returns the names of lost ones. */
   renewLeases(leases: readonly Fence[], ttl: number): Promise<string[]>;
-  /** Gives a lease back; `clean` when nothing was left in the middle. */
+  /** Releases a lease; `clean` if no messages were left in flight. */
   releaseLease(fence: Fence, clean: boolean): Promise<void>;
-  /** Records how the work under a lease ended, or, with `null`, forgets it; without effect once another holds the lease. */
+  /**
+   * Records failures of the work under a lease, or clears them with `null`; has no effect once another owner holds the
+   * lease.
+   */
   recordEnds(fence: Fence, ends: Ends | null): Promise<void>;
-  /** All leases ever granted. */
+  /** Returns all leases ever granted. */
   leases(): Promise<Lease[]>;
-  /** Messages that a group has set aside, by position. Replays that were not picked up yet come too. */
+  /** Returns the deferred messages of a group, by position, including replays not yet picked up. */
   deferred(
     group: string,
     options?: { readonly replayedOnly?: boolean; readonly limit?: number },
   ): Promise<DeferredMessage[]>;
-  /** Dead letters that were replayed and not picked up yet, of all groups, by position; the first thousand. */
+  /** Returns the first thousand replayed messages not yet picked up, of all groups, by position. */
   replayed(): Promise<DeferredMessage[]>;
-  /** How many of a category are behind a position, and the time of the first of them. */
+  /** Returns the number of messages of a category after a position, and the time of the first. */
   lag(category: string, after: number): Promise<{ readonly messages: number; readonly oldest: number | null }>;
 }
 
-/** What groups gave up on. */
+/** The dead letters of all groups. */
 export interface DeadLetters {
-  /** The newest dead letters, of one group or of all. */
+  /** Returns the newest dead letters, of one group or all. */
   deadLetters(options?: { readonly group?: string; readonly limit?: number }): Promise<DeadLetter[]>;
-  /** One dead letter. */
+  /** Returns one dead letter. */
   deadLetter(id: string): Promise<DeadLetter | null>;
-  /** How many a group has, by group. */
+  /** Returns the number of dead letters by group. */
   countDeadLetters(): Promise<Record<string, number>>;
-  /** Hands dead letters back to the groups that failed, and to no other; returns how many. */
+  /** Hands dead letters back to the groups that failed, and only to them; returns the number. */
   replayDeadLetters(ids: readonly string[]): Promise<number>;
-  /** Deletes dead letters for good; returns how many. */
+  /** Permanently deletes dead letters; returns the number. */
   purgeDeadLetters(options: { readonly group?: string; readonly ids?: readonly string[] }): Promise<number>;
 }
 
-/** Rows that projectors keep. */
+/** The rows of projections. */
 export interface Projections {
-  /** One row. */
+  /** Returns one row. */
   readRow(projection: string, key: string): Promise<ProjectionRow | null>;
-  /** Rows of some keys, in no order; those that are missing are left out. */
+  /** Returns the rows with the given keys, in no particular order; missing ones are omitted. */
   readRows(projection: string, keys: readonly string[]): Promise<ProjectionRow[]>;
-  /** All rows, by key. */
+  /** Returns all rows, by key. */
   listRows(
     projection: string,
     options?: { readonly after?: string; readonly limit?: number },
@@ -349,17 +359,17 @@ export interface Projections {
 }
 
 /**
- * The store: one place, one transaction for the log and for everything that must agree with it.
+ * The event store, which writes the log and everything that must be consistent with it in one transaction.
  *
- * An adapter is correct when it passes the suite of `@annals/annals/testing`.
+ * An adapter is correct if it passes the suite of `@annals/annals/testing`.
  */
 export interface EventStore extends EventLog, Outbox, Groups, DeadLetters, Projections {
-  /** What it is, like `sqlite`. */
+  /** Its kind, like `sqlite`. */
   readonly kind: string;
-  /** Where it is, without secrets. */
+  /** Its location, without secrets. */
   readonly location: string;
-  /** What became of a command; `null` while it is not decided. */
+  /** Returns the outcome of a command; `null` if it is not decided yet. */
   outcome(commandId: string): Promise<CommandOutcome | null>;
-  /** Finishes what was begun and lets go of everything. */
+  /** Finishes pending work and releases all resources. */
   close(): Promise<void>;
 }

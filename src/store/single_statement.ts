@@ -1,4 +1,4 @@
-/** Statements that are not for the transaction of somebody else, or reach beyond it. */
+/** Statements that end the enclosing transaction or have effects outside it. */
 const REFUSED = new Set([
   "abort",
   "analyze",
@@ -32,7 +32,7 @@ const REFUSED = new Set([
   "vacuum",
 ]);
 
-/** What is skipped: comments, and what stands in quotes. Dollar quotes are PostgreSQL's, brackets SQLite's. */
+/** Text to skip: comments and quoted text. Dollar quotes are for PostgreSQL, brackets for SQLite. */
 const SKIPPED = [
   /^--[^\n]*/,
   /^'(?:[^']|'')*'/,
@@ -41,7 +41,7 @@ const SKIPPED = [
   /^\$(\w*)\$[\s\S]*?\$\1\$/,
 ];
 
-/** A block comment; PostgreSQL's may have others in them. */
+/** Skips a block comment, which can be nested in PostgreSQL. */
 function blockComment(sql: string): number {
   let depth = 0;
   for (let i = 0; i < sql.length - 1; i++) {
@@ -55,7 +55,7 @@ function blockComment(sql: string): number {
   return sql.length;
 }
 
-/** The words and signs of a text, without comments and what stands in quotes. */
+/** Returns the words and symbols of a text, without comments and quoted text. */
 function* tokens(sql: string): Generator<string> {
   for (let at = 0; at < sql.length;) {
     const rest = sql.slice(at);
@@ -76,23 +76,23 @@ function* tokens(sql: string): Generator<string> {
 }
 
 /**
- * Says why a text is not one statement that may run in the transaction of a checkpoint.
+ * Checks that a text is a single SQL statement that may run in the transaction of a checkpoint.
  *
- * The database has the last word on what a statement is; this is for what it would do without a word: run a second one,
- * drop it, or end the transaction.
+ * The database validates the statement itself. This check is for what it would silently do: run or drop a second
+ * statement, or end the transaction.
  *
  * @param sql The text.
- * @returns What is wrong; `null` when nothing is.
+ * @returns What is wrong; `null` if it is valid.
  */
 export function statementFault(sql: string): string | null {
   let first: string | undefined;
   let ended = false;
   for (const token of tokens(sql)) {
     if (token === ";") ended = first !== undefined;
-    else if (ended) return "it is more than one statement; record each by a context.sql of its own";
+    else if (ended) return "it is more than one statement; record each with its own context.sql";
     else first ??= token.toLowerCase();
   }
   if (first === undefined) return "it is empty";
   if (!REFUSED.has(first)) return null;
-  return `"${first}" is not for a statement that runs in the transaction of a checkpoint`;
+  return `"${first}" is not allowed in a statement that runs in the transaction of a checkpoint`;
 }

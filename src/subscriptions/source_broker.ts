@@ -177,7 +177,7 @@ export class StreamSource implements Source {
     if (!found || found.messages.length === 0) found = await this.#broker.read({ ...options, block });
     if (found.messages.length >= count) {
       this.#ahead = this.#broker.read({ ...options, block: 0 });
-      // The error reaches whoever awaits the promise.
+      // Callers that await the promise get the error.
       this.#ahead.catch(() => {});
     }
     return found;

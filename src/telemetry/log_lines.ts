@@ -26,7 +26,7 @@ const LINES: Lines = {
   "batch.handled": () => null,
   "message.failed": (e) => [
     "warn",
-    `${e.messageType} at ${e.position} failed (attempt ${e.attempt} of ${e.attempts}), again in ${
+    `${e.messageType} at ${e.position} failed (attempt ${e.attempt} of ${e.attempts}), retrying in ${
       (e.retryInMs / 1000).toFixed(1)
     } s: ${e.error}`,
     facts(e),
@@ -65,8 +65,8 @@ const LINES: Lines = {
   "relay.published": () => null,
   "lease.standby": (e) => ["info", `Another process has ${e.lease}; standing by`],
   "lease.acquired": (e) => e.afterStandby ? ["info", `Took over ${e.lease}`] : null,
-  "lease.lost": () => ["warn", "Another process took over; starting again"],
-  "lease.unsure": (e) => ["warn", `${e.error}; starting again under a new lease`],
+  "lease.lost": () => ["warn", "Another process took over; restarting"],
+  "lease.unsure": (e) => ["warn", `${e.error}; restarting under a new lease`],
   "worker.ended": (e) => ["error", `Its worker ended: ${e.reason}`],
   "worker.replaced": (e) => [
     "error",
@@ -77,7 +77,7 @@ const LINES: Lines = {
     `Its worker ended ${e.ends} times within a minute; resting for ${Math.ceil(e.restMs / 1000)} s: ${e.error}`,
   ],
   "host.started": () => null,
-  "host.ended": (e) => ["error", `Host "${e.host}" ended: ${e.reason}; its groups go on in a new one`],
+  "host.ended": (e) => ["error", `Host "${e.host}" ended: ${e.reason}; its groups continue in a new one`],
   "host.printed": (e) => ["info", `Host "${e.host}" printed: ${e.text}`],
   "host.silenced": (e) => ["warn", `Host "${e.host}" printed ${e.lines} more lines, which were dropped`],
   "shutdown.overdue": (e) => [

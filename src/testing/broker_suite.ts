@@ -8,13 +8,13 @@ import { type Register, sampleMessage } from "./store_suite.ts";
 export interface BrokerUnderTest {
   /** An empty broker. */
   readonly broker: Broker;
-  /** Moves the broker's clock on by some milliseconds. */
+  /** Advances the broker's clock by some milliseconds. */
   readonly advance: (milliseconds: number) => void | Promise<void>;
-  /** Closes the broker and removes what it left. */
+  /** Closes the broker and removes its files. */
   readonly [Symbol.asyncDispose]: () => Promise<void>;
 }
 
-/** A stored message at a position. */
+/** Creates a stored message at a position. */
 export function sampleRecord(position: number, over: Partial<MessageRecord> = {}): MessageRecord {
   return { ...sampleMessage({ position }), category: "test", stream: "test-a", version: 0, position, ...over };
 }
@@ -22,10 +22,10 @@ export function sampleRecord(position: number, over: Partial<MessageRecord> = {}
 const positions = (messages: readonly MessageRecord[]) => messages.map((message) => message.position);
 
 /**
- * What every broker must do. Run it against an adapter of your own.
+ * The contract tests of a broker, for adapters of your own.
  *
  * @param register Registers one test.
- * @param open Makes an empty broker for each test.
+ * @param open Creates an empty broker for each test.
  *
  * @example Testing an adapter
  * ```ts ignore

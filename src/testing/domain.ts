@@ -16,11 +16,11 @@ max_retries = 0
 `;
 
 /**
- * Runs a domain in memory, for tests: `process()` decides on the command, and returns when everything that follows from
- * it is handled too, down to the last projection. A handler that throws leaves a dead letter at once.
+ * Runs a domain in memory, for tests. `process()` handles the command and returns once everything that follows from it
+ * is handled, including all projections. A handler that throws leaves a dead letter at once.
  *
  * @param domain The domain.
- * @returns A client with a log of its own.
+ * @returns A client with its own log.
  *
  * @example Testing a counter
  * ```ts

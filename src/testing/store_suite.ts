@@ -11,13 +11,13 @@ export type Register = (name: string, run: () => Promise<void>) => void;
 export interface StoreUnderTest {
   /** An empty store. */
   readonly store: EventStore;
-  /** A clock that the store uses, when it can be set: moves it on by some milliseconds. */
+  /** Advances the store's clock by some milliseconds, if it can be set. */
   readonly advance: (milliseconds: number) => void;
-  /** Closes the store and removes what it left. */
+  /** Closes the store and removes its files. */
   readonly [Symbol.asyncDispose]: () => Promise<void>;
 }
 
-/** A message to append in a test. */
+/** Creates a message to append in a test. */
 export function sampleMessage(data: unknown = {}, over: Partial<NewMessage> = {}): NewMessage {
   const id = newId();
   return {
@@ -33,7 +33,7 @@ export function sampleMessage(data: unknown = {}, over: Partial<NewMessage> = {}
   };
 }
 
-/** An append of `count` messages to `test-<id>`. */
+/** Creates an append of `count` messages to `test-<id>`. */
 export function sampleAppend(
   id: string,
   count = 1,
@@ -44,16 +44,16 @@ export function sampleAppend(
   return { category: "test", stream: `test-${id}`, expected, messages, publish: true, ...over };
 }
 
-/** Ids of commands are UUIDs, as those of all messages. */
+/** Command ids are UUIDs, like all message ids. */
 const [C, D] = [newId(), newId()];
 
 const positions = (messages: readonly { position: number }[]) => messages.map((message) => message.position);
 
 /**
- * What every event store must do. Run it against an adapter of your own.
+ * The contract tests of an event store, for adapters of your own.
  *
  * @param register Registers one test.
- * @param open Makes an empty store for each test.
+ * @param open Creates an empty store for each test.
  *
  * @example Testing an adapter
  * ```ts ignore

@@ -10,23 +10,23 @@ import { type Driver, RedisWaiter } from "./waiter.ts";
 /** Settings of {@linkcode RedisBroker}. */
 export interface RedisOptions {
   /**
-   * `redis://user:password@host:port/database`, `rediss://` for TLS; `?cluster=true` when the host is a node of a
+   * `redis://user:password@host:port/database`, `rediss://` for TLS; add `?cluster=true` if the host is a node of a
    * cluster.
    */
   readonly url: string;
-  /** Put before every key, so that several deployments may share a Redis. @default {""} */
+  /** A prefix for every key, so that several deployments can share a Redis. @default {""} */
   readonly prefix?: string;
-  /** Whose streams these are; two domains may share a Redis. @default {"annals"} */
+  /** The domain; several domains can share a Redis. @default {"annals"} */
   readonly domain?: string;
 }
 
-/** How long the mark of a running deployment lasts without renewal, in milliseconds. */
+/** The lifetime of the key that marks a running deployment, in milliseconds. */
 const ALIVE = 5_000;
 
-/** The longest pause between tries to connect, in milliseconds. */
+/** The longest delay between connection attempts, in milliseconds. */
 const LONGEST_PAUSE = 1_000;
 
-/** How long Redis may take for a command, in milliseconds. */
+/** The timeout of a command, in milliseconds. */
 const COMMAND_TIMEOUT = 10_000;
 
 type Entry = [id: string, fields: string[]];
@@ -44,20 +44,20 @@ function envelopeOf({ position: _, category: __, data: ___, ...envelope }: Messa
 }
 
 function toMessage(category: string, [id, fields]: Entry): MessageRecord {
-  // Written by our script, always in this order: p, e, d.
+  // Our script always writes the fields in this order: p, e, d.
   return { position: positionOf(id), category, data: fields[5], ...JSON.parse(fields[3]) };
 }
 
-/** Pairs as Redis answers them. */
+/** Converts a flat list of keys and values to an object. */
 function pairs(flat: unknown[]): Record<string, any> {
   const found: Record<string, unknown> = {};
   for (let i = 0; i < flat.length; i += 2) found[String(flat[i])] = flat[i + 1];
   return found;
 }
 
-/** What a read has found. */
+/** Decodes the result of a read. */
 function deliveredOf(stream: string, entries: readonly Entry[]): Delivered {
-  // What was trimmed while it was pending comes without fields.
+  // Entries trimmed while pending come without fields.
   const whole = entries.filter(([, fields]) => fields);
   return {
     messages: whole.map((entry) => toMessage(stream, entry)),
@@ -68,8 +68,8 @@ function deliveredOf(stream: string, entries: readonly Entry[]): Delivered {
 /**
  * A broker on Redis Streams (Redis 6.2 or newer, or Valkey): one stream per category, one consumer group per group.
  *
- * An entry's id is `POSITION-0`, so publishing twice is refused by Redis itself. All that is in it can be deleted at
- * any time: it is filled again from the log.
+ * An entry's id is `POSITION-0`, so Redis itself rejects duplicates. Its data can be deleted at any time: it is
+ * refilled from the log.
  *
  * @example A group that reads
  * ```ts ignore
@@ -89,21 +89,21 @@ export class RedisBroker implements Broker {
   #options: RedisOptions;
   #prefix: string;
   #driver: Driver;
-  /** What waits for entries. */
-  /** Up to where a group was given what a stream has; by key and group. */
+  /** Waits for new entries. */
+  /** The last position delivered to a group, by key and group. */
   #delivered = new Map<string, number>();
   #waiters = new Map<string, RedisWaiter>();
   #lastError: Error | undefined;
   #shas = new Map<Script, string>();
   #adopted: string | undefined;
-  /** Streams that are in the list of streams, unless it was wiped since it was last looked. */
+  /** Streams known to be in the list of streams, unless it was wiped since the last check. */
   #known = new Set<string>();
   #closed = false;
 
   /**
-   * Makes a broker that connects when it is used.
+   * Creates a broker that connects on first use.
    *
-   * @param options Where, and how.
+   * @param options The location and settings.
    */
   constructor(options: RedisOptions) {
     this.#options = options;
@@ -119,11 +119,11 @@ export class RedisBroker implements Broker {
     const options: DriverOptions = {
       lazyConnect: true,
       connectTimeout: 5_000,
-      // What cannot be sent fails at once: relay and subscriptions know how to wait, and say so.
+      // Fail at once when disconnected: relay and subscriptions do the waiting and report it.
       maxRetriesPerRequest: 0,
       autoResendUnfulfilledCommands: false,
       connectionName: `annals-${use}`,
-      // A blocked read has a guard of its own.
+      // A blocking read has its own timeout.
       ...(use === "commands" && { commandTimeout: COMMAND_TIMEOUT }),
       disableClientInfo: true,
       enableReadyCheck: true,
@@ -147,7 +147,7 @@ export class RedisBroker implements Broker {
     return `${this.#prefix}${stream}`;
   }
 
-  /** A key that is not a stream. */
+  /** Returns the name of a key that is not a stream. */
   #own(name: string): string {
     return `${this.#prefix}annals:${this.#options.domain ?? "annals"}:${name}`;
   }
@@ -161,7 +161,7 @@ export class RedisBroker implements Broker {
     }
   }
 
-  /** Runs a script by its hash; sends its text when the server does not know it (any more). */
+  /** Runs a script by its hash; sends its text if the server does not have it cached. */
   async #run(driver: Driver, script: Script, keys: string[], args: (string | number)[]): Promise<unknown> {
     let sha = this.#shas.get(script);
     if (sha === undefined) {
@@ -225,8 +225,8 @@ export class RedisBroker implements Broker {
       if (alive !== null && alive !== logId && alive !== this.#adopted) {
         throw new BrokerUnavailableError(
           `Redis at ${this.location} is in use for another log of domain "${this.#options.domain}"; ` +
-            `when that is another deployment, give this one a key prefix: [brokers.default] prefix = "…" ` +
-            `(what was killed just now is forgotten within ${ALIVE / 1000} s)`,
+            `if that is another deployment, give this one a key prefix: [brokers.default] prefix = "…" ` +
+            `(a deployment that was just killed is forgotten within ${ALIVE / 1000} s)`,
           true,
         );
       }
@@ -276,7 +276,7 @@ export class RedisBroker implements Broker {
       if (block > 0) {
         const waiter = this.#waiter(key);
         await waiter.watch(key);
-        // The group has had all there is: a look would find nothing.
+        // The group has received everything, so a read would find nothing.
         const [wait, after] = [until - performance.now(), this.#delivered.get(reader) ?? -1];
         if (wait > 0 && waiter.hasNothingAfter(key, after)) {
           await waiter.wait(key, after, wait, signal);
@@ -307,7 +307,7 @@ export class RedisBroker implements Broker {
     return this.#waiters.get(this.#driver instanceof Cluster ? this.#key(stream) : "");
   }
 
-  /** One for all streams; in a cluster one for each, as they may be on different nodes. */
+  /** Returns the waiter: one for all streams, or in a cluster one per stream, as they may be on different nodes. */
   #waiter(key: string): RedisWaiter {
     const name = this.#driver instanceof Cluster ? key : "";
     let waiter = this.#waiters.get(name);
@@ -322,7 +322,7 @@ export class RedisBroker implements Broker {
     return waiter;
   }
 
-  /** A stream that is gone has no groups either. */
+  /** A deleted stream has no groups either. */
   #missing(error: unknown, stream: string, group: string): unknown {
     return ["NOGROUP", "UNBLOCKED"].includes(wordOf(error)) ? new GroupMissingError(stream, group) : error;
   }
@@ -385,10 +385,10 @@ export class RedisBroker implements Broker {
   }
 
   /**
-   * Looks whether this Redis can do the work, and how it is set up.
+   * Checks the version and configuration of Redis.
    *
-   * @returns What an operator should know, as sentences.
-   * @throws {BrokerUnavailableError} When it is unreachable, too old, or refuses us.
+   * @returns Warnings for the operator.
+   * @throws {BrokerUnavailableError} If it is unreachable, too old or denies access.
    */
   async inspect(): Promise<string[]> {
     const info = await this.#ask((driver) => driver.info());
@@ -404,14 +404,14 @@ export class RedisBroker implements Broker {
     const policy = field("maxmemory_policy");
     if (policy !== "" && policy !== "noeviction" && field("maxmemory") !== "0") {
       found.push(
-        `Redis at ${this.location} may evict whole streams when its memory is full (maxmemory-policy ${policy}); ` +
-          `they are filled again from the log, which costs time but loses nothing. Better: noeviction`,
+        `Redis at ${this.location} may evict whole streams if its memory is full (maxmemory-policy ${policy}); ` +
+          `they would be refilled from the log, which takes time but loses nothing; set it to noeviction`,
       );
     }
     if (field("aof_enabled") === "0" && field("rdb_bgsave_in_progress") !== "" && !await this.#saves()) {
       found.push(
-        `Redis at ${this.location} keeps nothing on disk; after a restart it is filled again from the log, ` +
-          `from where the slowest group is. Nothing is lost`,
+        `Redis at ${this.location} keeps nothing on disk; after a restart it is refilled from the log, ` +
+          `from the checkpoint of the slowest group; nothing is lost`,
       );
     }
     return found;
@@ -422,7 +422,7 @@ export class RedisBroker implements Broker {
       const [, save] = await this.#driver.call("config", "get", "save") as string[];
       return save !== "";
     } catch {
-      // Not allowed to look: nothing to warn of.
+      // Not permitted to read the setting: no warning.
       return true;
     }
   }

@@ -1,9 +1,9 @@
 import { adviceOnCertificate } from "../../lib/tls.ts";
 import { BrokerUnavailableError } from "../errors.ts";
 
-/** What the first word of Redis' answer means, and what to do. */
+/** Meaning and advice by the first word of a Redis error. */
 const MEANINGS: Readonly<Record<string, { readonly retryable: boolean; readonly advice: string }>> = {
-  NOAUTH: { retryable: false, advice: "it wants a password: put it into the URL, like redis://:PASSWORD@host:6379" },
+  NOAUTH: { retryable: false, advice: "it requires a password: add it to the URL, like redis://:PASSWORD@host:6379" },
   WRONGPASS: { retryable: false, advice: "correct user and password in the URL" },
   NOPERM: {
     retryable: false,
@@ -15,29 +15,29 @@ const MEANINGS: Readonly<Record<string, { readonly retryable: boolean; readonly 
     retryable: true,
     advice: "its memory is full (maxmemory); raise it. Nothing is lost: the log keeps everything",
   },
-  MISCONF: { retryable: true, advice: "it cannot save to its disk, and refuses writes; look into its log" },
-  MASTERDOWN: { retryable: true, advice: "its primary is away" },
+  MISCONF: { retryable: true, advice: "it cannot save to disk and refuses writes; check its log" },
+  MASTERDOWN: { retryable: true, advice: "its primary is unreachable" },
   CLUSTERDOWN: { retryable: true, advice: "its cluster is down" },
-  TRYAGAIN: { retryable: true, advice: "its cluster moves slots" },
-  BUSY: { retryable: true, advice: "a script keeps it busy" },
+  TRYAGAIN: { retryable: true, advice: "its cluster is migrating slots" },
+  BUSY: { retryable: true, advice: "it is busy running a script" },
 };
 
-/** How the driver tells that there is no connection, or no longer. */
+/** The driver's errors for a missing or lost connection. */
 const DISCONNECTED =
   /ECONNREFUSED|ECONNRESET|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|EPIPE|Connection is closed|max retries per request|MaxRetriesPerRequest|Stream isn't writeable|None of startup nodes|ClusterAllFailed|Failed to refresh slots|Command timed out|Socket timeout/i;
 
-/** The first word of an error, like `NOGROUP`. */
+/** Returns the first word of an error, like `NOGROUP`. */
 export function wordOf(error: unknown): string {
   return /(?:^|\s)-?([A-Z]{3,})\b/.exec(error instanceof Error ? error.message : String(error))?.[1] ?? "";
 }
 
 /**
- * Says what an error of Redis means, and what to do.
+ * Explains an error of Redis and what to do about it.
  *
- * @param error What was thrown.
- * @param location Where it is, without secrets.
- * @param last The last error of the connection, which says more than that it is closed.
- * @returns The explained error, or the error itself when it is neither the driver's nor Redis'.
+ * @param error The error.
+ * @param location The location, without secrets.
+ * @param last The last error of the connection, which is more specific than that it is closed.
+ * @returns The explained error, or the error itself if it comes from neither the driver nor Redis.
  */
 export function explain(error: unknown, location: string, last?: Error): unknown {
   const text = error instanceof Error ? error.message : String(error);
@@ -52,9 +52,9 @@ export function explain(error: unknown, location: string, last?: Error): unknown
     if (advice !== null) {
       return new BrokerUnavailableError(`Cannot use Redis at ${location}: ${why}; ${advice}`, false);
     }
-    // A port that speaks TLS cuts off who does not, and the other way round nobody answers.
-    const tls = location.startsWith("rediss:") ? " (rediss:// is for a port that speaks TLS)" : "";
-    const hint = /ECONNRESET/.test(why) && tls === "" ? " (rediss:// when it wants TLS)" : tls;
+    // A TLS port closes plain connections; a plain port does not respond to TLS.
+    const tls = location.startsWith("rediss:") ? " (rediss:// requires a TLS port)" : "";
+    const hint = /ECONNRESET/.test(why) && tls === "" ? " (use rediss:// if it requires TLS)" : tls;
     return new BrokerUnavailableError(
       `Cannot reach Redis at ${location} (${why}); start it, or correct the URL${hint}`,
       true,

@@ -1,17 +1,17 @@
-/** A script, and how many of its arguments are keys. */
+/** A Redis script. */
 export interface Script {
-  /** Lua. */
+  /** Its source, in Lua. */
   readonly lua: string;
 }
 
 /**
- * Adds entries to streams, in order; those at or below a stream's last id are there already and passed over. When a
- * stream has lost what it had, nothing is added to any.
+ * Adds entries to streams, in order; entries at or below a stream's last id are skipped. If a stream has lost entries,
+ * nothing is added to any.
  *
- * KEYS: the streams. ARGV: for each stream the last position it must have at least, the position before its first
- * entry, how many entries; then, stream by stream, position, envelope and payload of each.
+ * KEYS: the streams. ARGV: for each stream, the position it must have reached, the position before its first entry, and
+ * the number of entries; then, stream by stream, position, envelope and payload of each entry.
  *
- * Answers how many were added, or `{stream, last}` of the first that is behind.
+ * Returns the number added, or `{stream, last}` for the first stream that is behind.
  */
 export const PUBLISH: Script = {
   lua: `
@@ -50,14 +50,14 @@ end
 return added`,
 };
 
-/** Puts a group behind a position, with nothing pending. KEYS: the stream. ARGV: group, id. */
+/** Moves a group to a position, with nothing pending. KEYS: the stream. ARGV: group, id. */
 export const SEEK: Script = {
   lua: `
 redis.pcall('XGROUP', 'DESTROY', KEYS[1], ARGV[1])
 return redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], ARGV[2], 'MKSTREAM')`,
 };
 
-/** The newest position that a stream has had; 0 when there is no stream. KEYS: the stream. */
+/** Returns the newest position that a stream has had; 0 if there is no stream. KEYS: the stream. */
 export const LAST: Script = {
   lua: `
 local info = redis.pcall('XINFO', 'STREAM', KEYS[1])

@@ -1,32 +1,32 @@
 import type { Cluster, Redis } from "ioredis";
 import { REAL_CLOCK } from "../../lib/clock.ts";
 
-/** How long one blocked read lasts, in milliseconds. */
+/** The duration of a blocking read, in milliseconds. */
 const BLOCK = 1_000;
 
-/** How much longer than asked it may take before its connection counts as dead, in milliseconds. */
+/** The grace period before the connection counts as dead, in milliseconds. */
 const GRACE = 5_000;
 
-/** The pause after a read that failed, in milliseconds: readers find out themselves what is wrong. */
+/** The delay after a failed read, in milliseconds; readers get the error themselves. */
 const PAUSE = 100;
 
-/** For so long after it has added something a process counts as the one that does, in milliseconds. */
+/** How long a process counts as the writer after adding entries, in milliseconds. */
 const ADDING = 20;
 
-/** Both kinds of connections. */
+/** Single-node or cluster connections. */
 export type Driver = Redis | Cluster;
 
-/** What a waiter works with. */
+/** Dependencies of a waiter. */
 export interface WaiterOptions {
-  /** Makes a connection of its own, which may be blocked. */
+  /** Creates a separate connection for blocking reads. */
   readonly connect: () => Driver;
-  /** The id of the newest entry that a stream has had; asked on the connection that readers use. */
+  /** Returns the id of a stream's newest entry, on the connection that readers use. */
   readonly last: (key: string) => Promise<number>;
-  /** Lets go of a blocked read of a connection, so that it begins again with more streams. */
+  /** Unblocks the blocking read of a connection, so that it restarts with more streams. */
   readonly unblock: (clientId: number) => Promise<void>;
 }
 
-/** Somebody who has had everything up to a position, and waits for more. */
+/** A reader that has everything up to a position and waits for more. */
 interface Reader {
   readonly after: number;
   readonly wake: () => void;
@@ -34,14 +34,14 @@ interface Reader {
 
 interface Stream {
   readonly readers: Set<Reader>;
-  /** Up to here readers were woken; `null` while that is not known. */
+  /** The position up to which readers were woken; `null` if unknown. */
   last: number | null;
 }
 
 /**
- * Waits for entries of any number of streams on one connection: readers of a hundred groups do not block one each.
+ * Waits for entries of any number of streams on one connection, instead of one blocked connection per group.
  *
- * It only wakes. Readers look for themselves, on another connection, and may be woken for nothing.
+ * It only wakes readers, which then read on another connection; wake-ups may be spurious.
  */
 export class RedisWaiter {
   #options: WaiterOptions;
@@ -49,13 +49,13 @@ export class RedisWaiter {
   #driver: Driver | undefined;
   #clientId: number | undefined;
   #running = false;
-  /** The streams that the read which is blocked now waits for. */
+  /** The streams of the current blocking read. */
   #blockedOn = new Set<string>();
   #closed = false;
-  /** When this process last added something itself. */
+  /** When this process last added entries. */
   #addedAt = -Infinity;
 
-  /** @param options How it reaches Redis. */
+  /** @param options Its dependencies. */
   constructor(options: WaiterOptions) {
     this.#options = options;
   }
@@ -67,7 +67,7 @@ export class RedisWaiter {
   }
 
   /**
-   * Makes sure that whatever comes to a stream from here on wakes its readers: to be called before they look.
+   * Ensures that new entries of a stream wake its readers from here on; call it before reading.
    *
    * @param key The stream's key.
    */
@@ -105,17 +105,17 @@ export class RedisWaiter {
   }
 
   /**
-   * Wakes the readers of a stream before it is known whether this process has added anything: what they ask for now, on
-   * the connection that it is sent by, is answered behind it.
+   * Wakes the readers of a stream while this process's entries are still being sent: their reads use the same
+   * connection, so they are processed after the entries.
    */
   adding(key: string): void {
     for (const { wake } of [...this.#streams.get(key)?.readers ?? []]) wake();
   }
 
-  /** Resolves when a stream may have something behind a position, or after `timeout` milliseconds. */
+  /** Resolves when a stream may have something after a position, or after `timeout` milliseconds. */
   async wait(key: string, after: number, timeout: number, signal?: AbortSignal): Promise<void> {
     const { last, readers } = this.#stream(key);
-    // The connection failed since: the reader looks again, and has it watched anew.
+    // The connection has failed since: the reader reads again and re-registers the stream.
     if (last === null || signal?.aborted) return;
     const waiting = new Promise<void>((resolve) => {
       const wake = (): void => {
@@ -141,13 +141,13 @@ export class RedisWaiter {
     try {
       while (!this.#closed) {
         const keys = [...this.#streams].filter(([, { readers, last }]) => readers.size > 0 && last !== null);
-        // Whoever was woken mostly comes back to wait: they are given a moment.
+        // Woken readers usually wait again soon: give them a moment.
         if (keys.length === 0) {
           if (![...this.#streams.values()].some(({ readers }) => readers.size > 0)) break;
           await new Promise((resolve) => setTimeout(resolve, 1));
           continue;
         }
-        // While this process adds entries, it wakes its readers itself: a read would return with each of them.
+        // While this process adds entries, it wakes its readers itself; a blocking read would return for each entry.
         const quiet = this.#addedAt + ADDING - performance.now();
         if (quiet > 0) {
           await new Promise((resolve) => setTimeout(resolve, quiet));
@@ -173,7 +173,7 @@ export class RedisWaiter {
     const ids = keys.map((key) => `${this.#stream(key).last}-0`);
     let timer: ReturnType<typeof setTimeout> | undefined;
     const dead = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error("it does not answer")), BLOCK + GRACE);
+      timer = setTimeout(() => reject(new Error("it is not responding")), BLOCK + GRACE);
     });
     try {
       const reading = driver.call("xread", "COUNT", 1, "BLOCK", BLOCK, "STREAMS", ...keys, ...ids);
@@ -187,9 +187,9 @@ export class RedisWaiter {
 
   async #came(key: string, position: number): Promise<void> {
     const stream = this.#stream(key);
-    // Added by this process, which has said so.
+    // Added by this process, which has already woken its readers.
     if (stream.last !== null && position <= stream.last) return;
-    // Asked for before readers look, on their connection: what comes later than this answer is waited for again.
+    // Query before readers read, on their connection: entries newer than the result trigger another wake-up.
     const last = this.#options.last(key);
     this.adding(key);
     stream.last = Math.max(position, stream.last ?? 0, await last);
@@ -205,7 +205,7 @@ export class RedisWaiter {
     this.#clientId = undefined;
   }
 
-  /** Wakes everybody, and lets go of the connection. */
+  /** Wakes all readers and closes the connection. */
   close(): void {
     this.#closed = true;
     this.#letGo();

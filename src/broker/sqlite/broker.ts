@@ -9,7 +9,7 @@ export type { SqliteOptions } from "../../sqlite/database.ts";
 
 /** Settings of {@linkcode SqliteBroker}. */
 export interface SqliteBrokerOptions extends SqliteOptions {
-  /** Tells the time, in milliseconds since 1970. @default {Date.now} */
+  /** Returns the time, in milliseconds since 1970. @default {Date.now} */
   readonly now?: () => number;
 }
 
@@ -18,11 +18,11 @@ const NOTHING: Delivered = { messages: [], previous: [] };
 const TABLES = ["broker_streams", "broker_entries", "broker_groups", "broker_pending"];
 
 /**
- * A broker beside the SQLite file of the store: for one machine, with nothing to install.
+ * A broker in an SQLite file next to the store's, for a single machine without other services.
  *
- * It has a file of its own, named like the store's with `-broker` behind it, so that neither waits for the other's
- * locks. That file may be deleted at any time, and its commits do not wait for the disk unless asked to
- * (`synchronous: "full"`): what is lost is published again from the log.
+ * It uses a separate file, named like the store's with the suffix `-broker`, so that the two do not wait for each
+ * other's locks. Its commits are not synced to disk by default (see `synchronous`): lost entries are republished from
+ * the log.
  *
  * @example A group that reads
  * ```ts
@@ -39,7 +39,7 @@ export class SqliteBroker implements Broker {
   readonly kind = "sqlite";
   /** The store's file. */
   readonly location: string;
-  /** The file with a write-ahead log. */
+  /** The file whose WAL needs a checkpointer. */
   readonly walFiles: readonly string[];
   #db: SqliteDatabase;
   #now: () => number;
@@ -48,8 +48,8 @@ export class SqliteBroker implements Broker {
   /**
    * Opens the file.
    *
-   * @param options Which file, and how.
-   * @throws {BrokerUnavailableError} When the file is foreign, newer, damaged, locked or cannot be opened.
+   * @param options The file and its settings.
+   * @throws {BrokerUnavailableError} If the file is foreign, newer, damaged, locked or cannot be opened.
    */
   constructor(options: SqliteBrokerOptions) {
     this.location = options.path;
@@ -103,7 +103,7 @@ export class SqliteBroker implements Broker {
 
   async adopt(logId: string): Promise<boolean> {
     const owner = () => this.#sql("select id from broker_log").get()?.id;
-    // Asked again and again: only a change is worth a write.
+    // Called repeatedly: write only if something changes.
     if (await this.#db.read(owner) === logId) return false;
     return await this.#db.write(() => {
       const known = owner();
@@ -188,7 +188,7 @@ export class SqliteBroker implements Broker {
   claim({ stream, group, consumer, idle, count }: ClaimOptions): Promise<MessageRecord[]> {
     return this.#db.write(() => {
       this.#delivered(stream, group);
-      // What was trimmed cannot be delivered again, and needs not be: trimming waits for every group.
+      // Trimmed entries cannot be redelivered, and need not be: trimming waits for every group.
       this.#sql(
         `delete from broker_pending where stream = ?1 and "group" = ?2
          and position < coalesce((select min(position) from broker_entries where stream = ?1), 9e15)`,
@@ -233,7 +233,7 @@ export class SqliteBroker implements Broker {
     });
   }
 
-  /** Wakes those who wait in `read()`: another connection has written. */
+  /** Wakes waiters in `read()`: another connection has written. */
   wake(): void {
     this.#db.wake();
   }

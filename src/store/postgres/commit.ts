@@ -2,24 +2,24 @@ import type { Fate } from "../../lib/group_commit.ts";
 import { FencedError, WrongExpectedVersionError } from "../errors.ts";
 import type { Commit, CommitResult, ExpectedVersion, ProjectionRow } from "../port.ts";
 
-/** A value of a parameter: arrays are PostgreSQL's array literals already. */
+/** A parameter value; arrays are already encoded as PostgreSQL array literals. */
 export type Parameter = string | number | boolean | null;
 
-/** What `annals.commit()` answers. */
+/** The result of `annals.commit()`. */
 export interface CommitAnswer {
   /** Per commit: 0 written, 1 wrong version, 2 fenced, 3 repeated. */
   readonly status: readonly number[];
-  /** Per commit: the last position, or the version that was found. */
+  /** Per commit: the last position, or the actual version. */
   readonly detail: readonly number[];
   /** Per commit: the append that was refused, from 1. */
   readonly culprit: readonly number[];
   /** Per append: the version before it. */
   readonly bases: readonly number[];
-  /** Per commit: what an earlier one left under its `once` key. */
+  /** Per commit: the value of an earlier commit with its `once` key. */
   readonly repeated: readonly (string | null)[] | null;
 }
 
-/** Stands between payloads: JSON text never contains it. */
+/** The separator between payloads; JSON text never contains it. */
 const SEPARATOR = "\x1e";
 
 const NEEDS_QUOTES = /["\\{},\s]|^$|^null$/i;
@@ -30,7 +30,7 @@ function element(value: string | number | boolean | null): string {
   return NEEDS_QUOTES.test(value) ? `"${value.replaceAll(/["\\]/g, "\\$&")}"` : value;
 }
 
-/** Writes an array as PostgreSQL reads it. */
+/** Encodes an array as a PostgreSQL array literal. */
 export function arrayLiteral(values: readonly (string | number | boolean | null)[]): string {
   let text = "{";
   for (let i = 0; i < values.length; i++) text += (i === 0 ? "" : ",") + element(values[i]);
@@ -50,7 +50,9 @@ function expectation(expected: ExpectedVersion): number {
   }
 }
 
-/** What a commit writes that another of the same call must not: the order between them would be lost. */
+/**
+ * The keys that a commit writes. No other commit of the same call may write them, because their order would be lost.
+ */
 function claims(commit: Commit): string[] {
   const keys: string[] = [];
   if (commit.once) keys.push(`once ${commit.once.key}`);
@@ -66,7 +68,7 @@ function claims(commit: Commit): string[] {
   return keys;
 }
 
-/** Cuts a batch where a commit writes to what an earlier one of the same part writes to. */
+/** Splits a batch so that no two commits of a part write the same key. */
 export function partsOf(batch: readonly Commit[]): Commit[][] {
   const parts: Commit[][] = [[]];
   let taken = new Set<string>();
@@ -82,12 +84,12 @@ export function partsOf(batch: readonly Commit[]): Commit[][] {
   return parts;
 }
 
-/** The last of several rows with one key. */
+/** Keeps the last of several rows with the same key. */
 function lastOf(rows: readonly ProjectionRow[]): Iterable<ProjectionRow> {
   return new Map(rows.map((row) => [`${row.projection}\n${row.key}`, row])).values();
 }
 
-/** What belongs to commits besides messages: a JSON document for each kind of row, empty where there is none. */
+/** Encodes the parts of commits other than messages: one JSON document per kind of row, empty if there are none. */
 function restOf(commits: readonly Commit[]): string {
   const rest: Record<string, object[]> = {};
   const add = (section: string, row: object): void => void (rest[section] ??= []).push(row);
@@ -100,19 +102,18 @@ function restOf(commits: readonly Commit[]): string {
     for (const row of lastOf(commit.rows ?? [])) add(row.row === null ? "removed" : "rows", { c, ...row });
     for (const row of commit.outcomes ?? []) add("outcomes", { c, ...row });
   });
-  // One document each: PostgreSQL parses a document anew for every part that is taken out of it.
+  // Separate documents, because PostgreSQL parses a document again for each part extracted from it.
   return ["checkpoints", "resume", "defer", "deadLetters", "rows", "removed", "outcomes"]
     .map((section) => rest[section] ? JSON.stringify(rest[section]) : "").join(SEPARATOR);
 }
 
-/** How commits are made, with {@linkcode encodeCommits}. */
+/** The function call that writes commits; its parameters come from {@linkcode encodeCommits}. */
 export const CALL = "annals.commit($1, $2, $3, $4, $5, $6)";
 
-/**
- * The parameters of {@linkcode CALL}.
+/** Encodes the parameters of {@linkcode CALL}.
  *
- * @param commits What to write.
- * @param origin Goes with the notification: who wrote it knows without.
+ * @param commits The commits to write.
+ * @param origin The id sent with the notification, so that the writer can ignore its own.
  */
 export function encodeCommits(commits: readonly Commit[], origin = ""): Parameter[] {
   const streams = new Map<string, number>();
@@ -193,7 +194,7 @@ export function encodeCommits(commits: readonly Commit[], origin = ""): Paramete
   ];
 }
 
-/** What became of each commit. */
+/** Decodes the result of each commit. */
 export function fatesOf(commits: readonly Commit[], answer: CommitAnswer): Fate<CommitResult>[] {
   let next = 0;
   return commits.map((commit, i): Fate<CommitResult> => {

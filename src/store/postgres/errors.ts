@@ -1,7 +1,7 @@
 import { adviceOnCertificate } from "../../lib/tls.ts";
 import { DuplicateMessageError, StoreUnavailableError } from "../errors.ts";
 
-/** What the driver says when there is no connection, or no longer. */
+/** The driver's error codes for a missing or lost connection. */
 const DISCONNECTED = new Set([
   "CONNECTION_CLOSED",
   "CONNECTION_ENDED",
@@ -18,7 +18,7 @@ const DISCONNECTED = new Set([
   "ENOENT",
 ]);
 
-/** Those of them that come before anything was sent. */
+/** Those that occur before anything was sent. */
 const NEVER_SENT = new Set(["CONNECT_TIMEOUT", "ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENOENT"]);
 
 type Reason = StoreUnavailableError["reason"];
@@ -26,11 +26,11 @@ type Reason = StoreUnavailableError["reason"];
 interface Meaning {
   readonly reason: Reason;
   readonly retryable: boolean;
-  /** What to do. */
+  /** The advice. */
   readonly advice: string;
 }
 
-/** By SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html), or its class. */
+/** Errors by SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html) or its class. */
 const MEANINGS: Readonly<Record<string, Meaning>> = {
   "28P01": { reason: "denied", retryable: false, advice: "correct user and password in the URL" },
   "28000": { reason: "denied", retryable: false, advice: "correct the user, or allow it in pg_hba.conf" },
@@ -39,7 +39,7 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
     reason: "denied",
     retryable: false,
     advice:
-      "grant the role what it lacks, or let one that may run `annals store migrate` and start with --no-migrate (docs/deploy.md lists the rights)",
+      "grant the role what it lacks, or let a role with those rights run `annals store migrate` and start with --no-migrate (docs/deploy.md lists the rights)",
   },
   "3F000": { reason: "missing", retryable: false, advice: "run `annals store migrate`" },
   "42P01": { reason: "missing", retryable: false, advice: "run `annals store migrate`" },
@@ -63,7 +63,7 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   "57P01": { reason: "unsure", retryable: true, advice: "it shuts down, or an administrator ended the connection" },
   "57": { reason: "unreachable", retryable: true, advice: "it is starting up or shutting down" },
   "08": { reason: "unsure", retryable: true, advice: "the connection broke" },
-  "58": { reason: "failed", retryable: true, advice: "its disk fails; look into its log" },
+  "58": { reason: "failed", retryable: true, advice: "its disk failed; check its log" },
   "XX001": { reason: "damaged", retryable: false, advice: "its data is damaged; restore a backup" },
 };
 
@@ -72,18 +72,18 @@ export function codeOf(error: unknown): string {
   return String((error as { code?: unknown } | null)?.code ?? "");
 }
 
-/** Whether an error is about the data of one commit, so that the others of its call may go through without it. */
+/** Whether an error concerns the data of one commit, so that the others of its call may succeed without it. */
 export function isAboutData(error: unknown): boolean {
   return /^(2[23]|54)/.test(codeOf(error));
 }
 
 /**
- * Says what an error of PostgreSQL means, and what to do.
+ * Explains an error of PostgreSQL and what to do about it.
  *
- * @param error What was thrown.
- * @param location Where it is, without secrets.
- * @param writing Whether something was to be written.
- * @returns The explained error, or the error itself when it is neither the driver's nor PostgreSQL's.
+ * @param error The error.
+ * @param location The location, without secrets.
+ * @param writing Whether the operation was a write.
+ * @returns The explained error, or the error itself if it comes from neither the driver nor PostgreSQL.
  */
 export function explain(error: unknown, location: string, writing: boolean): unknown {
   const code = codeOf(error);
@@ -94,7 +94,7 @@ export function explain(error: unknown, location: string, writing: boolean): unk
     }
     const lost = writing && !NEVER_SENT.has(code);
     const hint = /before secure TLS connection/.test(text)
-      ? "; when it is up, it does not speak TLS: set ssl = on there, or leave sslmode out of the URL"
+      ? "; start it; if it is running, it does not support TLS: set ssl = on there, or remove sslmode from the URL"
       : "; start it, or correct the URL";
     return new StoreUnavailableError(
       lost

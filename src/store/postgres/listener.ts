@@ -1,30 +1,30 @@
 import { Notifier } from "../../lib/notifier.ts";
 
-/** A connection that can listen; the driver listens again by itself when it was lost. */
+/** A connection that can listen; the driver reconnects and listens again by itself. */
 export interface Listening {
-  /** Listens; `heard` is called each time that it listens (again). */
+  /** Listens; `heard` is called each time that listening is (re-)established. */
   listen(channel: string, told: (payload: string) => void, heard: () => void): PromiseLike<unknown>;
   /** Closes the connection. */
   end(options: { timeout: number }): Promise<void>;
 }
 
-/** What a listener works with. */
+/** Dependencies of a listener. */
 export interface ListenerOptions {
   /** The channel. */
   readonly channel: string;
   /** Opens a connection. */
   readonly connect: () => Listening;
-  /** Notifies the channel by way of another connection. */
+  /** Notifies the channel through another connection. */
   readonly notify: (payload: string) => Promise<unknown>;
-  /** Called with what others notify; and with `null` when something may have been missed. */
+  /** Called with each notification, and with `null` if some may have been missed. */
   readonly told: (payload: string | null) => void;
 }
 
 const PROBE = "probe:";
 
 /**
- * Hears of what others write. A pooler in transaction mode takes a `LISTEN` and never delivers anything: so who listens
- * first calls himself, and counts as hearing when he has heard that.
+ * Receives notifications of writes. A pooler in transaction mode accepts `LISTEN` but never delivers anything, so the
+ * listener first sends a notification to itself and counts as connected once it has received it.
  */
 export class Listener {
   #options: ListenerOptions;
@@ -33,17 +33,17 @@ export class Listener {
   #hears = false;
   #proven = new Notifier();
 
-  /** Makes a listener that does not listen yet. */
+  /** Creates a listener that does not listen yet. */
   constructor(options: ListenerOptions) {
     this.#options = options;
   }
 
-  /** Whether notifications come through. */
+  /** Whether notifications are being received. */
   get hears(): boolean {
     return this.#hears;
   }
 
-  /** Begins to listen, unless it does. */
+  /** Starts listening, unless already started. */
   start(): void {
     if (this.#connection) return;
     const { channel, connect, told } = this.#options;
@@ -65,13 +65,13 @@ export class Listener {
       },
     );
     Promise.resolve(listening).catch(() => {
-      // Not reachable now: until the next try, whoever waits looks for himself.
+      // Unreachable: until the next attempt, waiters poll.
       if (this.#connection === connection) this.#connection = undefined;
       void connection.end({ timeout: 0 });
     });
   }
 
-  /** Listens, and waits until it is known to hear, so many milliseconds at most. */
+  /** Starts listening and waits until notifications are received, or for a timeout in milliseconds. */
   async proves(patience: number): Promise<boolean> {
     this.start();
     if (!this.#hears) await this.#proven.wait(patience);

@@ -8,15 +8,15 @@ export interface Session {
   unsafe(sql: string, values?: any[]): PromiseLike<any[]>;
 }
 
-/** Whose tables are made. */
+/** The schema to migrate and its location. */
 export interface Place {
   /** The schema. */
   readonly schema: string;
-  /** Where it is, without secrets. */
+  /** The location, without secrets. */
   readonly location: string;
 }
 
-/** The number of the last migration; 0 when there is none. */
+/** The number of the last migration; 0 if there is none. */
 async function versionOf(session: Session, { schema, location }: Place): Promise<number> {
   const table = forSchema("annals.migrations", schema);
   const [{ there }] = await session.unsafe("select to_regclass($1) is not null as there", [table]);
@@ -24,7 +24,7 @@ async function versionOf(session: Session, { schema, location }: Place): Promise
   const [{ version }] = await session.unsafe(`select coalesce(max(version), 0) as version from ${table}`);
   if (version <= MIGRATIONS.length) return version;
   throw new StoreUnavailableError(
-    `Cannot use schema "${schema}" of PostgreSQL at ${location}: a newer version of Annals made it (${version}, this one knows ${MIGRATIONS.length}); update Annals`,
+    `Cannot use schema "${schema}" of PostgreSQL at ${location}: it was created by a newer version of Annals (schema version ${version}, this one supports ${MIGRATIONS.length}); update Annals`,
     "newer",
     false,
   );
@@ -34,7 +34,7 @@ async function lock(session: Session, schema: string): Promise<void> {
   await session.unsafe(`select pg_advisory_xact_lock(${migrationLock(schema)})`);
 }
 
-/** The tables that are ours: a trigger on one of them would run with the server's role, inside every commit. */
+/** Checks Annals' tables for triggers, which would run with the server's role inside every commit. */
 async function refuseTriggers(session: Session, { schema, location }: Place): Promise<void> {
   const [found] = await session.unsafe(
     `select t.tgname as name, c.relname as "table" from pg_trigger t join pg_class c on c.oid = t.tgrelid
@@ -44,13 +44,13 @@ async function refuseTriggers(session: Session, { schema, location }: Place): Pr
   if (!found) return;
   throw new StoreUnavailableError(
     `Schema "${schema}" of PostgreSQL at ${location} has a trigger that is not Annals' own: "${found.name}" on "${found.table}"; ` +
-      `drop it, and keep tables of your own in a schema of their own`,
+      `drop it, and keep your own tables in another schema`,
     "foreign",
     false,
   );
 }
 
-/** Applies what is missing, one process at a time; returns the names of what was applied. */
+/** Applies pending migrations, one process at a time; returns their names. */
 export async function migrate(session: Session, place: Place): Promise<string[]> {
   const { schema } = place;
   await lock(session, schema);
@@ -77,7 +77,7 @@ export async function migrate(session: Session, place: Place): Promise<string[]>
   return missing.map(({ name }) => name);
 }
 
-/** Makes sure that every migration was applied. */
+/** Checks that every migration was applied. */
 export async function verify(session: Session, place: Place): Promise<void> {
   const version = await versionOf(session, place);
   await refuseTriggers(session, place);
@@ -89,7 +89,7 @@ export async function verify(session: Session, place: Place): Promise<void> {
   );
 }
 
-/** Makes or renews the view of each projection. */
+/** Creates or updates the view of each projection. */
 export async function publishViews(
   session: Session,
   schema: string,
@@ -103,7 +103,7 @@ export async function publishViews(
     if (known === query) continue;
     await session.unsafe(`drop view if exists ${view}`);
     await session.unsafe(`create view ${view} as ${query}`);
-    // What it was made from: a changed schema makes it anew.
+    // Store the definition, so that a changed schema recreates the view.
     await session.unsafe(`comment on view ${view} is '${query.replaceAll("'", "''")}'`);
   }
 }

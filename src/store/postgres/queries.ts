@@ -9,7 +9,7 @@ export interface Query {
   readonly values: readonly Parameter[];
 }
 
-// Payloads stay text. No cast may have the name of an indexed column: `order by` would sort by the alias.
+// Payloads stay text. No cast may be named like an indexed column, because `order by` would sort by the alias.
 const MESSAGE = `m.position, m.id, m.type, m.schema_version, m.category, m.stream, m.version, m.time,
   m.correlation_id, m.causation_id, m.data::text, m.metadata::text`;
 
@@ -45,7 +45,7 @@ export function readLog(options: ReadLogOptions): Query {
   }
   values.push(limit);
   const order = backward ? "desc" : "asc";
-  // Named by the whole index, so that the planner walks it instead of sorting, whatever it believes about the data.
+  // Order by all columns of the index, so that the planner scans it instead of sorting, regardless of statistics.
   const by = category === undefined ? `m.position ${order}` : `m.category ${order}, m.position ${order}`;
   return {
     sql: `select ${MESSAGE} from annals.messages m where ${where} order by ${by} limit $${values.length}`,
@@ -53,9 +53,9 @@ export function readLog(options: ReadLogOptions): Query {
   };
 }
 
-/** What the relay has still to take. */
+/** Reads unpublished messages. */
 export function readOutbox(limit: number, after: number): Query {
-  // Behind an expression, so that statistics of a log that was mostly not published do not lead away from the index.
+  // Use an expression, so that statistics of a mostly unpublished log do not keep the planner from the index.
   return {
     sql: `select ${MESSAGE} from annals.messages m
       where coalesce(m.publish, false) and m.position > greatest($1, (select published from annals.relay))
@@ -64,7 +64,7 @@ export function readOutbox(limit: number, after: number): Query {
   };
 }
 
-/** How many messages of a category are behind a position, and the time of the first of them. */
+/** Counts messages of a category after a position, with the time of the first. */
 export function lag(category: string, after: number): Query {
   return {
     sql: `select (select count(*) from annals.messages m where m.category = $1 and m.position > $2),
@@ -77,5 +77,5 @@ export function lag(category: string, after: number): Query {
 /** The last position. */
 export const LAST_POSITION = "select coalesce(max(m.position), 0) from annals.messages m";
 
-/** How many rows wait, the time of the oldest, and how far the relay has come. */
+/** The number of waiting rows, the time of the oldest, and the last published position. */
 export const OUTBOX_STATUS = "select waiting, oldest, published from annals.outbox_status()";

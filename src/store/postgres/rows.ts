@@ -24,7 +24,7 @@ export function toRow([projection, key, row, position]: any[]): ProjectionRow {
   return { projection, key, row, position };
 }
 
-/** A message that waits. */
+/** A deferred message. */
 export function toDeferred(
   [group, category, stream, position, attempts, dueAt, failures, replayed, awaits]: any[],
 ): DeferredMessage {

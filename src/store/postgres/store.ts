@@ -22,50 +22,53 @@ export type { ProjectionShape } from "./views.ts";
 /** Settings of {@linkcode PostgresEventStore}. */
 export interface PostgresOptions {
   /**
-   * `postgres://user:password@host:port/database`. Statements are prepared unless a pooler is between; `?prepare=true`
-   * for one that knows prepared statements (PgBouncer 1.21 and newer).
+   * `postgres://user:password@host:port/database`. Statements are prepared unless a pooler is in between; use
+   * `?prepare=true` for one that supports prepared statements (PgBouncer 1.21 and newer).
    */
   readonly url: string;
-  /** The schema that everything is in. @default {"annals"} */
+  /** The schema of all tables. @default {"annals"} */
   readonly schema?: string;
   /** A URL that is not pooled by transaction, for `LISTEN`. @default {the same as `url`} */
   readonly listenUrl?: string;
-  /** Whether to listen for writes of others; `false` when somebody calls `wake()`. @default {true} */
+  /** Whether to listen for writes of others; `false` if the caller uses `wake()`. @default {true} */
   readonly listen?: boolean;
-  /** The role that statements of handlers run with; the connection's has to be a member of it. @default {the connection's} */
+  /**
+   * The role that runs the handlers' SQL statements; the connection's role must be a member of it. @default {the
+   * connection's}
+   */
   readonly sqlRole?: string;
-  /** The process this is for: others can tell by the session that listens whether it lives. @default {nobody} */
+  /** The id of this member; its listening session shows others that it is alive. @default {none} */
   readonly owner?: string;
-  /** How many connections, beside the one that listens. @default {4} */
+  /** The number of connections besides the listening one. @default {4} */
   readonly connections?: number;
-  /** How long PostgreSQL may take to answer before its connections are given up, in milliseconds. @default {30000} */
+  /** How long PostgreSQL may take to respond before its connections are dropped, in milliseconds. @default {30000} */
   readonly timeout?: number;
-  /** Tells the time, in milliseconds since 1970. @default {the clock of the database} */
+  /** Returns the time, in milliseconds since 1970. @default {the clock of the database} */
   readonly now?: () => number;
 }
 
-/** How long to wait for a write before looking for one, in milliseconds: the net below notifications. */
+/** Fallback polling interval in addition to notifications, in milliseconds. */
 const POLL_INTERVAL = 1_000;
 
-/** The same while there is no connection that listens. */
+/** The same without a listening connection. */
 const UNHEARD_INTERVAL = 100;
 
-/** The longest pause between tries to connect, in seconds. */
+/** The longest delay between connection attempts, in seconds. */
 const LONGEST_BACKOFF = 0.5;
 
-/** How long PostgreSQL may take to answer, in milliseconds. */
+/** How long PostgreSQL may take to respond, in milliseconds. */
 const TIMEOUT = 30_000;
 
-/** How many times as long for statements of handlers. */
+/** The factor by which handlers' SQL statements may take longer. */
 const STATEMENT_PATIENCE = 10;
 
-/** How long to wait for a notification of one's own, in milliseconds. */
+/** How long to wait for the listener's own test notification, in milliseconds. */
 const PROBE_PATIENCE = 1_000;
 
-/** How many connections, beside the one that listens. */
+/** The number of connections besides the listening one. */
 const CONNECTIONS = 4;
 
-/** How long to try to connect, in seconds. */
+/** The connection timeout, in seconds. */
 const CONNECT_TIMEOUT = 5;
 
 /** How many commits with statements of handlers run at a time: the other connections are for everything else. */
@@ -82,7 +85,7 @@ function numbers(text: string): number[] {
   return text.length <= 2 ? [] : text.slice(1, -1).split(",").map(Number);
 }
 
-/** Takes back the transaction of a commit that was refused. */
+/** Thrown to roll back the transaction of a refused commit. */
 class Refused extends Error {
   constructor(readonly answer: any[][]) {
     super("refused");
@@ -92,10 +95,10 @@ class Refused extends Error {
 type Driver = postgres.Sql<{ int8: number }>;
 
 /**
- * A store in a PostgreSQL database (14 or newer) that any number of processes and machines may share.
+ * A store in a PostgreSQL database (14 or newer), shared by any number of processes and machines.
  *
- * An append is one call of one function: one round trip for all of its streams, rows and checkpoint. Concurrent appends
- * of a process share a call (group commit), each with its own fate.
+ * A commit is a single function call: one round trip for all streams, rows and the checkpoint. Concurrent commits of a
+ * process share a call (group commit) but succeed or fail individually.
  *
  * @example A log in a database
  * ```ts ignore
@@ -127,14 +130,14 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   #signal = new Notifier();
   #messages = new Notifier();
   #listener: Listener | undefined;
-  /** Tells notifications of this store from those of others. */
+  /** Identifies notifications sent by this store. */
   #origin = crypto.randomUUID().slice(0, 13);
   #closed = false;
 
   /**
-   * Makes a store that connects when it is used.
+   * Creates a store that connects on first use.
    *
-   * @param options Where, and how.
+   * @param options The location and settings.
    */
   constructor(options: PostgresOptions) {
     super();
@@ -159,7 +162,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
       told: (payload) => {
         if (payload === null) return this.wake();
         const [origin, what] = payload.split(" ");
-        // What this store has written, it has told of already.
+        // Waiters already know of this store's own writes.
         if (origin !== "" && origin === this.#origin) return;
         if (what === "messages") this.wake();
         else this.#signal.notify();
@@ -172,7 +175,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     return postgres(url.replace(/([?&])prepare=\w+&?/, "$1").replace(/[?&]$/, ""), {
       max,
       connect_timeout: Number(searchParams.get("connect_timeout") ?? CONNECT_TIMEOUT),
-      // The driver would wait up to 20 s, with everything that is asked in the meantime.
+      // The driver would wait up to 20 s, delaying every query in the meantime.
       backoff: (tries: number) => Math.min(LONGEST_BACKOFF, 0.02 * 2 ** tries),
       connection: {
         application_name: session ?? searchParams.get("application_name") ?? "annals",
@@ -193,13 +196,13 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     return text;
   }
 
-  /** Does something with the connections; what is thrown is explained, a connection that is silent is given up. */
+  /** Runs work on the connections; explains errors and drops unresponsive connections. */
   async #use<T>(work: (sql: Driver) => PromiseLike<T>, writing: boolean, patience = 1): Promise<T> {
     if (this.#closed) {
       throw new StoreUnavailableError(`PostgreSQL at ${this.location} was closed`, "closed", false);
     }
     const sql = this.#sql;
-    // A host that vanished closes nothing: the kernel would go on sending to it for a quarter of an hour.
+    // A crashed host does not close connections: the kernel would keep retransmitting for 15 minutes.
     const watch = patience === Infinity ? undefined : setTimeout(() => {
       if (this.#sql !== sql || this.#closed) return;
       this.#sql = this.#connect(this.#options.url, this.#options.connections ?? CONNECTIONS);
@@ -265,35 +268,35 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     return this.#options.now?.() ?? null;
   }
 
-  /** Does something in one transaction; tables may take their time. */
+  /** Runs work in one transaction without a statement timeout, for migrations. */
   #begin<T>(work: (session: Session) => Promise<T>): Promise<T> {
     return this.#use(async (sql) => await sql.begin(ISOLATION, (session) => work(session)) as T, false, Infinity);
   }
 
   /**
-   * Makes or updates the tables, one process at a time.
+   * Creates or updates the tables, one process at a time.
    *
-   * @returns The names of the migrations that were applied.
-   * @throws {StoreUnavailableError} When the schema is newer than this version, or the role may not.
+   * @returns The names of the applied migrations.
+   * @throws {StoreUnavailableError} If the schema is newer than this version, or the role lacks the rights.
    */
   migrate(): Promise<string[]> {
     return this.#begin((session) => migrate(session, this.#place));
   }
 
   /**
-   * Makes sure that the tables are there.
+   * Checks that the tables exist.
    *
-   * @throws {StoreUnavailableError} When they are not; says what to do.
+   * @throws {StoreUnavailableError} If they do not exist; the message says what to do.
    */
   verify(): Promise<void> {
     return this.#begin((session) => verify(session, this.#place));
   }
 
   /**
-   * Claims the schema for a domain: two domains in one would take each other's groups for their own.
+   * Claims the schema for a domain: two domains in one schema would confuse their groups.
    *
    * @param domain The domain.
-   * @throws {StoreUnavailableError} When another domain has it.
+   * @throws {StoreUnavailableError} If another domain has claimed it.
    */
   async claim(domain: string): Promise<void> {
     await this.ask("update annals.identity set domain = $1 where domain is null", [domain], true);
@@ -308,7 +311,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   }
 
   /**
-   * Makes a view for each projection, with a column for each field that its schema names: for reports and BI tools.
+   * Creates a view for each projection, with a column for each field of its schema, for reports and BI tools.
    *
    * @param shapes The projections.
    */
@@ -317,29 +320,29 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   }
 
   /**
-   * Looks how the database is set up.
+   * Checks the configuration of the database.
    *
-   * @returns Warnings: what is set up so that something does not hold, or not as well.
+   * @returns Warnings about settings that weaken guarantees.
    */
   async inspect(): Promise<string[]> {
     const settings = await this.ask(DURABILITY, []);
     const warnings = settings.map(([name]) =>
-      `PostgreSQL at ${this.location} has ${name} = off: what it said was written may be gone after ${
+      `PostgreSQL at ${this.location} has ${name} = off: acknowledged writes may be lost after ${
         name === "synchronous_commit" ? "a crash" : "a power failure"
       }`
     );
     const [[isSuperuser]] = await this.ask("select rolsuper from pg_roles where rolname = current_user", []);
     if (isSuperuser) {
       warnings.push(
-        `PostgreSQL at ${this.location}: this role is a superuser, who may run programs of the machine; ` +
-          `give the server a role of its own: create role annals login; grant create on database … to annals`,
+        `PostgreSQL at ${this.location}: this role is a superuser, which can run programs on its machine; ` +
+          `use a dedicated role: create role annals login; grant create on database … to annals`,
       );
     }
     if (this.#listener && !await this.#listener.proves(PROBE_PATIENCE)) {
       warnings.push(
-        `Notifications of PostgreSQL at ${this.location} do not come through, as behind a pooler in transaction mode: ` +
-          `what others write is found by looking, every ${UNHEARD_INTERVAL} ms; ` +
-          `give [event_store] listen_url a URL that leads around the pooler`,
+        `Notifications of PostgreSQL at ${this.location} do not come through (is there a pooler in transaction mode?); ` +
+          `polling every ${UNHEARD_INTERVAL} ms instead; ` +
+          `set [event_store] listen_url to a URL that bypasses the pooler`,
       );
     }
     return warnings;
@@ -348,14 +351,14 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   async #run(batch: Commit[]): Promise<Fate<CommitResult>[]> {
     const fates: Fate<CommitResult>[] = [];
     for (const part of partsOf(batch)) fates.push(...await this.#runPart(part));
-    // Also when nobody knows: the notification of what came through all the same is not listened to.
+    // Also if the outcome is unknown: the notification of a commit that succeeded anyway is ignored.
     if (fates.some((fate) => "ok" in fate ? fate.ok.lastPosition > 0 : recoveryOf(fate.error) === "unsure")) {
       this.wake();
     } else this.#signal.notify();
     return fates;
   }
 
-  /** The statements of handlers and the commit they belong to, in one transaction. */
+  /** Runs a handler's SQL statements and its commit in one transaction. */
   async #transact(commit: Commit): Promise<any[][]> {
     try {
       return await this.#use(
@@ -367,9 +370,9 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
               const text = parts.reduce((text, part, i) => i === 0 ? part : `${text}$${i}${part}`, "");
               const fault = statementFault(text);
               if (fault !== null) throw new StatementError(text, fault);
-              // By the extended protocol, where PostgreSQL itself takes one statement only.
+              // Use the extended protocol, which accepts a single statement only.
               await sql.unsafe(text, values as any[], { simple: false } as object).catch((error) => {
-                // Thrown by the statement: it is the handler's, but for what would have befallen any other.
+                // An error of the statement is the handler's failure, unless any statement would have failed.
                 if (!/^(08|25|40|53|57P|58|XX|$)/.test(codeOf(error))) {
                   throw new StatementError(text, (error as Error).message);
                 }
@@ -407,7 +410,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     } catch (error) {
       const aboutOne = isAboutData(error) || error instanceof DuplicateMessageError;
       if (!aboutOne || commits.length === 1) return commits.map(() => ({ error }));
-      // One of them is to blame.
+      // One of them failed.
       return await this.#runEach(commits);
     }
   }
@@ -438,7 +441,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     );
   }
 
-  /** Wakes those who wait in `changed()`: another connection has written. */
+  /** Wakes waiters in `changed()`: another connection has written. */
   wake(): void {
     this.#signal.notify();
     this.#messages.notify();

@@ -32,15 +32,15 @@ const DEAD_LETTER = `select id, "group", message::text, reason, error, stack, at
 const ROW = `select projection, key, "row"::text, position from annals.projections`;
 const NOW = "coalesce($1::bigint, annals.server_time())";
 
-/** A UUID: other texts cannot be ids here, and are not worth asking for. */
+/** A UUID; other texts cannot be ids, so they are not queried. */
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
-/** The name of the session by which others see that a process lives: its owner's last part, as names are short. */
+/** The session name that shows others that a process is alive: the last part of its id, because names are short. */
 export function sessionOf(owner: string): string {
   return `annals ${owner.slice(owner.lastIndexOf(":") + 1)}`;
 }
 
-/** What the store reads, and writes outside of commits: a statement each. */
+/** The store's reads, and its writes outside commits, as single statements. */
 export abstract class PostgresTables implements EventStore {
   abstract readonly kind: string;
   abstract readonly location: string;
@@ -53,11 +53,11 @@ export abstract class PostgresTables implements EventStore {
   /**
    * Runs a statement; `annals.` in it stands for the schema.
    *
-   * @returns Its rows, a list of values each.
+   * @returns Its rows, each a list of values.
    */
   protected abstract ask(sql: string, values: readonly Parameter[], writing?: boolean): Promise<any[][]>;
 
-  /** The time in milliseconds since 1970; `null` for that of the database. */
+  /** Returns the time in milliseconds since 1970; `null` for the database's clock. */
   protected abstract now(): number | null;
 
   async #read({ sql, values }: Query): Promise<MessageRecord[]> {

@@ -1,12 +1,12 @@
-/** What a projection's rows look like, as far as its schema tells. */
+/** The shape of a projection's rows, as far as its schema declares it. */
 export interface ProjectionShape {
   /** The projection's name. */
   readonly name: string;
-  /** Its fields with their JSON types; empty when the schema does not tell. */
+  /** Its fields with their JSON types; empty if the schema does not declare them. */
   readonly fields: readonly { readonly name: string; readonly type: string }[];
 }
 
-/** JSON types as columns. */
+/** Column types by JSON type. */
 const COLUMNS: Readonly<Record<string, string>> = {
   string: "text",
   integer: "bigint",
@@ -22,15 +22,15 @@ function literal(text: string): string {
   return `'${text.replaceAll("'", "''")}'`;
 }
 
-/** The view of a projection: `AccountSummary` is `projection_account_summary`. */
+/** Returns the name of a projection's view: `AccountSummary` is `projection_account_summary`. */
 export function viewName(projection: string): string {
   return `projection_${snake(projection)}`.slice(0, 63);
 }
 
 /**
- * The query behind a projection's view: its key, a column for each field, and the position it is up to date with.
+ * Returns the query of a projection's view: the key, a column per field, and the position.
  *
- * @param shape What its rows look like.
+ * @param shape The shape of its rows.
  * @returns SQL; `annals.` stands for the configured schema.
  */
 export function viewQuery({ name, fields }: ProjectionShape): string {

@@ -31,7 +31,7 @@ const SQL = {
   insertOnce: "insert into once values (?, ?)",
 };
 
-/** Applies commits inside a transaction that somebody else has begun: each is checked first, then written. */
+/** Applies commits within the caller's transaction: each is checked first, then written. */
 export class SqliteCommitter {
   #db: SqliteDatabase;
   #sql: Record<keyof typeof SQL, StatementSync>;
@@ -42,7 +42,7 @@ export class SqliteCommitter {
     this.#sql = prepareAll(db, SQL);
   }
 
-  /** @throws {FencedError} When another holds the lease. */
+  /** @throws {FencedError} If another owner holds the lease. */
   checkFence({ lease, token }: Fence): void {
     if (this.#sql.token.get(lease)?.token !== token) throw new FencedError(lease, token);
   }
@@ -63,7 +63,7 @@ export class SqliteCommitter {
   /**
    * Starts a batch of commits in one transaction.
    *
-   * @returns Applies one commit: throws before anything of it is written, or writes all of it.
+   * @returns A function that applies one commit: it throws before writing anything, or writes everything.
    */
   begin(): (commit: Commit) => CommitResult {
     let last = (this.#sql.lastPosition.get()?.position as number | null) ?? 0;

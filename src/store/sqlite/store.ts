@@ -28,7 +28,7 @@ export type { SqliteOptions } from "../../sqlite/database.ts";
 
 /** Settings of {@linkcode SqliteEventStore}. */
 export interface SqliteEventStoreOptions extends SqliteOptions {
-  /** Tells the time, in milliseconds since 1970. @default {Date.now} */
+  /** Returns the time, in milliseconds since 1970. @default {Date.now} */
   readonly now?: () => number;
 }
 
@@ -37,7 +37,7 @@ const MESSAGE = `m.position, m.id, m.type, m.schema_version, m.category, m.strea
 const DEAD_LETTER = `select id, "group", message, reason, error, stack, attempts, dead_at as deadAt from dead_letters`;
 const ROW = "select projection, key, row, position from projections";
 
-/** Rows as arrays cost a fifth of rows as objects, and most rows that are read are messages. */
+/** Reading rows as arrays takes a fifth of the time of objects, and most rows are messages. */
 function toMessage(row: any[]): MessageRecord {
   return {
     position: row[0],
@@ -59,13 +59,13 @@ function toDeadLetter(row: Record<string, any>): DeadLetter {
   return { ...row, message: JSON.parse(row.message), attempts: JSON.parse(row.attempts) } as DeadLetter;
 }
 
-/** Rows of `node:sqlite` have no prototype; what leaves the port are plain objects. */
+/** Rows of `node:sqlite` have no prototype; the port returns plain objects. */
 function plain<T>(rows: Record<string, unknown>[]): T[] {
   return rows.map((row) => ({ ...row }) as T);
 }
 
 /**
- * A store in one SQLite file that several processes may share: one writer at a time, any number of readers.
+ * A store in an SQLite file that several processes can share, with one writer at a time and any number of readers.
  *
  * @example A log in a file
  * ```ts
@@ -81,7 +81,7 @@ export class SqliteEventStore implements EventStore {
   readonly kind = "sqlite";
   /** The file. */
   readonly location: string;
-  /** The file with a write-ahead log. */
+  /** The file whose WAL needs a checkpointer. */
   readonly walFiles: readonly string[];
   #db: SqliteDatabase;
   #now: () => number;
@@ -92,8 +92,8 @@ export class SqliteEventStore implements EventStore {
   /**
    * Opens the file.
    *
-   * @param options Which file, and how.
-   * @throws {StoreUnavailableError} When the file is foreign, newer, damaged, locked or cannot be opened.
+   * @param options The file and its settings.
+   * @throws {StoreUnavailableError} If the file is foreign, newer, damaged, locked or cannot be opened.
    */
   constructor(options: SqliteEventStoreOptions) {
     this.location = options.path;
@@ -116,7 +116,7 @@ export class SqliteEventStore implements EventStore {
       let statement = this.#prepared.get(sql);
       if (!statement) {
         this.#prepared.set(sql, statement = this.#db.prepare(sql));
-        // In node:sqlite since 24.0; Deno has it, its types do not yet.
+        // Available in node:sqlite since 24.0 and in Deno, but missing from Deno's types.
         (statement as unknown as { setReturnArrays(on: boolean): void }).setReturnArrays(true);
       }
       return (statement.all(...values) as unknown as unknown[][]).map(toMessage);
@@ -136,7 +136,7 @@ export class SqliteEventStore implements EventStore {
       return await this.#transact(batch);
     } catch (error) {
       if (batch.length === 1 || error instanceof StoreUnavailableError) throw error;
-      // One of them is to blame: each by itself.
+      // One of them failed: run each on its own.
       const fates: Fate<CommitResult>[] = [];
       for (const commit of batch) {
         fates.push(...await this.#transact([commit]).catch((error): Fate<CommitResult>[] => [{ error }]));
@@ -152,7 +152,8 @@ export class SqliteEventStore implements EventStore {
         try {
           return { ok: apply(commit) };
         } catch (error) {
-          // Only these are thrown before anything is written. After any other the whole transaction goes back.
+          // Only these are thrown before anything is written. After any other error, the whole transaction is rolled
+          // back.
           if (error instanceof WrongExpectedVersionError || error instanceof FencedError) return { error };
           throw error;
         }
@@ -211,7 +212,7 @@ export class SqliteEventStore implements EventStore {
     return this.#db.changed(timeout, signal);
   }
 
-  /** Wakes those who wait in `changed()`: another connection has written. */
+  /** Wakes waiters in `changed()`: another connection has written. */
   wake(): void {
     this.#db.wake();
   }
@@ -281,14 +282,14 @@ export class SqliteEventStore implements EventStore {
         `select 1 from leases where expires_at > ? and ((name = ? and owner <> ?) or ("group" = ? and partitions <> ?))
          limit 1`,
       ).get(this.#now(), name, owner, group, partitions) !== undefined;
-    // Those who stand by ask again and again: only a grant is worth a write, and waking everybody.
+    // Standby processes poll: write, and wake all waiters, only for a grant.
     if (await this.#db.read(isHeld)) return null;
     return await this.#db.write(() => {
       const now = this.#now();
       if (isHeld()) return null;
       const last = this.#statement("select token, clean, ends from leases where name = ?").get(name);
       const token = ((last?.token as number | undefined) ?? 0) + 1;
-      // Whoever still believes in another number of partitions is fenced with it.
+      // Fence holders that assume another number of partitions.
       const others = this.#statement(
         `update leases set token = token + 1, expires_at = 0, clean = 1 where "group" = ? and partitions <> ?
          and clean = 0`,
@@ -334,7 +335,7 @@ export class SqliteEventStore implements EventStore {
 
   async releaseLease({ lease, token }: Fence, clean: boolean): Promise<void> {
     await this.#db.write(() => {
-      // The token moves on, so whoever held the lease is fenced from here.
+      // Increment the token, so that the previous holder is fenced from here on.
       this.#statement("update leases set token = token + 1, expires_at = 0, clean = ? where name = ? and token = ?")
         .run(Number(clean), lease, token);
     });

@@ -75,7 +75,7 @@ Deno.test("a Redis that evicts, or keeps nothing on disk, is warned of", { ignor
   const broker = new RedisBroker({ url: server.url });
   const warnings = await broker.inspect();
   assert.match(warnings.join("\n"), /may evict whole streams.*allkeys-lru.*noeviction/);
-  assert.match(warnings.join("\n"), /keeps nothing on disk; after a restart it is filled again/);
+  assert.match(warnings.join("\n"), /keeps nothing on disk; after a restart it is refilled/);
   await broker.close();
   await using durable = await RedisServer.start(["--appendonly", "yes"]);
   const other = new RedisBroker({ url: durable.url });

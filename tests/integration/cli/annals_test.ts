@@ -67,7 +67,7 @@ const WRONG: [args: string[], code: number, told: RegExp][] = [
   [
     ["--domain", "nope", "dlq", "list"],
     2,
-    /There is no domain "nope" \(the path of a module goes too.*; known: unruly/,
+    /There is no domain "nope" \(a module path .*; known: unruly/,
   ],
   [
     ["--config", "memory.toml", "dlq", "list"],

@@ -188,7 +188,10 @@ Deno.test("a folder that cannot be made is an error that says so", async () => {
   await using dir = await folder();
   await Deno.writeTextFile(`${dir.path}/data`, "");
   const path = `${dir.path}/data/log.db`;
-  assert.throws(() => new SqliteEventStore({ path }), refusal("missing", /folder cannot be made .*name another file/));
+  assert.throws(
+    () => new SqliteEventStore({ path }),
+    refusal("missing", /folder cannot be created .*name another file/),
+  );
 });
 
 Deno.test("a file that was deleted or replaced while it was open is written to no more", async () => {

@@ -165,6 +165,9 @@ Deno.test("a statement that always takes too long is the failure of its message,
   );
   const two = { parts: ["select 1; delete from x"], values: [] };
   await assert.rejects(() => store.commit({ statements: [two] }), /more than one statement/);
-  await assert.rejects(() => store.commit({ statements: [{ parts: ["commit"], values: [] }] }), /"commit" is not for/);
+  await assert.rejects(
+    () => store.commit({ statements: [{ parts: ["commit"], values: [] }] }),
+    /"commit" is not allowed/,
+  );
   await store.close();
 });

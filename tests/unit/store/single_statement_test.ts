@@ -15,8 +15,8 @@ const FINE = [
 const WRONG: [sql: string, told: RegExp][] = [
   ["insert into t values (1); delete from messages", /more than one statement/],
   ["select 1; commit", /more than one/],
-  ["commit", /"commit" is not for/],
-  ["  /* x */ COMMIT;", /"commit" is not for/],
+  ["commit", /"commit" is not allowed/],
+  ["  /* x */ COMMIT;", /"commit" is not allowed/],
   ["-- x\nrollback", /"rollback"/],
   ["begin immediate", /"begin"/],
   ["savepoint a", /"savepoint"/],

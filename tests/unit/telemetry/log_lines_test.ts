@@ -7,7 +7,7 @@ const CASES: [event: EngineEvent, level: string | null, text: RegExp][] = [
   [
     { type: "message.failed", ...MESSAGE, attempt: 1, attempts: 4, retryInMs: 1_234, error: "no" },
     "warn",
-    /^T at 7 failed \(attempt 1 of 4\), again in 1\.2 s: no$/,
+    /^T at 7 failed \(attempt 1 of 4\), retrying in 1\.2 s: no$/,
   ],
   [
     { type: "message.dead", ...MESSAGE, attempts: 4, deadLetter: "id", error: "no" },
@@ -16,7 +16,11 @@ const CASES: [event: EngineEvent, level: string | null, text: RegExp][] = [
   ],
   [{ type: "message.dead", ...MESSAGE, attempts: 4, deadLetter: null, error: "no" }, "error", /skipped it: no$/],
   [{ type: "handler.logged", group: "G", level: "debug", text: "hello", fields: { a: 1 } }, "debug", /^hello$/],
-  [{ type: "host.ended", host: "main", reason: "it left" }, "error", /^Host "main" ended: it left; its groups go on/],
+  [
+    { type: "host.ended", host: "main", reason: "it left" },
+    "error",
+    /^Host "main" ended: it left; its groups continue/,
+  ],
   [
     { type: "batch.handled", group: "G", category: "c", partition: 0, handled: 1, failed: 0, milliseconds: 1 },
     null,
