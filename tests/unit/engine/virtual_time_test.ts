@@ -1,12 +1,16 @@
 import { MemoryBroker } from "@annals/annals/broker/memory";
 import { MemoryEventStore } from "@annals/annals/store/memory";
+import { BrokerUnavailableError } from "../../../src/broker/errors.ts";
+import type { Broker } from "../../../src/broker/port.ts";
+import { WorkerEndedError } from "../../../src/isolation/errors.ts";
+import { type EventStore, StoreUnavailableError } from "@annals/annals/store";
 import assert from "node:assert/strict";
 import { Supervisor } from "../../../src/engine/supervisor.ts";
 import { DEFAULT_SETTINGS } from "../../../src/groups/settings.ts";
 import { type HandlerSession, LocalRunner } from "../../../src/handling/runner.ts";
 import { knownTypesOf } from "../../../src/messages/known_types.ts";
 import type { Clock } from "../../../src/lib/clock.ts";
-import type { EngineEvent } from "../../../src/telemetry/events.ts";
+import type { EngineEvent, Report } from "../../../src/telemetry/events.ts";
 import { seen, tick, tickingDomain } from "../../support/ticking.ts";
 import { VirtualTime } from "../../support/virtual_clock.ts";
 
@@ -14,15 +18,19 @@ const MINUTE = 60_000;
 const SETTINGS = { ...DEFAULT_SETTINGS, retryDelaySeconds: 60, maxRetries: 8 };
 const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
 
-type World = { readonly store: MemoryEventStore; readonly broker: MemoryBroker };
+type World = { readonly store: EventStore; readonly broker: Broker };
+
+/** How sessions are run; `null`: by the handlers themselves. */
+type Sessions = ((runner: LocalRunner) => HandlerSession) | null;
 
 /** A server that runs its handlers right here. */
 function server(
   name: string,
   { store, broker }: World,
   clock: Clock,
-  report: (event: EngineEvent) => void,
-  act: (n: number) => void,
+  report: Report,
+  act: (n: number) => void = () => {},
+  sessions: Sessions = null,
 ) {
   const domain = tickingDomain(act);
   const known = knownTypesOf(domain.types);
@@ -50,20 +58,19 @@ function server(
         worker: {
           load: () => Promise.resolve(),
           replace: () => {},
-          open: (): HandlerSession =>
-            Object.assign(
-              new LocalRunner(domain, handler, {
-                reading: {
-                  readStream: (stream, from) => store.readStream(stream, { from }),
-                  readRows: (projection, keys) => store.readRows(projection, keys),
-                  now: clock.now,
-                  newId: clock.newId,
-                },
-                timeout: 30_000,
-                log: SILENT,
-              }),
-              { abandon: () => {}, close: () => {} },
-            ),
+          open: (): HandlerSession => {
+            const runner = new LocalRunner(domain, handler, {
+              reading: {
+                readStream: (stream, from) => store.readStream(stream, { from }),
+                readRows: (projection, keys) => store.readRows(projection, keys),
+                now: clock.now,
+                newId: clock.newId,
+              },
+              timeout: 30_000,
+              log: SILENT,
+            });
+            return sessions?.(runner) ?? Object.assign(runner, { abandon: () => {}, close: () => {} });
+          },
         },
       }))
     ),
@@ -141,4 +148,88 @@ Deno.test("what supervisors do comes out the same again with the same seed: no c
   assert.deepEqual(one.said, same.said);
   assert.deepEqual(one.rows, same.rows);
   assert.notDeepEqual(one.said, other.said);
+});
+
+/** A server in a world of its own. */
+function alone(over: (world: World) => Partial<World> = () => ({}), sessions: Sessions = null) {
+  const time = new VirtualTime(1);
+  const { clock } = time.machine();
+  const inner = { store: new MemoryEventStore({ clock }), broker: new MemoryBroker({ clock }) };
+  const events: EngineEvent[] = [];
+  const world: World = { ...inner, ...over(inner) };
+  const supervisor = server("a", world, clock, (event) => void events.push(event), undefined, sessions);
+  const count = (type: EngineEvent["type"]) => events.filter((event) => event.type === type).length;
+  return { ...inner, time, supervisor, count };
+}
+
+/** The same with one method replaced. */
+function replaced<T extends object>(whole: T, name: keyof T, method: (...given: any[]) => unknown): T {
+  return new Proxy(whole, {
+    get: (target, key) => {
+      if (key === name) return method;
+      const value = Reflect.get(target, key);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
+
+Deno.test("a group whose worker ends while the store is away goes on when it is back", async () => {
+  let [ends, refusals] = [0, 0];
+  const { time, store, supervisor } = alone(
+    ({ store }) => ({
+      store: replaced(store, "recordEnds", (...given: Parameters<EventStore["recordEnds"]>) => {
+        if (refusals++ < 3) return Promise.reject(new StoreUnavailableError("away", "unreachable", true));
+        return store.recordEnds(...given);
+      }),
+    }),
+    (runner) => ({
+      run: (...given) => ends++ < 2 ? Promise.reject(new WorkerEndedError("it ended", true)) : runner.run(...given),
+      settle: (written) => runner.settle(written),
+      abandon: () => {},
+      close: () => {},
+    }),
+  );
+  await supervisor.join();
+  void supervisor.start();
+  await tick(store, ["a", "b", "c"]);
+  await time.pass(5 * MINUTE);
+  assert.ok(refusals > 0);
+  assert.deepEqual(await seen(store), { a: [0], b: [1], c: [2] });
+});
+
+Deno.test("a broker that answers, and refuses what is written, is left alone for a while each time", async () => {
+  let published = 0;
+  const { time, store, supervisor, count } = alone(({ broker }) => ({
+    broker: replaced(broker, "publish", () => {
+      published++;
+      return Promise.reject(new BrokerUnavailableError("NOPERM", false));
+    }),
+  }));
+  await supervisor.join();
+  void supervisor.start();
+  await tick(store, ["a"]);
+  await time.pass(MINUTE);
+  assert.ok(published > 1 && published < 300, String(published));
+  assert.ok(count("service.away") > 0);
+});
+
+Deno.test("what a zombie takes last is handled, although no message follows that would tell", async () => {
+  let isOnce = true;
+  const { time, store, supervisor } = alone(({ broker }) => ({
+    broker: replaced(broker, "publish", (...given: Parameters<Broker["publish"]>) => {
+      const publishing = broker.publish(...given);
+      for (const partition of [0, 1]) {
+        const group = `Tally/${partition}of2`;
+        if (isOnce) void broker.read({ stream: "test::clock", group, consumer: "zombie", count: 1, block: 0 });
+      }
+      isOnce = false;
+      return publishing;
+    }),
+  }));
+  await supervisor.join();
+  void supervisor.start();
+  await time.pass(MINUTE);
+  await tick(store, ["a"]);
+  await time.pass(MINUTE);
+  assert.deepEqual(await seen(store), { a: [0] });
 });

@@ -1,4 +1,5 @@
 import { type EngineEvent, lineOf, logTo } from "@annals/annals/engine";
+import { harmless } from "../../../src/telemetry/events.ts";
 import assert from "node:assert/strict";
 
 const MESSAGE = { group: "G", category: "c", stream: "c-1", position: 7, messageType: "T" };
@@ -42,4 +43,22 @@ Deno.test("logTo() writes the group, and facts as fields", () => {
   logTo((...line) => void lines.push(line))(CASES[0][0]);
   const [[group, level, , fields]] = lines as [[string, string, string, object]];
   assert.deepEqual([group, level, fields], ["G", "warn", { position: 7, type: "T", stream: "c-1" }]);
+});
+
+Deno.test("a listener that throws ends nothing, and is reported once", () => {
+  const printed: unknown[][] = [];
+  const { error } = console;
+  console.error = (...given) => void printed.push(given);
+  try {
+    let calls = 0;
+    const report = harmless(() => {
+      calls++;
+      throw new Error("mine");
+    });
+    for (let i = 0; i < 3; i++) report(CASES[0][0]);
+    assert.equal(calls, 3);
+    assert.equal(printed.length, 1);
+  } finally {
+    console.error = error;
+  }
 });

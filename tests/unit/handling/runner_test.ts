@@ -1,0 +1,50 @@
+import { aggregate, command, commandHandler, domain, event, type } from "@annals/annals";
+import assert from "node:assert/strict";
+import { LocalRunner } from "../../../src/handling/runner.ts";
+import type { BatchResult } from "../../../src/handling/executor.ts";
+import { sampleMessage } from "../../../src/testing/store_suite.ts";
+
+const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
+
+Deno.test("effects that were dropped leave no state behind, whatever is said of their batch later", async () => {
+  const In = event("In", { schema: type<{ by: number }>() });
+  const Purse = aggregate("Purse", {
+    events: [In],
+    initial: () => 0,
+    evolve: { In: (n, { payload }) => n + payload.by },
+  });
+  const Fill = command("Fill", { schema: type<{ id: string; by: number }>(), target: ({ id }) => id });
+  const seen: number[] = [];
+  const filler = commandHandler("Filler", Purse, {
+    commands: [Fill],
+    handle: { Fill: (level, { payload: { by } }) => (seen.push(level), In({ by })) },
+  });
+  const purses = domain("purses", { aggregates: [Purse], handlers: [filler] });
+  // A promise that the handler forgot rejects while its message is in hand.
+  let stray: unknown;
+  const runner = new LocalRunner(purses, filler, {
+    reading: { readStream: () => Promise.resolve([]), readRows: () => Promise.resolve([]) },
+    timeout: 1_000,
+    log: SILENT,
+    execution: { watch: () => ({ started() {}, takeStray: () => stray }) },
+  });
+  let position = 0;
+  const run = async (): Promise<BatchResult> => {
+    const record = {
+      ...sampleMessage({ id: "a", by: 60 }, { type: "Fill" }),
+      category: "purses::purse:command",
+      stream: "purses::purse:command-a",
+      version: position,
+      position: ++position,
+    };
+    return await runner.run([{ record, attempt: 1 }], new AbortController().signal) as BatchResult;
+  };
+  stray = new Error("forgotten");
+  assert.match((await run()).failures.get(0)!.error, /forgotten/);
+  // What is written is that the message failed: the engine settles its batch all the same.
+  runner.settle(true);
+  stray = undefined;
+  const { effects } = await run();
+  assert.deepEqual(seen, [0, 0]);
+  assert.equal(effects.appends[0].expected, -1);
+});
