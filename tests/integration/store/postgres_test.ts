@@ -184,6 +184,33 @@ Deno.test("two processes that migrate at once make the tables once; a newer sche
   await other.close();
 });
 
+Deno.test("one commit with JSON that is nested too deeply fails alone", async () => {
+  await using ground = await open();
+  const { store } = ground;
+  const deep = "[".repeat(30_000) + "]".repeat(30_000);
+  const bad = { ...sampleAppend("bad"), messages: [sampleMessage({}, { data: deep })] };
+  const results = await Promise.allSettled(
+    [sampleAppend("a"), bad, sampleAppend("b")].map((append) => store.commit({ appends: [append] })),
+  );
+  assert.deepEqual(results.map(({ status }) => status), ["fulfilled", "rejected", "fulfilled"]);
+});
+
+Deno.test("a statement of a handler that takes its time holds up no other commit", async () => {
+  await using ground = await open();
+  const { store } = ground;
+  await store.commit({ appends: [sampleAppend("a")] });
+  const order: string[] = [];
+  const slow = store.commit({
+    statements: [{ parts: ["select pg_sleep(1)"], values: [] }],
+    appends: [sampleAppend("s")],
+  })
+    .then(() => void order.push("slow"));
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  for (let i = 0; i < 3; i++) await store.commit({ appends: [sampleAppend("a")] }).then(() => void order.push("quick"));
+  await slow;
+  assert.deepEqual(order, ["quick", "quick", "quick", "slow"]);
+});
+
 Deno.test("one commit with text that PostgreSQL cannot store fails alone", async () => {
   await using ground = await open();
   const { store } = ground;

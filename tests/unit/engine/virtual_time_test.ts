@@ -178,12 +178,12 @@ Deno.test("a group whose worker ends while the store is away goes on when it is 
   const { time, store, supervisor } = alone(
     ({ store }) => ({
       store: replaced(store, "recordEnds", (...given: Parameters<EventStore["recordEnds"]>) => {
-        if (refusals++ < 3) return Promise.reject(new StoreUnavailableError("away", "unreachable", true));
+        if (refusals++ < 1) return Promise.reject(new StoreUnavailableError("away", "unreachable", true));
         return store.recordEnds(...given);
       }),
     }),
     (runner) => ({
-      run: (...given) => ends++ < 2 ? Promise.reject(new WorkerEndedError("it ended", true)) : runner.run(...given),
+      run: (...given) => ends++ < 1 ? Promise.reject(new WorkerEndedError("it ended", true)) : runner.run(...given),
       settle: (written) => runner.settle(written),
       abandon: () => {},
       close: () => {},
