@@ -61,7 +61,7 @@ export async function statusOf({ store, config }: Operator, handler: HandlerDesc
     lagSeconds: lag.oldest === null ? 0 : Math.max(0, Date.now() - lag.oldest) / 1000,
     pending: deferred.filter((message) => message.attempts === 0).length,
     retrying: deferred.filter((message) => message.attempts > 0).length,
-    dead: dead[group] ?? 0,
+    dead: Object.hasOwn(dead, group) ? dead[group] : 0,
     awaiting: Object.fromEntries(
       [...Map.groupBy(deferred.filter(({ awaits }) => awaits !== null), ({ awaits }) => awaits!)].map((
         [name, messages],

@@ -15,7 +15,7 @@ import { decode } from "../messages/codec.ts";
 import type { Message, NewMessage } from "../messages/envelope.ts";
 import { DomainDefinitionError, PayloadError } from "../messages/errors.ts";
 import { idFault, newId } from "../messages/ids.ts";
-import { jsonFaults } from "../messages/json.ts";
+import { checkLength, jsonFaults } from "../messages/json.ts";
 import { WrongExpectedVersionError } from "../store/errors.ts";
 import type { CommandOutcome, EventStore } from "../store/port.ts";
 import { handleInline } from "./sync.ts";
@@ -137,6 +137,8 @@ export class Client {
     const fault = key === undefined ? null : idFault(key);
     if (fault !== null) throw new DomainDefinitionError(`Cannot use this idempotencyKey: ${fault}`);
     const id = newId();
+    const data = JSON.stringify(command.payload);
+    checkLength(command.type, data);
     const message: NewMessage = {
       id,
       type: command.type,
@@ -144,7 +146,7 @@ export class Client {
       time: Date.now(),
       correlationId: id,
       causationId: null,
-      data: JSON.stringify(command.payload),
+      data,
       metadata: options.metadata ? JSON.stringify(options.metadata) : null,
     };
     const { aggregateId } = command;

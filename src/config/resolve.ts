@@ -123,7 +123,7 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     handler_timeout_seconds: server.handler_timeout_seconds,
   }, DEFAULT_SETTINGS);
   const groupConfig = (group: string): GroupConfig => {
-    const own = server.subscriptions?.[group];
+    const own = ownOf(server.subscriptions, group);
     const type = own?.type ?? server.default_subscription_type ?? "stream";
     return { type, settings: settingsOf(own, settingsOf(server[`${type}_subscription`], base)) };
   };
@@ -221,13 +221,13 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     })),
     groupConfig,
     workers: (group, categories) =>
-      server.workers?.[group] ??
+      ownOf(server.workers, group) ??
         Math.max(
           context.workers ?? server.workers?.["*"] ?? 1,
-          ...categories.map((name) => server.partitions?.[name] ?? 1),
+          ...categories.map((name) => ownOf(server.partitions, name) ?? 1),
         ),
     grants: (group) => {
-      const own = server.permissions?.[group] ?? {};
+      const own = ownOf(server.permissions, group) ?? {};
       const joined = (["net", "env", "read", "write"] as const)
         .map((kind) => [kind, [...everyone[kind] ?? [], ...own[kind] ?? []]] as const)
         .filter(([, list]) => list.length > 0);
@@ -240,6 +240,11 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
       from: [key, ...aliases[key] ?? []].map((name) => origins.get(name)).find((from) => from) ?? "default",
     })),
   };
+}
+
+/** A section's own entry: a handler may be called `constructor`. */
+function ownOf<T>(section: Readonly<Record<string, T>> | undefined, name: string): T | undefined {
+  return section && Object.hasOwn(section, name) ? section[name] : undefined;
 }
 
 /** Flattens a table into dotted keys, spelled as in the file. */

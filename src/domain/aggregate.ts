@@ -114,7 +114,15 @@ export function aggregate<const Name extends string, State, const Events extends
     initial: () => deepFreeze(initial()),
     apply: (state: State, event: AppliedEvent) => {
       try {
-        return deepFreeze(functions[event.type](state, event));
+        const next = functions[event.type](state, event);
+        if (next === undefined || isPromise(next)) {
+          throw new DomainDefinitionError(
+            `evolve of "${name}" for "${event.type}" returned ${
+              next === undefined ? "undefined (missing return?)" : "a promise"
+            }; return the new state`,
+          );
+        }
+        return deepFreeze(next);
       } catch (error) {
         throw explainFrozen(
           error,
@@ -124,9 +132,22 @@ export function aggregate<const Name extends string, State, const Events extends
       }
     },
     check: (state: State) => {
-      for (const [rule, holds] of rules) if (!holds(state)) throw new DomainRuleError(name, rule);
+      for (const [rule, holds] of rules) {
+        const held: unknown = holds(state);
+        if (held === true) continue;
+        if (held === false) throw new DomainRuleError(name, rule);
+        throw new DomainDefinitionError(
+          `Invariant "${rule}" of "${name}" returned ${
+            isPromise(held) ? "a promise" : String(held)
+          }; return true or false, synchronously`,
+        );
+      }
     },
   });
+}
+
+function isPromise(value: unknown): boolean {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === "function";
 }
 
 /** The state of an aggregate. */

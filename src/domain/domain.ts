@@ -94,6 +94,15 @@ export function domain(name: string, options: DomainOptions): Domain {
     );
   }
   const streamOf = (aggregate: Aggregate, id: string): string => {
+    if (aggregates.get(aggregate?.name) !== aggregate) {
+      throw new DomainDefinitionError(
+        aggregate?.kind === "aggregate"
+          ? `Aggregate "${aggregate.name}" is not one of domain "${name}"; add it to "aggregates"`
+          : `Cannot use ${
+            JSON.stringify(aggregate) ?? String(aggregate)
+          } as an aggregate; pass what aggregate() returned`,
+      );
+    }
     const fault = idFault(id);
     if (fault !== null) {
       throw new DomainDefinitionError(`Cannot use this id for aggregate "${aggregate.name}": ${fault}`);

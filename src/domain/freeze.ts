@@ -3,15 +3,18 @@ import { DomainDefinitionError } from "../messages/errors.ts";
 /** The mutating methods of `Map` and `Set`, whose entries `Object.freeze` does not protect. */
 const MUTATORS = ["set", "add", "delete", "clear"];
 
+/** The mutating methods of `Date`. */
+const SETTERS = Object.getOwnPropertyNames(Date.prototype).filter((name) => name.startsWith("set"));
+
 function refuse(): never {
-  throw new TypeError("Cannot change a frozen Map or Set");
+  throw new TypeError("Cannot change a frozen Map, Set or Date");
 }
 
 /**
  * Deep-freezes a value, stopping at parts that are already frozen, so that a state that shares most of its parts with
  * the previous one is cheap to freeze.
  *
- * JavaScript cannot freeze the contents of typed arrays; they are left as is.
+ * JavaScript cannot freeze the contents of typed arrays, nor private fields; they are left as is.
  *
  * @param value Any value.
  * @returns The same value.
@@ -23,6 +26,9 @@ export function deepFreeze<T>(value: T): T {
     for (const name of MUTATORS) {
       if (name in value) Object.defineProperty(value, name, { value: refuse, configurable: true });
     }
+  }
+  if (value instanceof Date) {
+    for (const name of SETTERS) Object.defineProperty(value, name, { value: refuse, configurable: true });
   }
   // Freeze before recursing, so that cycles end.
   Object.freeze(value);

@@ -5,6 +5,7 @@ import { explainFrozen } from "../domain/freeze.ts";
 import type { CommandHandler } from "../domain/handlers.ts";
 import type { Domain } from "../domain/model.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
+import { storable } from "../messages/text.ts";
 import type { CommandOutcome } from "../store/port.ts";
 import { type Delivery, type Effects, type HandlerBatch, isThenable, type Reading } from "./batch.ts";
 import { UnitOfWork } from "./unit_of_work.ts";
@@ -44,6 +45,10 @@ class Appending implements Promise<void> {
     });
   }
 }
+
+/** How much of a broken rule an outcome keeps, in characters, and how many names of events. */
+const LONGEST_RULE = 10_000;
+const MOST_NAMES = 1_000;
 
 /** Handles a batch of commands on one unit of work. */
 export class CommandBatch implements HandlerBatch {
@@ -167,7 +172,10 @@ export class CommandBatch implements HandlerBatch {
   }
 
   #accept(command: Message): void {
-    const detail = JSON.stringify({ aggregateId: command.aggregateId, events: this.#unit.made });
+    const detail = JSON.stringify({
+      aggregateId: command.aggregateId,
+      events: this.#unit.made.slice(0, MOST_NAMES),
+    });
     this.#unit.keep();
     this.#outcomes.push({ commandId: command.id, status: "accepted", detail });
   }
@@ -177,7 +185,13 @@ export class CommandBatch implements HandlerBatch {
     const refusal = refusalOf(error);
     if (!refusal) throw error;
     const { field, rule, message } = refusal;
-    const detail = JSON.stringify({ aggregateId: command.aggregateId, field, rule, message });
+    const cut = (text: string): string => storable(text, LONGEST_RULE);
+    const detail = JSON.stringify({
+      aggregateId: command.aggregateId,
+      field: cut(field),
+      rule: cut(rule),
+      message: cut(message),
+    });
     this.#outcomes.push({ commandId: command.id, status: "refused", detail });
   }
 

@@ -3,6 +3,7 @@ import type { CommandDraft, EventHandler } from "../domain/handlers.ts";
 import type { Domain } from "../domain/model.ts";
 import { checkKey, type Projection } from "../domain/projection.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
+import { checkLength } from "../messages/json.ts";
 import { validate } from "../messages/schema.ts";
 import type { ProjectionRow, Statement } from "../store/port.ts";
 import { type Delivery, type Effects, type HandlerBatch, isThenable, type Reading, type ReadRows } from "./batch.ts";
@@ -16,8 +17,7 @@ export class EventBatch implements HandlerBatch {
   #readRows: ReadRows;
   #sql: boolean;
   #unit: UnitOfWork;
-  #rows = new Map<string, ProjectionRow>();
-  #statements: Statement[] = [];
+  #kept: { readonly rows: readonly ProjectionRow[]; readonly statements: readonly Statement[] }[] = [];
 
   /**
    * Creates an empty batch.
@@ -72,7 +72,11 @@ export class EventBatch implements HandlerBatch {
       },
       put: (projection, row) => {
         const checked = validate(projection.name, projection.schema, row);
-        write(projection, String((checked as Record<string, unknown>)[projection.key]), JSON.stringify(checked));
+        const key = (checked as Record<string, unknown>)[projection.key];
+        const text = JSON.stringify(checked);
+        checkLength(projection.name, text);
+        // What is no key is refused there.
+        write(projection, typeof key === "number" ? String(key) : key as string, text);
       },
       remove: (projection, key) => write(projection, key, null),
       sql: (parts, ...values) => {
@@ -91,8 +95,8 @@ export class EventBatch implements HandlerBatch {
     const keep = (): void => {
       open = false;
       this.#unit.keep();
-      this.#statements.push(...statements);
-      for (const row of step) this.#rows.set(JSON.stringify([row.projection, row.key]), row);
+      // At once: a time limit that is over must not find half of it kept.
+      this.#kept.push({ rows: step, statements });
     };
     const drop = (error: unknown): never => {
       open = false;
@@ -109,6 +113,10 @@ export class EventBatch implements HandlerBatch {
   }
 
   #send(command: CommandDraft): void {
+    if (typeof command === "function") {
+      const { type } = command as { type: string };
+      throw new DomainDefinitionError(`Cannot send "${type}" itself: call it with a payload, like ${type}({ … })`);
+    }
     const handler = command?.kind === "command" ? this.#domain.handlerOf(command.type) : undefined;
     if (!handler) {
       throw new DomainDefinitionError(`Cannot send "${command?.type}": no handler of the domain takes this command`);
@@ -117,18 +125,23 @@ export class EventBatch implements HandlerBatch {
   }
 
   async #get(projection: Projection, key: string, step: readonly ProjectionRow[]): Promise<any> {
-    const own = step.findLast((row) => row.projection === projection.name && row.key === key) ??
-      this.#rows.get(JSON.stringify([projection.name, key]));
+    const isIt = (row: ProjectionRow): boolean => row.projection === projection.name && row.key === key;
+    let own = step.findLast(isIt);
+    for (let i = this.#kept.length - 1; i >= 0 && !own; i--) own = this.#kept[i].rows.findLast(isIt);
     const row = own ? own.row : (await this.#readRows(projection.name, [key]))[0]?.row ?? null;
     return row === null ? null : JSON.parse(row);
   }
 
   effects(): Effects {
+    const rows = new Map<string, ProjectionRow>();
+    for (const kept of this.#kept) {
+      for (const row of kept.rows) rows.set(JSON.stringify([row.projection, row.key]), row);
+    }
     return {
       appends: this.#unit.appends(),
-      rows: [...this.#rows.values()],
+      rows: [...rows.values()],
       outcomes: [],
-      statements: this.#statements,
+      statements: this.#kept.flatMap(({ statements }) => statements),
     };
   }
 

@@ -88,6 +88,15 @@ export interface BatchOptions {
 
 const STUCK = Symbol("stuck");
 
+/**
+ * After so many milliseconds of synchronous handling the event loop turns, and the time limit begins anew: it is that of one
+ * message, not of a batch, and a worker that is busy has to be heard of meanwhile.
+ */
+const SLICE = 50;
+
+// Before domain code can replace it.
+const elapsed: () => number = performance.now.bind(performance);
+
 /** The longest stored error text and stack, in characters. */
 const LONGEST_ERROR = 10_000;
 const LONGEST_STACK = 20_000;
@@ -148,7 +157,7 @@ export async function runBatch(options: BatchOptions): Promise<BatchResult | "ap
   });
   const watch = execution.watch();
   watch.started(items[0].record.position);
-  const messages = decodeAll(options, fail, failures);
+  const messages = await decodeAll(options, fail, failures);
   const known = messages.filter((message) => message !== undefined);
   try {
     if (known.length > 0) await batch.prepare(known);
@@ -163,9 +172,10 @@ export async function runBatch(options: BatchOptions): Promise<BatchResult | "ap
   let stuck = false;
   const stop = new AbortController();
   const signal = AbortSignal.any([options.signal, stop.signal]);
-  /** Continues until a handler must be awaited or all messages are handled. */
+  let sliceEnds = 0;
+  /** Handles messages synchronously until one is asynchronous, the slice is over, or all are handled. */
   const runOn = (): PromiseLike<unknown> | undefined => {
-    for (; i < items.length; i++) {
+    for (; i < items.length && elapsed() < sliceEnds; i++) {
       const message = messages[i];
       if (message === undefined || blocked.has(message.stream)) continue;
       watch.started(message.position);
@@ -174,17 +184,19 @@ export async function runBatch(options: BatchOptions): Promise<BatchResult | "ap
         if (isThenable(result)) return result;
         handled.push(i);
       } catch (error) {
-        // A watchdog timeout cannot be caught by the interrupted code; it surfaces here.
+        // A timeout passes every catch of the code that it interrupts, and lands outside.
         fail(i, error);
       }
     }
   };
   while (i < items.length && !stuck && !isVoid()) {
+    sliceEnds = elapsed() + SLICE;
     let pending: PromiseLike<unknown> | undefined;
     try {
-      pending = execution.guard(runOn, timeout);
+      pending = execution.guard(runOn, timeout + SLICE);
     } catch (error) {
       fail(i, error);
+      i++;
     }
     if (pending) {
       try {
@@ -196,8 +208,8 @@ export async function runBatch(options: BatchOptions): Promise<BatchResult | "ap
       } catch (error) {
         fail(i, error);
       }
-    }
-    i++;
+      i++;
+    } else if (i < items.length) await turn();
   }
   await turn();
   const stray = watch.takeStray();
@@ -213,14 +225,15 @@ export async function runBatch(options: BatchOptions): Promise<BatchResult | "ap
 }
 
 /** Decodes the messages under the time limit, because upcasts are domain code. */
-function decodeAll(
-  { items, types, timeout, execution }: BatchOptions,
+async function decodeAll(
+  { items, types, timeout, execution, turn }: BatchOptions,
   fail: (i: number, thrown: unknown) => void,
   failures: Map<number, Failure>,
-): (Message | undefined)[] {
+): Promise<(Message | undefined)[]> {
   const messages: (Message | undefined)[] = [];
+  let sliceEnds = 0;
   const runOn = (): void => {
-    while (messages.length < items.length) {
+    while (messages.length < items.length && elapsed() < sliceEnds) {
       const i = messages.length;
       try {
         messages.push(decode(items[i].record, types));
@@ -234,12 +247,14 @@ function decodeAll(
     }
   };
   while (messages.length < items.length) {
+    sliceEnds = elapsed() + SLICE;
     try {
-      execution.guard(runOn, timeout);
+      execution.guard(runOn, timeout + SLICE);
     } catch (error) {
       fail(messages.length, error);
       messages.push(undefined);
     }
+    if (messages.length < items.length) await turn();
   }
   return messages;
 }

@@ -46,7 +46,12 @@ export class ProjectionBatch implements HandlerBatch {
     const key = this.#keyOf(message);
     // Pass a copy, so that a function that mutates its row and then throws has no effect.
     const row = on[message.type](structuredClone(this.#rows.get(key) ?? null), message);
-    const next = row === null || row === undefined ? null : validate(projection.name, projection.schema, row);
+    if (row === undefined) {
+      throw new DomainDefinitionError(
+        `"${this.#projector.name}" returned undefined for "${message.type}"; return the row, or null to delete it (missing return?)`,
+      );
+    }
+    const next = row === null ? null : validate(projection.name, projection.schema, row);
     const own = (next as Record<string, unknown> | null)?.[projection.key];
     if (next !== null && String(own) !== key) {
       throw new DomainDefinitionError(

@@ -4,7 +4,9 @@ import { DomainRuleError } from "../domain/errors.ts";
 import type { Domain } from "../domain/model.ts";
 import { decode } from "../messages/codec.ts";
 import { type Draft, type Message, type NewMessage, reservationCategory, streamName } from "../messages/envelope.ts";
-import { DomainDefinitionError } from "../messages/errors.ts";
+import { DomainDefinitionError, PayloadError } from "../messages/errors.ts";
+import { checkLength, jsonFaults } from "../messages/json.ts";
+import { isStorable } from "../messages/text.ts";
 import { idFault, newId } from "../messages/ids.ts";
 import type { StreamAppend } from "../store/port.ts";
 import type { Reading } from "./batch.ts";
@@ -29,6 +31,26 @@ interface Touched {
 
 function untouched(base: Base): Touched {
   return { base, state: base.state, version: base.loadedAt, messages: [] };
+}
+
+/** The longest name of a field with unique values, in characters. */
+const LONGEST_FIELD = 100;
+
+/** A field's name as it stands before its value: different fields never share a stream. */
+function checkField(field: unknown): string {
+  if (typeof field === "string" && field !== "" && field.length <= LONGEST_FIELD && isStorable(field)) {
+    return field.replaceAll("%", "%25").replaceAll(":", "%3A");
+  }
+  throw new DomainDefinitionError(
+    `Cannot claim or release a value: its field must be a non-empty string of at most ${LONGEST_FIELD} characters`,
+  );
+}
+
+/** Refuses what is no message: most often a type that was not called. */
+function checkDraft(draft: unknown): void {
+  if (typeof draft !== "function") return;
+  const { type = "it" } = draft as { type?: string };
+  throw new DomainDefinitionError(`Cannot append "${type}" itself: call it with a payload, like ${type}({ … })`);
 }
 
 interface Reservation {
@@ -111,8 +133,8 @@ export class UnitOfWork {
   async load(aggregate: Aggregate, id: string): Promise<Loaded<any>> {
     const domain = this.#domain;
     const { readStream, cache, guard = (work) => work() } = this.#reading;
-    const category = domain.categoryOf(aggregate);
     const stream = domain.streamOf(aggregate, id);
+    const category = domain.categoryOf(aggregate);
     const found = this.#find(stream);
     if (found) return found;
     const cached = cache?.get(stream);
@@ -153,6 +175,7 @@ export class UnitOfWork {
     let { state, version } = found;
     const messages = [...found.messages];
     for (const draft of drafts) {
+      checkDraft(draft);
       if (draft?.kind !== "event" || !aggregate.events.some((event) => event.type === draft.type)) {
         throw new DomainDefinitionError(
           `Cannot append to "${stream}": ${
@@ -176,6 +199,12 @@ export class UnitOfWork {
   }
 
   #message(draft: Draft): NewMessage {
+    const { type } = draft;
+    // The payload was checked when the message was made; handlers may have changed it since.
+    const faults = jsonFaults(draft.payload);
+    if (faults.length > 0) throw new PayloadError(type, faults);
+    const data = JSON.stringify(draft.payload);
+    checkLength(type, data);
     const id = (this.#reading.newId ?? newId)();
     const cause = this.#cause;
     return {
@@ -185,7 +214,7 @@ export class UnitOfWork {
       time: this.#now(),
       correlationId: cause?.correlationId ?? id,
       causationId: cause?.id ?? null,
-      data: JSON.stringify(draft.payload),
+      data,
       metadata: cause && Object.keys(cause.metadata).length > 0 ? JSON.stringify(cause.metadata) : null,
     };
   }
@@ -207,7 +236,8 @@ export class UnitOfWork {
     const fault = idFault(value);
     if (fault !== null) throw new DomainRuleError(field, `cannot be claimed: ${fault}`);
     const category = reservationCategory(domain.name);
-    const stream = streamName(category, `${field}:${value}`);
+    const field_ = checkField(field);
+    const stream = streamName(category, `${field_}:${value}`);
     let found = this.#find(stream);
     if (!found) {
       const records = await readStream(stream, 0);
@@ -234,9 +264,7 @@ export class UnitOfWork {
     const types: string[] = [];
     for (const [stream, touched] of this.#step) {
       if (!touched.base.publish) continue;
-      types.push(
-        ...touched.messages.slice(this.#kept.get(stream)?.messages.length ?? 0).map((message) => message.type),
-      );
+      for (const { type } of touched.messages.slice(this.#kept.get(stream)?.messages.length ?? 0)) types.push(type);
     }
     return types;
   }

@@ -169,7 +169,9 @@ export class Capability {
     if (categoryOf(stream, [...this.#events, ...this.#commands, this.#reservations]) !== category) {
       refuse(`an append to stream "${stream}", which is not of category "${category}"`);
     }
-    if (idFault(stream.slice(category.length + 1)) !== null) {
+    const id = stream.slice(category.length + 1);
+    // A unique value stands behind its field.
+    if (idFault(category === this.#reservations ? id.slice(id.indexOf(":") + 1) : id) !== null) {
       refuse("an append to a stream whose name cannot be stored");
     }
     if ((expected === "any") !== isCommand) refuse(`an append to "${stream}" that expects ${expected}`);

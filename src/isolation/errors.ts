@@ -1,18 +1,4 @@
-/** Thrown when a handler's worker or host ended; nothing of the in-flight batch was written. */
-export class WorkerEndedError extends Error {
-  /** Always `WorkerEndedError`. */
-  override readonly name = "WorkerEndedError";
-
-  /**
-   * Creates the error.
-   *
-   * @param message Why it ended.
-   * @param isSuspect Whether the in-flight messages may have caused it; `false` if another worker did.
-   */
-  constructor(message: string, readonly isSuspect: boolean) {
-    super(message);
-  }
-}
+export { WorkerEndedError } from "../handling/errors.ts";
 
 /** Thrown when a domain's module cannot be loaded or exports no domain. */
 export class ModuleLoadError extends Error {

@@ -71,7 +71,7 @@ export function decode(record: MessageRecord, types: MessageTypes): Message {
     );
   }
   const payload = parse(record, "data", record.data);
-  return {
+  return Object.freeze({
     type: record.type,
     payload: record.schemaVersion === known.version ? payload : upcast(record, known, payload),
     id: record.id,
@@ -85,5 +85,5 @@ export function decode(record: MessageRecord, types: MessageTypes): Message {
     correlationId: record.correlationId,
     causationId: record.causationId,
     metadata: record.metadata === null ? {} : parse(record, "metadata", record.metadata),
-  };
+  });
 }

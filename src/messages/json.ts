@@ -1,3 +1,4 @@
+import { PayloadError } from "./errors.ts";
 import { isStorable } from "./text.ts";
 
 /** A value that survives JSON unchanged. */
@@ -25,6 +26,25 @@ export function depthOf(text: string): number {
     else if (code === 0x5d || code === 0x7d) depth--;
   }
   return deepest;
+}
+
+/** The longest payload or row, as JSON text, in UTF-16 code units. */
+export const LONGEST_JSON: number = 16 << 20;
+
+/**
+ * Refuses JSON that is too long to be stored and passed around.
+ *
+ * @param name The message type or projection.
+ * @param text The JSON text.
+ * @throws {PayloadError} If it is longer than {@linkcode LONGEST_JSON}.
+ */
+export function checkLength(name: string, text: string): void {
+  if (text.length <= LONGEST_JSON) return;
+  throw new PayloadError(name, [{
+    path: "",
+    message:
+      `${text.length} characters of JSON are more than the limit of ${LONGEST_JSON}; store the content elsewhere and refer to it`,
+  }]);
 }
 
 /** A fault in a value. */

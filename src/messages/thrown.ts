@@ -13,6 +13,9 @@ export function read(thrown: unknown, name: PropertyKey): unknown {
   }
 }
 
+/** How many of the errors of an `AggregateError` are described. */
+const MOST_INNER = 5;
+
 /**
  * Describes any thrown value as text; never throws.
  *
@@ -23,9 +26,15 @@ export function textOf(thrown: unknown): string {
   const [name, message] = [read(thrown, "name"), read(thrown, "message")];
   try {
     if (typeof message !== "string") {
-      return typeof thrown === "object" && thrown !== null ? inspect(thrown) : String(thrown);
+      const text = typeof thrown === "object" && thrown !== null ? inspect(thrown) : String(thrown);
+      return text === "" ? "An empty text was thrown" : text;
     }
-    return typeof name === "string" && name !== "Error" && name !== "" ? `${name}: ${message}` : message;
+    const cause = read(thrown, "cause");
+    const all = read(thrown, "errors");
+    const inner = Array.isArray(all) ? all.slice(0, MOST_INNER) : message === "" && cause !== undefined ? [cause] : [];
+    const said = [message, ...inner.map((one) => textOf(one))].filter((text) => text !== "").join("; ");
+    const start = typeof name === "string" && name !== "Error" && name !== "" ? name : "";
+    return [start, said].filter((text) => text !== "").join(": ") || "An error without a message";
   } catch {
     return "something that cannot be shown was thrown";
   }

@@ -1,5 +1,6 @@
 import { messageOf, recoveryOf } from "../lib/annals_error.ts";
 import { retry } from "../lib/retry.ts";
+import { WorkerEndedError } from "../handling/errors.ts";
 import { knows, versionName } from "../messages/known_types.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { UnknownTypes } from "./unknown_types.ts";
@@ -232,10 +233,12 @@ export class Subscription {
     const commit = new PendingCommit();
     const items: Item[] = [];
     let room = MOST_CHARACTERS;
+    let uncounted: Deferred | undefined;
     for (let deferred of due) {
       if (deferred.attempts > 0 || deferred.quarantined) {
         const counted = await this.#countAttempt(deferred);
         if (!counted) return;
+        uncounted = deferred;
         deferred = counted;
       }
       const record = await this.#read(deferred);
@@ -259,7 +262,14 @@ export class Subscription {
       // The rest is due in the next round.
       if (room < 0) break;
     }
-    await this.#writer.handle(items, commit, undefined, signal);
+    try {
+      await this.#writer.handle(items, commit, undefined, signal);
+    } catch (error) {
+      // Another group brought the worker down: that was no attempt of this message's.
+      const isInnocent = error instanceof WorkerEndedError && !error.isSuspect;
+      if (uncounted && isInnocent) await this.#checkpointer.defer(uncounted).catch(() => {});
+      throw error;
+    }
   }
 
   async #read({ position }: Deferred): Promise<MessageRecord | undefined> {

@@ -172,3 +172,138 @@ Deno.test("a handler that returns nothing fails its command: the event may have 
   await using client = await inMemory(forgetful([]));
   assert.equal((await client.process(Charge({ id: "a" }))).outcome?.status, "accepted");
 });
+
+const Opened = event("Opened", { schema: type<{ at: number; tags?: string[] }>() });
+const Do = command("Do", { schema: type<{ id: string; what: string }>(), target: ({ id }) => id });
+const Note = projection("Note", { key: "id", schema: type<{ id: any; n?: number }>() });
+const Stranger = aggregate("Stranger", { events: [], initial: () => 0, evolve: {} });
+
+interface Case {
+  readonly decide?: (context: any, command: any, state: any) => unknown;
+  readonly evolve?: (state: any, event: any) => unknown;
+  readonly invariant?: (state: any) => unknown;
+  readonly project?: () => unknown;
+  readonly react?: (context: any) => unknown;
+  /** What the error says, or the rule. */
+  readonly told: RegExp;
+}
+
+const SLIPS: Record<string, Case> = {
+  "an event type that is not called": { decide: () => Opened, told: /"Opened" itself: call it with a payload/ },
+  "a command type that is not called": { react: (c) => c.send(Do), told: /Cannot send "Do" itself: call it/ },
+  "an aggregate of no domain": {
+    decide: (c) => c.load(Stranger, "1"),
+    told: /"Stranger" is not one of domain "slips"; add it to "aggregates"/,
+  },
+  "a name in place of an aggregate": {
+    decide: (c) => c.load("Thing", "1"),
+    told: /Cannot use "Thing" as an aggregate/,
+  },
+  "a field that is no text": {
+    decide: (c) => (c.reserve(undefined, "x"), []),
+    told: /its field must be a non-empty string/,
+  },
+  "a payload that is changed into what is no JSON": {
+    decide: () => {
+      const opened = Opened({ at: 1 });
+      (opened.payload as { at: unknown }).at = NaN;
+      return opened;
+    },
+    told: /Payload of "Opened" is refused: at: NaN is not a JSON number/,
+  },
+  "a payload that is too long": {
+    decide: () => Opened({ at: 1, tags: ["x".repeat(17 << 20)] }),
+    told: /17\d+ characters of JSON are more than the limit/,
+  },
+  "a command that is changed": { decide: (_c, command) => (command.id = "x", []), told: /read only|Cannot assign/ },
+  "evolve that returns nothing": {
+    decide: () => Opened({ at: 1 }),
+    evolve: () => undefined,
+    told: /evolve of "Thing" for "Opened" returned undefined \(missing return\?\)/,
+  },
+  "evolve that is asynchronous": {
+    decide: () => Opened({ at: 1 }),
+    evolve: (state) => Promise.resolve(state),
+    told: /returned a promise; return the new state/,
+  },
+  "an invariant that is asynchronous": {
+    decide: () => Opened({ at: 1 }),
+    invariant: () => Promise.resolve(false),
+    told: /Invariant "holds" of "Thing" returned a promise; return true or false, synchronously/,
+  },
+  "a date in a state that is changed": {
+    decide: (_c, _command, state) => (state.at.setFullYear(1999), []),
+    told: /changes the state in place|Cannot change a frozen/,
+  },
+  "a projector that returns nothing": {
+    decide: () => Opened({ at: 1 }),
+    project: () => undefined,
+    told: /"Noter" returned undefined for "Opened"; return the row, or null to delete it \(missing return\?\)/,
+  },
+  "a row without a key": { react: (c) => c.put(Put, { n: 1 }), told: /undefined is not a non-empty string/ },
+  "a row whose key is an object": { react: (c) => c.put(Put, { id: {} }), told: /is not a non-empty string/ },
+  "an error without a text": { react: () => Promise.reject(new Error("", { cause: new Error("deep") })), told: /deep/ },
+  "several errors in one": {
+    react: () => Promise.reject(new AggregateError([new Error("one"), new Error("two")], "both")),
+    told: /both; one; two/,
+  },
+};
+const Put = projection("Put", { key: "id", schema: type<{ id: any; n?: number }>() });
+
+for (const [name, slip] of Object.entries(SLIPS)) {
+  Deno.test(`${name} is an error that says what to do`, async () => {
+    const Thing = aggregate("Thing", {
+      events: [Opened],
+      initial: (): any => ({ at: new Date(0) }),
+      evolve: { Opened: slip.evolve ?? ((state: any) => state) },
+      invariants: { holds: slip.invariant ?? (() => true) } as never,
+    });
+    const slips = domain("slips", {
+      aggregates: [Thing],
+      handlers: [
+        commandHandler("Doer", Thing, {
+          commands: [Do],
+          handle: {
+            Do: (state, message, context) =>
+              (slip.decide ?? (() => Opened({ at: 1 })))(context, message, state) as never,
+          },
+        }),
+        projector("Noter", Note, {
+          events: [Opened],
+          on: { Opened: (_row, { aggregateId: id }) => (slip.project ?? (() => ({ id })))() as never },
+        }),
+        eventHandler("Reactor", {
+          events: [Opened],
+          on: { Opened: (_event, context) => slip.react?.(context) as never },
+        }),
+      ],
+    });
+    await using client = await inMemory(slips);
+    const failed = await client.process(Do({ id: "a", what: name })).then(() => null, (error: Error) => error.message);
+    const told = failed ?? (await client.store.deadLetters())[0]?.error ?? "nothing";
+    assert.match(told, slip.told);
+  });
+}
+
+Deno.test("unique values of different fields are different, whatever the fields are called", async () => {
+  const Thing = aggregate("Thing", { events: [Opened], initial: () => 0, evolve: { Opened: (n) => n + 1 } });
+  const Claim = command("Claim", {
+    schema: type<{ id: string; field: string; value: string }>(),
+    target: ({ id }) => id,
+  });
+  const claims = domain("claims", {
+    aggregates: [Thing],
+    handlers: [commandHandler("Claimer", Thing, {
+      commands: [Claim],
+      handle: { Claim: (_n, { payload }, context) => (context.reserve(payload.field, payload.value), []) },
+    })],
+  });
+  await using client = await inMemory(claims);
+  const claim = async (id: string, field: string, value: string) =>
+    (await client.process(Claim({ id, field, value }))).outcome?.status;
+  assert.equal(await claim("1", "tag:a", "b"), "accepted");
+  assert.equal(await claim("2", "tag", "a:b"), "accepted");
+  assert.equal(await claim("3", "tag%3Aa", "b"), "accepted");
+  assert.equal(await claim("4", "tag", "a:b"), "refused");
+  assert.equal(await claim("5", "e-mail", "x".repeat(500)), "accepted");
+});

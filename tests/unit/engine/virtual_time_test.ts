@@ -7,6 +7,7 @@ import { type EventStore, StoreUnavailableError } from "@annals/annals/store";
 import assert from "node:assert/strict";
 import { Supervisor } from "../../../src/engine/supervisor.ts";
 import { DEFAULT_SETTINGS } from "../../../src/groups/settings.ts";
+import { NO_EFFECTS } from "../../../src/handling/batch.ts";
 import { type HandlerSession, LocalRunner } from "../../../src/handling/runner.ts";
 import { knownTypesOf } from "../../../src/messages/known_types.ts";
 import type { Clock } from "../../../src/lib/clock.ts";
@@ -231,5 +232,30 @@ Deno.test("what a zombie takes last is handled, although no message follows that
   await time.pass(MINUTE);
   await tick(store, ["a"]);
   await time.pass(MINUTE);
+  assert.deepEqual(await seen(store), { a: [0] });
+});
+
+Deno.test("an attempt that another group's fault ended is not counted", async () => {
+  let [tries, innocent] = [0, 0];
+  const { time, store, supervisor } = alone(undefined, (runner) => ({
+    run: async (items, signal) => {
+      if (items[0].record.stream !== "test::clock-a") return await runner.run(items, signal);
+      const first = tries++ === 0;
+      if (!first && innocent++ < 20) throw new WorkerEndedError("a neighbour blocked its thread", false);
+      const failure = { error: "no", stack: null };
+      return first
+        ? { effects: NO_EFFECTS, handled: [], failures: new Map([[0, failure]]), stuck: false }
+        : await runner.run(items, signal);
+    },
+    settle: (written) => runner.settle(written),
+    abandon: () => {},
+    close: () => {},
+  }));
+  await supervisor.join();
+  void supervisor.start();
+  await tick(store, ["a"]);
+  await time.pass(60 * MINUTE);
+  assert.ok(innocent > 10);
+  assert.deepEqual(await store.deadLetters(), []);
   assert.deepEqual(await seen(store), { a: [0] });
 });

@@ -1,7 +1,8 @@
-import { aggregate, command, commandHandler, domain, event, type } from "@annals/annals";
+import { aggregate, command, commandHandler, domain, event, eventHandler, type } from "@annals/annals";
 import assert from "node:assert/strict";
 import { LocalRunner } from "../../../src/handling/runner.ts";
 import type { BatchResult } from "../../../src/handling/executor.ts";
+import { createGuard } from "../../../src/isolation/timeout.ts";
 import { sampleMessage } from "../../../src/testing/store_suite.ts";
 
 const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
@@ -47,4 +48,44 @@ Deno.test("effects that were dropped leave no state behind, whatever is said of 
   const { effects } = await run();
   assert.deepEqual(seen, [0, 0]);
   assert.equal(effects.appends[0].expected, -1);
+});
+
+Deno.test("the time limit is that of one message, however many a batch has", async () => {
+  const Ticked = event("Ticked", { schema: type<{ ms: number }>() });
+  const Clock = aggregate("Clock", { events: [Ticked], initial: () => 0, evolve: { Ticked: (n) => n + 1 } });
+  const busy = eventHandler("Busy", {
+    events: [Ticked],
+    on: {
+      Ticked: ({ payload }) => {
+        for (const until = performance.now() + payload.ms; performance.now() < until;);
+      },
+    },
+  });
+  const clocks = domain("clocks", { aggregates: [Clock], handlers: [busy] });
+  let turns = 0;
+  const timer = setInterval(() => turns++, 1);
+  const runner = new LocalRunner(clocks, busy, {
+    reading: { readStream: () => Promise.resolve([]), readRows: () => Promise.resolve([]) },
+    timeout: 150,
+    log: SILENT,
+    execution: { guard: createGuard() },
+  });
+  const item = (ms: number, i: number) => ({
+    record: {
+      ...sampleMessage({ ms }, { type: "Ticked" }),
+      category: "clocks::clock",
+      stream: `clocks::clock-${i}`,
+      version: 0,
+      position: i + 1,
+    },
+    attempt: 1,
+  });
+  const slow = await runner.run(Array.from({ length: 12 }, (_, i) => item(40, i)), new AbortController().signal);
+  assert.equal((slow as BatchResult).failures.size, 0);
+  assert.equal((slow as BatchResult).handled.length, 12);
+  assert.ok(turns >= 4, `the event loop turned ${turns} times`);
+  const loops = await runner.run([item(10, 0), item(1e9, 1), item(1e9, 2), item(10, 3)], new AbortController().signal);
+  assert.deepEqual([...(loops as BatchResult).failures.keys()], [1, 2]);
+  assert.match((loops as BatchResult).failures.get(1)!.error, /HandlerTimeoutError/);
+  clearInterval(timer);
 });

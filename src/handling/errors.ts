@@ -1,0 +1,15 @@
+/** Thrown when a handler's worker or host ended; nothing of the in-flight batch was written. */
+export class WorkerEndedError extends Error {
+  /** Always `WorkerEndedError`. */
+  override readonly name = "WorkerEndedError";
+
+  /**
+   * Creates the error.
+   *
+   * @param message Why it ended.
+   * @param isSuspect Whether the in-flight messages may have caused it; `false` if another worker did.
+   */
+  constructor(message: string, readonly isSuspect: boolean) {
+    super(message);
+  }
+}
