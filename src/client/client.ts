@@ -233,7 +233,7 @@ export class Client {
       const now = performance.now();
       if (now > until) {
         throw new OutcomeTimeoutError(
-          `Command ${commandId} was not decided within ${timeout / 1000} s; it is stored and will be`,
+          `Command ${commandId} was not decided within ${timeout / 1000} s; it is stored and will be handled`,
           commandId,
         );
       }

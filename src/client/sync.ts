@@ -4,6 +4,8 @@ import type { Domain, Handler } from "../domain/model.ts";
 import { newId } from "../messages/ids.ts";
 import type { EventStore } from "../store/port.ts";
 import { EventStoreSubscription } from "../subscriptions/group.ts";
+import { logTo } from "../telemetry/log_lines.ts";
+import { logLine } from "../telemetry/logging.ts";
 import { leaseName } from "../groups/partition.ts";
 import { hasPassed } from "../groups/progress.ts";
 
@@ -67,6 +69,7 @@ async function handleGroup(
             settings: config.groupConfig(handler.name).settings,
             outbox: config.enableOutbox,
             quarantined: !granted.clean,
+            report: logTo(logLine),
           }).runUntil(position, new AbortController().signal);
         } finally {
           await store.releaseLease(fence, true);

@@ -160,6 +160,8 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     "event_store.url": mask(store.url),
     "event_store.synchronous": store.synchronous,
     "event_store.schema": store.schema,
+    ...(listenUrl && { "event_store.listen_url": mask(listenUrl) }),
+    ...(sqlRole && { "event_store.sql_role": sqlRole }),
     "brokers.default.prefix": brokerUrl.prefix,
     "server.default_subscription_type": server.default_subscription_type ?? "stream",
     "server.shutdown_timeout_seconds": server.shutdown_timeout_seconds ?? 10,

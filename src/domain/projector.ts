@@ -6,6 +6,11 @@ import type { ProjectFunctions, Projector } from "./handlers.ts";
 import type { HandlerKind } from "./model.ts";
 import type { Projection } from "./projection.ts";
 
+/** A message of one of several types: its `type` tells which payload it has. */
+export type AnyOf<Events extends readonly EventType[]> = {
+  [Index in keyof Events]: Message<NameOf<Events[Index]>, PayloadOf<Events[Index]>>;
+}[number];
+
 /** Keeps a projection: reads events of any aggregates and writes only its rows. */
 export const PROJECTOR: HandlerKind<Projector> = Object.freeze(
   {
@@ -52,7 +57,7 @@ export function projector<Row, const Events extends readonly EventType[]>(
      *
      * @default The payload's field with the name of the projection's key, or else the aggregate's id.
      */
-    readonly keyOf?: (event: Message<NameOf<Events[number]>, PayloadOf<Events[number]>>) => string;
+    readonly keyOf?: (event: AnyOf<Events>) => string;
     /** Retries of a failed message. @default {the server's `max_retries`} */
     readonly retries?: number;
   },

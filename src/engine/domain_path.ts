@@ -51,9 +51,13 @@ export function findDomain(given: string, config: Config, cwd: string = Deno.cwd
   }
   const isPath = isAbsolute(given) || /[/\\.]/.test(given);
   const candidates = isPath ? [given] : [`${given}.ts`, `${given}/domain.ts`, `examples/${given}/domain.ts`];
-  for (const candidate of candidates) {
-    const path = resolve(cwd, candidate);
-    if (isFile(path)) return pathToFileURL(path).href;
+  // `deno task` changes the folder, and tells where it was called.
+  const called = Deno.env.get("INIT_CWD");
+  for (const folder of called === undefined ? [cwd] : [called, cwd]) {
+    for (const candidate of candidates) {
+      const path = resolve(folder, candidate);
+      if (isFile(path)) return pathToFileURL(path).href;
+    }
   }
   const names = known(config, cwd);
   const name = isPath ? basename(given.replace(/\.ts$/, "")) : given;

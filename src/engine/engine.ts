@@ -17,7 +17,8 @@ import { Capability } from "../isolation/capability.ts";
 import { removeStaleFolders } from "../isolation/door.ts";
 import type { HostPool } from "../isolation/host_pool.ts";
 import { environmentOf, explainLoad, inspect, poolFor } from "../isolation/inspect.ts";
-import { ungranted, workerPermissions } from "../isolation/permissions.ts";
+import { exposing, serverFilesOf } from "../isolation/visible_files.ts";
+import { type CodeLocation, ungranted, workerPermissions } from "../isolation/permissions.ts";
 import type { DomainDescription, HandlerDescription } from "../isolation/protocol.ts";
 import { type Clock, clockOf } from "../lib/clock.ts";
 import { didYouMean } from "../lib/did_you_mean.ts";
@@ -67,6 +68,7 @@ export interface EngineOptions {
 export class Engine {
   #options: EngineOptions;
   #config: Config;
+  #code: CodeLocation;
   #clock: Clock;
   #report: Report;
   #owner = ownerName();
@@ -87,6 +89,7 @@ export class Engine {
   constructor(options: EngineOptions) {
     this.#options = options;
     this.#config = options.config;
+    this.#code = { module: options.module, isServerFile: serverFilesOf(options.config) };
     this.#clock = clockOf(options.clock);
     this.#report = harmless(options.report ?? NO_REPORT);
   }
@@ -133,6 +136,15 @@ export class Engine {
         2,
       );
     }
+    for (const name of [...names, "*"]) {
+      const { read = [], write = [] } = this.#config.grants(name);
+      const exposed = exposing([...read, ...write], this.#config, domain.name);
+      if (exposed === undefined) continue;
+      throw new EngineStartError(
+        `${this.#config.file}: a grant of ${name} would give its handlers the files of the event store ("${exposed}"); grant narrower paths, or move the data elsewhere`,
+        2,
+      );
+    }
     const missing = ungranted(domain, this.#config.grants, (path) => resolve(this.#config.folder, path));
     if (missing !== null) {
       throw new EngineStartError(
@@ -168,7 +180,7 @@ export class Engine {
 
   /** The permissions that a group's workers get. */
   permissionsOf(group: string): Deno.PermissionOptionsObject {
-    return workerPermissions({ module: this.#options.module }, this.#config.grants(group));
+    return workerPermissions(this.#code, this.#config.grants(group));
   }
 
   /**

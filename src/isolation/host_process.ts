@@ -32,6 +32,8 @@ const LONGEST_LOG = 256 << 10;
 const END_PATIENCE = 500;
 
 /** File descriptors of a host in addition to those of its workers. */
+/** What V8 prints last. */
+const OUT_OF_HEAP = /Reached heap limit|JavaScript heap out of memory|Fatal JavaScript out of memory/;
 const DESCRIPTORS = 256;
 const DESCRIPTORS_PER_WORKER = 24;
 
@@ -154,6 +156,8 @@ export class HostProcess {
   #aliveAt = performance.now();
   /** Why it has ended. */
   #end: string | undefined;
+  /** What it printed about its own end. */
+  #fatal: string | undefined;
 
   private constructor(options: HostOptions, door: Door) {
     this.#options = options;
@@ -213,13 +217,17 @@ export class HostProcess {
   #begin({ socket, listen }: Visitor): void {
     this.#socket = socket;
     this.#aliveAt = performance.now();
+    const ended = this.#child.status.then(({ code, signal }) =>
+      this.#finish(this.#fatal ?? (signal ? `it was ended by ${signal}` : `it ended with code ${code}`))
+    );
     listen(
       (payload) => this.#takeOwn(payload),
-      (error) =>
-        this.#finish(error === undefined ? "it closed its connection" : `it sent malformed data (${textOf(error)})`),
-    );
-    void this.#child.status.then(({ code, signal }) =>
-      this.#finish(signal ? `it was ended by ${signal}` : `it ended with code ${code}`)
+      async (error) => {
+        if (error !== undefined) return this.#finish(`it sent malformed data (${textOf(error)})`);
+        // Most often because it ends: that says more.
+        await within(END_PATIENCE, ended);
+        this.#finish("it closed its connection");
+      },
     );
     this.#monitor = new ProcessMonitor({
       pid: this.pid,
@@ -233,6 +241,9 @@ export class HostProcess {
     const { printed, silenced } = this.#options;
     const line = (text: string): void => {
       if (said.length < 20) said.push(text);
+      if (OUT_OF_HEAP.test(text)) {
+        this.#fatal = `a worker needed more heap than max_heap_mb = ${this.#options.limits.heapMb}`;
+      }
       printed(text);
     };
     for (const stream of [this.#child.stdout, this.#child.stderr]) {

@@ -7,6 +7,7 @@ import type { MessageRecord } from "../messages/envelope.ts";
 import { ModuleLoadError } from "./errors.ts";
 import { HostPool } from "./host_pool.ts";
 import { resolution } from "./own_flags.ts";
+import { serverFilesOf } from "./visible_files.ts";
 import { hostFlags, workerPermissions } from "./permissions.ts";
 import { descriptionSchema, type DomainDescription, type ReadPayload } from "./protocol.ts";
 
@@ -33,8 +34,9 @@ export function poolFor(module: string, config: Config, report: Report): HostPoo
   // The groups are not known yet: take all groups with grants that may be placed in this host.
   const known = config.grantedGroups.filter((group) => group === "*" || config.hostOf(group) === MAIN_HOST);
   const grantsOf = (groups: readonly string[] | null) => (groups ?? known).map(config.grants);
+  const code = { module, isServerFile: serverFilesOf(config) };
   return new HostPool({
-    flags: (groups, address) => hostFlags({ module }, grantsOf(groups), address),
+    flags: (groups, address) => hostFlags(code, grantsOf(groups), address),
     env: (groups) => environment(grantsOf(groups).flatMap(({ env = [] }) => env)),
     limits: { heapMb: config.maxHeapMb, memoryMb: config.hostMemoryMb },
     report,
@@ -105,7 +107,11 @@ async function withInspector<T>(
     name: INSPECTOR,
     home: MAIN_HOST,
     groups: [],
-    spec: { module, permissions: workerPermissions({ module }, config.grants("*")), env: environmentOf(config, "*") },
+    spec: {
+      module,
+      permissions: workerPermissions({ module, isServerFile: serverFilesOf(config) }, config.grants("*")),
+      env: environmentOf(config, "*"),
+    },
   };
   pool.add(unit);
   try {

@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import type { PermissionGrant } from "../config/config.ts";
 import type { DomainDescription } from "./protocol.ts";
+import { visibleIn } from "./visible_files.ts";
 
 /** The top folder of this package. */
 export const PACKAGE_ROOT: string = new URL("../../", import.meta.url).href;
@@ -11,17 +12,36 @@ export interface CodeLocation {
   readonly module: string;
   /** This package: the URL of its top folder. @default {where this runs from} */
   readonly root?: string;
+  /** Whether a path is one of the server's own files, which handlers may not read. @default {none is} */
+  readonly isServerFile?: (path: string) => boolean;
 }
 
 type Kind = "net" | "env" | "read" | "write";
 const KINDS: readonly Kind[] = ["net", "env", "read", "write"];
 
+interface Access {
+  readonly read: readonly string[];
+  readonly import: readonly string[];
+}
+
+/** What was found for each location: a folder is listed once. */
+const known = new WeakMap<CodeLocation, Access>();
+
 /** The files and hosts that imports need access to. */
-function codeAccess({ module, root = PACKAGE_ROOT }: CodeLocation): { read: string[]; import: string[] } {
+function codeAccess(code: CodeLocation): Access {
+  let access = known.get(code);
+  if (!access) known.set(code, access = findAccess(code));
+  return access;
+}
+
+function findAccess({ module, root = PACKAGE_ROOT, isServerFile = () => false }: CodeLocation): Access {
   const read: string[] = [];
   const hosts: string[] = [];
   // Only the modules of this package, not the files next to them.
-  for (const url of [new URL(".", module), new URL("mod.ts", root), new URL("src/", root)]) {
+  const own = new URL(".", module);
+  if (own.protocol === "file:") read.push(...visibleIn(fileURLToPath(own).replace(/(?<=.)\/$/, ""), isServerFile));
+  else if (own.host) hosts.push(own.port ? own.host : `${own.host}:443`);
+  for (const url of [new URL("mod.ts", root), new URL("src/", root)]) {
     if (url.protocol === "file:") read.push(fileURLToPath(url).replace(/(?<=.)\/$/, ""));
     else if (url.host) hosts.push(url.port ? url.host : `${url.host}:443`);
   }

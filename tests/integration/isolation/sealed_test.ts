@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { tmpdir } from "node:os";
+import { SqliteEventStore } from "@annals/annals/store/sqlite";
+import { sampleMessage } from "../../../src/testing/store_suite.ts";
 import tally, { Add } from "../../fixtures/tally/domain.ts";
-import { isAlive, Site, until } from "../../support/server.ts";
+import { isAlive, Server, Site, until } from "../../support/server.ts";
 import { databaseUrl, redisUrl } from "../../support/services.ts";
 import { withSchema } from "../../support/postgres.ts";
 
@@ -103,4 +105,53 @@ Deno.test("what a host printed is said with its name, and what it was not asked 
   const { outcome } = await client.process(Add({ id: "a", n: 1 }), { wait: true });
   assert.equal(outcome?.status, "accepted");
   assert.equal(await server.stop(), 0);
+});
+
+const READER =
+  `import { aggregate, command, commandHandler, domain, event, eventHandler, projection, type } from "@annals/annals";
+const Asked = event("Asked", { schema: type<{ path: string }>() });
+const A = aggregate("A", { events: [Asked], initial: () => 0, evolve: { Asked: (n) => n + 1 } });
+const Ask = command("Ask", { schema: type<{ path: string }>() });
+const Got = projection("Got", { key: "id", schema: type<{ id: string; text: string }>() });
+const read = (path: string) => {
+  try {
+    return Deno.readTextFileSync(new URL(path, import.meta.url)).slice(0, 10);
+  } catch (error) {
+    return (error as Error).name;
+  }
+};
+export default domain("beside", { aggregates: [A], handlers: [
+  commandHandler("Asker", A, { commands: [Ask], handle: { Ask: (_n, { payload }) => Asked(payload) } }),
+  eventHandler("Reader", { events: [Asked], on: {
+    Asked: ({ payload: { path } }, context) => context.put(Got, { id: path, text: read(path) }),
+  } }),
+] });
+`;
+
+Deno.test("handlers whose module is beside the data, the configuration and secrets see none of them", async () => {
+  const folder = await Deno.realPath(await Deno.makeTempDir({ prefix: "annals-beside-" }));
+  try {
+    const secrets = [".env", "domain.toml", ".annals/beside.db", "link"];
+    await Deno.writeTextFile(`${folder}/domain.ts`, READER);
+    await Deno.writeTextFile(`${folder}/domain.toml`, '[domains]\nbeside = "./domain.ts"\n');
+    await Deno.writeTextFile(`${folder}/.env`, "PASSWORD=1");
+    await Deno.writeTextFile(`${folder}/plain.txt`, "readable");
+    await Deno.symlink("/etc/hostname", `${folder}/link`);
+    const server = await new Server(["--domain=beside", `--config=${folder}/domain.toml`], folder).running();
+    const store = new SqliteEventStore({ path: `${folder}/.annals/beside.db`, create: false });
+    for (const path of [...secrets, "plain.txt"]) {
+      const message = sampleMessage({ path }, { type: "Ask" });
+      const [category, stream] = ["beside::a:command", `beside::a:command-${message.id}`];
+      await store.commit({ appends: [{ category, stream, expected: "any", messages: [message], publish: true }] });
+    }
+    await until(async () => (await store.listRows("Got")).length === 5, () => "all to be read");
+    const rows = (await store.listRows("Got")).map(({ row }) => JSON.parse(row!));
+    const texts = Object.fromEntries(rows.map(({ id, text }) => [id, text]));
+    assert.equal(texts["plain.txt"], "readable");
+    for (const secret of secrets) assert.equal(texts[secret], "NotCapable", secret);
+    await store.close();
+    assert.equal(await server.stop(), 0);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });
