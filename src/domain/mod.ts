@@ -7,4 +7,4 @@ export { eventHandler } from "./event_handler.ts";
 export * from "./handlers.ts";
 export type { Domain, Handler, HandlerKind, PermissionRequest, Writes } from "./model.ts";
 export { type Projection, projection, type ProjectionOptions, type RowOf } from "./projection.ts";
-export { projector } from "./projector.ts";
+export { type AnyOf, projector } from "./projector.ts";

@@ -45,23 +45,31 @@ export type PayloadOf<T> = T extends MessageType<string, infer Payload> ? Payloa
 export type NameOf<T> = T extends MessageType<infer Name> ? Name : never;
 
 /** The version before, for those that types can count. */
-interface Before {
+export interface VersionBefore {
+  /** Version 1. */
   readonly 2: 1;
+  /** Version 2. */
   readonly 3: 2;
+  /** Version 3. */
   readonly 4: 3;
+  /** Version 4. */
   readonly 5: 4;
+  /** Version 5. */
   readonly 6: 5;
+  /** Version 6. */
   readonly 7: 6;
+  /** Version 7. */
   readonly 8: 7;
+  /** Version 8. */
   readonly 9: 8;
 }
 
 /** All versions before one. */
-type Below<V> = V extends keyof Before ? Before[V] | Below<Before[V]> : never;
+export type VersionsBelow<V> = V extends keyof VersionBefore ? VersionBefore[V] | VersionsBelow<VersionBefore[V]> : never;
 
 /** An upcaster for each older version: the last one has to return what the schema takes. */
-export type Upcasts<V extends number, Newest> = V extends keyof Before
-  ? { readonly [From in Below<V>]: (payload: any) => From extends Before[V] ? Newest : unknown }
+export type Upcasts<V extends number, Newest> = V extends keyof VersionBefore
+  ? { readonly [From in VersionsBelow<V>]: (payload: any) => From extends VersionBefore[V] ? Newest : unknown }
   : Readonly<Record<number, Upcaster>>;
 
 /** Settings of {@linkcode event}. */
