@@ -65,7 +65,8 @@ export interface VersionBefore {
 }
 
 /** All versions before one. */
-export type VersionsBelow<V> = V extends keyof VersionBefore ? VersionBefore[V] | VersionsBelow<VersionBefore[V]> : never;
+export type VersionsBelow<V> = V extends keyof VersionBefore ? VersionBefore[V] | VersionsBelow<VersionBefore[V]>
+  : never;
 
 /** An upcaster for each older version: the last one has to return what the schema takes. */
 export type Upcasts<V extends number, Newest> = V extends keyof VersionBefore
