@@ -6,7 +6,7 @@ import { GroupRunner } from "../src/engine/group_runner.ts";
 import { placeWorkers } from "../src/engine/placement.ts";
 import { DEFAULT_SETTINGS } from "../src/groups/settings.ts";
 import { Capability } from "../src/isolation/capability.ts";
-import { inspect, poolFor } from "../src/isolation/inspect.ts";
+import { codeOf, inspect, poolFor } from "../src/isolation/inspect.ts";
 import { workerPermissions } from "../src/isolation/permissions.ts";
 import { REAL_CLOCK } from "../src/lib/clock.ts";
 
@@ -23,11 +23,12 @@ export async function feed(
   upTo: number,
 ): Promise<number> {
   const config = loadConfig({ text: "", env: () => undefined });
-  const pool = poolFor(module, config, logTo((_group, _level, text) => console.error(text)));
-  const domain = await inspect(pool, module, config);
+  const code = codeOf(module, config);
+  const pool = poolFor(code, config, logTo((_group, _level, text) => console.error(text)));
+  const domain = await inspect(pool, code, config);
   const { units, unitOf } = placeWorkers(domain, config, () => ({
     module,
-    permissions: workerPermissions({ module }, {}),
+    permissions: workerPermissions(code, {}),
     env: {},
   }));
   for (const unit of units) pool.add(unit);

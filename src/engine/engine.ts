@@ -16,8 +16,8 @@ import type { Config } from "../config/config.ts";
 import { Capability } from "../isolation/capability.ts";
 import { removeStaleFolders } from "../isolation/door.ts";
 import type { HostPool } from "../isolation/host_pool.ts";
-import { environmentOf, explainLoad, inspect, poolFor } from "../isolation/inspect.ts";
-import { exposing, serverFilesOf } from "../isolation/visible_files.ts";
+import { codeOf, environmentOf, explainLoad, inspect, poolFor } from "../isolation/inspect.ts";
+import { exposing } from "../isolation/visible_files.ts";
 import { type CodeLocation, ungranted, workerPermissions } from "../isolation/permissions.ts";
 import type { DomainDescription, HandlerDescription } from "../isolation/protocol.ts";
 import { type Clock, clockOf } from "../lib/clock.ts";
@@ -89,7 +89,7 @@ export class Engine {
   constructor(options: EngineOptions) {
     this.#options = options;
     this.#config = options.config;
-    this.#code = { module: options.module, isServerFile: serverFilesOf(options.config) };
+    this.#code = codeOf(options.module, options.config);
     this.#clock = clockOf(options.clock);
     this.#report = harmless(options.report ?? NO_REPORT);
   }
@@ -101,7 +101,7 @@ export class Engine {
    * @throws {EngineStartError} If the domain cannot be loaded or requests permissions that were not granted.
    */
   async describe(): Promise<DomainDescription> {
-    const pool = poolFor(this.#options.module, this.#config, this.#report);
+    const pool = poolFor(this.#code, this.#config, this.#report);
     try {
       return await this.#describe(pool);
     } finally {
@@ -113,7 +113,7 @@ export class Engine {
     const { module } = this.#options;
     let domain: DomainDescription;
     try {
-      domain = await inspect(pool, module, this.#config);
+      domain = await inspect(pool, this.#code, this.#config);
     } catch (error) {
       throw new EngineStartError(explainLoad(module, error));
     }
@@ -193,7 +193,7 @@ export class Engine {
     const print = this.#options.print ?? (() => {});
     print("Starting Annals engine…");
     void removeStaleFolders().catch(() => {});
-    const pool = this.#pool = poolFor(this.#options.module, this.#config, this.#report);
+    const pool = this.#pool = poolFor(this.#code, this.#config, this.#report);
     const domain = await this.#describe(pool);
     await this.#open(domain, print);
     for (const line of announceSubscriptions(domain, this.#config)) print(line);

@@ -2,14 +2,18 @@ import type { Projector } from "../domain/handlers.ts";
 import { checkKey } from "../domain/projection.ts";
 import type { Message } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
+import { checkLength } from "../messages/json.ts";
 import { validate } from "../messages/schema.ts";
 import type { Delivery, Effects, HandlerBatch, Reading } from "./batch.ts";
 
-/** Projects a batch of events: each row is read once, folded in memory, and written once. */
+/**
+ * Projects a batch of events: each row is read once, folded in memory, and written once. It is kept as text, so that
+ * every message gets a copy of its own, and a row that is too long fails the message that made it, not the batch.
+ */
 export class ProjectionBatch implements HandlerBatch {
   #projector: Projector;
   #reading: Pick<Reading, "readRows" | "guard">;
-  #rows = new Map<string, unknown>();
+  #rows = new Map<string, string | null>();
   #changed = new Map<string, number>();
 
   /**
@@ -30,7 +34,7 @@ export class ProjectionBatch implements HandlerBatch {
     if (keys.length === 0) return;
     for (const key of keys) this.#rows.set(key, null);
     for (const { key, row } of await readRows(this.#projector.projection.name, keys)) {
-      this.#rows.set(key, row === null ? null : JSON.parse(row));
+      this.#rows.set(key, row);
     }
   }
 
@@ -44,8 +48,8 @@ export class ProjectionBatch implements HandlerBatch {
   handle({ message }: Delivery): void {
     const { on, projection } = this.#projector;
     const key = this.#keyOf(message);
-    // Pass a copy, so that a function that mutates its row and then throws has no effect.
-    const row = on[message.type](structuredClone(this.#rows.get(key) ?? null), message);
+    const before = this.#rows.get(key) ?? null;
+    const row = on[message.type](before === null ? null : JSON.parse(before), message);
     if (row === undefined) {
       throw new DomainDefinitionError(
         `"${this.#projector.name}" returned undefined for "${message.type}"; return the row, or null to delete it (missing return?)`,
@@ -60,20 +64,19 @@ export class ProjectionBatch implements HandlerBatch {
         } from the row of "${key}"; return the row of the event's key, or say by keyOf which one that is`,
       );
     }
-    this.#rows.set(key, next);
+    const text = next === null ? null : JSON.stringify(next);
+    if (text !== null) checkLength(projection.name, text);
+    this.#rows.set(key, text);
     this.#changed.set(key, message.position);
   }
 
   effects(): Effects {
-    const rows = [...this.#changed].map(([key, position]) => {
-      const row = this.#rows.get(key) ?? null;
-      return {
-        projection: this.#projector.projection.name,
-        key,
-        row: row === null ? null : JSON.stringify(row),
-        position,
-      };
-    });
+    const rows = [...this.#changed].map(([key, position]) => ({
+      projection: this.#projector.projection.name,
+      key,
+      row: this.#rows.get(key) ?? null,
+      position,
+    }));
     return { appends: [], rows, outcomes: [], statements: [] };
   }
 

@@ -8,7 +8,7 @@ import { ModuleLoadError } from "./errors.ts";
 import { HostPool } from "./host_pool.ts";
 import { resolution } from "./own_flags.ts";
 import { serverFilesOf } from "./visible_files.ts";
-import { hostFlags, workerPermissions } from "./permissions.ts";
+import { type CodeLocation, hostFlags, workerPermissions } from "./permissions.ts";
 import { descriptionSchema, type DomainDescription, type ReadPayload } from "./protocol.ts";
 
 /** The host that all groups share by default. */
@@ -29,12 +29,16 @@ export function environmentOf(config: Config, group: string): Record<string, str
   return environment(config.grants(group).env ?? []);
 }
 
+/** Where a domain's code is, and what of it its handlers may see. */
+export function codeOf(module: string, config: Config): CodeLocation {
+  return { module, serverFiles: serverFilesOf(config) };
+}
+
 /** Creates the host pool of a domain's module. */
-export function poolFor(module: string, config: Config, report: Report): HostPool {
+export function poolFor(code: CodeLocation, config: Config, report: Report): HostPool {
   // The groups are not known yet: take all groups with grants that may be placed in this host.
   const known = config.grantedGroups.filter((group) => group === "*" || config.hostOf(group) === MAIN_HOST);
   const grantsOf = (groups: readonly string[] | null) => (groups ?? known).map(config.grants);
-  const code = { module, isServerFile: serverFilesOf(config) };
   return new HostPool({
     flags: (groups, address) => hostFlags(code, grantsOf(groups), address),
     env: (groups) => environment(grantsOf(groups).flatMap(({ env = [] }) => env)),
@@ -73,13 +77,13 @@ const NOT_CACHED = /cache|lockfile|npm package|not a dependency|Module not found
  * Asks a domain's code for its description. It runs in a host, in a worker with the permissions granted to all groups.
  *
  * @param pool The hosts.
- * @param module The domain's module: a URL.
+ * @param code Where the domain's module is.
  * @param config The configuration, for its grants.
  * @returns The validated description.
  * @throws {ModuleLoadError} If the module cannot be loaded or exports no domain.
  */
-export async function inspect(pool: HostPool, module: string, config: Config): Promise<DomainDescription> {
-  return await withInspector(pool, module, config, async () => {
+export async function inspect(pool: HostPool, code: CodeLocation, config: Config): Promise<DomainDescription> {
+  return await withInspector(pool, code, config, async () => {
     const answer = await pool.ask(INSPECTOR, { t: "describe" });
     const checked = descriptionSchema.safeParse((answer as { description: unknown }).description);
     if (checked.success) return checked.data;
@@ -94,10 +98,11 @@ export async function inspect(pool: HostPool, module: string, config: Config): P
 
 async function withInspector<T>(
   pool: HostPool,
-  module: string,
+  code: CodeLocation,
   config: Config,
   work: () => Promise<T>,
 ): Promise<T> {
+  const { module } = code;
   const own = ["./host.ts", "./worker.ts"].map((name) => new URL(name, import.meta.url).href);
   // Nothing imports these modules, so if this package is remote, they were not downloaded with the rest.
   const failure = /^https?:/.test(own[0]) ? await cache(...own, module) : null;
@@ -109,7 +114,7 @@ async function withInspector<T>(
     groups: [],
     spec: {
       module,
-      permissions: workerPermissions({ module, isServerFile: serverFilesOf(config) }, config.grants("*")),
+      permissions: workerPermissions(code, config.grants("*")),
       env: environmentOf(config, "*"),
     },
   };
@@ -151,9 +156,10 @@ export async function readPayloads(
   config: Config,
   records: readonly MessageRecord[],
 ): Promise<readonly ReadPayload[]> {
-  const pool = poolFor(module, config, NO_REPORT);
+  const code = codeOf(module, config);
+  const pool = poolFor(code, config, NO_REPORT);
   try {
-    return await withInspector(pool, module, config, async () => {
+    return await withInspector(pool, code, config, async () => {
       const answer = await pool.ask(INSPECTOR, { t: "decode", records });
       return (answer as { payloads: ReadPayload[] }).payloads;
     });

@@ -1,19 +1,22 @@
 import { fileURLToPath } from "node:url";
 import type { PermissionGrant } from "../config/config.ts";
 import type { DomainDescription } from "./protocol.ts";
-import { visibleIn } from "./visible_files.ts";
+import { NO_SERVER_FILES, type ServerFiles, visibleIn } from "./visible_files.ts";
 
 /** The top folder of this package. */
 export const PACKAGE_ROOT: string = new URL("../../", import.meta.url).href;
 
-/** Where the domain's module and this package are loaded from. */
+/**
+ * Where the domain's module and this package are loaded from. All permissions of a server come from the same object: its
+ * folder is listed once, so that no worker asks for a file that its host does not know.
+ */
 export interface CodeLocation {
   /** The domain's module: a URL. */
   readonly module: string;
   /** This package: the URL of its top folder. @default {where this runs from} */
   readonly root?: string;
-  /** Whether a path is one of the server's own files, which handlers may not read. @default {none is} */
-  readonly isServerFile?: (path: string) => boolean;
+  /** The server's own files, which handlers may not read. @default {none} */
+  readonly serverFiles?: ServerFiles;
 }
 
 type Kind = "net" | "env" | "read" | "write";
@@ -24,7 +27,7 @@ interface Access {
   readonly import: readonly string[];
 }
 
-/** What was found for each location: a folder is listed once. */
+/** What was found for each location. */
 const known = new WeakMap<CodeLocation, Access>();
 
 /** The files and hosts that imports need access to. */
@@ -34,12 +37,12 @@ function codeAccess(code: CodeLocation): Access {
   return access;
 }
 
-function findAccess({ module, root = PACKAGE_ROOT, isServerFile = () => false }: CodeLocation): Access {
+function findAccess({ module, root = PACKAGE_ROOT, serverFiles = NO_SERVER_FILES }: CodeLocation): Access {
   const read: string[] = [];
   const hosts: string[] = [];
   // Only the modules of this package, not the files next to them.
   const own = new URL(".", module);
-  if (own.protocol === "file:") read.push(...visibleIn(fileURLToPath(own).replace(/(?<=.)\/$/, ""), isServerFile));
+  if (own.protocol === "file:") read.push(...visibleIn(fileURLToPath(own).replace(/(?<=.)\/$/, ""), serverFiles));
   else if (own.host) hosts.push(own.port ? own.host : `${own.host}:443`);
   for (const url of [new URL("mod.ts", root), new URL("src/", root)]) {
     if (url.protocol === "file:") read.push(fileURLToPath(url).replace(/(?<=.)\/$/, ""));

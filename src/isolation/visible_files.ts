@@ -10,22 +10,39 @@ const MOST_ENTRIES = 20_000;
 /** What no handler may see, wherever it is. */
 const SECRET = /^(\.git|\.env(\..*)?|\.npmrc|\.netrc|\.ssh|\.aws|id_[a-z0-9]+|.*\.(pem|key|p12|pfx))$/;
 
+/** The files that belong to the server, not to its handlers. */
+export interface ServerFiles {
+  /** Whether an absolute path is one of them. */
+  has(path: string): boolean;
+  /** Whether one lies in a folder, or will as soon as the server makes it. */
+  mayLieIn(folder: string): boolean;
+}
+
+/** For code that is run without a server. */
+export const NO_SERVER_FILES: ServerFiles = { has: () => false, mayLieIn: () => false };
+
 /**
- * Tells which files belong to the server, not to its handlers: the configuration, the data folder, and SQLite files.
+ * Tells which files belong to the server: the configuration, the data folder, and SQLite files.
  *
  * @param config The configuration.
- * @returns Whether an absolute path is one of those.
+ * @returns Those files.
  */
-export function serverFilesOf(config: Config): (path: string) => boolean {
+export function serverFilesOf(config: Config): ServerFiles {
   const files = [config.store, config.broker].filter(({ provider }) => provider === "sqlite").map(({ url }) => {
     const [start, ...rest] = url.split("{domain}");
     return { start, end: rest.join("{domain}") };
   });
   const data = resolve(config.folder, ".annals");
-  return (path) =>
-    path === config.file || path === data || path.startsWith(`${data}${sep}`) ||
-    // With what SQLite and the broker put behind the name.
-    files.some(({ start, end }) => path.startsWith(start) && path.slice(start.length).includes(end));
+  return {
+    has: (path) =>
+      path === config.file || path === data || path.startsWith(`${data}${sep}`) ||
+      // With what SQLite and the broker put behind the name.
+      files.some(({ start, end }) => path.startsWith(start) && path.slice(start.length).includes(end)),
+    mayLieIn: (folder) => {
+      const inside = folder.endsWith(sep) ? folder : `${folder}${sep}`;
+      return [data, ...files.map(({ start }) => start)].some((path) => path.startsWith(inside));
+    },
+  };
 }
 
 function leadsOut(path: string, folder: string): boolean {
@@ -42,17 +59,17 @@ function leadsOut(path: string, folder: string): boolean {
  * out of it.
  *
  * @param folder The folder.
- * @param isServerFile Whether a path is one of the server's own files.
- * @returns Paths; only the folder itself if there is nothing to leave out.
+ * @param own The server's own files.
+ * @returns Paths; only the folder itself if there is nothing to leave out, now or once the server has made its files.
  */
-export function visibleIn(folder: string, isServerFile: (path: string) => boolean): string[] {
+export function visibleIn(folder: string, own: ServerFiles): string[] {
   let entries = 0;
   const look = (at: string): { readonly paths: readonly string[]; readonly isWhole: boolean } => {
     const paths: string[] = [];
-    let isWhole = true;
+    let isWhole = !own.mayLieIn(at);
     for (const entry of Deno.readDirSync(at)) {
       const path = join(at, entry.name);
-      if (SECRET.test(entry.name) || isServerFile(path) || (entry.isSymlink && leadsOut(path, folder))) {
+      if (SECRET.test(entry.name) || own.has(path) || (entry.isSymlink && leadsOut(path, folder))) {
         isWhole = false;
         continue;
       }

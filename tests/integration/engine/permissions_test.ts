@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { connect } from "@annals/annals/client";
+import { Engine } from "@annals/annals/engine";
 import { loadConfig } from "@annals/annals/config";
 import { newId } from "@annals/annals";
+import type { EventStore } from "@annals/annals/store";
 import { Server, until } from "../../support/server.ts";
 
 const MOD = new URL("../../../mod.ts", import.meta.url).href;
@@ -78,14 +80,10 @@ Deno.test("a domain module that pries while it is imported is refused, and told 
   );
 });
 
-Deno.test("a handler that pries is refused, and told what to add", async () => {
-  const handlers = Object.entries(ATTEMPTS).map(([name, { code }]) => handler(name, code)).join(",\n");
-  await using place = await site(domainModule(handlers), "[server.stream_subscription]\nmax_retries = 0\n");
-  const server = await place.start().running();
-  const module = await import(pathToFileURL(`${place.folder}/prying/domain.ts`).href);
-  await using client = await connect(module.default, { config: loadConfig({ file: `${place.folder}/domain.toml` }) });
+/** Appends an event that every handler is asked to handle. */
+async function ask(store: EventStore): Promise<void> {
   const id = newId();
-  await client.store.commit({
+  await store.commit({
     appends: [{
       category: "prying::request",
       stream: "prying::request-1",
@@ -103,6 +101,15 @@ Deno.test("a handler that pries is refused, and told what to add", async () => {
       }],
     }],
   });
+}
+
+Deno.test("a handler that pries is refused, and told what to add", async () => {
+  const handlers = Object.entries(ATTEMPTS).map(([name, { code }]) => handler(name, code)).join(",\n");
+  await using place = await site(domainModule(handlers), "[server.stream_subscription]\nmax_retries = 0\n");
+  const server = await place.start().running();
+  const module = await import(pathToFileURL(`${place.folder}/prying/domain.ts`).href);
+  await using client = await connect(module.default, { config: loadConfig({ file: `${place.folder}/domain.toml` }) });
+  await ask(client.store);
   const count = Object.keys(ATTEMPTS).length;
   await until(
     async () => (await client.store.deadLetters()).length === count,
@@ -130,4 +137,31 @@ Deno.test("a permission that is declared and not granted stops the start; grante
   assert.match(granted.stdout, /net {4}smtp\.example\.com:587\n {2}env {4}ANNALS_TEST_TOKEN/);
   const server = await place.start().running();
   assert.equal(await server.stop(), 0);
+});
+
+Deno.test("files that come and go beside the module while a server starts, and afterwards, stop no worker", async () => {
+  await using place = await site(domainModule(handler("Reader", "")));
+  const folder = `${place.folder}/prying`;
+  // Something to hide, so that the folder is listed file by file.
+  for (const name of [".env", "going.txt"]) await Deno.writeTextFile(`${folder}/${name}`, "x");
+  const refusals: string[] = [];
+  let handled = 0;
+  const engine = new Engine({
+    module: pathToFileURL(`${folder}/domain.ts`).href,
+    config: loadConfig({ file: `${place.folder}/domain.toml` }),
+    print: (line) => Deno.writeTextFileSync(`${folder}/coming ${line.slice(0, 3)}.txt`, "x"),
+    report: (event) => {
+      if (event.type === "batch.handled") handled++;
+      if (event.type === "worker.replaced" && /escalate/.test(event.error)) refusals.push(event.error);
+    },
+  });
+  await engine.start();
+  await Deno.remove(`${folder}/going.txt`);
+  const [first] = engine.hosts;
+  Deno.kill(first, "SIGKILL");
+  await until(() => !engine.hosts.includes(first), () => "the host to end");
+  await ask(engine.store);
+  await until(() => handled > 0, () => JSON.stringify([engine.health(), refusals]));
+  await engine.stop();
+  assert.deepEqual(refusals, []);
 });

@@ -1,7 +1,18 @@
-import { aggregate, command, commandHandler, domain, event, eventHandler, type } from "@annals/annals";
+import {
+  aggregate,
+  command,
+  commandHandler,
+  domain,
+  event,
+  eventHandler,
+  projection,
+  projector,
+  type,
+} from "@annals/annals";
 import assert from "node:assert/strict";
 import { LocalRunner } from "../../../src/handling/runner.ts";
 import type { BatchResult } from "../../../src/handling/executor.ts";
+import { LONGEST_JSON } from "../../../src/messages/json.ts";
 import { createGuard } from "../../../src/isolation/timeout.ts";
 import { sampleMessage } from "../../../src/testing/store_suite.ts";
 
@@ -88,4 +99,36 @@ Deno.test("the time limit is that of one message, however many a batch has", asy
   assert.deepEqual([...(loops as BatchResult).failures.keys()], [1, 2]);
   assert.match((loops as BatchResult).failures.get(1)!.error, /HandlerTimeoutError/);
   clearInterval(timer);
+});
+
+Deno.test("a row that is too long fails the message that made it, and no other", async () => {
+  const Noted = event("Noted", { schema: type<{ id: string; length: number }>() });
+  const Note = aggregate("Note", { events: [Noted], initial: () => 0, evolve: { Noted: (n) => n + 1 } });
+  const Notes = projection("Notes", { key: "id", schema: type<{ id: string; text: string }>() });
+  const keeper = projector("Keeper", Notes, {
+    events: [Noted],
+    on: { Noted: (row, { payload: { id, length } }) => ({ id, text: `${row?.text ?? ""}${"x".repeat(length)}` }) },
+  });
+  const runner = new LocalRunner(domain("notes", { aggregates: [Note], handlers: [keeper] }), keeper, {
+    reading: { readStream: () => Promise.resolve([]), readRows: () => Promise.resolve([]) },
+    timeout: 10_000,
+    log: SILENT,
+  });
+  const items = [["a", 1], ["b", LONGEST_JSON], ["a", 1], ["c", 1]].map(([id, length], i) => ({
+    record: {
+      ...sampleMessage({ id, length }, { type: "Noted" }),
+      category: "notes::note",
+      stream: `notes::note-${id}`,
+      version: i,
+      position: i + 1,
+    },
+    attempt: 1,
+  }));
+  const { effects, failures } = await runner.run(items, new AbortController().signal) as BatchResult;
+  assert.deepEqual([...failures.keys()], [1]);
+  assert.match(
+    failures.get(1)!.error,
+    /"Notes" is refused: .*: \d+ characters of JSON are more than the limit of 16777216/,
+  );
+  assert.deepEqual(effects.rows.map(({ key, row }) => [key, JSON.parse(row!).text]), [["a", "xx"], ["c", "x"]]);
 });

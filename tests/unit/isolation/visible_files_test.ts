@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { exposing, serverFilesOf, visibleIn } from "../../../src/isolation/visible_files.ts";
+import { exposing, NO_SERVER_FILES, serverFilesOf, visibleIn } from "../../../src/isolation/visible_files.ts";
 import { loadConfig } from "@annals/annals/config";
 
 async function project(files: readonly string[]): Promise<string> {
@@ -17,7 +17,7 @@ const nameOf = (folder: string) => (path: string) => path.slice(folder.length + 
 Deno.test("handlers read their folder whole if there is nothing in it that they may not see", async () => {
   const folder = await project(["domain.ts", "parts/more.ts", "parts/data.json"]);
   await Deno.symlink("parts/data.json", `${folder}/data.json`);
-  assert.deepEqual(visibleIn(folder, () => false), [folder]);
+  assert.deepEqual(visibleIn(folder, NO_SERVER_FILES), [folder]);
   await Deno.remove(folder, { recursive: true });
 });
 
@@ -40,5 +40,19 @@ Deno.test("handlers do not see secrets, the server's files, nor what links lead 
     assert.equal(exposed(path), `${folder}${path}`);
   }
   assert.equal(exposing(["/"], config, "bank"), "/");
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("a file that the server will make is not seen when it comes", async () => {
+  const folder = await project(["domain.ts", "parts/more.ts", "data/rates.json"]);
+  const seen = (config: string) => {
+    Deno.writeTextFileSync(`${folder}/domain.toml`, config);
+    return visibleIn(folder, serverFilesOf(loadConfig({ file: `${folder}/domain.toml` }))).map(nameOf(folder)).sort();
+  };
+  assert.deepEqual(seen(""), ["data", "domain.ts", "parts"]);
+  assert.deepEqual(
+    seen('[event_store]\nurl = "sqlite:data/{domain}.db"\n'),
+    ["data/rates.json", "domain.ts", "parts"],
+  );
   await Deno.remove(folder, { recursive: true });
 });
