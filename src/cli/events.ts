@@ -113,7 +113,7 @@ export function addEvents(program: Command): void {
       run(async ({ store }) => {
         const counts = new Map<string, { category: string; type: string; count: number; last: number }>();
         for (let after = 0;;) {
-          const records = await store.readLog({ after, limit: 5_000 });
+          const records = await store.readLog({ after, limit: 5_000, largest: 0 });
           if (records.length === 0) break;
           for (const { category, type, time } of records) {
             const key = `${category} ${type}`;

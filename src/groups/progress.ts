@@ -44,7 +44,7 @@ export async function hasPassed(
   for (const category of categories) {
     const after = reachedBy(checkpoints, category);
     if (after >= position) continue;
-    if ((await store.readLog({ category, after, upTo: position, limit: 1 })).length > 0) return false;
+    if ((await store.readLog({ category, after, upTo: position, limit: 1, largest: 0 })).length > 0) return false;
   }
   return true;
 }

@@ -10,7 +10,7 @@ import type { EventStore } from "../store/port.ts";
  */
 export async function hasDiverged(store: EventStore, { last, lastId }: BrokerStreamInfo): Promise<boolean> {
   if (last === 0) return false;
-  const [record] = await store.readLog({ after: last - 1, upTo: last, limit: 1 });
+  const [record] = await store.readLog({ after: last - 1, upTo: last, limit: 1, largest: 0 });
   // Trimmed messages are no longer delivered.
   return record === undefined || (lastId !== null && record.id !== lastId);
 }

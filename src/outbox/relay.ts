@@ -5,6 +5,7 @@ import { NO_REPORT, type Report } from "../telemetry/events.ts";
 import { BrokerBehindError, BrokerUnavailableError } from "../broker/errors.ts";
 import type { Broker } from "../broker/port.ts";
 import { isInternal, type MessageRecord } from "../messages/envelope.ts";
+import { LARGE } from "../store/large.ts";
 import type { Checkpoint, EventStore, Fence } from "../store/port.ts";
 import { hasDiverged } from "./divergence.ts";
 import { reachedBy } from "../groups/progress.ts";
@@ -56,6 +57,9 @@ function isPublic({ category }: MessageRecord): boolean {
 /**
  * Moves messages from the outbox to the broker, in order of position. It can crash and restart at any point: publishing
  * is idempotent by position.
+ *
+ * Large payloads stay in the log: the broker's copy has an empty one, and readers go to the log for it. So a backlog of
+ * large messages fits through, and into the broker's memory.
  *
  * Messages that the broker lost (wiped, restarted empty, behind after a failover) are republished from the log.
  * Messages that all groups have passed are trimmed.
@@ -214,7 +218,7 @@ export class Relay {
     const published = Math.max(this.#published, (await store.outboxStatus()).published);
     const [record] = published === 0
       ? []
-      : await store.readLog({ category, upTo: published, limit: 1, backward: true });
+      : await store.readLog({ category, upTo: published, limit: 1, backward: true, largest: 0 });
     const last = record?.position ?? 0;
     this.#lasts.set(category, last);
     return last;
@@ -229,8 +233,8 @@ export class Relay {
       this.#marked = Math.max(this.#marked, this.#published);
     }
     return this.#published < this.#outboxFrom
-      ? await store.readLog({ after: this.#published, limit: this.#batch })
-      : await store.readOutbox(this.#batch, this.#published);
+      ? await store.readLog({ after: this.#published, limit: this.#batch, largest: LARGE })
+      : await store.readOutbox(this.#batch, this.#published, LARGE);
   }
 
   /** Checks that the broker has what it should, refills it if not, and trims it. */
@@ -278,7 +282,7 @@ export class Relay {
     // The broker may lack messages up to here: groups further behind read them from the log.
     if (after > last && after > watermark) await this.#setWatermark(category, after);
     while (true) {
-      const records = await store.readLog({ category, after, upTo, limit: this.#batch });
+      const records = await store.readLog({ category, after, upTo, limit: this.#batch, largest: LARGE });
       if (records.length === 0) return;
       // Groups that have not reached `after` read the log up to there.
       await broker.publish(records, undefined, new Map([[category, after]]));

@@ -28,6 +28,10 @@ export interface MemoryEventStoreOptions {
   readonly clock?: Partial<Clock>;
 }
 
+function leaveOut(message: MessageRecord, largest: number): MessageRecord {
+  return message.data.length > largest ? { ...message, data: "" } : message;
+}
+
 /** Returns the index of the first element with a position after `after`. */
 function firstAfter(messages: readonly MessageRecord[], after: number): number {
   let low = 0;
@@ -181,6 +185,7 @@ export class MemoryEventStore implements EventStore {
     this.#open();
     const { after = 0, upTo = Infinity, limit = 1000, category, type, correlationId, since = 0, backward = false } =
       options;
+    const { largest = Infinity } = options;
     const from = category === undefined ? this.#log : this.#categories.get(category) ?? [];
     const found: MessageRecord[] = [];
     const [low, high] = [firstAfter(from, after), firstAfter(from, upTo)];
@@ -188,7 +193,7 @@ export class MemoryEventStore implements EventStore {
       const message = from[backward ? high - 1 - (i - low) : i];
       if (type !== undefined && message.type !== type) continue;
       if (correlationId !== undefined && message.correlationId !== correlationId) continue;
-      if (message.time >= since) found.push(message);
+      if (message.time >= since) found.push(leaveOut(message, largest));
     }
     return found;
   }
@@ -207,10 +212,10 @@ export class MemoryEventStore implements EventStore {
     return this.#id;
   }
 
-  async readOutbox(limit: number, after = 0): Promise<MessageRecord[]> {
+  async readOutbox(limit: number, after = 0, largest = Infinity): Promise<MessageRecord[]> {
     this.#open();
     const from = firstAfter(this.#outbox, after);
-    return this.#outbox.slice(from, from + limit);
+    return this.#outbox.slice(from, from + limit).map((message) => leaveOut(message, largest));
   }
 
   async markPublished(position: number, fence?: Fence): Promise<void> {

@@ -186,6 +186,13 @@ export interface ReadLogOptions {
   readonly since?: number;
   /** Newest first. @default {false} */
   readonly backward?: boolean;
+  /**
+   * Payloads of more bytes than this (about; stores may measure characters) are left out: `data` is empty. A thousand
+   * messages may have 16 MB each.
+   *
+   * @default {none is left out}
+   */
+  readonly largest?: number;
 }
 
 /** Recent failures of the work under a lease, stored so that neither a restart nor another process resets the count. */
@@ -286,8 +293,14 @@ export interface EventLog {
 
 /** The outbox: messages that have not reached the broker yet. */
 export interface Outbox {
-  /** Returns the oldest unpublished messages; `after`: only those after a position. */
-  readOutbox(limit: number, after?: number): Promise<MessageRecord[]>;
+  /**
+   * Returns the oldest unpublished messages.
+   *
+   * @param limit At most this many.
+   * @param after Only those after this position. @default {0}
+   * @param largest See {@linkcode ReadLogOptions.largest}. @default {none is left out}
+   */
+  readOutbox(limit: number, after?: number, largest?: number): Promise<MessageRecord[]>;
   /** Deletes outbox rows up to a position and records the position as published. */
   markPublished(position: number, fence?: Fence): Promise<void>;
   /** Returns the number of waiting rows, the time of the oldest, and the last published position. */

@@ -4,6 +4,7 @@ import type { GroupPartition } from "../groups/partition.ts";
 import { RELAY_GROUP, watermarkOf } from "../groups/watermark.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
+import { isLeftOut } from "../store/large.ts";
 import type { EventStore } from "../store/port.ts";
 import type { Report } from "../telemetry/events.ts";
 import type { Source } from "./source.ts";
@@ -191,12 +192,13 @@ export class StreamSource implements Source {
 
   /**
    * Each message names its predecessor in the stream. If that was not seen here, it went to another consumer (one that
-   * was presumed dead and resumed), or the broker lost it: read from the log from there on.
+   * was presumed dead and resumed), or the broker lost it: read from the log from there on. Likewise from a message whose
+   * payload is only there.
    */
   async #withoutHoles(messages: readonly MessageRecord[], previous: readonly number[]): Promise<MessageRecord[]> {
     const whole: MessageRecord[] = [];
     for (const [i, message] of messages.entries()) {
-      if (previous[i] > this.#cursor) {
+      if (previous[i] > this.#cursor || isLeftOut(message)) {
         this.#catchUp = new LogSource(this.#store, this.#category, this.#clock);
         await this.#catchUp.open(this.#cursor);
         break;

@@ -1,5 +1,6 @@
 import type { Clock } from "../lib/clock.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
+import { readBatch } from "../store/large.ts";
 import type { EventStore } from "../store/port.ts";
 import type { Source } from "./source.ts";
 
@@ -39,7 +40,7 @@ export class LogSource implements Source {
   }
 
   async next(count: number, wait: number, signal: AbortSignal): Promise<MessageRecord[]> {
-    const read = () => this.#store.readLog({ category: this.#category, after: this.#cursor, limit: count });
+    const read = () => readBatch(this.#store, { category: this.#category, after: this.#cursor, limit: count });
     let found: MessageRecord[] = [];
     const until = this.#clock.elapsed() + wait;
     while (!signal.aborted) {

@@ -3,6 +3,7 @@ import { retry } from "../lib/retry.ts";
 import { WorkerEndedError } from "../handling/errors.ts";
 import { knows, versionName } from "../messages/known_types.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
+import { MOST_CHARACTERS } from "../store/large.ts";
 import { UnknownTypes } from "./unknown_types.ts";
 import { Failures } from "./failures.ts";
 import { BatchWriter, type Item } from "./batch_writer.ts";
@@ -23,9 +24,6 @@ const ENDED =
 
 /** The longest wait of an idle group in one read, in milliseconds. */
 const LONGEST_READ = 2_000;
-
-/** Most payload per batch, in characters; a single message may have more. */
-const MOST_CHARACTERS = 8_000_000;
 
 /** Limits a batch to the maximum payload. */
 function inParts(records: readonly MessageRecord[]): MessageRecord[][] {

@@ -49,7 +49,9 @@ export function brokerSuite(register: Register, open: () => Promise<BrokerUnderT
   });
 
   test("read() gives each group every message once, unchanged and in order", async (broker) => {
-    const messages = [1, 2, 5].map((position) => sampleRecord(position, { metadata: '{"a":"\\u0000é"}' }));
+    const messages = [1, 2].map((position) => sampleRecord(position, { metadata: '{"a":"\\u0000é"}' }));
+    // One whose payload stays in the log.
+    messages.push(sampleRecord(5, { data: "" }));
     await broker.createGroup("test", "g", 0);
     await broker.createGroup("test", "h", 0);
     assert.equal(await broker.publish(messages), 3);

@@ -200,6 +200,22 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.deepEqual(await read({ since: 1_800_000_000_000 }), [3]);
   });
 
+  test("payloads larger than asked for are left out, however well they compress", async (store) => {
+    let seed = 1;
+    const noise = Array.from({ length: 4_000 }, () => ((seed = seed * 48_271 % 0x7fffffff) % 36).toString(36)).join("");
+    const payloads = [{}, { text: "x".repeat(500) }, { text: "x".repeat(200_000) }, { text: noise }].map((data) =>
+      sampleMessage(data)
+    );
+    await store.commit({ appends: [sampleAppend("a", 0, "any", { messages: payloads })] });
+    const whole = await store.readLog();
+    assert.deepEqual(whole.map(({ data }) => data), payloads.map(({ data }) => data));
+    const parts = whole.map((record, i) => i < 2 ? record : { ...record, data: "" });
+    assert.deepEqual(await store.readLog({ largest: 1_000 }), parts);
+    assert.deepEqual(await store.readLog({ largest: 1_000, category: "test", backward: true }), parts.toReversed());
+    assert.deepEqual(await store.readOutbox(10, 1, 1_000), parts.slice(1));
+    assert.deepEqual((await store.readLog({ largest: 0 })).map(({ data }) => data), ["", "", "", ""]);
+  });
+
   test("the outbox has what was published, in order, until it is marked", async (store) => {
     await store.commit({ appends: [sampleAppend("a", 2), sampleAppend("b", 1, "any", { publish: false })] });
     await store.commit({ appends: [sampleAppend("c", 1)] });

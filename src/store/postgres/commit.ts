@@ -68,16 +68,34 @@ function claims(commit: Commit): string[] {
   return keys;
 }
 
-/** Splits a batch so that no two commits of a part write the same key. */
+/** Most characters of a call, unless a single commit has more: PostgreSQL takes no text of 1 GB. */
+const MOST_CHARACTERS = 32_000_000;
+
+/** Roughly how many characters a commit has, as far as its size can matter. */
+function sizeOf({ appends = [], rows = [], deadLetters = [] }: Commit): number {
+  let size = 0;
+  for (const { messages } of appends) {
+    for (const { data, metadata } of messages) size += data.length + (metadata?.length ?? 0);
+  }
+  for (const { row } of rows) size += row?.length ?? 0;
+  for (const { message } of deadLetters) size += message.data.length;
+  return size;
+}
+
+/** Splits a batch so that no two commits of a part write the same key, and no part is too large for one call. */
 export function partsOf(batch: readonly Commit[]): Commit[][] {
   const parts: Commit[][] = [[]];
   let taken = new Set<string>();
+  let room = MOST_CHARACTERS;
   for (const commit of batch) {
     const keys = claims(commit);
-    if (keys.some((key) => taken.has(key))) {
+    const size = sizeOf(commit);
+    if (parts[parts.length - 1].length > 0 && (size > room || keys.some((key) => taken.has(key)))) {
       parts.push([]);
       taken = new Set();
+      room = MOST_CHARACTERS;
     }
+    room -= size;
     for (const key of keys) taken.add(key);
     parts[parts.length - 1].push(commit);
   }

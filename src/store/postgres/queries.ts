@@ -10,8 +10,26 @@ export interface Query {
 }
 
 // Payloads stay text. No cast may be named like an indexed column, because `order by` would sort by the alias.
-const MESSAGE = `m.position, m.id, m.type, m.schema_version, m.category, m.stream, m.version, m.time,
-  m.correlation_id, m.causation_id, m.data::text, m.metadata::text`;
+const columns = (data: string): string =>
+  `m.position, m.id, m.type, m.schema_version, m.category, m.stream, m.version, m.time,
+  m.correlation_id, m.causation_id, ${data}, m.metadata::text`;
+const MESSAGE = columns("m.data::text");
+
+/** How much PostgreSQL compresses a payload, at most (about; pglz). */
+const MOST_COMPRESSED = 100;
+
+/** The same, with payloads of more than so many bytes left out; only those that may be are decompressed for it. */
+function columnsOf(largest: number | undefined): string {
+  if (largest === undefined) return MESSAGE;
+  const most = Math.floor(largest);
+  return columns(
+    `case when pg_column_size(m.data) > ${most} then ''
+      when pg_column_size(m.data) > ${
+      Math.floor(most / MOST_COMPRESSED)
+    } and octet_length(m.data::text) > ${most} then ''
+      else m.data::text end`,
+  );
+}
 
 /** Reads one stream. */
 export function readStream(stream: string, options: ReadStreamOptions): Query {
@@ -28,7 +46,7 @@ export function readStream(stream: string, options: ReadStreamOptions): Query {
 /** Reads the log. */
 export function readLog(options: ReadLogOptions): Query {
   const { after = 0, upTo = Number.MAX_SAFE_INTEGER, limit = 1000, backward = false } = options;
-  const { category, type, correlationId, since } = options;
+  const { category, type, correlationId, since, largest } = options;
   const values: Parameter[] = [after, upTo];
   let where = "m.position > $1 and m.position <= $2";
   for (
@@ -48,16 +66,16 @@ export function readLog(options: ReadLogOptions): Query {
   // Order by all columns of the index, so that the planner scans it instead of sorting, regardless of statistics.
   const by = category === undefined ? `m.position ${order}` : `m.category ${order}, m.position ${order}`;
   return {
-    sql: `select ${MESSAGE} from annals.messages m where ${where} order by ${by} limit $${values.length}`,
+    sql: `select ${columnsOf(largest)} from annals.messages m where ${where} order by ${by} limit $${values.length}`,
     values,
   };
 }
 
 /** Reads unpublished messages. */
-export function readOutbox(limit: number, after: number): Query {
+export function readOutbox(limit: number, after: number, largest?: number): Query {
   // Use an expression, so that statistics of a mostly unpublished log do not keep the planner from the index.
   return {
-    sql: `select ${MESSAGE} from annals.messages m
+    sql: `select ${columnsOf(largest)} from annals.messages m
       where coalesce(m.publish, false) and m.position > greatest($1, (select published from annals.relay))
       order by m.position limit $2`,
     values: [after, limit],

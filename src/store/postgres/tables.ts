@@ -80,8 +80,8 @@ export abstract class PostgresTables implements EventStore {
     return this.#logId ??= (await this.ask("select id from annals.identity", []))[0][0] as string;
   }
 
-  readOutbox(limit: number, after = 0): Promise<MessageRecord[]> {
-    return this.#read(readOutbox(limit, after));
+  readOutbox(limit: number, after = 0, largest?: number): Promise<MessageRecord[]> {
+    return this.#read(readOutbox(limit, after, largest));
   }
 
   async markPublished(position: number, fence?: Fence): Promise<void> {

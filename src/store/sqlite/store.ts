@@ -32,8 +32,17 @@ export interface SqliteEventStoreOptions extends SqliteOptions {
   readonly now?: () => number;
 }
 
-const MESSAGE = `m.position, m.id, m.type, m.schema_version, m.category, m.stream, m.version, m.time,
-  m.correlation_id, m.causation_id, m.data, m.metadata`;
+const columns = (data: string): string =>
+  `m.position, m.id, m.type, m.schema_version, m.category, m.stream, m.version, m.time,
+  m.correlation_id, m.causation_id, ${data}, m.metadata`;
+const MESSAGE = columns("m.data");
+
+/** The same, with payloads of more than so many bytes left out; SQLite knows a length without reading the text. */
+function columnsOf(largest: number | undefined): string {
+  if (largest === undefined) return MESSAGE;
+  return columns(`case when octet_length(m.data) > ${Math.floor(largest)} then '' else m.data end`);
+}
+
 const DEAD_LETTER = `select id, "group", message, reason, error, stack, attempts, dead_at as deadAt from dead_letters`;
 const ROW = "select projection, key, row, position from projections";
 
@@ -182,7 +191,7 @@ export class SqliteEventStore implements EventStore {
 
   readLog(options: ReadLogOptions = {}): Promise<MessageRecord[]> {
     const { after = 0, upTo = Number.MAX_SAFE_INTEGER, limit = 1000, backward = false } = options;
-    const { category, type, correlationId, since } = options;
+    const { category, type, correlationId, since, largest } = options;
     const values: (string | number)[] = [after, upTo];
     let where = "m.position > ? and m.position <= ?";
     for (
@@ -198,7 +207,9 @@ export class SqliteEventStore implements EventStore {
       values.push(value);
     }
     return this.#messages(
-      `select ${MESSAGE} from messages m where ${where} order by m.position ${backward ? "desc" : "asc"} limit ?`,
+      `select ${columnsOf(largest)} from messages m where ${where} order by m.position ${
+        backward ? "desc" : "asc"
+      } limit ?`,
       ...values,
       limit,
     );
@@ -241,9 +252,9 @@ export class SqliteEventStore implements EventStore {
     );
   }
 
-  readOutbox(limit: number, after = 0): Promise<MessageRecord[]> {
+  readOutbox(limit: number, after = 0, largest?: number): Promise<MessageRecord[]> {
     return this.#messages(
-      `select ${MESSAGE} from outbox o join messages m on m.position = o.position
+      `select ${columnsOf(largest)} from outbox o join messages m on m.position = o.position
        where o.position > ? order by o.position limit ?`,
       after,
       limit,

@@ -4,6 +4,7 @@ import { MemoryEventStore } from "@annals/annals/store/memory";
 import assert from "node:assert/strict";
 import { Relay, type RelayOptions } from "../../../src/outbox/relay.ts";
 import { RELAY_GROUP, watermarkOf } from "../../../src/groups/watermark.ts";
+import { LARGE } from "../../../src/store/large.ts";
 import { logTo } from "../../../src/telemetry/log_lines.ts";
 import { StreamSubscription } from "../../../src/subscriptions/mod.ts";
 import { seen, tick, tickingDomain } from "../../support/ticking.ts";
@@ -38,6 +39,20 @@ Deno.test("the relay moves what waits, in order, and forgets it", async () => {
   const { messages: found } = await broker.read({ stream: CATEGORY, group: "g", consumer: "c", count: 10, block: 0 });
   assert.deepEqual(found, await store.readLog());
   assert.deepEqual(await store.outboxStatus(), { waiting: 0, oldest: null, published: 5 });
+});
+
+Deno.test("large payloads stay in the log, and readers go there for them", async () => {
+  const { store, broker, relay, settle } = world();
+  const large = { n: 1, text: "x".repeat(LARGE) };
+  await tick(store, ["a"]);
+  await tick(store, ["a"], 1, { data: JSON.stringify(large) });
+  await tick(store, ["a", "b"], 2);
+  await relay.drain();
+  await broker.createGroup(CATEGORY, "g", 0);
+  const { messages } = await broker.read({ stream: CATEGORY, group: "g", consumer: "c", count: 10, block: 0 });
+  assert.deepEqual(messages.map(({ data }) => data), ['{"n":0}', "", '{"n":2}', '{"n":3}']);
+  await settle();
+  assert.deepEqual(await seen(store), { a: [0, 1, 2], b: [3] });
 });
 
 Deno.test("a relay that ended between publishing and marking repeats itself without doubling", async () => {

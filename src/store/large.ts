@@ -1,0 +1,44 @@
+import type { MessageRecord } from "../messages/envelope.ts";
+import type { EventLog, ReadLogOptions } from "./port.ts";
+
+/** Payloads of more bytes are not copied to the broker, and read a few at a time. */
+export const LARGE = 65_536;
+
+/** Most payload of a batch, in characters; a single message may have more. */
+export const MOST_CHARACTERS = 8_000_000;
+
+/** How many large payloads are read at the same time. */
+const TOGETHER = 4;
+
+/** Whether a payload was left out, because it is large. */
+export function isLeftOut({ data }: MessageRecord): boolean {
+  return data === "";
+}
+
+/**
+ * Reads messages with their payloads, however large they are, without holding more of them than a batch may have.
+ *
+ * @param store The log.
+ * @param options What to read. It may return less than the limit, but not nothing, if there is more.
+ */
+export async function readBatch(
+  store: Pick<EventLog, "readLog">,
+  options: Omit<ReadLogOptions, "largest" | "backward">,
+): Promise<MessageRecord[]> {
+  const found = await store.readLog({ ...options, largest: LARGE });
+  let [characters, next] = [0, 0];
+  while (next < found.length) {
+    const start = next;
+    for (let large = 0; next < found.length && large < TOGETHER; next++) if (isLeftOut(found[next])) large++;
+    await Promise.all(
+      found.slice(start, next).map(async (record, i) => {
+        if (!isLeftOut(record)) return;
+        const { position } = record;
+        [found[start + i]] = await store.readLog({ after: position - 1, upTo: position, limit: 1 });
+      }),
+    );
+    for (let i = start; i < next; i++) characters += found[i].data.length;
+    if (characters > MOST_CHARACTERS) break;
+  }
+  return found.slice(0, next);
+}
