@@ -54,7 +54,7 @@ export interface RunnerOptions {
   readonly partitions: number;
   /** The subscription's settings. */
   readonly settings: SubscriptionSettings;
-  /** Whether appends of its handlers go through the outbox. */
+  /** Whether appends of its handlers get outbox rows. */
   readonly outbox: boolean;
   /** The worker that runs its handler. */
   readonly worker: GroupWorker;

@@ -55,7 +55,7 @@ export interface SupervisorOptions {
   readonly plans: readonly GroupPlan[];
   /** The domain's categories. */
   readonly categories: readonly string[];
-  /** Whether appends go through the outbox. */
+  /** Whether appends get outbox rows. */
   readonly outbox: boolean;
   /** The source of time and randomness. */
   readonly clock: Clock;
@@ -107,7 +107,7 @@ export class Supervisor {
       const fed = plans.filter(({ feed, group }) => feed === "stream" && group.categories.includes(category));
       return [category, [...new Set(fed.map(({ group }) => group.name))]];
     }));
-    this.#relay = new RelayRunner({ store, broker, readers, outbox, report, clock }, owner);
+    this.#relay = new RelayRunner({ store, broker, readers, report, clock }, owner);
   }
 
   /** Registers this process as a member and releases the leases of processes that have ended. */

@@ -21,8 +21,6 @@ export interface RelayOptions {
   readonly readers: ReadonlyMap<string, readonly string[]>;
   /** The lease it works under; without one, no other process may run a relay. */
   readonly fence?: Fence;
-  /** Whether it reads outbox rows; otherwise it follows the log. @default {true} */
-  readonly outbox?: boolean;
   /** The number of messages per batch. @default {1000} */
   readonly batch?: number;
   /** The interval for detecting lost messages and trimming the broker, in milliseconds. @default {1000} */
@@ -55,7 +53,7 @@ function isPublic({ category }: MessageRecord): boolean {
 }
 
 /**
- * Moves messages from the outbox to the broker, in order of position. It can crash and restart at any point: publishing
+ * Moves messages from the log to the broker, in order of position. It can crash and restart at any point: publishing
  * is idempotent by position.
  *
  * Large payloads stay in the log: the broker's copy has an empty one, and readers go to the log for it. So a backlog of
@@ -78,8 +76,7 @@ export class Relay {
   #published = 0;
   #marked = 0;
   #markAt = 0;
-  /** The position up to which the log itself is read. */
-  #outboxFrom: number | undefined;
+  #knowsPublished = false;
   #announced = new Map<string, number>();
   /** The last published position of each broker stream. */
   #lasts = new Map<string, number>();
@@ -224,17 +221,17 @@ export class Relay {
     return last;
   }
 
+  /**
+   * Whatever is in the log behind the last published position, with outbox rows or without: servers of two configurations
+   * may write at the same time.
+   */
   async #waiting(): Promise<MessageRecord[]> {
-    const { store, outbox = true } = this.#options;
-    // Messages stored before this relay started may lack outbox rows, under another configuration.
-    if (this.#outboxFrom === undefined) {
-      this.#outboxFrom = outbox ? await store.lastPosition() : Infinity;
-      this.#published = Math.max(this.#published, (await store.outboxStatus()).published);
-      this.#marked = Math.max(this.#marked, this.#published);
+    const { store } = this.#options;
+    if (!this.#knowsPublished) {
+      this.#published = this.#marked = Math.max(this.#published, (await store.outboxStatus()).published);
+      this.#knowsPublished = true;
     }
-    return this.#published < this.#outboxFrom
-      ? await store.readLog({ after: this.#published, limit: this.#batch, largest: LARGE })
-      : await store.readOutbox(this.#batch, this.#published, LARGE);
+    return await store.readLog({ after: this.#published, limit: this.#batch, largest: LARGE });
   }
 
   /** Checks that the broker has what it should, refills it if not, and trims it. */

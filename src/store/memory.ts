@@ -212,12 +212,6 @@ export class MemoryEventStore implements EventStore {
     return this.#id;
   }
 
-  async readOutbox(limit: number, after = 0, largest = Infinity): Promise<MessageRecord[]> {
-    this.#open();
-    const from = firstAfter(this.#outbox, after);
-    return this.#outbox.slice(from, from + limit).map((message) => leaveOut(message, largest));
-  }
-
   async markPublished(position: number, fence?: Fence): Promise<void> {
     this.#open();
     this.#checkFence(fence);

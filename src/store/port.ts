@@ -16,7 +16,7 @@ export interface StreamAppend {
   readonly expected: ExpectedVersion;
   /** The messages, in order; an empty list only checks the version. */
   readonly messages: readonly NewMessage[];
-  /** Whether the relay publishes them to the broker. */
+  /** Whether `outboxStatus()` counts them until they reached the broker; the relay takes all of the log. */
   readonly publish: boolean;
 }
 
@@ -291,16 +291,8 @@ export interface EventLog {
   changed(timeout: number, signal?: AbortSignal, what?: "anything" | "messages"): Promise<void>;
 }
 
-/** The outbox: messages that have not reached the broker yet. */
+/** The outbox: what of the log has not reached the broker yet. */
 export interface Outbox {
-  /**
-   * Returns the oldest unpublished messages.
-   *
-   * @param limit At most this many.
-   * @param after Only those after this position. @default {0}
-   * @param largest See {@linkcode ReadLogOptions.largest}. @default {none is left out}
-   */
-  readOutbox(limit: number, after?: number, largest?: number): Promise<MessageRecord[]>;
   /** Deletes outbox rows up to a position and records the position as published. */
   markPublished(position: number, fence?: Fence): Promise<void>;
   /** Returns the number of waiting rows, the time of the oldest, and the last published position. */

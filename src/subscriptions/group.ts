@@ -32,7 +32,7 @@ export interface FeedOptions {
   readonly log?: HandlerLog;
   /** Receives events, including log lines of handlers. @default {writes to `log`} */
   readonly report?: Report;
-  /** Whether appends of handlers go through the outbox. @default {true} */
+  /** Whether appends of handlers get outbox rows. @default {true} */
   readonly outbox?: boolean;
   /** The id of this member. @default {none} */
   readonly owner?: string;

@@ -71,17 +71,6 @@ export function readLog(options: ReadLogOptions): Query {
   };
 }
 
-/** Reads unpublished messages. */
-export function readOutbox(limit: number, after: number, largest?: number): Query {
-  // Use an expression, so that statistics of a mostly unpublished log do not keep the planner from the index.
-  return {
-    sql: `select ${columnsOf(largest)} from annals.messages m
-      where coalesce(m.publish, false) and m.position > greatest($1, (select published from annals.relay))
-      order by m.position limit $2`,
-    values: [after, limit],
-  };
-}
-
 /** Counts messages of a category after a position, with the time of the first. */
 export function lag(category: string, after: number): Query {
   return {

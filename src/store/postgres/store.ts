@@ -219,10 +219,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
 
   /** Runs a statement; `annals.` in it stands for the schema. */
   protected async ask(sql: string, values: readonly Parameter[], writing = false): Promise<any[][]> {
-    await (this.#probed ??= this.#probe().catch((error) => {
-      this.#probed = undefined;
-      throw error;
-    }));
+    await this.#know();
     const prepare = this.#prepare!;
     // Only COMMIT as a statement of its own would be answered after it; the answer of an implicit one is sent, with
     // the end of the query, when the transaction is through (pqcomm.c flushes in ReadyForQuery).
@@ -232,6 +229,14 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
       (driver) => writing && this.#isIsolated ? driver.begin(ISOLATION, run) as Promise<any[][]> : run(driver),
       writing,
     );
+  }
+
+  /** Nothing runs before it is known who answers. */
+  #know(): Promise<void> {
+    return this.#probed ??= this.#probe().catch((error) => {
+      this.#probed = undefined;
+      throw error;
+    });
   }
 
   /**
@@ -269,8 +274,9 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   }
 
   /** Runs work in one transaction without a statement timeout, for migrations. */
-  #begin<T>(work: (session: Session) => Promise<T>): Promise<T> {
-    return this.#use(async (sql) => await sql.begin(ISOLATION, (session) => work(session)) as T, false, Infinity);
+  async #begin<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    await this.#know();
+    return await this.#use(async (sql) => await sql.begin(ISOLATION, (session) => work(session)) as T, false, Infinity);
   }
 
   /**
@@ -361,6 +367,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   /** Runs a handler's SQL statements and its commit in one transaction. */
   async #transact(commit: Commit): Promise<any[][]> {
     try {
+      await this.#know();
       return await this.#use(
         (driver) =>
           driver.begin(ISOLATION, async (sql) => {

@@ -19,7 +19,7 @@ import type {
   ReadStreamOptions,
 } from "../port.ts";
 import { arrayLiteral, type Parameter } from "./commit.ts";
-import { lag, LAST_POSITION, OUTBOX_STATUS, type Query, readLog, readOutbox, readStream } from "./queries.ts";
+import { lag, LAST_POSITION, OUTBOX_STATUS, type Query, readLog, readStream } from "./queries.ts";
 import { toCheckpoint, toDeadLetter, toDeferred, toLease, toMessage, toRow } from "./rows.ts";
 
 const DEFERRED = `select "group", category, stream, position, attempts, due_at, failures::text, replayed, awaits
@@ -78,10 +78,6 @@ export abstract class PostgresTables implements EventStore {
 
   async logId(): Promise<string> {
     return this.#logId ??= (await this.ask("select id from annals.identity", []))[0][0] as string;
-  }
-
-  readOutbox(limit: number, after = 0, largest?: number): Promise<MessageRecord[]> {
-    return this.#read(readOutbox(limit, after, largest));
   }
 
   async markPublished(position: number, fence?: Fence): Promise<void> {

@@ -252,15 +252,6 @@ export class SqliteEventStore implements EventStore {
     );
   }
 
-  readOutbox(limit: number, after = 0, largest?: number): Promise<MessageRecord[]> {
-    return this.#messages(
-      `select ${columnsOf(largest)} from outbox o join messages m on m.position = o.position
-       where o.position > ? order by o.position limit ?`,
-      after,
-      limit,
-    );
-  }
-
   async markPublished(position: number, fence?: Fence): Promise<void> {
     await this.#db.write(() => {
       if (fence) this.#committer.checkFence(fence);

@@ -112,7 +112,7 @@ async function run(store: EventStore, batches: readonly (readonly Step[])[]): Pr
     const own = (await store.readStream(`s-${s}`)).map(({ data }) => data);
     assert.deepEqual(own, model.log.filter(({ stream }) => stream === `s-${s}`).map(({ data }) => data));
   }
-  assert.deepEqual((await store.readOutbox(1_000)).map(({ position }) => position), model.outbox);
+  assert.equal((await store.outboxStatus()).waiting, model.outbox.length);
   assert.equal((await store.checkpoints("g"))[0]?.position, model.checkpoint);
   assert.deepEqual(new Map((await store.listRows("p")).map(({ key, row }) => [key, row])), model.rows);
 }

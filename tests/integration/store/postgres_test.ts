@@ -1,14 +1,7 @@
 import { PostgresEventStore } from "@annals/annals/store/postgres";
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import {
-  lag,
-  LAST_POSITION,
-  type Query,
-  readLog,
-  readOutbox,
-  readStream,
-} from "../../../src/store/postgres/queries.ts";
+import { lag, LAST_POSITION, type Query, readLog, readStream } from "../../../src/store/postgres/queries.ts";
 import { CALL, encodeCommits } from "../../../src/store/postgres/commit.ts";
 import { forSchema } from "../../../src/store/postgres/schema.ts";
 import { sampleAppend, sampleMessage } from "../../../src/testing/store_suite.ts";
@@ -116,7 +109,6 @@ Deno.test("every hot query uses its index with 1,000,000 messages", async () => 
     "the end of a category": readLog({ category: "c1", upTo: 999_999, limit: 1, backward: true }),
     "a category that ended long ago": readLog({ after: 500_000, category: "none" }),
     "one message": readLog({ after: 500_000, upTo: 500_001, limit: 1 }),
-    "the outbox": readOutbox(1000, 0),
     "the last position": { sql: LAST_POSITION, values: [] },
     "the lag": lag("c1", 999_000),
   };

@@ -7,6 +7,7 @@ import { RELAY_GROUP, watermarkOf } from "../../../src/groups/watermark.ts";
 import { LARGE } from "../../../src/store/large.ts";
 import { logTo } from "../../../src/telemetry/log_lines.ts";
 import { StreamSubscription } from "../../../src/subscriptions/mod.ts";
+import { sampleMessage } from "../../../src/testing/store_suite.ts";
 import { seen, tick, tickingDomain } from "../../support/ticking.ts";
 
 const CATEGORY = "test::clock";
@@ -58,25 +59,26 @@ Deno.test("large payloads stay in the log, and readers go there for them", async
 Deno.test("a relay that ended between publishing and marking repeats itself without doubling", async () => {
   const { store, broker, relay } = world();
   await tick(store, ["a", "b"]);
-  await broker.publish(await store.readOutbox(10));
+  await broker.publish(await store.readLog());
   assert.equal(await relay.drain(), 2);
   assert.equal((await broker.describe(CATEGORY)).length, 2);
 });
 
-Deno.test("without an outbox the relay follows the log", async () => {
-  const { store, broker, relay } = world({ outbox: false });
+Deno.test("the relay publishes nothing internal", async () => {
+  const { store, broker, relay } = world();
   await store.commit({
     appends: [{
       category: "test::$reservation",
       stream: "test::$reservation-x",
       expected: "any",
       publish: false,
-      messages: [],
+      messages: [sampleMessage()],
     }],
   });
   await tick(store, ["a", "b", "c"]);
-  assert.equal(await relay.drain(), 3);
+  assert.equal(await relay.drain(), 4);
   assert.equal((await broker.describe(CATEGORY)).length, 3);
+  assert.equal((await broker.describe("test::$reservation")).length, 0);
   await tick(store, ["a"], 3);
   assert.equal(await relay.drain(), 1);
 });
