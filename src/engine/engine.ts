@@ -283,6 +283,7 @@ export class Engine {
         categories,
         handles: new Set(handles),
         types: new Map(Object.entries(domain.types)),
+        keepsRows: handler.keeps.length > 0,
         ...(retries !== undefined && { retries }),
       },
       settings,

@@ -3,7 +3,7 @@ import type { MessageRecord } from "../messages/envelope.ts";
 import { CONFLICT_BACKOFF, pauseBefore } from "../lib/retry.ts";
 import { textOf } from "../messages/thrown.ts";
 import { StatementError, WrongExpectedVersionError } from "../store/errors.ts";
-import { HandlerStuckError } from "./errors.ts";
+import { HandlerStuckError, SharedRowError } from "./errors.ts";
 import type { Failures } from "./failures.ts";
 import type { Checkpointer } from "./checkpointer.ts";
 import type { Complete } from "./options.ts";
@@ -149,6 +149,27 @@ export class BatchWriter {
     }
   }
 
+  /** Refuses rows that other partitions may be changing at the same time. */
+  #checkRows(items: readonly Item[], { effects }: BatchResult): void {
+    const { rows: allowed = "any", groupPartition: { group, partitions }, runner } = this.#options;
+    if (allowed === "any") return;
+    const records = new Map(items.map(({ record }) => [record.position, record]));
+    for (const { projection, key, position } of effects.rows) {
+      const { stream, category } = records.get(position)!;
+      if (allowed === "its stream's" && stream === `${category}-${key}`) continue;
+      runner.settle(false);
+      throw new SharedRowError(
+        `"${group}" has ${partitions} workers, and row "${key}" of projection "${projection}" may be changed by several of them: ${
+          allowed === "none"
+            ? "the group reads several aggregates"
+            : `its key is not the id of its stream ("${stream}")`
+        }. Changes would be lost, so nothing was written; give it one worker: ${
+          /^\w+$/.test(group) ? group : JSON.stringify(group)
+        } = 1 under [server.workers]`,
+      );
+    }
+  }
+
   async #execute(items: readonly Item[], signal: AbortSignal): Promise<BatchResult | "apart"> {
     const batch = items.map(({ record, deferred }): BatchItem => ({
       record,
@@ -156,6 +177,7 @@ export class BatchWriter {
     }));
     const result = await this.#options.runner.run(batch, signal);
     if (result === "apart") return result;
+    this.#checkRows(items, result);
     for (const [i, { awaits }] of result.failures) {
       if (awaits === undefined) continue;
       await this.#unknown.leaveToOthers([awaits], items[i].record.position).catch((error) => {

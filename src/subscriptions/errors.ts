@@ -1,7 +1,15 @@
+import { AnnalsError } from "../lib/annals_error.ts";
+
 /** Thrown when a handler timed out, so that the worker must be replaced. */
 export class HandlerStuckError extends Error {
   /** Always `HandlerStuckError`. */
   override readonly name = "HandlerStuckError";
+}
+
+/** Thrown when a partition would write a row that other partitions may write too. */
+export class SharedRowError extends AnnalsError {
+  /** Always `SharedRowError`. */
+  override readonly name = "SharedRowError";
 }
 
 /** Thrown when this code does not know a message's type but another member does. */

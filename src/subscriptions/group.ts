@@ -73,6 +73,8 @@ export interface Group {
   readonly types: KnownTypes;
   /** Retries of a failed message, where it wants other than the server's. */
   readonly retries?: number;
+  /** Whether it reads rows that it writes: partitions of it must not share one. @default {false} */
+  readonly keepsRows?: boolean;
 }
 
 /** A log that discards everything. */
@@ -112,7 +114,7 @@ export class GroupSubscription {
     sourceOf: (groupPartition: GroupPartition) => Source,
   ) {
     const { partitions = 1, partition = 0, fence } = options;
-    const { name, categories, handles, types, retries } = group;
+    const { name, categories, handles, types, retries, keepsRows = false } = group;
     const mutex = new Mutex();
     const groupPartitions = categories.map((category): GroupPartition => ({
       group: name,
@@ -129,6 +131,7 @@ export class GroupSubscription {
         source: sourceOf(groupPartition),
         types,
         handles,
+        rows: !keepsRows || partitions === 1 ? "any" : categories.length === 1 ? "its stream's" : "none",
         mutex,
         report: reportOf(options),
         runner,
@@ -187,6 +190,7 @@ function groupOf({ domain, handler }: GroupOptions): Group {
     categories: domain.categoriesOf(handler),
     handles: new Set(handler.kind.handles(handler).map(({ type }) => type)),
     types: knownTypesOf(domain.types),
+    keepsRows: handler.kind.keeps(handler).length > 0,
     ...(handler.retries !== undefined && { retries: handler.retries }),
   };
 }

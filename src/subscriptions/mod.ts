@@ -7,4 +7,4 @@ export {
   StreamSubscription,
 } from "./group.ts";
 export { DEFAULT_SETTINGS, type SubscriptionSettings } from "../groups/settings.ts";
-export { HandlerStuckError, UnknownTypeError } from "./errors.ts";
+export { HandlerStuckError, SharedRowError, UnknownTypeError } from "./errors.ts";
