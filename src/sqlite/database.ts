@@ -68,16 +68,12 @@ export class SqliteDatabase {
     if (pollInterval > 0 && path !== ":memory:") {
       this.#watcher = new FileWatcher(`${path}-wal`, () => this.#look(), pollInterval);
     }
+    const settings =
+      `pragma journal_mode = wal; pragma synchronous = ${synchronous}; pragma cache_size = -32000; pragma wal_autocheckpoint = ${autoCheckpoint}`;
     try {
       if (path !== ":memory:" && create) mkdirSync(dirname(path), { recursive: true });
-      this.#db = new DatabaseSync(path, { readOnly: false, ...(create ? {} : { open: false }) });
-      if (!create) this.#openExisting();
-      this.#db.exec(`pragma busy_timeout = ${lockTimeout}`);
-      this.#db.exec(
-        `pragma journal_mode = wal; pragma synchronous = ${synchronous}; pragma cache_size = -32000; pragma wal_autocheckpoint = ${autoCheckpoint}`,
-      );
-      this.#migrate();
-      this.#refuseTriggers();
+      this.#db = new DatabaseSync(path, { open: false });
+      this.#open(create, settings);
       if (path !== ":memory:") this.#inode = Deno.statSync(path).ino;
       if (maxPages !== undefined) this.#db.exec(`pragma max_page_count = ${maxPages}`);
       // From here on, wait for locks in JavaScript, because SQLite would block the event loop. For the first 2 ms,
@@ -93,7 +89,30 @@ export class SqliteDatabase {
     }
   }
 
-  #openExisting(): void {
+  /**
+   * Opens the file and migrates it. When two processes make a new file at once, one of them may be told that it is locked,
+   * without SQLite waiting as long as it was asked to.
+   */
+  #open(create: boolean, settings: string): void {
+    const deadline = performance.now() + this.#lockTimeout;
+    while (true) {
+      if (!create) this.#checkExists();
+      try {
+        this.#db.open();
+        this.#db.exec(`pragma busy_timeout = ${this.#lockTimeout}`);
+        this.#db.exec(settings);
+        this.#migrate();
+        return this.#refuseTriggers();
+      } catch (error) {
+        // A connection that is left open keeps its locks.
+        if (this.#db.isOpen) this.#db.close();
+        if (!isBusy(error) || performance.now() > deadline) throw error;
+      }
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5 + 10 * Math.random());
+    }
+  }
+
+  #checkExists(): void {
     try {
       Deno.statSync(this.path);
     } catch (error) {
@@ -104,7 +123,6 @@ export class SqliteDatabase {
         false,
       );
     }
-    this.#db.open();
   }
 
   #scalar(sql: string): number {

@@ -135,6 +135,19 @@ Deno.test("a file that is to be there and is not says to start the server first"
   );
 });
 
+Deno.test("several processes make the same new files at the same time", async () => {
+  await using dir = await folder();
+  const script = fileURLToPath(new URL("../../fixtures/open.ts", import.meta.url));
+  const start = String(Date.now() + 1_500);
+  const running = Array.from({ length: 4 }, () =>
+    new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--no-check", script, dir.path, "20", start],
+      stdout: "null",
+      stderr: "piped",
+    }).output());
+  for (const { stderr } of await Promise.all(running)) assert.equal(new TextDecoder().decode(stderr), "");
+});
+
 Deno.test("several processes append to one file: no position is lost, doubled, or seen out of order", async () => {
   await using dir = await folder();
   const path = `${dir.path}/log.db`;
