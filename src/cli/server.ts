@@ -15,6 +15,7 @@ interface Options {
   readonly logFormat: "text" | "json";
   readonly logLevel: "debug" | "info" | "warn" | "error";
   readonly migrate: boolean;
+  readonly acceptNewGroups?: boolean;
   readonly workers?: number;
 }
 
@@ -48,6 +49,10 @@ export async function serverCommand(args: readonly string[]): Promise<number> {
       ),
     )
     .option("--no-migrate", "do not create or update tables: run `annals store migrate` instead")
+    .option(
+      "--accept-new-groups",
+      "run new handlers from the beginning of the log, although others that read the same are gone",
+    )
     .option("--workers <n>", "workers per group, unless [server.workers] names the group", wholeNumber)
     .addOption(
       new Option("--no-launcher", "accepted for older start scripts: the launcher no longer exists").hideHelp(),
@@ -78,6 +83,7 @@ export async function serverCommand(args: readonly string[]): Promise<number> {
     module,
     config,
     migrate: options.migrate,
+    acceptNewGroups: options.acceptNewGroups ?? false,
     socket: true,
     print: (line) => console.log(line),
     report: logTo(logLine),

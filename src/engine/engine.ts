@@ -20,6 +20,7 @@ import { codeOf, environmentOf, explainLoad, inspect, poolFor } from "../isolati
 import { exposing } from "../isolation/visible_files.ts";
 import { type CodeLocation, ungranted, workerPermissions } from "../isolation/permissions.ts";
 import type { DomainDescription, HandlerDescription } from "../isolation/protocol.ts";
+import { renamesIn, RETIRED_GROUP } from "../groups/renames.ts";
 import { type Clock, clockOf } from "../lib/clock.ts";
 import { didYouMean } from "../lib/did_you_mean.ts";
 import { dropDivergedCopies } from "../outbox/divergence.ts";
@@ -43,6 +44,8 @@ export interface EngineOptions {
   readonly socket?: boolean;
   /** Whether to create or update the store's tables. @default {true} */
   readonly migrate?: boolean;
+  /** Whether to run new handlers although others that read the same are gone: they may be renamed. @default {false} */
+  readonly acceptNewGroups?: boolean;
   /** Where startup lines are printed. @default {nowhere} */
   readonly print?: (line: string) => void;
   /** The source of time and randomness. @default {the real ones} */
@@ -198,6 +201,7 @@ export class Engine {
     await this.#open(domain, print);
     for (const line of announceSubscriptions(domain, this.#config)) print(line);
     await this.#inspect();
+    await this.#checkRenames(domain);
     await this.#checkCopies(domain);
     const supervisor = new Supervisor({
       store: this.#store,
@@ -238,6 +242,27 @@ export class Engine {
     for (const service of [this.#store, this.#broker]) {
       const warnings = await this.#patiently(async () => await service.inspect?.() ?? []);
       for (const warning of warnings) this.#report({ type: "service.warned", warning });
+    }
+  }
+
+  /** Refuses to run what may be a renamed group from the beginning of the log. */
+  async #checkRenames({ handlers }: DomainDescription): Promise<void> {
+    const checkpoints = await this.#patiently(() => this.#store.checkpoints());
+    const renames = renamesIn(handlers, checkpoints);
+    if (renames.length === 0) return;
+    if (!this.#options.acceptNewGroups) {
+      const found = renames.map(({ gone, fresh, category }) =>
+        `  "${fresh}" is new and would handle every message of ${category} since the beginning; "${gone}", which has handled them, is not in the code any more`
+      );
+      throw new EngineStartError(
+        `Handlers may have been renamed:\n\n${found.join("\n")}\n\n` +
+          `A renamed handler has all its effects a second time (rows counted twice, mails sent again): give it its old name. ` +
+          `If it is another one, start once with --accept-new-groups.`,
+      );
+    }
+    for (const category of new Set(renames.map(({ gone }) => gone))) {
+      const checkpoint = { group: RETIRED_GROUP, category, partitions: 1, partition: 0, position: 0 };
+      await this.#patiently(() => this.#store.commit({ checkpoint }));
     }
   }
 

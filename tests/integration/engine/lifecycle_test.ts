@@ -2,6 +2,7 @@ import { Client, connect } from "@annals/annals/client";
 import { loadConfig } from "@annals/annals/config";
 import { Engine, logTo } from "@annals/annals/engine";
 import assert from "node:assert/strict";
+import { pathToFileURL } from "node:url";
 import broken from "../../fixtures/broken/domain.ts";
 import tally, { Add, Seen } from "../../fixtures/tally/domain.ts";
 import { Server, Site, until } from "../../support/server.ts";
@@ -81,6 +82,59 @@ Deno.test("a server that was killed is followed at once: nobody waits for the le
   const server = await site.start().running();
   assert.doesNotMatch(server.stderr, /standing by/);
   assert.equal(await server.stop(), 0);
+});
+
+Deno.test("a handler that seems to be renamed is not run from the beginning, unless that is accepted once", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "annals-" });
+  const mod = JSON.stringify(new URL("../../../mod.ts", import.meta.url).href);
+  const write = (...names: string[]) =>
+    Deno.writeTextFile(
+      `${folder}/domain.ts`,
+      `import { aggregate, command, commandHandler, domain, event, eventHandler, type } from ${mod};
+      const Rung = event("Rung", { schema: type<{ id: string }>() });
+      const Bell = aggregate("Bell", { events: [Rung], initial: () => 0, evolve: { Rung: (n) => n + 1 } });
+      export const Ring = command("Ring", { schema: type<{ id: string }>(), target: ({ id }) => id });
+      const Ringer = commandHandler("Ringer", Bell, {
+        commands: [Ring],
+        handle: { Ring: (_, { payload }) => Rung(payload) },
+      });
+      const hear = (name: string) => eventHandler(name, { events: [Rung], on: { Rung: () => {} } });
+      export default domain("bells", { aggregates: [Bell], handlers: [Ringer, ...${
+        JSON.stringify(names)
+      }.map((name) => hear(name))] });`,
+    );
+  const start = (...args: string[]) => new Server(["--domain=./domain.ts", ...args], folder);
+  const runs = async (...args: string[]) => assert.equal(await (await start(...args).running()).stop(), 0);
+  await write("Ears");
+  await Deno.writeTextFile(`${folder}/domain.toml`, "");
+  // Nothing was handled yet: nothing can be handled twice.
+  await runs();
+  await write("Mail");
+  const server = await start().running();
+  const { default: bells, Ring } = await import(`${pathToFileURL(folder)}/domain.ts`);
+  await using client = await connect(bells, { config: loadConfig({ file: `${folder}/domain.toml` }) });
+  await client.process(Ring({ id: "a" }), { wait: true });
+  assert.ok(await client.caughtUp());
+  assert.equal(await server.stop(), 0);
+  await write("Mailer");
+  const refused = start();
+  assert.equal((await refused.status).code, 1);
+  await refused.kill();
+  assert.match(
+    refused.stderr,
+    /"Mailer" is new .* bells::bell since the beginning; "Mail", which has handled them, is not/,
+  );
+  assert.match(refused.stderr, /give it its old name.*start once with --accept-new-groups/);
+  // Beside the old one it is simply new, and so is the next one after it was accepted.
+  await write("Mail", "Mailer");
+  await runs();
+  await write("Mailer", "Other");
+  await runs("--accept-new-groups");
+  await write("Mailer", "Other", "Third");
+  await runs();
+  await write("Mail", "Mailer");
+  await runs();
+  await Deno.remove(folder, { recursive: true });
 });
 
 Deno.test("several workers of a group share its streams", async () => {

@@ -1,0 +1,47 @@
+import type { Checkpoint } from "../store/port.ts";
+
+/**
+ * The group whose checkpoints name, in place of a category, groups that are gone on purpose: their successors are not
+ * taken for renamed ones any more.
+ */
+export const RETIRED_GROUP = "$retired";
+
+/** A group that is new, and one that is gone and read the same. */
+export interface Rename {
+  /** The group that has handled messages, and is not in the code any more. */
+  readonly gone: string;
+  /** The group that has handled none. */
+  readonly fresh: string;
+  /** A category that both read. */
+  readonly category: string;
+}
+
+/**
+ * Finds groups that may have been renamed. To the store such a group is a new one, which handles all messages since the
+ * beginning: what the old one did is done a second time.
+ *
+ * @param groups The groups of the code, with the categories they read.
+ * @param checkpoints All checkpoints.
+ * @returns Pairs of groups, by name.
+ */
+export function renamesIn(
+  groups: readonly { readonly name: string; readonly categories: readonly string[] }[],
+  checkpoints: readonly Checkpoint[],
+): Rename[] {
+  const known = new Set(checkpoints.map(({ group }) => group));
+  const kept = new Set(groups.map(({ name }) => name));
+  const retired = new Set(checkpoints.filter(({ group }) => group === RETIRED_GROUP).map(({ category }) => category));
+  const gone = checkpoints.filter(({ group, position }) =>
+    position > 0 && !group.startsWith("$") && !kept.has(group) && !retired.has(group)
+  );
+  const renames = new Map<string, Rename>();
+  for (const { name, categories } of groups) {
+    if (known.has(name)) continue;
+    for (const { group, category } of gone) {
+      if (categories.includes(category)) {
+        renames.set(JSON.stringify([name, group]), { gone: group, fresh: name, category });
+      }
+    }
+  }
+  return [...renames.values()];
+}
