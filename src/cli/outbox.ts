@@ -11,7 +11,7 @@ export function addOutbox(program: Command): void {
       withOperator(program.opts<GlobalOptions>(), async ({ store }) => {
         const { waiting, oldest, published } = await store.outboxStatus();
         const seconds = oldest === null ? 0 : Math.max(0, Date.now() - oldest) / 1000;
-        const relay = (await store.leases()).find((lease) => lease.name === "$relay" && lease.expiresAt > Date.now());
+        const relay = (await store.leases()).find((lease) => lease.name === "$relay" && lease.isHeld);
         const value = { waiting, oldestSeconds: seconds, published, relay: relay?.owner ?? null };
         print(options.json, value, () =>
           [

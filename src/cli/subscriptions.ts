@@ -47,7 +47,7 @@ function processName(owner: string): string {
 /** Determines the status of a group. */
 export async function statusOf({ store, config }: Operator, handler: HandlerDescription): Promise<GroupStatus> {
   const { name: group, categories } = handler;
-  const leases = (await store.leases()).filter((lease) => lease.group === group && lease.expiresAt > Date.now());
+  const leases = (await store.leases()).filter((lease) => lease.group === group && lease.isHeld);
   // Running servers may use another configuration.
   const workers = leases[0]?.partitions ?? config.workers(group, categories);
   const lag = await lagOf(store, group, categories);

@@ -159,7 +159,7 @@ export class Client {
     const append = { category, stream, expected: "any" as const, messages: [message], publish };
     const { lastPosition, repeated } = await this.store.commit({ appends: [append], ...once });
     const sent = repeated === null ? { id, aggregateId } : JSON.parse(repeated) as { id: string; aggregateId: string };
-    const outcome = options.wait ? await this.#wait(sent.id, handler, options.timeout ?? 30_000) : null;
+    const outcome = options.wait ? await this.#wait(sent.id, options.timeout ?? 30_000) : null;
     return { commandId: sent.id, aggregateId: sent.aggregateId, position: lastPosition, outcome };
   }
 
@@ -223,10 +223,9 @@ export class Client {
     return found && outcomeOf(found);
   }
 
-  async #wait(commandId: string, handler: Handler, timeout: number): Promise<Outcome> {
+  async #wait(commandId: string, timeout: number): Promise<Outcome> {
     const until = performance.now() + timeout;
-    const askAt = performance.now() + SERVER_PATIENCE;
-    let asked = false;
+    let servedAt = performance.now();
     while (true) {
       const found = await this.outcome(commandId);
       if (found) return found;
@@ -237,23 +236,22 @@ export class Client {
           commandId,
         );
       }
-      if (!asked && now > askAt) {
-        asked = true;
-        if (!await this.isServed(handler.name)) {
+      if (now > servedAt + SERVER_PATIENCE) {
+        if (await this.isServed()) servedAt = now;
+        else {
           throw new OutcomeTimeoutError(
-            `Command ${commandId} is stored, but no server handles it; start one: deno run -A server.ts --domain=${this.domain.name}`,
+            `Command ${commandId} is stored, but no server is running; start one: deno run -A server.ts --domain=${this.domain.name}`,
             commandId,
           );
         }
       }
-      await this.store.changed(Math.min(until - now, asked ? 1_000 : SERVER_PATIENCE));
+      await this.store.changed(Math.min(until - now, SERVER_PATIENCE));
     }
   }
 
-  /** Whether a server is running a group right now. */
-  async isServed(group: string): Promise<boolean> {
-    const leases = await this.store.leases();
-    return leases.some((lease) => lease.group === group && lease.expiresAt > Date.now());
+  /** Whether a server is running the domain, by the store's clock. While a group moves to another server, none has it. */
+  async isServed(): Promise<boolean> {
+    return (await this.store.members()).length > 0;
   }
 
   /**

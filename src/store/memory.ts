@@ -71,7 +71,7 @@ export class MemoryEventStore implements EventStore {
   #outbox: MessageRecord[] = [];
   #published = 0;
   #checkpoints = new Map<string, Checkpoint>();
-  #leases = new Map<string, Lease & { clean: boolean }>();
+  #leases = new Map<string, Omit<Lease, "isHeld"> & { clean: boolean }>();
   #members = new Map<string, { member: Member; expiresAt: number }>();
   #deferred = new Map<string, Map<number, DeferredMessage>>();
   #dead = new Map<string, DeadLetter>();
@@ -293,7 +293,8 @@ export class MemoryEventStore implements EventStore {
 
   async leases(): Promise<Lease[]> {
     this.#open();
-    return [...this.#leases.values()].map(({ clean: _, ...lease }) => lease);
+    const now = this.#clock.now();
+    return [...this.#leases.values()].map(({ clean: _, ...lease }) => ({ ...lease, isHeld: lease.expiresAt > now }));
   }
 
   async deferred(group: string, options: { replayedOnly?: boolean; limit?: number } = {}): Promise<DeferredMessage[]> {

@@ -229,8 +229,10 @@ export interface Lease {
   readonly owner: string;
   /** Its token. */
   readonly token: number;
-  /** When it expires unless renewed, in milliseconds since 1970; 0 if released. */
+  /** When it expires unless renewed, in milliseconds since 1970, by the store's clock; 0 if released. */
   readonly expiresAt: number;
+  /** Whether it is held now, by the store's clock: that of the reader may be wrong. */
+  readonly isHeld: boolean;
   /** Recorded failures of its holders; `null` if none. */
   readonly ends: Ends | null;
 }

@@ -285,8 +285,10 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     advance(900);
     assert.deepEqual(await store.renewLeases([{ lease: "g#0/1", token: 1 }], 1000), []);
     advance(900);
+    assert.deepEqual((await store.leases()).map(({ isHeld }) => isHeld), [true]);
     assert.equal(await store.acquireLease({ ...request, owner: "you" }), null);
     advance(200);
+    assert.deepEqual((await store.leases()).map(({ isHeld }) => isHeld), [false]);
     assert.deepEqual(await store.acquireLease({ ...request, owner: "you" }), { token: 2, clean: false, ends: null });
     assert.deepEqual(await store.renewLeases([{ lease: "g#0/1", token: 1 }], 1000), ["g#0/1"]);
     assert.deepEqual((await store.leases()).map(({ owner, token }) => [owner, token]), [["you", 2]]);

@@ -29,7 +29,7 @@ survives(
     const { servers, client, random } = ground;
     const owners = async () =>
       new Set(
-        (await client.store.leases()).filter(({ group, expiresAt }) => group !== "$relay" && expiresAt > Date.now())
+        (await client.store.leases()).filter(({ group, isHeld }) => group !== "$relay" && isHeld)
           .map(({ owner }) => owner),
       );
     await until(async () => (await owners()).size === 3, () => "all three to have some");
@@ -55,7 +55,7 @@ survives("all three servers are killed at once, three times", async (ground) => 
 survives("a server is suspended for longer than its leases, and wakes up", async ({ servers, client }) => {
   const engine = servers[0].enginePid();
   const owners = async () =>
-    new Set((await client.store.leases()).filter(({ expiresAt }) => expiresAt > Date.now()).map(({ owner }) => owner));
+    new Set((await client.store.leases()).filter(({ isHeld }) => isHeld).map(({ owner }) => owner));
   assert.equal((await owners()).size, 2);
   Deno.kill(engine, "SIGSTOP");
   // The other takes over within 5 s.

@@ -42,6 +42,6 @@ export function toCheckpoint([group, category, partitions, partition, position]:
 }
 
 /** A lease. */
-export function toLease([name, group, partitions, owner, token, expiresAt, ends]: any[]): Lease {
-  return { name, group, partitions, owner, token, expiresAt, ends: ends === null ? null : JSON.parse(ends) };
+export function toLease([name, group, partitions, owner, token, expiresAt, isHeld, ends]: any[]): Lease {
+  return { name, group, partitions, owner, token, expiresAt, isHeld, ends: ends === null ? null : JSON.parse(ends) };
 }

@@ -162,8 +162,9 @@ export abstract class PostgresTables implements EventStore {
 
   async leases(): Promise<Lease[]> {
     const rows = await this.ask(
-      `select name, "group", partitions, owner, token, expires_at, ends::text from annals.leases order by name`,
-      [],
+      `select name, "group", partitions, owner, token, expires_at, expires_at > ${NOW}, ends::text
+       from annals.leases order by name`,
+      [this.now()],
     );
     return rows.map(toLease);
   }

@@ -351,10 +351,15 @@ export class SqliteEventStore implements EventStore {
   }
 
   async leases(): Promise<Lease[]> {
-    const rows = await this.#all<Omit<Lease, "ends"> & { ends: string | null }>(
+    const rows = await this.#all<Omit<Lease, "ends" | "isHeld"> & { ends: string | null }>(
       `select name, "group", partitions, owner, token, expires_at as expiresAt, ends from leases order by name`,
     );
-    return rows.map(({ ends, ...lease }) => ({ ...lease, ends: ends === null ? null : JSON.parse(ends) }));
+    const now = this.#now();
+    return rows.map(({ ends, ...lease }) => ({
+      ...lease,
+      isHeld: lease.expiresAt > now,
+      ends: ends === null ? null : JSON.parse(ends),
+    }));
   }
 
   async deferred(group: string, options: { replayedOnly?: boolean; limit?: number } = {}): Promise<DeferredMessage[]> {
