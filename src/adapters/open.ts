@@ -137,7 +137,7 @@ export async function openBroker(
 /** A store that exposes projections as views. */
 export interface Publishing {
   /** Creates a view for each projection. */
-  publishViews?(projections: readonly ProjectionShape[]): Promise<void>;
+  publishViews?(projections: readonly ProjectionShape[]): Promise<string[]>;
 }
 
 /** A service that can report configuration warnings. */

@@ -226,7 +226,8 @@ export class Engine {
     const opening = { autoCheckpoint: CHECKPOINTED, domain: domain.name, owner: this.#owner, migrate };
     const [at, brokerAt] = [locate(this.#config.store, domain.name), locate(this.#config.broker, domain.name)];
     const store = this.#store = await this.#patiently(() => openStore(at, opening));
-    if (migrate) await this.#patiently(async () => await store.publishViews?.(domain.projections));
+    const views = migrate ? await this.#patiently(async () => await store.publishViews?.(domain.projections)) : [];
+    for (const warning of views ?? []) this.#report({ type: "service.warned", warning });
     const broker = this.#broker = await openBroker(brokerAt, opening);
     this.#stopCheckpointer = startWalCheckpointer([...store.walFiles ?? [], ...broker.walFiles ?? []]);
     for (const line of announceAdapters(store, broker)) print(line);

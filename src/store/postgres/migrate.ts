@@ -1,4 +1,5 @@
 import { StoreUnavailableError } from "../errors.ts";
+import { codeOf } from "./errors.ts";
 import { forSchema, migrationLock, MIGRATIONS } from "./schema.ts";
 import { type ProjectionShape, viewName, viewQuery } from "./views.ts";
 
@@ -6,6 +7,8 @@ import { type ProjectionShape, viewName, viewQuery } from "./views.ts";
 export interface Session {
   /** Runs a statement; its rows, by name. */
   unsafe(sql: string, values?: any[]): PromiseLike<any[]>;
+  /** Runs work whose failure undoes nothing but the work. */
+  savepoint(work: (session: Session) => Promise<void>): Promise<unknown>;
 }
 
 /** The schema to migrate and its location. */
@@ -89,21 +92,62 @@ export async function verify(session: Session, place: Place): Promise<void> {
   );
 }
 
-/** Creates or updates the view of each projection. */
+/** How long a view may be in use by a report before it is left as it is. */
+const VIEW_PATIENCE = "500ms";
+
+/** The code of an error that says that a view cannot be replaced as it is, but can be made anew. */
+const NOT_REPLACEABLE = "42P16";
+
+/**
+ * Creates or updates the view of each projection. A view that is in use, or that others are built on, is no reason not to
+ * start: it stays as it is.
+ *
+ * @returns What could not be updated, and what to do.
+ */
 export async function publishViews(
   session: Session,
   schema: string,
   shapes: readonly ProjectionShape[],
-): Promise<void> {
+): Promise<string[]> {
+  const warnings: string[] = [];
   await lock(session, schema);
+  await session.unsafe(`set local lock_timeout = '${VIEW_PATIENCE}'`);
+  const published = new Map<string, string>();
   for (const shape of shapes) {
-    const view = forSchema(`annals."${viewName(shape.name)}"`, schema);
+    const name = viewName(shape.name);
+    const view = forSchema(`annals."${name}"`, schema);
+    const other = published.get(name);
+    if (other !== undefined) {
+      warnings.push(
+        `Projection "${shape.name}" has no view: its name would be that of "${other}" (${name}); rename one`,
+      );
+      continue;
+    }
+    published.set(name, shape.name);
     const query = forSchema(viewQuery(shape), schema);
     const [{ known }] = await session.unsafe("select obj_description(to_regclass($1), 'pg_class') as known", [view]);
     if (known === query) continue;
-    await session.unsafe(`drop view if exists ${view}`);
-    await session.unsafe(`create view ${view} as ${query}`);
-    // Store the definition, so that a changed schema recreates the view.
-    await session.unsafe(`comment on view ${view} is '${query.replaceAll("'", "''")}'`);
+    try {
+      await session.savepoint((session) => replaceView(session, view, query));
+    } catch (error) {
+      warnings.push(
+        `The view ${view} of projection "${shape.name}" could not be updated and stays as it is: ${
+          (error as Error).message
+        }; drop what is built on it, or wait for the report that reads it, then restart a server`,
+      );
+    }
   }
+  return warnings;
+}
+
+async function replaceView(session: Session, view: string, query: string): Promise<void> {
+  try {
+    await session.savepoint(async (session) => void await session.unsafe(`create or replace view ${view} as ${query}`));
+  } catch (error) {
+    if (codeOf(error) !== NOT_REPLACEABLE) throw error;
+    await session.unsafe(`drop view ${view}`);
+    await session.unsafe(`create view ${view} as ${query}`);
+  }
+  // Store the definition, so that a changed schema is noticed.
+  await session.unsafe(`comment on view ${view} is '${query.replaceAll("'", "''")}'`);
 }

@@ -320,8 +320,9 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
    * Creates a view for each projection, with a column for each field of its schema, for reports and BI tools.
    *
    * @param shapes The projections.
+   * @returns Warnings about views that could not be updated.
    */
-  publishViews(shapes: readonly ProjectionShape[]): Promise<void> {
+  publishViews(shapes: readonly ProjectionShape[]): Promise<string[]> {
     return this.#begin((session) => publishViews(session, this.#place.schema, shapes));
   }
 

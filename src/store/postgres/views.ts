@@ -6,12 +6,16 @@ export interface ProjectionShape {
   readonly fields: readonly { readonly name: string; readonly type: string }[];
 }
 
-/** Column types by JSON type. */
-const COLUMNS: Readonly<Record<string, string>> = {
-  string: "text",
-  integer: "bigint",
-  number: "double precision",
-  boolean: "boolean",
+/**
+ * Columns by JSON type. A row of an earlier schema may have something else, and JSON has integers that are too large for
+ * a bigint: such a value is null, instead of failing whoever reads the view.
+ */
+const COLUMNS: Readonly<Record<string, (json: string, text: string) => string>> = {
+  string: (_json, text) => text,
+  integer: (json, text) =>
+    `case when json_typeof(${json}) = 'number' and abs((${text})::numeric) < 9223372036854775807 then (${text})::numeric::bigint end`,
+  number: (json, text) => `case when json_typeof(${json}) = 'number' then (${text})::double precision end`,
+  boolean: (json, text) => `case when json_typeof(${json}) = 'boolean' then (${text})::boolean end`,
 };
 
 function snake(name: string): string {
@@ -28,7 +32,7 @@ export function viewName(projection: string): string {
 }
 
 /**
- * Returns the query of a projection's view: the key, a column per field, and the position.
+ * Returns the query of a projection's view: the key, the position, and a column per field.
  *
  * @param shape The shape of its rows.
  * @returns SQL; `annals.` stands for the configured schema.
@@ -39,10 +43,11 @@ export function viewQuery({ name, fields }: ProjectionShape): string {
     let column = snake(field.name);
     while (taken.has(column)) column += "_";
     taken.add(column);
-    const type = COLUMNS[field.type];
-    const value = type ? `(p."row"->>${literal(field.name)})::${type}` : `p."row"->${literal(field.name)}`;
-    return `${value} as "${column}"`;
+    const json = `p."row"->${literal(field.name)}`;
+    const typed = COLUMNS[field.type];
+    return `${typed?.(json, `p."row"->>${literal(field.name)}`) ?? json} as "${column}"`;
   });
-  const all = ["p.key", ...columns, ...(columns.length === 0 ? [`p."row"`] : []), "p.position"];
+  // New fields come last: PostgreSQL can add them to a view that others are built on.
+  const all = ["p.key", "p.position", ...columns, ...(columns.length === 0 ? [`p."row"`] : [])];
   return `select ${all.join(", ")} from annals.projections p where p.projection = ${literal(name)}`;
 }

@@ -9,6 +9,7 @@ import { EventStoreSubscription } from "../../../src/subscriptions/mod.ts";
 import fidelis from "../../../examples/fidelis/domain.ts";
 import { tick } from "../../support/ticking.ts";
 import { connectPostgres, withSchema } from "../../support/postgres.ts";
+import { until } from "../../support/server.ts";
 import { databaseUrl } from "../../support/services.ts";
 
 const Ticked = event("Ticked", { schema: type<{ n: number }>() });
@@ -122,7 +123,56 @@ Deno.test("projections can be read with plain SQL, typed as their schemas say", 
   // A schema that was changed makes the view anew.
   await store.publishViews([{ name: "AccountSummary", fields: [{ name: "balance", type: "number" }] }]);
   const [again] = await admin.unsafe(`select * from "${schema.name}".projection_account_summary`);
-  assert.deepEqual(again, { key: "1", balance: 1250, position: "7" });
+  assert.deepEqual(again, { key: "1", position: "7", balance: 1250 });
+  await admin.end();
+  await store.close();
+});
+
+Deno.test("neither a report nor a row of another shape stops a projection's view, or the start of a server", async () => {
+  await using schema = await withSchema();
+  const store = new PostgresEventStore({ url: databaseUrl(), schema: schema.name });
+  await store.migrate();
+  const view = `"${schema.name}".projection_note`;
+  const fields = (...types: string[]) => types.map((type, i) => ({ name: `f${i}`, type }));
+  const publish = (...types: string[]) => store.publishViews([{ name: "Note", fields: fields(...types) }]);
+  const admin = connectPostgres();
+  const rows = async () => (await admin.unsafe(`select * from ${view} order by key`)).map((row) => ({ ...row }));
+  assert.deepEqual(await publish("integer", "number", "boolean"), []);
+  const put = (key: string, row: unknown) => ({ projection: "Note", key, row: JSON.stringify(row), position: 1 });
+  await store.commit({
+    rows: [
+      put("a", { f0: 1, f1: 1.5, f2: true }),
+      put("b", { f0: 1e21, f1: "?", f2: 3 }),
+      put("c", { f0: { deep: 1 }, f2: null }),
+    ],
+  });
+  const nothing = { position: "1", f0: null, f1: null, f2: null };
+  assert.deepEqual(await rows(), [
+    { key: "a", position: "1", f0: "1", f1: 1.5, f2: true },
+    { key: "b", ...nothing },
+    { key: "c", ...nothing },
+  ]);
+  // Built on by others: new fields are added, others leave it as it is.
+  await admin.unsafe(`create view "${schema.name}".report as select f0 from ${view}`);
+  assert.deepEqual(await publish("integer", "number", "boolean", "string"), []);
+  const [warning, ...more] = await publish("string");
+  assert.equal(more.length, 0);
+  assert.match(warning, /projection_note.*stays as it is: .*other objects depend on it; drop what is built on it/);
+  assert.equal(Object.keys((await rows())[0]).length, 6);
+  await admin.unsafe(`drop view "${schema.name}".report`);
+  // In use by a long report.
+  let done!: () => void;
+  const reading = admin.begin(async (report) => {
+    await report.unsafe(`select * from ${view}`);
+    await new Promise<void>((resolve) => done = resolve);
+  });
+  await until(() => done !== undefined, () => "the report");
+  assert.match((await publish("string"))[0], /lock timeout.*wait for the report/);
+  done();
+  await reading;
+  assert.deepEqual(await publish("string"), []);
+  const two = ["AccountSummary", "Account_Summary"].map((name) => ({ name, fields: [] }));
+  assert.match((await store.publishViews(two))[0], /"Account_Summary" has no view: .* that of "AccountSummary"/);
   await admin.end();
   await store.close();
 });
