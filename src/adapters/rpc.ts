@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { BrokerBehindError, BrokerUnavailableError, GroupMissingError } from "../broker/errors.ts";
 import {
   DuplicateMessageError,
@@ -7,12 +8,14 @@ import {
   WrongExpectedVersionError,
 } from "../store/errors.ts";
 
-/** A pending call to the owner of the adapter. */
-interface Call {
-  readonly id: number;
-  readonly method: string;
-  readonly given: readonly unknown[];
-}
+/** What a peer may send: a call, or the end of one. Whoever sends anything else is cut off. */
+const requestSchema = z.union([
+  z.strictObject({ abort: z.int() }),
+  z.strictObject({ id: z.int(), method: z.string().max(100), given: z.array(z.unknown()).max(10) }),
+]);
+
+/** The most calls of a peer that may be running. */
+const MOST_CALLS = 10_000;
 
 interface Reply {
   readonly id: number;
@@ -52,17 +55,26 @@ const ERRORS: Record<string, (fields: any) => Error> = {
  *
  * @param adapter The adapter.
  * @param port This side's end of the channel.
+ * @param methods The methods that the peer may call.
  */
-export function serve(adapter: object, port: Channel): void {
+export function serve<T extends object>(adapter: T, port: Channel, methods: ReadonlySet<keyof T & string>): void {
   const running = new Map<number, AbortController>();
   const left = port.onclose;
   port.onclose = () => {
     for (const stop of running.values()) stop.abort();
     left?.();
   };
-  port.onmessage = async ({ data }: { readonly data: Call | { readonly abort: number } }) => {
-    if ("abort" in data) return running.get(data.abort)?.abort();
-    const { id, method, given } = data;
+  port.onmessage = async ({ data }: { readonly data: unknown }) => {
+    const request = requestSchema.safeParse(data);
+    if (!request.success || running.size >= MOST_CALLS) return port.close();
+    if ("abort" in request.data) return running.get(request.data.abort)?.abort();
+    const { id, method, given } = request.data;
+    if (!(methods as ReadonlySet<string>).has(method)) {
+      return port.postMessage({
+        id,
+        error: { name: "Error", message: `There is no method ${JSON.stringify(method)}` },
+      });
+    }
     const stop = new AbortController();
     const put = (value: unknown): unknown => value === SIGNAL ? stop.signal : value;
     running.set(id, stop);
@@ -74,7 +86,7 @@ export function serve(adapter: object, port: Channel): void {
       );
       port.postMessage({ id, value: await (adapter as Record<string, any>)[method](...last) });
     } catch (error) {
-      const { name, message } = error as Error;
+      const { name, message } = error instanceof Error ? error : new Error(String(error));
       port.postMessage({ id, error: { ...error as object, name, message } });
     } finally {
       running.delete(id);

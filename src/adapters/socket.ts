@@ -21,6 +21,20 @@ export function socketPath(folder: string, domain: string): string {
   return resolve(tmpdir(), `annals-${createHash("sha256").update(path).digest("hex").slice(0, 16)}.sock`);
 }
 
+/** The longest message, in characters: a commit has at most a few payloads of 16 Mi. */
+const LONGEST_LINE = 256 << 20;
+
+/** What clients need of a server's store; they do not close it. */
+const METHODS = new Set(
+  [
+    ...["commit", "readStream", "readLog", "logId", "lastPosition", "changed"] as const,
+    ...["markPublished", "outboxStatus", "checkpoints", "enroll", "members", "acquireLease", "renewLeases"] as const,
+    ...["releaseLease", "recordEnds", "leases", "deferred", "replayed", "lag", "outcome"] as const,
+    ...["deadLetters", "deadLetter", "countDeadLetters", "replayDeadLetters", "purgeDeadLetters"] as const,
+    ...["readRow", "readRows", "listRows"] as const,
+  ] satisfies (keyof EventStore)[],
+);
+
 /** One line of JSON per message, in both directions. */
 class SocketChannel implements Channel {
   onmessage: ((event: { readonly data: any }) => void) | null = null;
@@ -37,15 +51,23 @@ class SocketChannel implements Channel {
   }
 
   async #read(): Promise<void> {
-    let rest = "";
+    // Of the line that has not ended yet; joined once, because a long one comes in many parts.
+    let parts: string[] = [];
+    let length = 0;
     try {
       for await (const text of this.#socket.readable.pipeThrough(new TextDecoderStream())) {
-        const lines = (rest + text).split("\n");
-        rest = lines.pop()!;
-        for (const line of lines) this.onmessage?.({ data: JSON.parse(line) });
+        const lines = text.split("\n");
+        const last = lines.pop()!;
+        for (const line of lines) {
+          this.onmessage?.({ data: JSON.parse(parts.join("") + line) });
+          [parts, length] = [[], 0];
+        }
+        parts.push(last);
+        length += last.length;
+        if (length > LONGEST_LINE) break;
       }
     } catch {
-      // The peer is gone.
+      // The peer is gone, or has sent what is no JSON.
     }
     this.close();
   }
@@ -107,7 +129,7 @@ export async function listen(store: EventStore, path: string): Promise<() => voi
       const channel = new SocketChannel(socket);
       open.add(channel);
       channel.onclose = () => open.delete(channel);
-      serve(store, channel);
+      serve<EventStore>(store, channel, METHODS);
     }
   })();
   return () => {

@@ -31,7 +31,7 @@ function line(): [Channel, Channel] {
 
 function served<T extends object>(adapter: T): T {
   const [here, there] = line();
-  serve(adapter, there);
+  serve(adapter, there, new Set(Object.keys(adapter)) as Set<keyof T & string>);
   return remote<T>(here, { kind: "test", location: "here" }, () => new Error("gone"));
 }
 
@@ -71,7 +71,7 @@ Deno.test("rpc: a signal that aborts here aborts there, and who is gone answers 
     never: () => new Promise(() => {}),
   };
   const [here, there] = line();
-  serve(adapter, there);
+  serve(adapter, there, new Set(["until", "never"] as const));
   const store = remote<typeof adapter>(here, { kind: "test", location: "here" }, () => new Error("gone"));
   const stop = new AbortController();
   const waiting = store.until({ signal: stop.signal });
@@ -81,4 +81,31 @@ Deno.test("rpc: a signal that aborts here aborts there, and who is gone answers 
   here.close();
   await assert.rejects(never, /gone/);
   await assert.rejects(store.never(), /gone/);
+});
+
+Deno.test("rpc: a peer calls what it may, and is cut off when it sends anything else", async () => {
+  let closed = 0;
+  const adapter = { ask: () => Promise.resolve("answer"), close: () => Promise.resolve(void closed++) };
+  for (
+    const junk of [null, 5, "x", [], {}, { id: "1", method: "ask", given: [] }, { id: 1, method: 5 }, { abort: {} }]
+  ) {
+    const [here, there] = line();
+    serve(adapter, there, new Set(["ask"] as const));
+    let isCut = false;
+    here.onclose = () => void (isCut = true);
+    here.postMessage(junk);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    assert.ok(isCut, JSON.stringify(junk));
+  }
+  const [here, there] = line();
+  serve(adapter, there, new Set(["ask"] as const));
+  const store = remote<typeof adapter & Record<"constructor" | "toString" | "nothing", () => Promise<unknown>>>(
+    here,
+    { kind: "test", location: "here" },
+  );
+  await assert.rejects(async () => await store.nothing(), /There is no method "nothing"/);
+  here.postMessage({ id: 1_000, method: "close", given: [] });
+  here.postMessage({ id: 1_001, method: "constructor", given: [] });
+  assert.equal(await store.ask(), "answer");
+  assert.equal(closed, 0);
 });
