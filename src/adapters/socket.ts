@@ -28,7 +28,16 @@ const LONGEST_LINE = 256 << 20;
 const METHODS = new Set(
   [
     ...["commit", "readStream", "readLog", "logId", "lastPosition", "changed"] as const,
-    ...["markPublished", "outboxStatus", "checkpoints", "enroll", "members", "acquireLease", "renewLeases"] as const,
+    ...[
+      "markPublished",
+      "published",
+      "outboxStatus",
+      "checkpoints",
+      "enroll",
+      "members",
+      "acquireLease",
+      "renewLeases",
+    ] as const,
     ...["releaseLease", "recordEnds", "leases", "deferred", "replayed", "lag", "outcome"] as const,
     ...["deadLetters", "deadLetter", "countDeadLetters", "replayDeadLetters", "purgeDeadLetters"] as const,
     ...["readRow", "readRows", "listRows"] as const,

@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { readPayloads } from "../isolation/inspect.ts";
+import { didYouMean } from "../lib/did_you_mean.ts";
 import { isInternal, type MessageRecord } from "../messages/envelope.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { print, stamp, table } from "./output.ts";
@@ -63,6 +64,16 @@ async function show(operator: Operator, records: MessageRecord[], options: { jso
   );
 }
 
+/** Refuses a type or category that does not exist; the log may have others than the code. */
+function checkNames({ domain }: Operator, type: string | undefined, category: string | undefined): void {
+  const check = (what: string, name: string | undefined, known: readonly string[]): void => {
+    if (name === undefined || known.includes(name)) return;
+    throw new UsageError(`Nothing found: domain "${domain.name}" has no ${what} "${name}"${didYouMean(name, known)}`);
+  };
+  check("message type", type, Object.keys(domain.types));
+  check("category", category, Object.keys(domain.categories));
+}
+
 /** `annals events …` */
 export function addEvents(program: Command): void {
   const run = (work: (operator: Operator) => Promise<void>) => withOperator(program.opts<GlobalOptions>(), work);
@@ -103,7 +114,10 @@ export function addEvents(program: Command): void {
       run(async (operator) => {
         const wanted = { type, category, correlationId: correlation, since, after, limit };
         const given = Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined));
-        await show(operator, await operator.store.readLog(given), options);
+        const records = await operator.store.readLog(given);
+        // What is known to no code may be in the log all the same.
+        if (records.length === 0) checkNames(operator, type, category);
+        await show(operator, records, options);
       })
     );
 

@@ -58,6 +58,8 @@ async function handleGroup(
       const granted = await store.acquireLease(request);
       if (granted) {
         const fence = { lease, token: granted.token };
+        // If it is lost all the same, nothing is written under it any more.
+        const renewing = setInterval(() => void store.renewLeases([fence], TTL).catch(() => {}), TTL / 3);
         try {
           await new EventStoreSubscription({
             domain,
@@ -72,6 +74,7 @@ async function handleGroup(
             report: logTo(logLine),
           }).runUntil(position, new AbortController().signal);
         } finally {
+          clearInterval(renewing);
           await store.releaseLease(fence, true);
         }
         break;

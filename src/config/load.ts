@@ -2,6 +2,7 @@ import { dirname, isAbsolute, join, resolve } from "node:path";
 import { parse, TomlError } from "smol-toml";
 import { ConfigError, type ConfigFault } from "./errors.ts";
 import { interpolate } from "./interpolate.ts";
+import { redactUrl } from "../lib/redact_url.ts";
 import { didYouMean } from "../lib/did_you_mean.ts";
 import { resolveConfig } from "./resolve.ts";
 import { type ConfigFile, configSchema, Interpolated, knownKeys } from "./schema.ts";
@@ -41,9 +42,15 @@ function merge(base: Table, over: Table, from: string, origins: Map<string, stri
 }
 
 function show(value: unknown): string {
-  if (value instanceof Interpolated) return JSON.stringify(value.text);
+  if (value instanceof Interpolated) return JSON.stringify(redactUrl(value.text));
   if (isTable(value)) return "{…}";
-  return JSON.stringify(value) ?? String(value);
+  return typeof value === "string" ? JSON.stringify(redactUrl(value)) : JSON.stringify(value) ?? String(value);
+}
+
+/** The value of a key that is not known: a text may be a password. */
+function showUnknown(value: unknown): string {
+  if (isTable(value)) return " = {…}";
+  return typeof value === "number" || typeof value === "boolean" ? ` = ${value}` : "";
 }
 
 function at(root: unknown, path: readonly PropertyKey[]): unknown {
@@ -60,7 +67,7 @@ function check(raw: unknown): { readonly file: ConfigFile } | { readonly faults:
       return issue.keys.map((name) => {
         const key = [...issue.path, name].join(".");
         return {
-          key: `${key} = ${show(at(raw, [...issue.path, name]))}`,
+          key: `${key}${showUnknown(at(raw, [...issue.path, name]))}`,
           message: `there is no such key${didYouMean(name, knownKeys(issue.path))}`,
         };
       });

@@ -1,5 +1,6 @@
 import { isAbsolute, resolve } from "node:path";
 import { DEFAULT_SETTINGS, type SubscriptionSettings } from "../groups/settings.ts";
+import { redactUrl } from "../lib/redact_url.ts";
 import type { BrokerConfig, Config, GroupConfig, PermissionGrant, StoreConfig } from "./config.ts";
 import { ConfigError } from "./errors.ts";
 import type { ConfigFile } from "./schema.ts";
@@ -23,11 +24,6 @@ const SCHEMES: Record<string, string> = {
   "postgresql": "postgres",
 };
 
-/** Masks secrets in a URL. */
-function mask(url: string): string {
-  return url.replace(/:\/\/([^:@/]*):.*@/, "://$1:***@").replace(/([?&](?:password|token|key)=)[^&]*/gi, "$1***");
-}
-
 function locate<P extends string>(
   key: string,
   given: { provider?: P | undefined; url?: string | undefined },
@@ -35,7 +31,7 @@ function locate<P extends string>(
   context: Context,
 ): { provider: P; url: string } {
   const fault = (message: string) =>
-    new ConfigError(context.file, [{ key: `${key}.url = "${mask(given.url ?? "")}"`, message }]);
+    new ConfigError(context.file, [{ key: `${key}.url = "${redactUrl(given.url ?? "")}"`, message }]);
   const schemes = Object.keys(SCHEMES).filter((scheme) => (providers as readonly string[]).includes(SCHEMES[scheme]));
   const url = given.url ?? (given.provider === "memory" ? "memory:" : DEFAULT_URL);
   const scheme = /^([a-z]+):/i.exec(url)?.[1].toLowerCase();
@@ -57,6 +53,26 @@ function locate<P extends string>(
   const path = url.slice("sqlite:".length).replace(/^\/\/(?=\/)/, "");
   if (path === "" || path === "//") throw fault(`expected a path, like "${DEFAULT_URL}"`);
   return { provider: provider as P, url: isAbsolute(path) ? path : resolve(context.folder, path) };
+}
+
+/** Whether a driver can take a URL apart. */
+function isWhole(url: string): boolean {
+  try {
+    const { hash, username, password, pathname } = new URL(url);
+    for (const part of [username, password, pathname]) decodeURIComponent(part);
+    return hash === "";
+  } catch {
+    return false;
+  }
+}
+
+function checkUrl(key: string, url: string, file: string | null): void {
+  if (isWhole(url)) return;
+  throw new ConfigError(file, [{
+    key: `${key} = "${redactUrl(url)}"`,
+    message:
+      `is not a valid URL; percent-encode special characters in the password, like %40 for @, %23 for # and %25 for %`,
+  }]);
 }
 
 /** Converts permissions to Deno's form, with absolute paths. */
@@ -108,11 +124,15 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     ...locate("brokers.default", broker, ["memory", "sqlite", "redis"], context),
     prefix: broker.prefix ?? "",
   };
-  for (const [key, { provider, url }] of [["event_store", store], ["brokers.default", brokerUrl]] as const) {
-    if ((provider === "redis" || provider === "postgres") && (!URL.canParse(url) || new URL(url).hash)) {
+  const isRemote = ({ provider }: StoreConfig | BrokerConfig) => provider === "redis" || provider === "postgres";
+  if (isRemote(store)) checkUrl("event_store.url", store.url, file);
+  if (isRemote(brokerUrl)) checkUrl("brokers.default.url", brokerUrl.url, file);
+  if (listenUrl !== undefined) {
+    checkUrl("event_store.listen_url", listenUrl, file);
+    if (!/^postgres(ql)?:/i.test(listenUrl)) {
       throw new ConfigError(file, [{
-        key: `${key}.url = "${mask(url)}"`,
-        message: `is not a valid URL; percent-encode special characters in the password, like %40 for @ and %23 for #`,
+        key: `event_store.listen_url = "${redactUrl(listenUrl)}"`,
+        message: `expected a URL that begins with "postgres:"`,
       }]);
     }
   }
@@ -155,12 +175,12 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     "command_processing": both("command_processing", "async"),
     "enable_outbox": both("enable_outbox", true),
     "brokers.default.provider": brokerUrl.provider,
-    "brokers.default.url": mask(brokerUrl.url),
+    "brokers.default.url": redactUrl(brokerUrl.url),
     "event_store.provider": store.provider,
-    "event_store.url": mask(store.url),
+    "event_store.url": redactUrl(store.url),
     "event_store.synchronous": store.synchronous,
     "event_store.schema": store.schema,
-    ...(listenUrl && { "event_store.listen_url": mask(listenUrl) }),
+    ...(listenUrl && { "event_store.listen_url": redactUrl(listenUrl) }),
     ...(sqlRole && { "event_store.sql_role": sqlRole }),
     "brokers.default.prefix": brokerUrl.prefix,
     "server.default_subscription_type": server.default_subscription_type ?? "stream",
@@ -171,7 +191,10 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     ...flatten("server.hosts", server.hosts ?? {}),
     ...flatten("server.stream_subscription", settingsOf(server.stream_subscription, base)),
     ...flatten("server.event_store_subscription", settingsOf(server.event_store_subscription, base)),
-    ...flatten("domains", config.domains ?? {}),
+    ...flatten(
+      "domains",
+      Object.fromEntries(Object.entries(config.domains ?? {}).map(([name, url]) => [name, redactUrl(url)])),
+    ),
     ...Object.fromEntries(
       Object.entries(server.subscriptions ?? {}).flatMap(([group, own]) =>
         Object.entries(own).map(([key, value]) => [`server.subscriptions.${group}.${key}`, value])

@@ -1,4 +1,5 @@
 import type { Draft, Message } from "../messages/envelope.ts";
+import { didYouMean, didYouWrite } from "../lib/did_you_mean.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import type { EventType, MessageType, NameOf, PayloadOf } from "../messages/message_type.ts";
 import { DomainRuleError } from "./errors.ts";
@@ -95,13 +96,18 @@ export function aggregate<const Name extends string, State, const Events extends
   const functions = evolve as Readonly<Record<string, (state: State, event: any) => State>>;
   for (const { type } of events) {
     if (!Object.hasOwn(functions, type) || typeof functions[type] !== "function") {
-      throw new DomainDefinitionError(`Cannot define aggregate "${name}": its evolve has no function for "${type}"`);
+      const others = Object.keys(functions).filter((given) => !events.some((event) => event.type === given));
+      throw new DomainDefinitionError(
+        `Cannot define aggregate "${name}": its evolve has no function for "${type}"${didYouWrite(type, others)}`,
+      );
     }
   }
   for (const type of Object.keys(functions)) {
     if (!events.some((event) => event.type === type)) {
       throw new DomainDefinitionError(
-        `Cannot define aggregate "${name}": it evolves by "${type}", which is not in its events`,
+        `Cannot define aggregate "${name}": it evolves by "${type}", which is not in its events${
+          didYouMean(type, events.map((event) => event.type))
+        }`,
       );
     }
   }

@@ -1,3 +1,4 @@
+import { didYouWrite } from "../lib/did_you_mean.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 
 /** Checks that a handler has exactly one function for each message type it lists. */
@@ -9,8 +10,11 @@ export function checkFunctions(handler: string, names: readonly string[], functi
   }
   if (names.length === 0) throw new DomainDefinitionError(`Cannot define handler "${handler}": it handles nothing`);
   for (const name of names) {
-    if (typeof (functions as Record<string, unknown>)[name] !== "function") {
-      throw new DomainDefinitionError(`Cannot define handler "${handler}": it has no function for "${name}"`);
+    if (!Object.hasOwn(functions, name) || typeof (functions as Record<string, unknown>)[name] !== "function") {
+      const others = Object.keys(functions).filter((given) => !names.includes(given));
+      throw new DomainDefinitionError(
+        `Cannot define handler "${handler}": it has no function for "${name}"${didYouWrite(name, others)}`,
+      );
     }
   }
   for (const name of Object.keys(functions)) {

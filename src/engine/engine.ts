@@ -34,6 +34,9 @@ import { placeWorkers } from "./placement.ts";
 import { retryUntilUp } from "./retry.ts";
 import { type GroupPlan, Supervisor } from "./supervisor.ts";
 
+/** When to say that a module is slow to load, in milliseconds. */
+const SLOW_LOAD = 3_000;
+
 /** Settings of {@linkcode Engine}. */
 export interface EngineOptions {
   /** The domain's module: a URL. */
@@ -115,10 +118,18 @@ export class Engine {
   async #describe(pool: HostPool): Promise<DomainDescription> {
     const { module } = this.#options;
     let domain: DomainDescription;
+    const loaded = this.#clock.after(SLOW_LOAD, () => {
+      const warning = `${module} has not loaded after ${
+        SLOW_LOAD / 1000
+      } s: its top level may loop, or wait for something`;
+      this.#report({ type: "service.warned", warning });
+    });
     try {
       domain = await inspect(pool, this.#code, this.#config);
     } catch (error) {
       throw new EngineStartError(explainLoad(module, error));
+    } finally {
+      loaded();
     }
     this.#checkName(domain);
     const names = domain.handlers.map((handler) => handler.name);

@@ -212,7 +212,7 @@ export class Relay {
     const known = this.#lasts.get(category);
     if (known !== undefined) return known;
     const { store } = this.#options;
-    const published = Math.max(this.#published, (await store.outboxStatus()).published);
+    const published = Math.max(this.#published, await store.published());
     const [record] = published === 0
       ? []
       : await store.readLog({ category, upTo: published, limit: 1, backward: true, largest: 0 });
@@ -228,7 +228,7 @@ export class Relay {
   async #waiting(): Promise<MessageRecord[]> {
     const { store } = this.#options;
     if (!this.#knowsPublished) {
-      this.#published = this.#marked = Math.max(this.#published, (await store.outboxStatus()).published);
+      this.#published = this.#marked = Math.max(this.#published, await store.published());
       this.#knowsPublished = true;
     }
     return await store.readLog({ after: this.#published, limit: this.#batch, largest: LARGE });
@@ -239,13 +239,13 @@ export class Relay {
     this.#nextCheck = this.#clock.elapsed() + this.#checkInterval;
     const { store, readers } = this.#options;
     // Run in parallel: no messages are moved during maintenance.
-    const [checkpoints, leases, status] = await Promise.all([
+    const [checkpoints, leases, marked] = await Promise.all([
       store.checkpoints(),
       store.leases(),
-      store.outboxStatus(),
+      store.published(),
       this.#adopt(),
     ]);
-    const published = Math.max(this.#published, status.published);
+    const published = Math.max(this.#published, marked);
     if (published === 0) return;
     const recently = this.#clock.now() - FORGOTTEN;
     const held = leases.filter(({ group, expiresAt }) => group !== RELAY_GROUP && expiresAt > recently)

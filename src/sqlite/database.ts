@@ -33,6 +33,15 @@ export interface SqliteOptions {
   readonly maxPages?: number;
 }
 
+/** Creates a file that only its owner can read; SQLite gives the files beside it the same mode. */
+function createFor(path: string): void {
+  try {
+    Deno.openSync(path, { write: true, createNew: true, mode: 0o600 }).close();
+  } catch {
+    // It exists, or SQLite will say what is wrong.
+  }
+}
+
 /** A connection to an Annals file, checked and migrated, with short transactions and change notification. */
 export class SqliteDatabase {
   /** The file. */
@@ -72,6 +81,7 @@ export class SqliteDatabase {
       `pragma journal_mode = wal; pragma synchronous = ${synchronous}; pragma cache_size = -32000; pragma wal_autocheckpoint = ${autoCheckpoint}`;
     try {
       if (path !== ":memory:" && create) mkdirSync(dirname(path), { recursive: true });
+      if (path !== ":memory:" && create) createFor(path);
       this.#db = new DatabaseSync(path, { open: false });
       this.#open(create, settings);
       if (path !== ":memory:") this.#inode = Deno.statSync(path).ino;

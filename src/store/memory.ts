@@ -219,6 +219,11 @@ export class MemoryEventStore implements EventStore {
     this.#published = Math.max(this.#published, position);
   }
 
+  async published(): Promise<number> {
+    this.#open();
+    return this.#published;
+  }
+
   async outboxStatus(): Promise<{ waiting: number; oldest: number | null; published: number }> {
     this.#open();
     return { waiting: this.#outbox.length, oldest: this.#outbox[0]?.time ?? null, published: this.#published };
@@ -255,6 +260,9 @@ export class MemoryEventStore implements EventStore {
     this.#open();
     if (ttl === 0) this.#members.delete(member.owner);
     else this.#members.set(member.owner, { member, expiresAt: this.#clock.now() + ttl });
+    for (const [owner, { expiresAt }] of this.#members) {
+      if (expiresAt <= this.#clock.now()) this.#members.delete(owner);
+    }
   }
 
   async members(): Promise<Member[]> {

@@ -297,6 +297,8 @@ export interface EventLog {
 export interface Outbox {
   /** Deletes outbox rows up to a position and records the position as published. */
   markPublished(position: number, fence?: Fence): Promise<void>;
+  /** Returns the last published position; unlike {@linkcode Outbox.outboxStatus}, it counts nothing. */
+  published(): Promise<number>;
   /** Returns the number of waiting rows, the time of the oldest, and the last published position. */
   outboxStatus(): Promise<{ readonly waiting: number; readonly oldest: number | null; readonly published: number }>;
 }

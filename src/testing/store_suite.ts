@@ -219,7 +219,9 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     await store.commit({ appends: [sampleAppend("a", 2), sampleAppend("b", 1, "any", { publish: false })] });
     await store.commit({ appends: [sampleAppend("c", 1)] });
     assert.deepEqual(await store.outboxStatus(), { waiting: 3, oldest: 1_700_000_000_000, published: 0 });
+    assert.equal(await store.published(), 0);
     await store.markPublished(2);
+    assert.equal(await store.published(), 2);
     await store.markPublished(1);
     assert.deepEqual(await store.outboxStatus(), { waiting: 1, oldest: 1_700_000_000_000, published: 2 });
   });
@@ -292,6 +294,17 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.deepEqual(await store.acquireLease({ ...request, owner: "you" }), { token: 2, clean: false, ends: null });
     assert.deepEqual(await store.renewLeases([{ lease: "g#0/1", token: 1 }], 1000), ["g#0/1"]);
     assert.deepEqual((await store.leases()).map(({ owner, token }) => [owner, token]), [["you", 2]]);
+  });
+
+  test("members that are gone are forgotten", async (store, advance) => {
+    await store.enroll({ owner: "killed", types: { A: 1 } }, 1_000);
+    await store.enroll({ owner: "alive", types: {} }, 1_000);
+    advance(3_600_000);
+    assert.deepEqual(await store.members(), []);
+    await store.enroll({ owner: "alive", types: { B: 2 } }, 1_000);
+    await store.enroll({ owner: "new", types: {} }, 1_000);
+    await store.enroll({ owner: "new", types: {} }, 0);
+    assert.deepEqual(await store.members(), [{ owner: "alive", types: { B: 2 } }]);
   });
 
   test("a lease that was given back is free at once, clean or not", async (store) => {

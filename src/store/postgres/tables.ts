@@ -32,6 +32,9 @@ const DEAD_LETTER = `select id, "group", message::text, reason, error, stack, at
 const ROW = `select projection, key, "row"::text, position from annals.projections`;
 const NOW = "coalesce($1::bigint, annals.server_time())";
 
+/** How long a member stays in the table after it has expired, in milliseconds. */
+const FORGOTTEN = 60_000;
+
 /** A UUID; other texts cannot be ids, so they are not queried. */
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
@@ -86,6 +89,10 @@ export abstract class PostgresTables implements EventStore {
     if (!marked) throw new FencedError(fence!.lease, fence!.token);
   }
 
+  async published(): Promise<number> {
+    return (await this.ask("select published from annals.relay", []))[0][0];
+  }
+
   async outboxStatus(): Promise<{ waiting: number; oldest: number | null; published: number }> {
     const [[waiting, oldest, published]] = await this.ask(OUTBOX_STATUS, []);
     return { waiting, oldest, published };
@@ -106,7 +113,9 @@ export abstract class PostgresTables implements EventStore {
       return;
     }
     await this.ask(
-      `insert into annals.members values ($2, $3::text::json, ${NOW} + $4)
+      // With those of processes that were killed.
+      `with forgotten as (delete from annals.members where expires_at < ${NOW} - ${FORGOTTEN} and owner <> $2)
+       insert into annals.members values ($2, $3::text::json, ${NOW} + $4)
        on conflict (owner) do update set types = excluded.types, expires_at = excluded.expires_at`,
       [this.now(), owner, JSON.stringify(types), ttl],
       true,

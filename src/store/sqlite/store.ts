@@ -44,6 +44,8 @@ function columnsOf(largest: number | undefined): string {
 }
 
 const DEAD_LETTER = `select id, "group", message, reason, error, stack, attempts, dead_at as deadAt from dead_letters`;
+/** How long a member stays in the table after it has expired, in milliseconds. */
+const FORGOTTEN = 60_000;
 const ROW = "select projection, key, row, position from projections";
 
 /** Reading rows as arrays takes a fifth of the time of objects, and most rows are messages. */
@@ -260,6 +262,10 @@ export class SqliteEventStore implements EventStore {
     });
   }
 
+  async published(): Promise<number> {
+    return (await this.#one<{ published: number }>("select published from relay"))!.published;
+  }
+
   async outboxStatus(): Promise<{ waiting: number; oldest: number | null; published: number }> {
     const status = await this.#one<{ waiting: number; oldest: number | null; published: number }>(
       `select (select count(*) from outbox) as waiting,
@@ -311,6 +317,8 @@ export class SqliteEventStore implements EventStore {
     await this.#db.write(() => {
       if (ttl === 0) this.#statement("delete from members where owner = ?").run(owner);
       else {
+        // Of processes that were killed.
+        this.#statement("delete from members where expires_at < ?").run(this.#now() - FORGOTTEN);
         this.#statement("insert or replace into members values (?, ?, ?)")
           .run(owner, JSON.stringify(types), this.#now() + ttl);
       }

@@ -43,6 +43,9 @@ Deno.test("the operator sees groups, dead letters and events, and hands dead let
   assert.match(await annals("dlq", "inspect", letter.id), /reason +handler failed\npayload +\{"kind":"Thrower"\}/);
   assert.match(await annals("events", "read", "unruly::request-1"), /Asked.*\{"kind":"Thrower"\}/);
   assert.equal(JSON.parse(await annals("events", "search", "--type", "Asked", "--since", "1h", "--json")).length, 1);
+  const misspelt = await command("annals", ["--config", site.file, "events", "search", "--type", "Asekd"], site.folder);
+  assert.equal(misspelt.code, 2);
+  assert.match(misspelt.stderr, /Nothing found: domain "unruly" has no message type "Asekd"; did you mean "Asked"\?/);
   assert.equal(JSON.parse(await annals("events", "stats", "--json")).length, 2);
   assert.equal(JSON.parse(await annals("outbox", "status", "--json")).waiting, 0);
   assert.match(await annals("config", "show"), /server\.stream_subscription\.max_retries +0 +.*domain\.toml/);

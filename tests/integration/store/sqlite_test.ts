@@ -135,6 +135,18 @@ Deno.test("a file that is to be there and is not says to start the server first"
   );
 });
 
+Deno.test("a file is readable by its owner only, and so are those beside it", async () => {
+  await using dir = await folder();
+  const store = new SqliteEventStore({ path: `${dir.path}/log.db` });
+  await store.commit({ appends: [sampleAppend("a")] });
+  const modes = [...Deno.readDirSync(dir.path)].map(({ name }) => [
+    name,
+    Deno.statSync(`${dir.path}/${name}`).mode! & 0o777,
+  ]);
+  assert.deepEqual(modes.sort(), ["log.db", "log.db-shm", "log.db-wal"].map((name) => [name, 0o600]));
+  await store.close();
+});
+
 Deno.test("several processes make the same new files at the same time", async () => {
   await using dir = await folder();
   const script = fileURLToPath(new URL("../../fixtures/open.ts", import.meta.url));

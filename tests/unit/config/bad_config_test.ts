@@ -8,7 +8,7 @@ const WRONG: [name: string, toml: string, told: RegExp, env?: Record<string, str
   [
     "an unknown key at the top",
     "event_procesing = 'async'",
-    /event_procesing = "async": there is no such key; did you mean "event_processing"\?/,
+    /event_procesing: there is no such key; did you mean "event_processing"\?/,
   ],
   ["an unknown section", "[sever]\nx = 1", /sever = \{…\}: there is no such key; did you mean "server"\?/],
   [
@@ -27,10 +27,22 @@ const WRONG: [name: string, toml: string, told: RegExp, env?: Record<string, str
     "[server.subscriptions.X]\nmax_retrys = 5",
     /server\.subscriptions\.X\.max_retrys = 5: .*did you mean "max_retries"/,
   ],
+  ["a secret under a misspelt key", "[event_store]\nurll = 'postgres://u:hunter2@h'", /urll: there is no.* "url"\?$/],
+  [
+    "a password with a raw percent sign",
+    "[event_store]\nurl = 'postgres://u:50%@h/db'",
+    /event_store\.url = "postgres:\/\/u:\*\*\*@h\/db": is not a valid URL; percent-encode .*%25 for %/,
+  ],
+  ["a listen_url that is none", "[event_store]\nlisten_url = 'nowhere'", /listen_url = "nowhere": is not a valid URL/],
+  [
+    "a listen_url of something else",
+    "[event_store]\nlisten_url = 'redis://t@h'",
+    /listen_url = "redis:\/\/\*\*\*@h": expected a URL that begins with "postgres:"/,
+  ],
   [
     "an unknown permission",
     "[server.permissions.X]\nrun = ['ls']",
-    /server\.permissions\.X\.run = \["ls"\]: there is no such key; known: env, net, read, sql, write/,
+    /server\.permissions\.X\.run: there is no such key; known: env, net, read, sql, write/,
   ],
   [
     "a number as text",
