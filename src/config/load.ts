@@ -93,12 +93,27 @@ function read(file: string, given: boolean): string | null {
 
 function parseFile(file: string, text: string): Table {
   try {
-    return parse(text) as Table;
+    return shallow(file, parse(text) as Table);
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;
     const what = error.message.split("\n")[0].replace("Invalid TOML document: ", "");
     throw new ConfigError(file, [{ key: `line ${error.line}, column ${error.column}`, message: `not TOML: ${what}` }]);
   }
+}
+
+/** How deeply a file may be nested; no key is deeper than a few levels. */
+const DEEPEST = 20;
+
+/** Refuses what is nested so deeply that whatever walks through it would run out of stack. */
+function shallow(file: string, table: Table): Table {
+  let level: unknown[] = [table];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > DEEPEST) {
+      throw new ConfigError(file, [{ key: "", message: `tables are nested more than ${DEEPEST} levels deep` }]);
+    }
+    level = level.flatMap((value) => typeof value === "object" && value !== null ? Object.values(value) : []);
+  }
+  return table;
 }
 
 /**

@@ -52,7 +52,18 @@ function locate<P extends string>(
   if (provider !== "sqlite") return { provider: provider as P, url };
   const path = url.slice("sqlite:".length).replace(/^\/\/(?=\/)/, "");
   if (path === "" || path === "//") throw fault(`expected a path, like "${DEFAULT_URL}"`);
-  return { provider: provider as P, url: isAbsolute(path) ? path : resolve(context.folder, path) };
+  const file = isAbsolute(path) ? path : resolve(context.folder, path);
+  if (!mayBeFile(file)) throw fault(`is no file, but a folder or a device; expected a path, like "${DEFAULT_URL}"`);
+  return { provider: provider as P, url: file };
+}
+
+function mayBeFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    // It will be made; or opening it will say why it cannot.
+    return true;
+  }
 }
 
 /** Whether a driver can take a URL apart. */

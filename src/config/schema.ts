@@ -30,7 +30,11 @@ function choice<const T extends [string, ...string[]]>(...values: T) {
 }
 
 const flag = z.preprocess(asFlag, z.boolean({ error: "expected true or false" })).optional();
-const text = z.preprocess(asText, z.string({ error: "expected a string" }).min(1, { error: "expected a string" }));
+const text = z.preprocess(
+  asText,
+  z.string({ error: "expected a string" }).min(1, { error: "expected a string" })
+    .refine((given) => !given.includes("\0"), { error: "contains U+0000; take it out" }),
+);
 const texts = z.array(text, { error: `expected a list of strings, like ["a", "b"]` }).optional();
 const table = { error: "expected a table of keys" };
 
@@ -51,7 +55,7 @@ const processing = {
 
 /** A host in the form of `--allow-net`. */
 const host = text.refine((given) => {
-  const port = /^(?:\[[\da-f:.]+\]|[^\s/:@?#,]+)(?::(\d{1,5}))?$/i.exec(String(given));
+  const port = /^(?:\[[\da-f:.]+\]|[^\s/:@?#,*\0]+)(?::(\d{1,5}))?$/i.exec(String(given));
   return port !== null && Number(port[1] ?? 0) <= 65_535;
 }, { error: 'expected a host, or a host and its port, like "smtp.example.com:587"' });
 const variable = text.refine((given) => /^[^\s=,\0]+$/.test(String(given)), {

@@ -27,3 +27,34 @@ export function checkFunctions(handler: string, names: readonly string[], functi
     }
   }
 }
+
+const KINDS = ["net", "env", "read", "write"];
+
+/**
+ * Checks a handler's other options: they come from code that may not be typed.
+ *
+ * @param handler The handler's name.
+ * @param options Its options.
+ * @throws {DomainDefinitionError} If one of them could not be kept.
+ */
+export function checkOptions(
+  handler: string,
+  { retries, permissions = {} }: { readonly retries?: unknown; readonly permissions?: unknown },
+): void {
+  const refuse = (fault: string) => new DomainDefinitionError(`Cannot define handler "${handler}": ${fault}`);
+  if (retries !== undefined && !(Number.isInteger(retries) && retries as number >= 0)) {
+    throw refuse(`"retries" is ${String(retries)}; expected a whole number, 0 or more`);
+  }
+  if (typeof permissions !== "object" || permissions === null || Array.isArray(permissions)) {
+    throw refuse(`"permissions" is no object; write it like { net: ["smtp.example.com:587"] }`);
+  }
+  for (const [kind, list] of Object.entries(permissions)) {
+    if (!KINDS.includes(kind)) {
+      throw refuse(`there is no permission "${kind}" for handlers; known: ${KINDS.join(", ")}`);
+    }
+    if (list === undefined) continue;
+    if (!Array.isArray(list) || !list.every((one) => typeof one === "string" && one !== "" && !one.includes("\0"))) {
+      throw refuse(`permission "${kind}" is no list of texts; write it like { ${kind}: ["…"] }`);
+    }
+  }
+}

@@ -2,7 +2,7 @@ import { CommandBatch } from "../handling/command_batch.ts";
 import { streamName } from "../messages/envelope.ts";
 import type { CommandType } from "../messages/message_type.ts";
 import type { Aggregate } from "./aggregate.ts";
-import { checkFunctions } from "./check_functions.ts";
+import { checkFunctions, checkOptions } from "./check_functions.ts";
 import type { CommandFunctions, CommandHandler } from "./handlers.ts";
 import type { Domain, Handler, HandlerKind, PermissionRequest } from "./model.ts";
 
@@ -62,6 +62,7 @@ export function commandHandler<A extends Aggregate, const Commands extends reado
 ): CommandHandler {
   const { commands, handle, permissions = {}, retries } = options;
   checkFunctions(name, commands.map((command) => command.type), handle);
+  checkOptions(name, options);
   return Object.freeze({
     kind: COMMAND_HANDLER,
     name,

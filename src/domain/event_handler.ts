@@ -1,6 +1,6 @@
 import { EventBatch } from "../handling/event_batch.ts";
 import type { EventType } from "../messages/message_type.ts";
-import { checkFunctions } from "./check_functions.ts";
+import { checkFunctions, checkOptions } from "./check_functions.ts";
 import type { EventFunctions, EventHandler } from "./handlers.ts";
 import type { HandlerKind, PermissionRequest } from "./model.ts";
 
@@ -51,6 +51,7 @@ export function eventHandler<const Events extends readonly EventType[]>(
 ): EventHandler {
   const { events, on, permissions = {}, retries } = options;
   checkFunctions(name, events.map((event) => event.type), on);
+  checkOptions(name, options);
   return Object.freeze({
     kind: EVENT_HANDLER,
     name,

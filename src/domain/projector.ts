@@ -1,7 +1,7 @@
 import { ProjectionBatch } from "../handling/projection_batch.ts";
 import type { Message } from "../messages/envelope.ts";
 import type { EventType, NameOf, PayloadOf } from "../messages/message_type.ts";
-import { checkFunctions } from "./check_functions.ts";
+import { checkFunctions, checkOptions } from "./check_functions.ts";
 import type { ProjectFunctions, Projector } from "./handlers.ts";
 import type { HandlerKind } from "./model.ts";
 import type { Projection } from "./projection.ts";
@@ -64,6 +64,7 @@ export function projector<Row, const Events extends readonly EventType[]>(
 ): Projector {
   const { events, on, retries } = options;
   checkFunctions(name, events.map((event) => event.type), on);
+  checkOptions(name, options);
   const keyOf = (event: Message<any, any>): string => {
     const key = event.payload?.[target.key];
     return typeof key === "string" ? key : event.aggregateId;

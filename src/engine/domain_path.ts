@@ -12,6 +12,21 @@ function isFile(path: string): boolean {
   }
 }
 
+const URL_SCHEME = /^(file|https?|jsr|npm|data|blob|node):/;
+
+/** A module's permissions follow from where it lies, so it has to lie in a folder. */
+function checkScheme(url: string): string {
+  if (/^(file|https?):/.test(url)) return url;
+  throw new EngineStartError(
+    `Cannot run "${
+      url.slice(0, 80)
+    }": name a file or an http(s) URL; for a package, write a module that imports it: export { default } from ${
+      JSON.stringify(url.slice(0, 80))
+    }`,
+    2,
+  );
+}
+
 /** The domain names known in the current folder. */
 function known(config: Config, cwd: string): string[] {
   const names = new Set(Object.keys(config.domains));
@@ -37,10 +52,10 @@ function known(config: Config, cwd: string): string[] {
  * @throws {EngineStartError} If there is no such module; the message lists the known ones.
  */
 export function findDomain(given: string, config: Config, cwd: string = Deno.cwd()): string {
-  if (/^(file|https?|jsr|npm|data):/.test(given)) return given;
+  if (URL_SCHEME.test(given)) return checkScheme(given);
   const configured = config.domains[given];
   if (configured !== undefined) {
-    if (/^(file|https?|jsr|npm|data):/.test(configured)) return configured;
+    if (URL_SCHEME.test(configured)) return checkScheme(configured);
     if (!isFile(configured)) {
       throw new EngineStartError(
         `${config.file}: domains.${given} = "${configured}": there is no such file; correct the path`,

@@ -92,6 +92,9 @@ export function explain(error: unknown, doing: string, path: string, { unavailab
         false,
       );
     default:
+      if (doing === "open" && (error as { code?: unknown } | null)?.code === "ERR_SQLITE_ERROR") {
+        return unavailable(`${start}it cannot be used (${text}); name another file`, "foreign", false);
+      }
       return isAboutFolder(error)
         ? unavailable(`${start}its folder cannot be created (${text}); name another file`, "missing", false)
         : error;

@@ -32,7 +32,7 @@ function textOf({ level, category, message, properties, timestamp }: LogRecord, 
   const time = new Date(timestamp).toISOString();
   const name = (level === "warning" ? "warn" : level).toUpperCase().padEnd(5);
   const color = level === "error" || level === "fatal" ? "red" : level === "warning" ? "yellow" : "none";
-  const group = category.slice(1).join(".");
+  const group = category.slice(1).join(".").trimEnd();
   const fields = Object.entries(properties)
     .map(([key, value]) => ` ${key}=${typeof value === "string" ? value : JSON.stringify(value)}`).join("");
   const text = escapeControl(`${group ? `${group}: ` : ""}${message.join("")}`);
@@ -48,7 +48,7 @@ function jsonOf({ level, category, message, properties, timestamp }: LogRecord):
   const own = {
     time: new Date(timestamp).toISOString(),
     level: level === "warning" ? "warn" : level,
-    ...(category.length > 1 && { group: category.slice(1).join(".") }),
+    ...(category.length > 1 && { group: category.slice(1).join(".").trimEnd() }),
     message: message.join(""),
   };
   // A handler's fields must not overwrite the server's.
@@ -83,7 +83,9 @@ export function configureLogging(options: LoggingOptions = {}): void {
  * @param fields Structured fields.
  */
 export function logLine(group: string, level: LogLevel, text: string, fields: Record<string, unknown> = {}): void {
-  const logger = getLogger(group === "" ? ["annals"] : ["annals", group]);
+  // LogTape looks categories up in plain objects: a name like "constructor" must not find what all objects have.
+  const name = group in {} ? `${group} ` : group;
+  const logger = getLogger(group === "" ? ["annals"] : ["annals", name]);
   // Escape braces: the text is not a LogTape template.
   const escaped = text.replaceAll("{", "{{").replaceAll("}", "}}");
   logger[level](escaped, fields);

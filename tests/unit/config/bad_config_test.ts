@@ -40,6 +40,23 @@ const WRONG: [name: string, toml: string, told: RegExp, env?: Record<string, str
     /listen_url = "redis:\/\/\*\*\*@h": expected a URL that begins with "postgres:"/,
   ],
   [
+    "a path with U+0000",
+    '[event_store]\nurl = "sqlite:a\\u0000b.db"',
+    /event_store\.url = .*: contains U\+0000; take it out/,
+  ],
+  [
+    "a folder for a database",
+    '[event_store]\nurl = "sqlite:/tmp"',
+    /event_store\.url = "sqlite:\/tmp": is no file, but a folder/,
+  ],
+  ["a device for a database", '[event_store]\nurl = "sqlite:/dev/null"', /is no file, but a folder or a device/],
+  [
+    "tables in tables without end",
+    `[${Array(3_000).fill("a").join(".")}]`,
+    /tables are nested more than 20 levels deep/,
+  ],
+  ["any host at all", '[server.permissions.X]\nnet = ["*"]', /net\.0 = "\*": expected a host/],
+  [
     "an unknown permission",
     "[server.permissions.X]\nrun = ['ls']",
     /server\.permissions\.X\.run: there is no such key; known: env, net, read, sql, write/,

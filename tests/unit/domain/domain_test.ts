@@ -19,7 +19,29 @@ const One = aggregate("One", options);
 const handler = (name: string, of = One) =>
   commandHandler(name, of, { commands: [Do], handle: { Do: () => Happened({ n: 1 }) } });
 
+const watcher = (options: object) =>
+  eventHandler("Watcher", { events: [Happened], on: { Happened: () => {} }, ...options } as never);
+
 const wrong: [string, () => unknown, RegExp][] = [
+  ["retries that are no number", () => watcher({ retries: NaN }), /"Watcher": "retries" is NaN; expected a whole/],
+  ["negative retries", () => watcher({ retries: -1 }), /"Watcher": "retries" is -1/],
+  ["permissions that are null", () => watcher({ permissions: null }), /"Watcher": "permissions" is no object/],
+  ["a permission as text", () => watcher({ permissions: { net: "x" } }), /"net" is no list of texts/],
+  [
+    "a permission that cannot be had",
+    () => watcher({ permissions: { run: ["ls"] } }),
+    /no permission "run".*known: net/,
+  ],
+  [
+    "a misspelt function",
+    () => aggregate("Two", { ...options, evolve: { Hapened: (n: number) => n } } as never),
+    /no function for "Happened"; is "Hapened" a misspelling of it\?/,
+  ],
+  [
+    "a function that all objects have",
+    () => eventHandler("W", { events: [event("toString", { schema: type<object>() })], on: {} } as never),
+    /no function for "toString"/,
+  ],
   ["a bad name", () => domain("Bad Name", { aggregates: [], handlers: [] }), /lower-case/],
   [
     "two aggregates of one name",

@@ -62,3 +62,7 @@ Deno.test("a listener that throws ends nothing, and is reported once", () => {
     console.error = error;
   }
 });
+
+Deno.test("a group may be called like something that every object has", () => {
+  for (const group of ["constructor", "toString", "hasOwnProperty"]) logLine(group, "debug", "heard");
+});
