@@ -38,6 +38,14 @@ export interface Traits {
   readonly isVolatile?: boolean;
 }
 
+/** A store whose history can fork: a database that fails over to a standby may lack what was written last. */
+export interface Forkable {
+  /** Returns which history the store is at; empty where it cannot be told. */
+  lineage?(): Promise<string>;
+  /** Refuses commits from now on unless the store is at this lineage; empty for any. */
+  follow?(lineage: string): void;
+}
+
 /** An adapter that can be notified of writes by other connections. */
 export interface Wakeable {
   /** Wakes its waiters. */
@@ -52,7 +60,7 @@ export interface Wakeable {
 export async function openStore(
   config: StoreConfig,
   options: OpenOptions = {},
-): Promise<EventStore & Wakeable & Publishing & Inspectable & Traits> {
+): Promise<EventStore & Wakeable & Publishing & Inspectable & Forkable & Traits> {
   const { autoCheckpoint, create = true, migrate = create, domain, owner } = options;
   switch (config.provider) {
     case "memory": {

@@ -1,6 +1,7 @@
 import { isAbsolute, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import {
+  type Forkable,
   type Inspectable,
   locate,
   openBroker,
@@ -79,7 +80,7 @@ export class Engine {
   #report: Report;
   #owner = ownerName();
   #pool: HostPool | undefined;
-  #store!: EventStore & Wakeable & Publishing & Inspectable & Traits;
+  #store!: EventStore & Wakeable & Publishing & Inspectable & Forkable & Traits;
   #broker!: Broker & Wakeable & Inspectable & Traits;
   #supervisor: Supervisor | undefined;
   #closeSocket: () => void = () => {};

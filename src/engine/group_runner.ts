@@ -295,8 +295,11 @@ export class GroupRunner {
     this.#stop.abort();
   }
 
-  /** Aborts without waiting, because the lease was lost or the shutdown timeout has passed. */
-  abandon(reason: "fenced" | "failed", message: string): void {
+  /**
+   * Aborts without waiting, because the lease was lost, the shutdown timeout has passed, or what was read may be wrong
+   * (`unsure`).
+   */
+  abandon(reason: "fenced" | "failed" | "unsure", message: string): void {
     this.#abandoned = reason === "fenced" ? { reason } : { reason, message };
     this.#yield.abort();
     this.#session?.abandon(message);

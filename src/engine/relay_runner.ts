@@ -16,6 +16,9 @@ export class RelayRunner {
   #options: Omit<RelayOptions, "fence">;
   #owner: string;
   #fence: Fence | undefined;
+  /** Ends the running relay, so that a new one reads everything again. */
+  #restart = new AbortController();
+  #ended: Promise<unknown> = Promise.resolve();
   /** Whether this process released the lease because it could not reach the broker. */
   #cutOff = false;
 
@@ -33,6 +36,12 @@ export class RelayRunner {
   /** The lease it holds, if any. */
   get fence(): Fence | undefined {
     return this.#fence;
+  }
+
+  /** Starts the relay anew, if it runs here; resolves when the old one has ended. */
+  async restart(): Promise<void> {
+    this.#restart.abort("restart");
+    await this.#ended;
   }
 
   /** Checks whether the broker is reachable again; waits a moment if not. */
@@ -63,10 +72,15 @@ export class RelayRunner {
           return "again";
         }
         this.#fence = { lease: RELAY_GROUP, token: granted.token };
+        const { signal: restarted } = this.#restart = new AbortController();
         try {
-          await new Relay({ ...this.#options, fence: this.#fence }).run(signal);
+          const running = new Relay({ ...this.#options, fence: this.#fence }).run(AbortSignal.any([signal, restarted]));
+          this.#ended = running.catch(() => {});
+          await running;
           await store.releaseLease(this.#fence, true);
+          if (!signal.aborted) return "again";
         } catch (error) {
+          if (restarted.aborted) return "again";
           if (error instanceof BrokerUnavailableError) {
             // This process reaches the store but not the broker; one that reaches both can take over.
             this.#cutOff = true;

@@ -1,3 +1,5 @@
+import type { Forkable } from "../adapters/open.ts";
+import { BrokerUnavailableError } from "../broker/errors.ts";
 import type { Broker } from "../broker/port.ts";
 import { Balancer, LEASE_TTL } from "../cluster/balancer.ts";
 import { Presence } from "../cluster/presence.ts";
@@ -44,7 +46,7 @@ export interface GroupPlan {
 /** Dependencies of a supervisor. */
 export interface SupervisorOptions {
   /** The store. */
-  readonly store: EventStore;
+  readonly store: EventStore & Forkable;
   /** The broker. */
   readonly broker: Broker;
   /** This process, as a member of the cluster. */
@@ -75,6 +77,9 @@ export class Supervisor {
   #relay: RelayRunner;
   #running: Promise<unknown>[] = [];
   #stop = new AbortController();
+  /** The history that this process follows, and the last message of it that it has seen. */
+  #lineage: string | undefined;
+  #seen: { readonly position: number; readonly id: string } = { position: 0, id: "" };
 
   /** @param options Its dependencies. */
   constructor(options: SupervisorOptions) {
@@ -112,6 +117,7 @@ export class Supervisor {
 
   /** Registers this process as a member and releases the leases of processes that have ended. */
   async join(): Promise<void> {
+    await this.#checkLineage();
     await this.#presence.bury();
     await this.#balancer.enroll();
   }
@@ -140,7 +146,35 @@ export class Supervisor {
     return "again";
   }
 
+  /**
+   * Notices that the store's history has forked. Until this process follows the new one, the store refuses its commits:
+   * its groups and the relay may know messages, tokens and states that do not exist any more.
+   */
+  async #checkLineage(): Promise<void> {
+    const { store, broker, report } = this.#options;
+    if (!store.lineage || !store.follow) return;
+    const lineage = await store.lineage();
+    if (this.#lineage === undefined) store.follow(this.#lineage = lineage);
+    if (lineage !== this.#lineage && lineage !== "") {
+      const { position, id } = this.#seen;
+      const [there] = await store.readLog({ after: position - 1, limit: 1, largest: 0 });
+      const isMissing = position > 0 && there?.id !== id;
+      report({ type: "log.forked", seen: position, isMissing, last: await store.lastPosition() });
+      // A broker that is away is adopted by the relay, before it publishes anything.
+      await broker.adopt(await store.logId()).catch((error) => {
+        if (!(error instanceof BrokerUnavailableError)) throw error;
+      });
+      await this.#relay.restart();
+      for (const runner of this.#runners) runner.abandon("unsure", "The database failed over or was recovered");
+      this.#lineage = lineage;
+      store.follow(lineage);
+    }
+    const [last] = await store.readLog({ backward: true, limit: 1, largest: 0 });
+    if (last) this.#seen = last;
+  }
+
   async #renewNow(): Promise<void> {
+    await this.#checkLineage();
     await this.#balancer.enroll();
     const held = this.#runners.flatMap((runner) => runner.fence ? [{ runner, fence: runner.fence }] : []);
     const fences: Fence[] = held.map(({ fence }) => fence);

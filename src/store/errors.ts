@@ -48,7 +48,7 @@ export class StoreUnavailableError extends AnnalsError {
    *
    * @param message What was being done, what was found, and what to do.
    * @param reason The cause; `unsure`: the connection broke before the response arrived, so the write may have been
-   *   made or may still be made.
+   *   made or may still be made; `diverged`: the log is not the one that the writer has read.
    * @param retryable Whether retrying can help.
    */
   constructor(
@@ -66,6 +66,7 @@ export class StoreUnavailableError extends AnnalsError {
       | "unsure"
       | "busy"
       | "denied"
+      | "diverged"
       | "failed",
     readonly retryable: boolean,
   ) {

@@ -78,6 +78,11 @@ export type EngineEvent =
   /** The broker became unreachable, so the group reads from the log; or it is reachable again. */
   | { readonly type: "broker.left"; readonly group: string; readonly error: string }
   | { readonly type: "broker.rejoined"; readonly group: string }
+  /**
+   * The store failed over or was recovered: everything known of it is read again. `seen` is the last position that was
+   * seen before; `isMissing` whether that message is not there any more; `last` the last position now.
+   */
+  | { readonly type: "log.forked"; readonly seen: number; readonly isMissing: boolean; readonly last: number }
   /** The broker held a copy of another log; it was deleted and is being refilled. */
   | { readonly type: "broker.foreign" }
   /** The broker had messages that the log does not have; its copy of the category is rebuilt. */

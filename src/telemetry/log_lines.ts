@@ -53,6 +53,16 @@ const LINES: Lines = {
   "service.back": () => ["info", "Available again; resuming"],
   "broker.left": (e) => ["warn", `${e.error}; reading the log until it is back`],
   "broker.rejoined": () => ["info", "The broker is available again; reading from it"],
+  "log.forked": (e) =>
+    e.isMissing
+      ? [
+        "error",
+        `The database failed over or was recovered, and the log went back: messages up to position ${e.seen} at least had been stored, and the last of them are lost (it ends at ${e.last} now). Reading everything again`,
+      ]
+      : [
+        "warn",
+        `The database failed over or was recovered. Nothing up to position ${e.seen} is missing; what was stored in the last second before it may be. Reading everything again`,
+      ],
   "broker.foreign": () => ["warn", "The broker held a copy of another log; it was deleted and is being refilled"],
   "broker.diverged": (e) => [
     "warn",

@@ -244,6 +244,27 @@ export class PostgresServer {
     this.#kept = undefined;
   }
 
+  /** Copies what it has now, as a standby would that gets no more from here on. */
+  async standby(): Promise<string> {
+    const folder = `${this.folder}-standby`;
+    const { hostname, port, username } = new URL(this.url);
+    const from = ["-h", hostname, "-p", port, "-U", username, "-D", folder, "-X", "stream", "-c", "fast", "-N"];
+    await run("env", [`PGPASSWORD=${PASSWORD}`, `${this.#found.postgres}/pg_basebackup`, ...from], this.#found.user);
+    return folder;
+  }
+
+  /** Crashes for good; the standby is promoted in its place. */
+  async failOver(standby: string): Promise<void> {
+    await this.crash();
+    await Deno.remove(this.folder, { recursive: true });
+    await Deno.rename(standby, this.folder);
+    await Deno.writeTextFile(`${this.folder}/recovery.signal`, "");
+    const { user } = this.#found;
+    if (user) await Deno.chown(`${this.folder}/recovery.signal`, user.uid, user.gid);
+    const promoted = ["recovery_target=immediate", "recovery_target_action=promote", "restore_command=false"];
+    await this.start([...this.#settings, ...promoted]);
+  }
+
   async stop(): Promise<void> {
     await this.#kept?.stop();
     this.#kept = undefined;

@@ -126,14 +126,15 @@ function restOf(commits: readonly Commit[]): string {
 }
 
 /** The function call that writes commits; its parameters come from {@linkcode encodeCommits}. */
-export const CALL = "annals.commit($1, $2, $3, $4, $5, $6)";
+export const CALL = "annals.commit($1, $2, $3, $4, $5, $6, $7)";
 
 /** Encodes the parameters of {@linkcode CALL}.
  *
  * @param commits The commits to write.
  * @param origin The id sent with the notification, so that the writer can ignore its own.
+ * @param lineage The lineage that the writer follows; empty for any.
  */
-export function encodeCommits(commits: readonly Commit[], origin = ""): Parameter[] {
+export function encodeCommits(commits: readonly Commit[], origin = "", lineage = ""): Parameter[] {
   const streams = new Map<string, number>();
   const c = { first: [] as number[], last: [] as number[] };
   const a = { stream: [] as number[], expected: [] as number[], count: [] as number[] };
@@ -209,6 +210,7 @@ export function encodeCommits(commits: readonly Commit[], origin = ""): Paramete
     m.metadata.join(SEPARATOR),
     restOf(commits),
     origin,
+    lineage,
   ];
 }
 

@@ -64,6 +64,11 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   "57": { reason: "unreachable", retryable: true, advice: "it is starting up or shutting down" },
   "08": { reason: "unsure", retryable: true, advice: "the connection broke" },
   "58": { reason: "failed", retryable: true, advice: "its disk failed; check its log" },
+  "AN001": {
+    reason: "diverged",
+    retryable: true,
+    advice: "it failed over or was recovered; this server reads again what it knew",
+  },
   "XX001": { reason: "damaged", retryable: false, advice: "its data is damaged; restore a backup" },
 };
 

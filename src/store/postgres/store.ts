@@ -388,7 +388,10 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
               });
             }
             if (sqlRole !== undefined) await sql.unsafe("reset role");
-            const answer = await sql.unsafe(this.#text(COMMIT), encodeCommits([commit], this.#origin) as any[])
+            const answer = await sql.unsafe(
+              this.#text(COMMIT),
+              encodeCommits([commit], this.#origin, this.followed) as any[],
+            )
               .values() as any[][];
             if (answer[0][0] !== "{0}") throw new Refused(answer);
             return answer;
@@ -407,7 +410,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     try {
       const [[status, detail, culprit, bases, repeated]] = commits[0].statements?.length
         ? await this.#transact(commits[0])
-        : await this.ask(COMMIT, encodeCommits(commits, this.#origin), true);
+        : await this.ask(COMMIT, encodeCommits(commits, this.#origin, this.followed), true);
       return fatesOf(commits, {
         status: numbers(status),
         detail: numbers(detail),

@@ -52,6 +52,8 @@ export abstract class PostgresTables implements EventStore {
   abstract close(): Promise<void>;
 
   #logId: string | undefined;
+  /** The lineage that writes have to find; empty for any. */
+  protected followed = "";
 
   /**
    * Runs a statement; `annals.` in it stands for the schema.
@@ -80,12 +82,33 @@ export abstract class PostgresTables implements EventStore {
   }
 
   async logId(): Promise<string> {
-    return this.#logId ??= (await this.ask("select id from annals.identity", []))[0][0] as string;
+    this.#logId ??= (await this.ask("select id from annals.identity", []))[0][0] as string;
+    const lineage = await this.lineage();
+    return lineage === "" ? this.#logId : `${this.#logId}/${lineage}`;
+  }
+
+  /**
+   * Which history the database is at: the timeline of PostgreSQL, which changes with every failover and recovery. What was
+   * written just before may be missing then.
+   *
+   * @returns An opaque text; empty where it cannot be told.
+   */
+  async lineage(): Promise<string> {
+    return (await this.ask("select annals.lineage()", []))[0][0];
+  }
+
+  /**
+   * Refuses commits from now on unless the database is at this lineage: what is known from another one may be wrong.
+   *
+   * @param lineage The lineage; empty for any.
+   */
+  follow(lineage: string): void {
+    this.followed = lineage;
   }
 
   async markPublished(position: number, fence?: Fence): Promise<void> {
-    const values = [position, fence?.lease ?? null, fence?.token ?? null];
-    const [[marked]] = await this.ask("select annals.mark_published($1, $2, $3)", values, true);
+    const values = [position, fence?.lease ?? null, fence?.token ?? null, this.followed];
+    const [[marked]] = await this.ask("select annals.mark_published($1, $2, $3, $4)", values, true);
     if (!marked) throw new FencedError(fence!.lease, fence!.token);
   }
 
