@@ -138,7 +138,7 @@ export class Client {
     if (fault !== null) throw new DomainDefinitionError(`Cannot use this idempotencyKey: ${fault}`);
     const id = newId();
     const data = JSON.stringify(command.payload);
-    checkLength(command.type, data);
+    checkLength(command.type, data, this.#config.store.maxMessageBytes);
     const message: NewMessage = {
       id,
       type: command.type,
@@ -178,6 +178,7 @@ export class Client {
       const batch = handler.kind.begin(this.domain, handler, {
         readStream: (name, from) => this.store.readStream(name, { from }),
         readRows: (projection, keys) => this.store.readRows(projection, keys),
+        longest: this.#config.store.maxMessageBytes,
       });
       await batch.prepare([command]);
       await batch.handle({ message: command, attempt: rerun, signal: never, givenUp: never, log: silent });

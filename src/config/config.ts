@@ -6,6 +6,8 @@ export interface StoreConfig {
   readonly provider: "memory" | "sqlite" | "postgres";
   /** An absolute path, or a URL; empty for memory. `{domain}` stands for the domain's name. */
   readonly url: string;
+  /** The longest payload or row, in bytes of JSON. */
+  readonly maxMessageBytes: number;
   /** For SQLite: whether each commit is synced to disk. */
   readonly synchronous: "full" | "normal";
   /** For PostgreSQL: the schema. `{domain}` stands for the domain's name. */

@@ -1,3 +1,4 @@
+import { LONGEST_JSON } from "../messages/json.ts";
 import { isAbsolute, resolve } from "node:path";
 import { DEFAULT_SETTINGS, type SubscriptionSettings } from "../groups/settings.ts";
 import { redactUrl } from "../lib/redact_url.ts";
@@ -122,10 +123,17 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
   const broker = config.brokers?.default ?? {};
   const server = config.server ?? {};
   const storeUrl = locate("event_store", config.event_store ?? {}, ["memory", "sqlite", "postgres"], context);
-  const { listen_url: listenUrl, sql_role: sqlRole, schema = "annals", synchronous = "full" } = config.event_store ??
+  const {
+    listen_url: listenUrl,
+    sql_role: sqlRole,
+    schema = "annals",
+    synchronous = "full",
+    max_message_bytes: maxMessageBytes = LONGEST_JSON,
+  } = config.event_store ??
     {};
   const store: StoreConfig = {
     ...storeUrl,
+    maxMessageBytes,
     synchronous,
     schema,
     ...(listenUrl && { listenUrl }),
@@ -189,6 +197,7 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     "brokers.default.url": redactUrl(brokerUrl.url),
     "event_store.provider": store.provider,
     "event_store.url": redactUrl(store.url),
+    "event_store.max_message_bytes": store.maxMessageBytes,
     "event_store.synchronous": store.synchronous,
     "event_store.schema": store.schema,
     ...(listenUrl && { "event_store.listen_url": redactUrl(listenUrl) }),

@@ -1,3 +1,4 @@
+import { LONGEST_JSON } from "../messages/json.ts";
 import { z } from "zod";
 
 /** A value substituted for `${NAME|default}`: text that may stand for a number or a boolean. */
@@ -90,6 +91,7 @@ export const configSchema = z.strictObject({
       z.string().regex(/^[A-Za-z_][\w$]{0,62}$/, { error: "expected the name of a role" }),
     ).optional(),
     synchronous: choice("full", "normal"),
+    max_message_bytes: whole(1_024, LONGEST_JSON),
   }, table).optional(),
   server: z.strictObject({
     default_subscription_type: choice("stream", "event_store"),

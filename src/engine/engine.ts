@@ -328,9 +328,10 @@ export class Engine {
       feed: type,
       worker: pool.workerOf(unit, {
         group: name,
-        capability: new Capability(domain, handler, sql),
+        capability: new Capability(domain, handler, sql, this.#config.store.maxMessageBytes),
         timeout: settings.handlerTimeoutSeconds * 1000,
         sql,
+        longest: this.#config.store.maxMessageBytes,
         store: this.#store,
         now: this.#clock.now,
       }),

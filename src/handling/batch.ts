@@ -32,6 +32,8 @@ export interface Reading {
   readonly now?: () => number;
   /** Creates message ids. @default {newId} */
   readonly newId?: () => string;
+  /** The longest payload or row, in bytes of JSON. @default {16 MiB} */
+  readonly longest?: number;
   /** Whether handlers may record SQL statements. @default {true} */
   readonly sql?: boolean;
 }

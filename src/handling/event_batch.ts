@@ -15,6 +15,7 @@ export class EventBatch implements HandlerBatch {
   #domain: Domain;
   #handler: EventHandler;
   #readRows: ReadRows;
+  #longest: number | undefined;
   #sql: boolean;
   #unit: UnitOfWork;
   #kept: { readonly rows: readonly ProjectionRow[]; readonly statements: readonly Statement[] }[] = [];
@@ -30,6 +31,7 @@ export class EventBatch implements HandlerBatch {
     this.#domain = domain;
     this.#handler = handler;
     this.#readRows = reading.readRows;
+    this.#longest = reading.longest;
     this.#sql = reading.sql ?? true;
     this.#unit = new UnitOfWork(domain, reading);
   }
@@ -74,7 +76,7 @@ export class EventBatch implements HandlerBatch {
         const checked = validate(projection.name, projection.schema, row);
         const key = (checked as Record<string, unknown>)[projection.key];
         const text = JSON.stringify(checked);
-        checkLength(projection.name, text);
+        checkLength(projection.name, text, this.#longest);
         // What is no key is refused there.
         write(projection, typeof key === "number" ? String(key) : key as string, text);
       },

@@ -12,7 +12,7 @@ import type { Delivery, Effects, HandlerBatch, Reading } from "./batch.ts";
  */
 export class ProjectionBatch implements HandlerBatch {
   #projector: Projector;
-  #reading: Pick<Reading, "readRows" | "guard">;
+  #reading: Pick<Reading, "readRows" | "guard" | "longest">;
   #rows = new Map<string, string | null>();
   #changed = new Map<string, number>();
 
@@ -22,7 +22,7 @@ export class ProjectionBatch implements HandlerBatch {
    * @param projector The projector.
    * @param reading What to read rows from.
    */
-  constructor(projector: Projector, reading: Pick<Reading, "readRows" | "guard">) {
+  constructor(projector: Projector, reading: Pick<Reading, "readRows" | "guard" | "longest">) {
     this.#projector = projector;
     this.#reading = reading;
   }
@@ -65,7 +65,7 @@ export class ProjectionBatch implements HandlerBatch {
       );
     }
     const text = next === null ? null : JSON.stringify(next);
-    if (text !== null) checkLength(projection.name, text);
+    if (text !== null) checkLength(projection.name, text, this.#reading.longest);
     this.#rows.set(key, text);
     this.#changed.set(key, message.position);
   }

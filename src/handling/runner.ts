@@ -42,7 +42,7 @@ export interface GroupWorker {
 /** Options of {@linkcode LocalRunner}. */
 export interface LocalRunnerOptions {
   /** What handlers read from. */
-  readonly reading: Pick<Reading, "readStream" | "readRows" | "now" | "newId" | "sql">;
+  readonly reading: Pick<Reading, "readStream" | "readRows" | "now" | "newId" | "sql" | "longest">;
   /** The time limit per message, in milliseconds. */
   readonly timeout: number;
   /** How handlers are run. @default {run directly} */

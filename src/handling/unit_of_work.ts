@@ -204,7 +204,7 @@ export class UnitOfWork {
     const faults = jsonFaults(draft.payload);
     if (faults.length > 0) throw new PayloadError(type, faults);
     const data = JSON.stringify(draft.payload);
-    checkLength(type, data);
+    checkLength(type, data, this.#reading.longest);
     const id = (this.#reading.newId ?? newId)();
     const cause = this.#cause;
     return {

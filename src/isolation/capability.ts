@@ -3,7 +3,7 @@ import type { Effects } from "../handling/batch.ts";
 import type { BatchItem, BatchResult } from "../handling/executor.ts";
 import { isInternal, reservationCategory } from "../messages/envelope.ts";
 import { storable } from "../messages/text.ts";
-import { DEEPEST, depthOf } from "../messages/json.ts";
+import { DEEPEST, depthOf, isLonger, LONGEST_JSON } from "../messages/json.ts";
 import { idFault } from "../messages/ids.ts";
 import type { answerSchema, DomainDescription, HandlerDescription } from "./protocol.ts";
 
@@ -44,6 +44,7 @@ export class Capability {
   #domain: DomainDescription;
   #handler: HandlerDescription;
   #sql: boolean;
+  #longest: number;
   #events: ReadonlySet<string>;
   #commands: ReadonlySet<string>;
   #reservations: string;
@@ -53,8 +54,10 @@ export class Capability {
    * @param domain The domain.
    * @param handler The handler.
    * @param sql Whether SQL statements were granted.
+   * @param longest The longest payload or row, in bytes of JSON.
    */
-  constructor(domain: DomainDescription, handler: HandlerDescription, sql: boolean) {
+  constructor(domain: DomainDescription, handler: HandlerDescription, sql: boolean, longest: number = LONGEST_JSON) {
+    this.#longest = longest;
     this.#domain = domain;
     this.#handler = handler;
     this.#sql = sql && handler.writes.statements;
@@ -135,6 +138,7 @@ export class Capability {
             refuse(`a message dated ${time}, more than a day from this machine's clock`);
           }
           if (!isJson(data)) refuse("a payload that is not JSON");
+          this.#checkLength("a payload", data);
           return { ...message, correlationId: cause.correlationId, metadata: cause.metadata };
         }),
       };
@@ -144,6 +148,7 @@ export class Capability {
       if (idFault(key) !== null) refuse(`a row with the key ${JSON.stringify(key.slice(0, 40))}`);
       if (!positions.has(position)) refuse(`a row at position ${position}, which is not in the batch`);
       if (row !== null && !isJson(row)) refuse("a row that is not JSON");
+      if (row !== null) this.#checkLength("a row", row);
     }
     const decided = new Set<string>();
     for (const { commandId, detail } of effects.outcomes) {
@@ -157,6 +162,10 @@ export class Capability {
       if (parts.length !== values.length + 1) refuse("an SQL statement with the wrong number of values");
     }
     return { ...effects, appends };
+  }
+
+  #checkLength(what: string, text: string): void {
+    if (isLonger(text, this.#longest)) refuse(`${what} of more than max_message_bytes = ${this.#longest}`);
   }
 
   #checkStream(stream: string, category: string, expected: number | "any", publish: boolean): void {

@@ -62,6 +62,8 @@ export interface SessionSpec {
   readonly timeout: number;
   /** Whether SQL statements were granted. */
   readonly sql: boolean;
+  /** The longest payload or row, in bytes of JSON. */
+  readonly longest: number;
 }
 
 /** Messages from the engine to a host's main thread. */

@@ -1,3 +1,4 @@
+import { LONGEST_JSON } from "../messages/json.ts";
 import type { BatchItem, BatchResult } from "../handling/executor.ts";
 import type { HandlerSession } from "../handling/runner.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
@@ -31,6 +32,8 @@ export interface WorkerSessionOptions {
   readonly timeout: number;
   /** Whether SQL statements were granted. */
   readonly sql: boolean;
+  /** The longest payload or row, in bytes of JSON. @default {16 MiB} */
+  readonly longest?: number;
   /** The store it reads from. */
   readonly store: Pick<EventStore, "readStream" | "readRows">;
   /** Returns the time, in milliseconds since 1970. */
@@ -96,8 +99,8 @@ export class WorkerSession implements HandlerSession {
 
   /** Opens the session in a worker. */
   open(worker: HostedWorker): void {
-    const { group, timeout, sql } = this.#options;
-    worker.send({ t: "open", session: { session: this.name, group, timeout, sql } satisfies SessionSpec });
+    const { group, timeout, sql, longest = LONGEST_JSON } = this.#options;
+    worker.send({ t: "open", session: { session: this.name, group, timeout, sql, longest } satisfies SessionSpec });
   }
 
   async run(items: readonly BatchItem[], signal: AbortSignal): Promise<BatchResult | "apart"> {

@@ -191,6 +191,7 @@ class HostedWorker {
         readStream: (stream, from) => this.#readStream(spec.session, stream, from),
         readRows: (projection, keys) => this.#readRows(spec.session, projection, keys),
         sql: spec.sql,
+        longest: spec.longest,
       },
       timeout: spec.timeout,
       execution: {

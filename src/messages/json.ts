@@ -28,22 +28,30 @@ export function depthOf(text: string): number {
   return deepest;
 }
 
-/** The longest payload or row, as JSON text, in UTF-16 code units. */
+/** The longest payload or row, as JSON text, in bytes of UTF-8, unless `max_message_bytes` is less. */
 export const LONGEST_JSON: number = 16 << 20;
+
+/** Whether a text has more bytes of UTF-8 than allowed. */
+export function isLonger(text: string, most: number): boolean {
+  // A UTF-16 code unit has three bytes at most: short texts are not encoded for it.
+  return text.length > most || (text.length * 3 > most && new TextEncoder().encode(text).length > most);
+}
 
 /**
  * Refuses JSON that is too long to be stored and passed around.
  *
  * @param name The message type or projection.
  * @param text The JSON text.
- * @throws {PayloadError} If it is longer than {@linkcode LONGEST_JSON}.
+ * @param most The most bytes of UTF-8 it may have. @default {LONGEST_JSON}
+ * @throws {PayloadError} If it has more.
  */
-export function checkLength(name: string, text: string): void {
-  if (text.length <= LONGEST_JSON) return;
+export function checkLength(name: string, text: string, most: number = LONGEST_JSON): void {
+  if (!isLonger(text, most)) return;
+  const bytes = new TextEncoder().encode(text).length;
   throw new PayloadError(name, [{
     path: "",
     message:
-      `${text.length} characters of JSON are more than the limit of ${LONGEST_JSON}; store the content elsewhere and refer to it`,
+      `${bytes} bytes of JSON are more than max_message_bytes = ${most}; store the content elsewhere and refer to it`,
   }]);
 }
 

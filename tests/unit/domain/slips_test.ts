@@ -213,7 +213,7 @@ const SLIPS: Record<string, Case> = {
   },
   "a payload that is too long": {
     decide: () => Opened({ at: 1, tags: ["x".repeat(17 << 20)] }),
-    told: /17\d+ characters of JSON are more than the limit/,
+    told: /17\d+ bytes of JSON are more than max_message_bytes/,
   },
   "a command that is changed": { decide: (_c, command) => (command.id = "x", []), told: /read only|Cannot assign/ },
   "evolve that returns nothing": {

@@ -128,7 +128,15 @@ Deno.test("a row that is too long fails the message that made it, and no other",
   assert.deepEqual([...failures.keys()], [1]);
   assert.match(
     failures.get(1)!.error,
-    /"Notes" is refused: .*: \d+ characters of JSON are more than the limit of 16777216/,
+    /"Notes" is refused: .*: \d+ bytes of JSON are more than max_message_bytes = 16777216/,
   );
   assert.deepEqual(effects.rows.map(({ key, row }) => [key, JSON.parse(row!).text]), [["a", "xx"], ["c", "x"]]);
+  const strict = new LocalRunner(domain("notes", { aggregates: [Note], handlers: [keeper] }), keeper, {
+    reading: { readStream: () => Promise.resolve([]), readRows: () => Promise.resolve([]), longest: 22 },
+    timeout: 10_000,
+    log: SILENT,
+  });
+  const short = [items[0], { ...items[2], record: { ...items[2].record, data: '{"id":"a","length":2}' } }];
+  const refused = await strict.run(short, new AbortController().signal) as BatchResult;
+  assert.match(refused.failures.get(1)!.error, /23 bytes of JSON are more than max_message_bytes = 22/);
 });

@@ -21,3 +21,15 @@ for (const skew of [-HOUR, HOUR]) {
     await client.close();
   });
 }
+
+Deno.test("a command that is longer than max_message_bytes is refused, in bytes of UTF-8", async () => {
+  const store = new MemoryEventStore();
+  const client = new Client(tally, store, loadConfig({ text: "[event_store]\nmax_message_bytes = 1024\n" }));
+  await client.process(Add({ id: "x".repeat(480), n: 1 }));
+  await assert.rejects(
+    client.process(Add({ id: "€".repeat(480), n: 1 })),
+    /"Add" is refused: .* 1455 bytes of JSON are more than max_message_bytes = 1024/,
+  );
+  assert.equal(await store.lastPosition(), 1);
+  await client.close();
+});
