@@ -8,6 +8,17 @@ export interface Deferred extends DeferredMessage {
   readonly quarantined: boolean;
 }
 
+/** Where a position is in a queue, or belongs: a stream may have as many as fit. */
+function placeOf(queue: readonly Deferred[], position: number): number {
+  let [low, high] = [0, queue.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (queue[middle].position < position) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
 /** The retry queue: the deferred messages of a group by stream. Only the first of each stream may be tried. */
 export class RetryQueue {
   #streams = new Map<string, Deferred[]>();
@@ -25,25 +36,30 @@ export class RetryQueue {
 
   /** Whether a message is in the queue. */
   has(stream: string, position: number): boolean {
-    return this.#streams.get(stream)?.some((deferred) => deferred.position === position) ?? false;
+    const queue = this.#streams.get(stream);
+    return queue !== undefined && queue[placeOf(queue, position)]?.position === position;
   }
 
   /** Adds a message, or replaces it. */
   put(deferred: Deferred): void {
-    this.remove(deferred.stream, deferred.position);
-    const queue = this.#streams.get(deferred.stream) ?? [];
-    let at = queue.length;
-    while (at > 0 && queue[at - 1].position > deferred.position) at--;
-    queue.splice(at, 0, deferred);
-    this.#streams.set(deferred.stream, queue);
+    const { stream, position } = deferred;
+    const queue = this.#streams.get(stream);
+    if (!queue) this.#streams.set(stream, [deferred]);
+    else {
+      const at = placeOf(queue, position);
+      const isThere = queue[at]?.position === position;
+      queue.splice(at, isThere ? 1 : 0, deferred);
+      if (isThere) return;
+    }
     this.#size++;
   }
 
   /** Removes a message. */
   remove(stream: string, position: number): void {
     const queue = this.#streams.get(stream);
-    const at = queue?.findIndex((deferred) => deferred.position === position) ?? -1;
-    if (!queue || at < 0) return;
+    if (!queue) return;
+    const at = placeOf(queue, position);
+    if (queue[at]?.position !== position) return;
     queue.splice(at, 1);
     this.#size--;
     if (queue.length === 0) this.#streams.delete(stream);

@@ -12,8 +12,8 @@ import { type Complete, complete, type SubscriptionOptions } from "./options.ts"
 import type { Deferred } from "./retry_queue.ts";
 import { PendingCommit } from "./pending_commit.ts";
 
-/** Most deferred messages of a group; beyond that it stops reading. */
-const MOST_DEFERRED = 10_000;
+/** Most deferred messages of a group, which it keeps in memory; beyond that it stops reading. */
+const MOST_DEFERRED = 100_000;
 
 /** Polling interval for replayed dead letters, in milliseconds. */
 const REPLAY_INTERVAL = 250;
@@ -57,6 +57,8 @@ export class Subscription {
   #quarantined: number;
   #nextReplayCheck = 0;
   #away = false;
+  /** Whether it has as many deferred messages as it may have. */
+  #isFull = false;
   /** Whether the last turn was a retry. */
   #hasRetried = false;
   /** How many reads in a row found nothing. */
@@ -136,7 +138,13 @@ export class Subscription {
     const late = this.#checkpointer.due;
     if (late === 0) await this.#checkpointer.flush();
     const pause = due.length > 0 ? 0 : Math.min(patience, retryQueue.nextDue() - now(), late === 0 ? Infinity : late);
-    if (retryQueue.size >= MOST_DEFERRED) {
+    const isFull = retryQueue.size >= MOST_DEFERRED;
+    if (isFull && !this.#isFull) {
+      const { groupPartition: { group }, report } = this.#options;
+      report({ type: "group.full", group, deferred: retryQueue.size });
+    }
+    this.#isFull = isFull;
+    if (isFull) {
       await sleep(Math.max(1, pause), signal);
       return false;
     }

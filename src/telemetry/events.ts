@@ -108,6 +108,8 @@ export type EngineEvent =
     readonly restMs: number;
     readonly error: string;
   }
+  /** A group has so many deferred messages that it reads nothing new until some are settled. */
+  | { readonly type: "group.full"; readonly group: string; readonly deferred: number }
   /** A host process started, ended, or wrote to stdout or stderr. */
   | { readonly type: "host.started"; readonly host: string; readonly pid: number }
   | { readonly type: "host.ended"; readonly host: string; readonly reason: string }

@@ -86,6 +86,10 @@ const LINES: Lines = {
     "error",
     `Its worker ended ${e.ends} times within a minute; resting for ${Math.ceil(e.restMs / 1000)} s: ${e.error}`,
   ],
+  "group.full": (e) => [
+    "error",
+    `${e.deferred} messages wait for a retry or behind one; nothing new is read until some of them are settled (see \`annals subscriptions status\` and \`dlq list\`)`,
+  ],
   "host.started": () => null,
   "host.ended": (e) => ["error", `Host "${e.host}" ended: ${e.reason}; its groups continue in a new one`],
   "host.printed": (e) => ["info", `Host "${e.host}" printed: ${e.text}`],

@@ -2,6 +2,7 @@ import { aggregate, domain, event, eventHandler, newId, type } from "@annals/ann
 import { FencedError, StoreUnavailableError } from "@annals/annals/store";
 import { MemoryEventStore } from "@annals/annals/store/memory";
 import { EventStoreSubscription } from "@annals/annals/subscriptions";
+import { sampleMessage } from "../../../src/testing/store_suite.ts";
 import assert from "node:assert/strict";
 
 const In = event("In", { schema: type<{ by: number }>() });
@@ -152,5 +153,38 @@ Deno.test("a batch is cut by the size of its payloads, and nothing is left out",
     .runUntil(7, new AbortController().signal);
   assert.deepEqual(seen, [0, 1, 2, 3, 4, 5, 6]);
   assert.equal(most, 2);
+  await store.close();
+});
+
+Deno.test("20,000 messages that wait behind a failed one stop no other stream", async () => {
+  const store = new MemoryEventStore();
+  const put = (id: string, count: number, by: number) =>
+    store.commit({
+      appends: [{
+        category: "bank::account",
+        stream: `bank::account-${id}`,
+        expected: "any",
+        publish: true,
+        messages: Array.from({ length: count }, () => sampleMessage({ by }, { type: "In" })),
+      }],
+    });
+  await put("bad", 20_000, -1);
+  await put("good", 50, 1);
+  let good = 0;
+  const handler = eventHandler("Mailer", {
+    events: [In],
+    on: {
+      In: ({ payload: { by } }) => {
+        if (by < 0) throw new Error("no");
+        good++;
+      },
+    },
+  });
+  const bank = domain("bank", { aggregates: [Account], handlers: [handler] });
+  const settings = { retryDelaySeconds: 60, messagesPerTick: 1_000, blockingTimeoutMs: 1 };
+  await new EventStoreSubscription({ domain: bank, handler, store, settings })
+    .runUntil(20_050, new AbortController().signal);
+  assert.equal(good, 50);
+  assert.equal((await store.deferred("Mailer")).length, 20_000);
   await store.close();
 });

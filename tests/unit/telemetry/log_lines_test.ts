@@ -28,6 +28,11 @@ const CASES: [event: EngineEvent, level: string | null, text: RegExp][] = [
     null,
     /^/,
   ],
+  [
+    { type: "group.full", group: "G", deferred: 100_000 },
+    "error",
+    /^100000 messages wait .* nothing new is read until/,
+  ],
   [{ type: "relay.published", messages: 1, position: 1 }, null, /^/],
 ];
 
