@@ -109,6 +109,7 @@ export class Relay {
     let awaySince = Infinity;
     while (!signal.aborted) {
       const woken = new AbortController();
+      const begunAt = clock.elapsed();
       // Subscribe before reading, so that a write in between is not missed.
       const due = this.#published > this.#marked ? Math.min(this.#markAt, this.#nextCheck) : this.#nextCheck;
       const left = Math.max(0, due - this.#clock.elapsed());
@@ -130,7 +131,8 @@ export class Relay {
         if (recoveryOf(error) === "none" && !(error instanceof BrokerUnavailableError)) throw error;
         if (!this.#away) this.#report({ type: "service.away", group: RELAY_GROUP, error: messageOf(error) });
         this.#away = true;
-        awaySince = Math.min(awaySince, this.#clock.elapsed());
+        // Since it was asked for what it did not do: it may have kept us waiting.
+        awaySince = Math.min(awaySince, begunAt);
         if (error instanceof BrokerUnavailableError && this.#clock.elapsed() - awaySince > AWAY_PATIENCE) throw error;
         await clock.sleep(pauseBefore(++tries, SERVICE_BACKOFF, clock.random()), signal);
       } finally {

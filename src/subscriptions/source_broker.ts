@@ -20,6 +20,9 @@ const ACKNOWLEDGE_INTERVAL = 200;
 /** The longest delay between attempts to reach an unavailable broker, in milliseconds. */
 const LONGEST_AWAY = 2_000;
 
+/** How long a reader waits for an answer of a broker that was unavailable, in milliseconds, before it reads on. */
+const LOOK = 50;
+
 /** Dependencies of a {@linkcode StreamSource}. */
 export interface StreamSourceOptions {
   /** The store, for messages the broker does not have. */
@@ -57,6 +60,7 @@ export class StreamSource implements Source {
   /** While the broker is unreachable: when to try again, and the number of failed attempts. */
   #lookAgainAt = 0;
   #inVain = 0;
+  #looking: Promise<"back" | { readonly error: unknown }> | undefined;
   #clock: Clock;
   #report: (
     event: { readonly type: "broker.left"; readonly error: string } | { readonly type: "broker.rejoined" },
@@ -106,21 +110,29 @@ export class StreamSource implements Source {
     await this.#readLog(this.#cursor);
   }
 
-  /** While the broker is unavailable: reads the log and tries to reconnect now and then. */
+  /** While the broker is unavailable: reads the log, and looks now and then whether it is back, without waiting for it. */
   async #readAway(count: number, wait: number, signal: AbortSignal): Promise<MessageRecord[]> {
     if (this.#clock.elapsed() >= this.#lookAgainAt) {
-      try {
-        await this.#broker.describe(this.#category);
-        await this.#openBroker(this.#cursor);
-        this.#inVain = 0;
-        this.#report({ type: "broker.rejoined" });
-        return await this.next(count, wait, signal);
-      } catch (error) {
-        if (!(error instanceof BrokerUnavailableError)) throw error;
-        await this.#leaveBroker(error);
+      this.#looking ??= this.#broker.describe(this.#category).then(() => "back" as const, (error) => ({ error }));
+      const found = await Promise.race([this.#looking, this.#clock.sleep(LOOK)]);
+      if (found) this.#looking = undefined;
+      if (typeof found === "object") {
+        if (!(found.error instanceof BrokerUnavailableError)) throw found.error;
+        await this.#leaveBroker(found.error);
+      } else if (found === "back") {
+        try {
+          await this.#openBroker(this.#cursor);
+          this.#inVain = 0;
+          this.#report({ type: "broker.rejoined" });
+          return await this.next(count, wait, signal);
+        } catch (error) {
+          if (!(error instanceof BrokerUnavailableError)) throw error;
+          await this.#leaveBroker(error);
+        }
       }
     }
-    const found = await this.#catchUp!.next(count, Math.min(wait, this.#lookAgainAt - this.#clock.elapsed()), signal);
+    const until = this.#looking ? LOOK : this.#lookAgainAt - this.#clock.elapsed();
+    const found = await this.#catchUp!.next(count, Math.max(0, Math.min(wait, until)), signal);
     if (found.length > 0) this.#cursor = this.#catchUp!.cursor;
     return found;
   }

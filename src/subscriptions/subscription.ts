@@ -3,7 +3,7 @@ import { retry } from "../lib/retry.ts";
 import { WorkerEndedError } from "../handling/errors.ts";
 import { knows, versionName } from "../messages/known_types.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
-import { MOST_CHARACTERS } from "../store/large.ts";
+import { isLeftOut, LARGE, MOST_CHARACTERS } from "../store/large.ts";
 import { UnknownTypes } from "./unknown_types.ts";
 import { Failures } from "./failures.ts";
 import { BatchWriter, type Item } from "./batch_writer.ts";
@@ -240,6 +240,7 @@ export class Subscription {
     const items: Item[] = [];
     let room = MOST_CHARACTERS;
     let uncounted: Deferred | undefined;
+    const records = await this.#readAll(due);
     for (let deferred of due) {
       if (deferred.attempts > 0 || deferred.quarantined) {
         const counted = await this.#countAttempt(deferred);
@@ -247,7 +248,8 @@ export class Subscription {
         uncounted = deferred;
         deferred = counted;
       }
-      const record = await this.#read(deferred);
+      let record = records.get(deferred.position);
+      if (record && isLeftOut(record)) record = await this.#read(deferred);
       if (!record) {
         commit.resumed.push(deferred);
         continue;
@@ -276,6 +278,17 @@ export class Subscription {
       if (uncounted && isInnocent) await this.#checkpointer.defer(uncounted).catch(() => {});
       throw error;
     }
+  }
+
+  /** Reads messages at the same time; large payloads are left out. */
+  async #readAll(deferred: readonly Deferred[]): Promise<ReadonlyMap<number, MessageRecord | undefined>> {
+    const { store } = this.#options;
+    return new Map(
+      await Promise.all(deferred.map(async ({ position }) => {
+        const [record] = await store.readLog({ after: position - 1, upTo: position, limit: 1, largest: LARGE });
+        return [position, record] as const;
+      })),
+    );
   }
 
   async #read({ position }: Deferred): Promise<MessageRecord | undefined> {

@@ -27,7 +27,7 @@ const ALIVE = 5_000;
 const LONGEST_PAUSE = 1_000;
 
 /** The timeout of a command, in milliseconds. */
-const COMMAND_TIMEOUT = 10_000;
+const COMMAND_TIMEOUT = 3_000;
 
 type Entry = [id: string, fields: string[]];
 
@@ -157,6 +157,8 @@ export class RedisBroker implements Broker {
     try {
       return await work(this.#driver);
     } catch (error) {
+      // A host that crashed, or a firewall, does not close connections; the kernel would keep retransmitting for minutes.
+      if (error instanceof Error && error.message === "Command timed out") this.#driver.disconnect(true);
       throw explain(error, this.location, this.#lastError);
     }
   }

@@ -19,6 +19,12 @@ const MEANINGS: Readonly<Record<string, { readonly retryable: boolean; readonly 
   MASTERDOWN: { retryable: true, advice: "its primary is unreachable" },
   CLUSTERDOWN: { retryable: true, advice: "its cluster is down" },
   TRYAGAIN: { retryable: true, advice: "its cluster is migrating slots" },
+  NOREPLICAS: { retryable: true, advice: "it has fewer replicas than min-replicas-to-write" },
+  WRONGTYPE: {
+    retryable: true,
+    advice:
+      'a key that Annals needs holds something else; delete it, or give Annals a prefix: [brokers.default] prefix = "…"',
+  },
   BUSY: { retryable: true, advice: "it is busy running a script" },
 };
 
@@ -59,6 +65,10 @@ export function explain(error: unknown, location: string, last?: Error): unknown
       `Cannot reach Redis at ${location} (${why}); start it, or correct the URL${hint}`,
       true,
     );
+  }
+  // Whatever else Redis refuses: the log has everything, and groups read it meanwhile.
+  if ((error as Error | null)?.name === "ReplyError") {
+    return new BrokerUnavailableError(`Redis at ${location} refused a command: ${text}`, true);
   }
   return error;
 }

@@ -58,6 +58,7 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
     advice: "it is read-only: a standby, or default_transaction_read_only is on; nothing was written",
   },
   "40": { reason: "busy", retryable: true, advice: "it took back the transaction, nothing was written" },
+  "55": { reason: "busy", retryable: true, advice: "it does not accept this now, nothing was written" },
   "55P03": { reason: "locked", retryable: true, advice: "another session holds a lock; look into pg_locks" },
   "57P02": { reason: "unsure", retryable: true, advice: "another session crashed, and it restarts" },
   "57P01": { reason: "unsure", retryable: true, advice: "it shuts down, or an administrator ended the connection" },

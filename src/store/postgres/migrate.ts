@@ -1,15 +1,8 @@
 import { StoreUnavailableError } from "../errors.ts";
 import { codeOf } from "./errors.ts";
 import { forSchema, migrationLock, MIGRATIONS } from "./schema.ts";
+import type { Session } from "./transaction.ts";
 import { type ProjectionShape, viewName, viewQuery } from "./views.ts";
-
-/** Something that runs statements in one transaction. */
-export interface Session {
-  /** Runs a statement; its rows, by name. */
-  unsafe(sql: string, values?: any[]): PromiseLike<any[]>;
-  /** Runs work whose failure undoes nothing but the work. */
-  savepoint(work: (session: Session) => Promise<void>): Promise<unknown>;
-}
 
 /** The schema to migrate and its location. */
 export interface Place {
@@ -128,7 +121,7 @@ export async function publishViews(
     const [{ known }] = await session.unsafe("select obj_description(to_regclass($1), 'pg_class') as known", [view]);
     if (known === query) continue;
     try {
-      await session.savepoint((session) => replaceView(session, view, query));
+      await session.savepoint(() => replaceView(session, view, query));
     } catch (error) {
       warnings.push(
         `The view ${view} of projection "${shape.name}" could not be updated and stays as it is: ${
@@ -142,7 +135,7 @@ export async function publishViews(
 
 async function replaceView(session: Session, view: string, query: string): Promise<void> {
   try {
-    await session.savepoint(async (session) => void await session.unsafe(`create or replace view ${view} as ${query}`));
+    await session.savepoint(async () => void await session.unsafe(`create or replace view ${view} as ${query}`));
   } catch (error) {
     if (codeOf(error) !== NOT_REPLACEABLE) throw error;
     await session.unsafe(`drop view ${view}`);

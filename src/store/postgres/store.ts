@@ -10,9 +10,10 @@ import type { Commit, CommitResult, EventStore } from "../port.ts";
 import { CALL, encodeCommits, fatesOf, type Parameter, partsOf } from "./commit.ts";
 import { codeOf, explain, isAboutData } from "./errors.ts";
 import { Listener } from "./listener.ts";
-import { migrate, type Place, publishViews, type Session, verify } from "./migrate.ts";
+import { migrate, type Place, publishViews, verify } from "./migrate.ts";
 import { channelOf, forSchema } from "./schema.ts";
 import { PostgresTables, sessionOf } from "./tables.ts";
+import { type Session, transaction } from "./transaction.ts";
 import type { ProjectionShape } from "./views.ts";
 
 export type { Parameter } from "./commit.ts";
@@ -71,13 +72,23 @@ const CONNECTIONS = 4;
 /** The connection timeout, in seconds. */
 const CONNECT_TIMEOUT = 5;
 
+/** SQLSTATE of a transaction that may not write. */
+const READ_ONLY = "25006";
+
+/** How often the connections are replaced while the database is read-only, in milliseconds. */
+const RENEWAL_INTERVAL = 5_000;
+
 /** How many commits with statements of handlers run at a time: the other connections are for everything else. */
 const STATEMENTS = 2;
 
 const COMMIT = `select status::text, detail::text, culprit::text, bases::text, to_json(repeated)::text
   from ${CALL}`;
 /** Of transactions that write; see {@linkcode PostgresEventStore.#probe}. */
-const ISOLATION = "isolation level read committed";
+/**
+ * With a limit for a process that is frozen or cut off between two statements: it would hold its locks until PostgreSQL
+ * gives up its connection, hours later.
+ */
+const BEGIN = "begin isolation level read committed; set local idle_in_transaction_session_timeout = 5000";
 const DURABILITY = `select name from pg_settings
   where name in ('fsync', 'synchronous_commit', 'full_page_writes') and setting = 'off' order by name`;
 
@@ -93,6 +104,9 @@ class Refused extends Error {
 }
 
 type Driver = postgres.Sql<{ int8: number }>;
+
+/** What connections are for: queries share them, a transaction has one to itself. */
+type PoolUse = "queries" | "transactions";
 
 /**
  * A store in a PostgreSQL database (14 or newer), shared by any number of processes and machines.
@@ -117,7 +131,8 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   readonly location: string;
   #place: Place;
   #options: PostgresOptions;
-  #sql: Driver;
+  /** The connections; those of transactions are made when the first one begins. */
+  #pools: { [Use in PoolUse]?: Driver | undefined } = {};
   /** Whether statements are prepared: as the URL says, or as found out. */
   #prepare: boolean | undefined;
   /** See {@linkcode PostgresEventStore.#probe}. */
@@ -133,6 +148,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   /** Identifies notifications sent by this store. */
   #origin = crypto.randomUUID().slice(0, 13);
   #closed = false;
+  #renewedAt = 0;
 
   /**
    * Creates a store that connects on first use.
@@ -146,7 +162,6 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     this.#place = { schema: options.schema ?? "annals", location: this.location };
     const asked = /[?&]prepare=(\w+)/.exec(options.url)?.[1];
     if (asked !== undefined) this.#prepare = asked !== "false";
-    this.#sql = this.#connect(options.url, options.connections ?? CONNECTIONS);
     if (options.listen !== false) this.#listener = this.#listen();
     this.#commits = new GroupCommit((batch) => this.#run(batch));
   }
@@ -156,7 +171,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
       channel: channelOf(this.#place.schema),
       connect: () => {
         const { listenUrl, url, owner } = this.#options;
-        return this.#connect(listenUrl ?? url, 1, owner && sessionOf(owner));
+        return this.#connect(listenUrl ?? url, 1, { session: owner && sessionOf(owner) });
       },
       notify: (payload) => this.ask("select pg_notify($1, $2)", [channelOf(this.#place.schema), payload]),
       told: (payload) => {
@@ -170,7 +185,8 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     });
   }
 
-  #connect(url: string, max: number, session?: string): Driver {
+  #connect(url: string, max: number, options: { session?: string | undefined; use?: PoolUse } = {}): Driver {
+    const { session, use = "queries" } = options;
     const { searchParams } = new URL(url);
     return postgres(url.replace(/([?&])prepare=\w+&?/, "$1").replace(/[?&]$/, ""), {
       max,
@@ -181,7 +197,8 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
         application_name: session ?? searchParams.get("application_name") ?? "annals",
         ...(this.#overridesIsolation && { default_transaction_isolation: "read committed" }),
       },
-      fetch_types: false,
+      // One that is reserved as soon as it is connected would never be given out without.
+      fetch_types: use === "transactions",
       // Also of what the driver says itself: a `commit` that it believes to be prepared, in a session that does not know it,
       // ends the transaction as a rollback, without an error.
       prepare: this.#prepare ?? true,
@@ -196,21 +213,41 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     return text;
   }
 
+  #pool(use: PoolUse): Driver {
+    return this.#pools[use] ??= this.#connect(this.#options.url, this.#options.connections ?? CONNECTIONS, { use });
+  }
+
+  /** Replaces connections; the former ones end at the latest after so many seconds. */
+  #renew(use: PoolUse, former: Driver | undefined, timeout: number): void {
+    if (!former || this.#pools[use] !== former || this.#closed) return;
+    this.#renewedAt = performance.now();
+    this.#pools[use] = undefined;
+    void former.end({ timeout });
+  }
+
   /** Runs work on the connections; explains errors and drops unresponsive connections. */
-  async #use<T>(work: (sql: Driver) => PromiseLike<T>, writing: boolean, patience = 1): Promise<T> {
+  async #use<T>(
+    work: (sql: Driver) => PromiseLike<T>,
+    { writing, use = "queries", patience = 1 }: { writing: boolean; use?: PoolUse; patience?: number },
+  ): Promise<T> {
     if (this.#closed) {
       throw new StoreUnavailableError(`PostgreSQL at ${this.location} was closed`, "closed", false);
     }
-    const sql = this.#sql;
+    const sql = this.#pool(use);
     // A crashed host does not close connections: the kernel would keep retransmitting for 15 minutes.
-    const watch = patience === Infinity ? undefined : setTimeout(() => {
-      if (this.#sql !== sql || this.#closed) return;
-      this.#sql = this.#connect(this.#options.url, this.#options.connections ?? CONNECTIONS);
-      void sql.end({ timeout: 0 });
-    }, patience * (this.#options.timeout ?? TIMEOUT));
+    const watch = patience === Infinity
+      ? undefined
+      : setTimeout(() => this.#renew(use, sql, 0), patience * (this.#options.timeout ?? TIMEOUT));
     try {
       return await work(sql);
     } catch (error) {
+      // A connection that broke while something was about to be written cannot connect again for a minute: the driver
+      // waits for a flush that it has cancelled.
+      if (codeOf(error) === "CONNECT_TIMEOUT") this.#renew(use, sql, CONNECT_TIMEOUT);
+      // A session keeps the defaults of when it began.
+      if (codeOf(error) === READ_ONLY && performance.now() - this.#renewedAt > RENEWAL_INTERVAL) {
+        this.#renew(use, sql, CONNECT_TIMEOUT);
+      }
       throw explain(error, this.location, writing);
     } finally {
       clearTimeout(watch);
@@ -223,12 +260,12 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     const prepare = this.#prepare!;
     // Only COMMIT as a statement of its own would be answered after it; the answer of an implicit one is sent, with
     // the end of the query, when the transaction is through (pqcomm.c flushes in ReadyForQuery).
-    const run = (driver: Pick<Driver, "unsafe">) =>
-      driver.unsafe(this.#text(sql), values as any[], { prepare }).values();
-    return await this.#use(
-      (driver) => writing && this.#isIsolated ? driver.begin(ISOLATION, run) as Promise<any[][]> : run(driver),
-      writing,
-    );
+    const text = this.#text(sql);
+    if (!writing || !this.#isIsolated) {
+      return await this.#use((driver) => driver.unsafe(text, values as any[], { prepare }).values(), { writing });
+    }
+    const work = async (session: Session) => await session.unsafe(text, values, { prepare }).values();
+    return await this.#use((driver) => transaction(driver, BEGIN, work), { writing, use: "transactions" });
   }
 
   /** Nothing runs before it is known who answers. */
@@ -254,7 +291,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
         "select pg_backend_pid() as pid, current_setting('default_transaction_isolation') as isolation",
       );
       return { state: rows.state, ...rows[0] };
-    }, false);
+    }, { writing: false });
     const isDirect = state.pid === pid;
     const isStrict = isolation !== "read committed";
     // A pooler does not pass on settings of a session: each transaction says it itself.
@@ -263,9 +300,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     const prepares = this.#prepare ?? true;
     this.#prepare ??= isDirect;
     if (prepares === this.#prepare && !this.#overridesIsolation) return;
-    const former = this.#sql;
-    this.#sql = this.#connect(this.#options.url, this.#options.connections ?? CONNECTIONS);
-    void former.end({ timeout: 5 });
+    this.#renew("queries", this.#pools.queries, CONNECT_TIMEOUT);
   }
 
   /** The time in milliseconds since 1970; `null` for that of the database. */
@@ -276,7 +311,8 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   /** Runs work in one transaction without a statement timeout, for migrations. */
   async #begin<T>(work: (session: Session) => Promise<T>): Promise<T> {
     await this.#know();
-    return await this.#use(async (sql) => await sql.begin(ISOLATION, (session) => work(session)) as T, false, Infinity);
+    const options = { writing: false, use: "transactions", patience: Infinity } as const;
+    return await this.#use((driver) => transaction(driver, BEGIN, work), options);
   }
 
   /**
@@ -371,7 +407,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
       await this.#know();
       return await this.#use(
         (driver) =>
-          driver.begin(ISOLATION, async (sql) => {
+          transaction(driver, BEGIN, async (sql) => {
             const { sqlRole } = this.#options;
             if (sqlRole !== undefined) await sql.unsafe(`set local role "${sqlRole}"`);
             for (const { parts, values } of commit.statements!) {
@@ -379,7 +415,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
               const fault = statementFault(text);
               if (fault !== null) throw new StatementError(text, fault);
               // Use the extended protocol, which accepts a single statement only.
-              await sql.unsafe(text, values as any[], { simple: false } as object).catch((error) => {
+              await Promise.resolve(sql.unsafe(text, values, { simple: false })).catch((error) => {
                 // An error of the statement is the handler's failure, unless any statement would have failed.
                 if (!/^(08|25|40|53|57P|58|XX|$)/.test(codeOf(error))) {
                   throw new StatementError(text, (error as Error).message);
@@ -390,14 +426,13 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
             if (sqlRole !== undefined) await sql.unsafe("reset role");
             const answer = await sql.unsafe(
               this.#text(COMMIT),
-              encodeCommits([commit], this.#origin, this.followed) as any[],
+              encodeCommits([commit], this.#origin, this.followed),
             )
               .values() as any[][];
             if (answer[0][0] !== "{0}") throw new Refused(answer);
             return answer;
-          }) as Promise<any[][]>,
-        true,
-        STATEMENT_PATIENCE,
+          }),
+        { writing: true, use: "transactions", patience: STATEMENT_PATIENCE },
       );
     } catch (error) {
       if (error instanceof Refused) return error.answer;
@@ -462,6 +497,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     await this.#commits.idle();
     this.#closed = true;
     this.wake();
-    await Promise.all([this.#sql.end({ timeout: 5 }), this.#listener?.close()]);
+    const ends = Object.values(this.#pools).map((pool) => pool?.end({ timeout: 5 }));
+    await Promise.all([...ends, this.#listener?.close()]);
   }
 }
