@@ -63,6 +63,11 @@ export class Proxy implements AsyncDisposable {
     this.#mute += answers;
   }
 
+  /** Cuts the connections that there are. */
+  cut(): void {
+    for (const pair of [...this.#pairs]) this.#cut(pair);
+  }
+
   /** From now on the connections that there are hand on nothing, and stay open: as when a host has vanished. */
   silence(): void {
     for (const pair of this.#pairs) this.#silent.add(pair);
@@ -79,7 +84,7 @@ export class Proxy implements AsyncDisposable {
     } catch {
       // Closed in the middle of a test.
     }
-    for (const pair of [...this.#pairs]) this.#cut(pair);
+    this.cut();
     return Promise.resolve();
   }
 }

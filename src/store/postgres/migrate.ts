@@ -121,7 +121,7 @@ export async function publishViews(
     const [{ known }] = await session.unsafe("select obj_description(to_regclass($1), 'pg_class') as known", [view]);
     if (known === query) continue;
     try {
-      await session.savepoint(() => replaceView(session, view, query));
+      await session.savepoint((inner) => replaceView(inner, view, query));
     } catch (error) {
       warnings.push(
         `The view ${view} of projection "${shape.name}" could not be updated and stays as it is: ${
@@ -135,7 +135,7 @@ export async function publishViews(
 
 async function replaceView(session: Session, view: string, query: string): Promise<void> {
   try {
-    await session.savepoint(async () => void await session.unsafe(`create or replace view ${view} as ${query}`));
+    await session.savepoint(async (inner) => void await inner.unsafe(`create or replace view ${view} as ${query}`));
   } catch (error) {
     if (codeOf(error) !== NOT_REPLACEABLE) throw error;
     await session.unsafe(`drop view ${view}`);

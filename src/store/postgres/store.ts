@@ -84,11 +84,7 @@ const STATEMENTS = 2;
 const COMMIT = `select status::text, detail::text, culprit::text, bases::text, to_json(repeated)::text
   from ${CALL}`;
 /** Of transactions that write; see {@linkcode PostgresEventStore.#probe}. */
-/**
- * With a limit for a process that is frozen or cut off between two statements: it would hold its locks until PostgreSQL
- * gives up its connection, hours later.
- */
-const BEGIN = "begin isolation level read committed; set local idle_in_transaction_session_timeout = 5000";
+const ISOLATION = "isolation level read committed";
 const DURABILITY = `select name from pg_settings
   where name in ('fsync', 'synchronous_commit', 'full_page_writes') and setting = 'off' order by name`;
 
@@ -104,9 +100,6 @@ class Refused extends Error {
 }
 
 type Driver = postgres.Sql<{ int8: number }>;
-
-/** What connections are for: queries share them, a transaction has one to itself. */
-type PoolUse = "queries" | "transactions";
 
 /**
  * A store in a PostgreSQL database (14 or newer), shared by any number of processes and machines.
@@ -131,8 +124,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   readonly location: string;
   #place: Place;
   #options: PostgresOptions;
-  /** The connections; those of transactions are made when the first one begins. */
-  #pools: { [Use in PoolUse]?: Driver | undefined } = {};
+  #sql: Driver;
   /** Whether statements are prepared: as the URL says, or as found out. */
   #prepare: boolean | undefined;
   /** See {@linkcode PostgresEventStore.#probe}. */
@@ -162,6 +154,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     this.#place = { schema: options.schema ?? "annals", location: this.location };
     const asked = /[?&]prepare=(\w+)/.exec(options.url)?.[1];
     if (asked !== undefined) this.#prepare = asked !== "false";
+    this.#sql = this.#connect(options.url, options.connections ?? CONNECTIONS);
     if (options.listen !== false) this.#listener = this.#listen();
     this.#commits = new GroupCommit((batch) => this.#run(batch));
   }
@@ -171,7 +164,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
       channel: channelOf(this.#place.schema),
       connect: () => {
         const { listenUrl, url, owner } = this.#options;
-        return this.#connect(listenUrl ?? url, 1, { session: owner && sessionOf(owner) });
+        return this.#connect(listenUrl ?? url, 1, owner && sessionOf(owner));
       },
       notify: (payload) => this.ask("select pg_notify($1, $2)", [channelOf(this.#place.schema), payload]),
       told: (payload) => {
@@ -185,8 +178,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     });
   }
 
-  #connect(url: string, max: number, options: { session?: string | undefined; use?: PoolUse } = {}): Driver {
-    const { session, use = "queries" } = options;
+  #connect(url: string, max: number, session?: string): Driver {
     const { searchParams } = new URL(url);
     return postgres(url.replace(/([?&])prepare=\w+&?/, "$1").replace(/[?&]$/, ""), {
       max,
@@ -197,8 +189,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
         application_name: session ?? searchParams.get("application_name") ?? "annals",
         ...(this.#overridesIsolation && { default_transaction_isolation: "read committed" }),
       },
-      // One that is reserved as soon as it is connected would never be given out without.
-      fetch_types: use === "transactions",
+      fetch_types: false,
       // Also of what the driver says itself: a `commit` that it believes to be prepared, in a session that does not know it,
       // ends the transaction as a rollback, without an error.
       prepare: this.#prepare ?? true,
@@ -213,40 +204,36 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     return text;
   }
 
-  #pool(use: PoolUse): Driver {
-    return this.#pools[use] ??= this.#connect(this.#options.url, this.#options.connections ?? CONNECTIONS, { use });
-  }
-
-  /** Replaces connections; the former ones end at the latest after so many seconds. */
-  #renew(use: PoolUse, former: Driver | undefined, timeout: number): void {
-    if (!former || this.#pools[use] !== former || this.#closed) return;
+  /** Replaces the connections; the former ones end at the latest after so many seconds. */
+  #renew(former: Driver, timeout: number): void {
+    if (this.#sql !== former || this.#closed) return;
     this.#renewedAt = performance.now();
-    this.#pools[use] = undefined;
+    this.#sql = this.#connect(this.#options.url, this.#options.connections ?? CONNECTIONS);
     void former.end({ timeout });
   }
 
   /** Runs work on the connections; explains errors and drops unresponsive connections. */
   async #use<T>(
     work: (sql: Driver) => PromiseLike<T>,
-    { writing, use = "queries", patience = 1 }: { writing: boolean; use?: PoolUse; patience?: number },
+    { writing, patience = 1 }: { readonly writing: boolean; readonly patience?: number },
   ): Promise<T> {
     if (this.#closed) {
       throw new StoreUnavailableError(`PostgreSQL at ${this.location} was closed`, "closed", false);
     }
-    const sql = this.#pool(use);
+    const sql = this.#sql;
     // A crashed host does not close connections: the kernel would keep retransmitting for 15 minutes.
     const watch = patience === Infinity
       ? undefined
-      : setTimeout(() => this.#renew(use, sql, 0), patience * (this.#options.timeout ?? TIMEOUT));
+      : setTimeout(() => this.#renew(sql, 0), patience * (this.#options.timeout ?? TIMEOUT));
     try {
       return await work(sql);
     } catch (error) {
       // A connection that broke while something was about to be written cannot connect again for a minute: the driver
       // waits for a flush that it has cancelled.
-      if (codeOf(error) === "CONNECT_TIMEOUT") this.#renew(use, sql, CONNECT_TIMEOUT);
+      if (codeOf(error) === "CONNECT_TIMEOUT") this.#renew(sql, CONNECT_TIMEOUT);
       // A session keeps the defaults of when it began.
       if (codeOf(error) === READ_ONLY && performance.now() - this.#renewedAt > RENEWAL_INTERVAL) {
-        this.#renew(use, sql, CONNECT_TIMEOUT);
+        this.#renew(sql, CONNECT_TIMEOUT);
       }
       throw explain(error, this.location, writing);
     } finally {
@@ -265,7 +252,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
       return await this.#use((driver) => driver.unsafe(text, values as any[], { prepare }).values(), { writing });
     }
     const work = async (session: Session) => await session.unsafe(text, values, { prepare }).values();
-    return await this.#use((driver) => transaction(driver, BEGIN, work), { writing, use: "transactions" });
+    return await this.#use((driver) => transaction(driver, ISOLATION, work), { writing });
   }
 
   /** Nothing runs before it is known who answers. */
@@ -300,7 +287,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     const prepares = this.#prepare ?? true;
     this.#prepare ??= isDirect;
     if (prepares === this.#prepare && !this.#overridesIsolation) return;
-    this.#renew("queries", this.#pools.queries, CONNECT_TIMEOUT);
+    this.#renew(this.#sql, CONNECT_TIMEOUT);
   }
 
   /** The time in milliseconds since 1970; `null` for that of the database. */
@@ -311,8 +298,8 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   /** Runs work in one transaction without a statement timeout, for migrations. */
   async #begin<T>(work: (session: Session) => Promise<T>): Promise<T> {
     await this.#know();
-    const options = { writing: false, use: "transactions", patience: Infinity } as const;
-    return await this.#use((driver) => transaction(driver, BEGIN, work), options);
+    const options = { writing: false, patience: Infinity };
+    return await this.#use((driver) => transaction(driver, ISOLATION, work), options);
   }
 
   /**
@@ -407,7 +394,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
       await this.#know();
       return await this.#use(
         (driver) =>
-          transaction(driver, BEGIN, async (sql) => {
+          transaction(driver, ISOLATION, async (sql) => {
             const { sqlRole } = this.#options;
             if (sqlRole !== undefined) await sql.unsafe(`set local role "${sqlRole}"`);
             for (const { parts, values } of commit.statements!) {
@@ -432,7 +419,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
             if (answer[0][0] !== "{0}") throw new Refused(answer);
             return answer;
           }),
-        { writing: true, use: "transactions", patience: STATEMENT_PATIENCE },
+        { writing: true, patience: STATEMENT_PATIENCE },
       );
     } catch (error) {
       if (error instanceof Refused) return error.answer;
@@ -497,7 +484,6 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     await this.#commits.idle();
     this.#closed = true;
     this.wake();
-    const ends = Object.values(this.#pools).map((pool) => pool?.end({ timeout: 5 }));
-    await Promise.all([...ends, this.#listener?.close()]);
+    await Promise.all([this.#sql.end({ timeout: 5 }), this.#listener?.close()]);
   }
 }

@@ -9,7 +9,7 @@ export interface Session {
     options?: { readonly simple?: boolean; readonly prepare?: boolean },
   ): Rows;
   /** Runs work whose failure undoes nothing but the work. */
-  savepoint(work: () => Promise<void>): Promise<void>;
+  savepoint(work: (session: Session) => Promise<void>): Promise<void>;
 }
 
 /** The rows of a statement: by name, or each as a list of values. */
@@ -29,61 +29,56 @@ class ConnectionLost extends Error {
 }
 
 /**
+ * A process that is frozen or cut off between two statements would hold its locks until PostgreSQL gives up its
+ * connection, hours later.
+ */
+const LIMIT = "set local idle_in_transaction_session_timeout = 5000";
+
+/**
  * Runs work in one transaction on a connection of its own.
  *
- * The driver's own `begin()` sends a rollback, or whatever comes next, through a connection that has broken meanwhile:
- * it then throws where nobody can catch it, and ends the process. So a connection is asked before each statement whether
- * it still is where it was when the transaction began; it is moved in the same turn in which it breaks.
+ * When a connection breaks, the driver sends the rollback, or whatever comes next, through it all the same: it then throws
+ * where nobody can catch it, and ends the process. So a connection is asked before each statement whether it still is
+ * where it was when the transaction began (it is moved in the turn in which it breaks), and work whose connection is lost
+ * never ends for the driver, which has rejected the transaction already.
  *
  * @param driver The connections.
- * @param begin How to begin, like `begin isolation level read committed`.
+ * @param how How to begin, like `isolation level read committed`.
  * @param work The statements; the transaction is taken back if it throws.
  * @returns What the work returned, after the commit.
  */
 export async function transaction<T>(
-  driver: Pick<postgres.Sql, "reserve">,
-  begin: string,
+  driver: Pick<postgres.Sql, "begin">,
+  how: string,
   work: (session: Session) => Promise<T>,
 ): Promise<T> {
-  const reserved = await driver.reserve();
   let connection: Connection | undefined;
   let home: unknown;
   const isLost = () => connection !== undefined && connection.queue !== home;
-  const send = (sql: string, values: readonly any[] = [], options: object = {}): Rows => {
-    if (isLost()) throw new ConnectionLost("The connection was lost in a transaction");
-    return reserved.unsafe(sql, values as any[], options) as unknown as Rows;
+  // Not part of the driver's types, but of how it begins transactions itself: tells which connection it is.
+  const onexecute = (found: Connection) => {
+    connection = found;
+    home = found.queue;
+    return true;
   };
-  let savepoints = 0;
-  const session: Session = {
-    unsafe: (sql, values, options) => send(sql, values, options),
-    savepoint: async (work) => {
-      const name = `annals_${savepoints++}`;
-      await send(`savepoint ${name}`);
-      try {
-        await work();
-      } catch (error) {
-        await send(`rollback to ${name}`);
-        throw error;
-      }
+  const sessionOf = (sql: postgres.TransactionSql): Session => ({
+    unsafe: (text, values = [], options = {}) => {
+      if (isLost()) throw new ConnectionLost("The connection was lost in a transaction");
+      return sql.unsafe(text, values as any[], options as object) as unknown as Rows;
     },
+    savepoint: async (work) => void await sql.savepoint((inner) => guarded(() => work(sessionOf(inner)))),
+  });
+  const guarded = async <R>(work: () => Promise<R>): Promise<R> => {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isLost()) throw error;
+      return await new Promise(() => {});
+    }
   };
-  try {
-    // Not part of the driver's types, but of how it begins transactions itself: tells which connection it is.
-    const onexecute = (found: Connection) => {
-      connection = found;
-      home = found.queue;
-      return true;
-    };
-    await send(begin, [], { onexecute });
-    const result = await work(session);
-    await send("commit");
-    return result;
-  } catch (error) {
-    // What could not be taken back is taken back by the end of the session.
-    if (!isLost()) await Promise.resolve(send("rollback")).catch(() => {});
-    throw error;
-  } finally {
-    // A lost connection is the driver's again.
-    if (!isLost()) reserved.release();
-  }
+  return await driver.begin(how, async (sql) => {
+    // Goes with the first statement, whose answer tells of it.
+    sql.unsafe(LIMIT, [], { onexecute } as object).execute();
+    return await guarded(() => work(sessionOf(sql)));
+  }) as T;
 }

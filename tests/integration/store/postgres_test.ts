@@ -257,3 +257,35 @@ Deno.test("others see the session of a process while it lives", async () => {
   await process.close();
   await until(async () => (await ground.store.present(owners)).length === 0, () => "its session to be gone");
 });
+
+Deno.test("connections that break in the middle of transactions end nothing, and leave nothing half done", async () => {
+  await using schema = await withSchema();
+  const admin = connectPostgres();
+  const { port } = new URL(databaseUrl());
+  await using proxy = new Proxy(Number(port));
+  const url = databaseUrl().replace(`:${port}/`, `:${proxy.port}/`);
+  const store = new PostgresEventStore({ url, schema: schema.name, listen: false });
+  await store.migrate();
+  await admin.unsafe(`create table "${schema.name}".noted (n int)`);
+  const note = (n: number) => ({ parts: [`insert into "${schema.name}".noted values (`, ")"], values: [n] });
+  const slow = { parts: ["select pg_sleep(0.005)"], values: [] };
+  const told: number[] = [];
+  for (let n = 0; n < 80; n++) {
+    const message = sampleMessage({ n });
+    const append = sampleAppend("a", 0, "any", { messages: [message] });
+    const commit = store.commit({ appends: [append], statements: [slow, note(n), slow] }).then(
+      () => void told.push(n),
+      (error) => assert.equal(error.name, "StoreUnavailableError"),
+    );
+    await new Promise((resolve) => setTimeout(resolve, n * 7 % 20));
+    proxy.cut();
+    await commit;
+  }
+  const noted = (await admin.unsafe(`select n from "${schema.name}".noted order by n`)).map(({ n }) => n);
+  const log = (await store.readLog()).map(({ data }) => JSON.parse(data).n);
+  assert.deepEqual(noted, log);
+  assert.deepEqual(told.filter((n) => !log.includes(n)), []);
+  assert.ok(told.length < 80);
+  await store.close();
+  await admin.end();
+});
