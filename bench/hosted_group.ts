@@ -53,6 +53,7 @@ export async function feed(
       now: Date.now,
     }),
     replays: () => Promise.resolve([]),
+    last: () => store.lastPosition(),
     turn: () => Promise.resolve(true),
     clock: REAL_CLOCK,
     report: logTo((_group, _level, text) => console.error(text)),

@@ -60,6 +60,8 @@ export interface RunnerOptions {
   readonly worker: GroupWorker;
   /** Replayed dead letters not yet picked up. */
   readonly replays: (group: string) => Promise<readonly DeferredMessage[]>;
+  /** Returns the last position of the log; it may be a little old. */
+  readonly last: () => Promise<number>;
   /** Resolves with whether this process may take a lease now, given the other members. */
   readonly turn: (lease: string, signal: AbortSignal) => Promise<boolean>;
   /** The source of time and randomness. */
@@ -210,8 +212,21 @@ export class GroupRunner {
 
   /** Runs one subscription until it ends. */
   async #feed(fence: Fence, quarantined: boolean, signal: AbortSignal): Promise<End> {
-    const { store, broker, owner, group, partition, partitions, settings, outbox, worker, replays, clock, report } =
-      this.#options;
+    const {
+      store,
+      broker,
+      owner,
+      group,
+      partition,
+      partitions,
+      settings,
+      outbox,
+      worker,
+      replays,
+      last,
+      clock,
+      report,
+    } = this.#options;
     if (this.#state !== "restarting") this.#state = "starting";
     this.#abandoned = undefined;
     const session = this.#session = worker.open();
@@ -225,6 +240,7 @@ export class GroupRunner {
       owner,
       quarantined,
       replays,
+      last,
       lacks: (name: string) => void this.lacks.add(name),
       report,
       clock,

@@ -18,6 +18,9 @@ import { retryForever } from "./retry.ts";
 /** How long a lookup of replayed dead letters is cached, in milliseconds. */
 const REPLAYS_KNOWN = 200;
 
+/** How long the last position of the log is cached, for groups that hear nothing from the broker, in milliseconds. */
+const LAST_KNOWN = 1_000;
+
 /** Lease renewal interval, in milliseconds. */
 const RENEWAL_INTERVAL = 1_000;
 
@@ -88,6 +91,7 @@ export class Supervisor {
     const presence = this.#presence = new Presence(store, owner, clock);
     this.#balancer = new Balancer(store, { owner, types }, () => presence.bury(), clock);
     const replays = new Shared(() => store.replayed(), REPLAYS_KNOWN, clock);
+    const last = new Shared(() => store.lastPosition(), LAST_KNOWN, clock);
     for (const { feed, ...plan } of plans) {
       const runner = new GroupRunner({
         ...plan,
@@ -96,6 +100,7 @@ export class Supervisor {
         owner,
         outbox,
         replays: async (group) => (await replays.get()).filter((deferred) => deferred.group === group),
+        last: () => last.get(),
         turn: (lease, signal) => this.#balancer.turn(lease, signal),
         clock,
         report,

@@ -45,6 +45,8 @@ export interface FeedOptions {
   readonly lacks?: (name: string) => void;
   /** Dead letters that were replayed and are still to be picked up. @default {asks the store} */
   readonly replays?: (group: string) => Promise<readonly DeferredMessage[]>;
+  /** Returns the last position of the log; it may be a little old. @default {asks the store} */
+  readonly last?: () => Promise<number>;
   /** The source of time and randomness. @default {the real ones} */
   readonly clock?: Partial<Clock>;
 }
@@ -176,12 +178,13 @@ export type Feed = { readonly broker: Broker; readonly consumer?: string } | nul
 
 /** Returns how to create the sources of a feed. */
 export function sourcesOf(options: FeedOptions, feed: Feed): (at: GroupPartition) => Source {
-  const { store } = options;
+  const { store, last } = options;
   const report = reportOf(options);
   const clock = clockOf(options.clock);
   if (feed === null) return ({ category }) => new LogSource(store, category, clock);
   const { broker, consumer = "annals" } = feed;
-  return (at) => new StreamSource({ store, broker, groupPartition: at, consumer, clock, report });
+  return (at) =>
+    new StreamSource({ store, broker, groupPartition: at, consumer, clock, report, ...(last && { last }) });
 }
 
 function groupOf({ domain, handler }: GroupOptions): Group {

@@ -20,6 +20,9 @@ const ACKNOWLEDGE_INTERVAL = 200;
 /** The longest delay between attempts to reach an unavailable broker, in milliseconds. */
 const LONGEST_AWAY = 2_000;
 
+/** How long a broker may deliver nothing before its reader looks into the log, in milliseconds. */
+const QUIET = 2_000;
+
 /** How long a reader waits for an answer of a broker that was unavailable, in milliseconds, before it reads on. */
 const LOOK = 50;
 
@@ -33,6 +36,8 @@ export interface StreamSourceOptions {
   readonly groupPartition: GroupPartition;
   /** The consumer's name. */
   readonly consumer: string;
+  /** Returns the last position of the log; it may be a little old. @default {asks the store} */
+  readonly last?: () => Promise<number>;
   /** The source of time. */
   readonly clock: Clock;
   /** Called when the broker becomes unreachable, and when it is reachable again. */
@@ -47,6 +52,7 @@ export class StreamSource implements Source {
   /** Its kind, for display. */
   readonly kind = "StreamSubscription";
   #store: EventStore;
+  #last: () => Promise<number>;
   #broker: Broker;
   #category: string;
   #group: string;
@@ -60,7 +66,11 @@ export class StreamSource implements Source {
   /** While the broker is unreachable: when to try again, and the number of failed attempts. */
   #lookAgainAt = 0;
   #inVain = 0;
-  #looking: Promise<"back" | { readonly error: unknown }> | undefined;
+  #looking: Promise<"back" | "behind" | { readonly error: unknown }> | undefined;
+  /** While the broker is quiet: when to look into the log, up to where it has nothing, and what it has. */
+  #compareAt = 0;
+  #nothingUpTo = 0;
+  #undelivered: number | undefined;
   #clock: Clock;
   #report: (
     event: { readonly type: "broker.left"; readonly error: string } | { readonly type: "broker.rejoined" },
@@ -71,9 +81,11 @@ export class StreamSource implements Source {
    *
    * @param options What it reads, and for which group.
    */
-  constructor({ store, broker, groupPartition, consumer, clock, report }: StreamSourceOptions) {
+  constructor({ store, broker, groupPartition, consumer, last, clock, report }: StreamSourceOptions) {
     const { group, category, partition, partitions } = groupPartition;
     this.#store = store;
+    this.#last = last ?? (() => store.lastPosition());
+    this.#compareAt = clock.elapsed() + QUIET;
     this.#broker = broker;
     this.#category = category;
     this.#group = partitions === 1 ? group : `${group}/${partition}of${partitions}`;
@@ -113,12 +125,19 @@ export class StreamSource implements Source {
   /** While the broker is unavailable: reads the log, and looks now and then whether it is back, without waiting for it. */
   async #readAway(count: number, wait: number, signal: AbortSignal): Promise<MessageRecord[]> {
     if (this.#clock.elapsed() >= this.#lookAgainAt) {
-      this.#looking ??= this.#broker.describe(this.#category).then(() => "back" as const, (error) => ({ error }));
+      const from = this.#cursor;
+      this.#looking ??= this.#broker.describe(this.#category).then(
+        // One that has not come as far as the log was when it was asked would only keep its readers waiting.
+        ({ last }) => last >= from ? "back" as const : "behind" as const,
+        (error) => ({ error }),
+      );
       const found = await Promise.race([this.#looking, this.#clock.sleep(LOOK)]);
       if (found) this.#looking = undefined;
       if (typeof found === "object") {
         if (!(found.error instanceof BrokerUnavailableError)) throw found.error;
         await this.#leaveBroker(found.error);
+      } else if (found === "behind") {
+        this.#lookAgainAt = this.#clock.elapsed() + LONGEST_AWAY;
       } else if (found === "back") {
         try {
           await this.#openBroker(this.#cursor);
@@ -167,6 +186,8 @@ export class StreamSource implements Source {
       const { messages, previous, last = 0 } = await this.#read(count, wait, signal);
       // Another reader of the group took the last messages of the stream: no entry follows that would tell.
       if (messages.length === 0 && last > this.#cursor) await this.#readLog(this.#cursor);
+      if (messages.length > 0) this.#compareAt = this.#clock.elapsed() + QUIET;
+      else if (this.#clock.elapsed() >= this.#compareAt) await this.#compare();
       const whole = await this.#withoutHoles(messages, previous);
       return this.#catchUp && whole.length === 0 ? await this.next(count, wait, signal) : whole;
     } catch (error) {
@@ -178,6 +199,29 @@ export class StreamSource implements Source {
       // The broker was wiped: the relay refills it, and the group continues from its checkpoint.
       await this.open(this.#cursor);
       return [];
+    }
+  }
+
+  /**
+   * A broker that delivers nothing may be another one than the relay's, or refuse what the relay publishes. What the log
+   * has had for some time, and the broker has not delivered, is read from the log.
+   */
+  async #compare(): Promise<void> {
+    this.#compareAt = this.#clock.elapsed() + QUIET;
+    const last = await this.#last();
+    if (last <= this.#nothingUpTo) return;
+    const after = Math.max(this.#cursor, this.#nothingUpTo);
+    const [record] = await this.#store.readLog({ category: this.#category, after, upTo: last, limit: 1, largest: 0 });
+    if (!record) this.#nothingUpTo = last;
+    else if (this.#undelivered !== record.position) this.#undelivered = record.position;
+    else {
+      this.#undelivered = undefined;
+      throw new BrokerUnavailableError(
+        `${this.#broker.location} has not delivered message ${record.position} of ${this.#category} for ${
+          QUIET / 1000
+        } s (is it the relay's Redis? can the relay publish?)`,
+        true,
+      );
     }
   }
 

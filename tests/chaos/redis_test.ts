@@ -77,6 +77,31 @@ survives("Redis has no memory left, and refuses writes", async ({ redis, servers
   await admin.quit();
 });
 
+survives("Redis refuses writes for reasons of its own, and groups read the log meanwhile", async (ground) => {
+  const { redis, servers, client } = ground;
+  const admin = connectRedis(redis.url);
+  const refuse = async (set: () => Promise<unknown>, told: RegExp, reset: () => Promise<unknown>) => {
+    await set();
+    await until(() => servers.some(({ stderr }) => told.test(stderr)), () => `${told}`);
+    // They keep up although nothing can be published or read.
+    const last = await client.store.lastPosition();
+    assert.ok(await client.caughtUp({ position: last, timeout: 10_000 }), "the groups stand still");
+    await reset();
+  };
+  await refuse(
+    () => admin.config("SET", "min-replicas-to-write", "1"),
+    /NOREPLICAS.*min-replicas-to-write/,
+    () => admin.config("SET", "min-replicas-to-write", "0"),
+  );
+  await refuse(
+    () => admin.set("tally::tally", "something else"),
+    /WRONGTYPE.*a key that Annals needs holds something else/,
+    () => admin.del("tally::tally"),
+  );
+  await admin.quit();
+  assert.ok(!servers.some(({ stderr }) => /resting for/.test(stderr)));
+});
+
 survives("Redis' password is changed, and changed back", async ({ redis, servers }) => {
   const admin = connectRedis(redis.url);
   await admin.config("SET", "requirepass", "other");
