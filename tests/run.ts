@@ -25,7 +25,14 @@ async function find(): Promise<Omit<Programs, "template">> {
 }
 
 const given = Deno.args.filter((arg) => !arg.startsWith("-"));
-const flags = Deno.args.filter((arg) => arg.startsWith("-"));
+/** Options of our own, handed to the tests; all others are those of `deno test`. */
+const OWN: Readonly<Record<string, string>> = { minutes: "ANNALS_CHAOS_MINUTES", seed: "ANNALS_TEST_SEED" };
+const own = (arg: string) => /^--(minutes|seed)=(\d+(?:\.\d+)?)$/.exec(arg);
+const flags = Deno.args.filter((arg) => arg.startsWith("-") && !own(arg));
+const chosen = Object.fromEntries(Deno.args.flatMap((arg) => {
+  const [, name, value] = own(arg) ?? [];
+  return name === undefined ? [] : [[OWN[name], value]];
+}));
 const found = await find();
 const stops: (() => Promise<unknown>)[] = [];
 let child: Deno.ChildProcess | undefined;
@@ -69,7 +76,7 @@ try {
   if (!asked) {
     child = new Deno.Command(Deno.execPath(), {
       args: ["test", "-A", "--parallel", ...flags, ...(given.length > 0 ? given : [TESTS])],
-      env: environment({ redis, database }, all),
+      env: { ...environment({ redis, database }, all), ...chosen },
       stdin: "null",
     }).spawn();
     code = (await child.status).code;

@@ -6,6 +6,12 @@ export class Proxy implements AsyncDisposable {
   #pairs = new Set<[Deno.TcpConn, Deno.TcpConn]>();
   #mute = 0;
   #silent = new WeakSet<[Deno.TcpConn, Deno.TcpConn]>();
+  /** Connections of a time when nothing got through. */
+  #held: Deno.TcpConn[] | undefined;
+  /** How long everything takes longer, in milliseconds. */
+  delay = 0;
+  /** How likely each piece of data is to break its connection. */
+  tears = 0;
 
   constructor(target: number) {
     this.#target = target;
@@ -16,6 +22,10 @@ export class Proxy implements AsyncDisposable {
 
   async #accept(): Promise<void> {
     for await (const near of this.#listener) {
+      if (this.#held) {
+        this.#held.push(near);
+        continue;
+      }
       try {
         const far = await Deno.connect({ hostname: "127.0.0.1", port: this.#target });
         const pair: [Deno.TcpConn, Deno.TcpConn] = [near, far];
@@ -40,6 +50,8 @@ export class Proxy implements AsyncDisposable {
         const read = await from.read(bytes);
         if (read === null) break;
         if (this.#silent.has(pair)) continue;
+        if (this.delay > 0) await new Promise((resolve) => setTimeout(resolve, this.delay));
+        if (this.tears > 0 && Math.random() < this.tears) break;
         if (isAnswer && this.#mute > 0) {
           // What was asked is done; that it is done is never heard.
           this.#mute--;
@@ -73,6 +85,19 @@ export class Proxy implements AsyncDisposable {
     for (const pair of this.#pairs) this.#silent.add(pair);
   }
 
+  /** From now on nothing gets through, old connections or new, and none of them is closed: a cable was pulled. */
+  block(): void {
+    this.#held ??= [];
+    this.silence();
+  }
+
+  /** Lets everything through again; connections that were blocked stay silent, as behind a firewall that forgot them. */
+  heal(): void {
+    for (const near of this.#held ?? []) close(near);
+    this.#held = undefined;
+    this.delay = this.tears = 0;
+  }
+
   /** How many answers are still to be swallowed. */
   get left(): number {
     return this.#mute;
@@ -84,6 +109,7 @@ export class Proxy implements AsyncDisposable {
     } catch {
       // Closed in the middle of a test.
     }
+    this.heal();
     this.cut();
     return Promise.resolve();
   }
