@@ -45,16 +45,18 @@ survives("statements take longer than statement_timeout", async ({ postgres, ser
   const admin = connectPostgres(postgres.url);
   await admin`alter system set statement_timeout = '300ms'`;
   await admin`select pg_reload_conf()`;
+  await pause(200);
   // A lock: every commit of a group waits until its time is over.
   await admin.begin(async (sql) => {
     await sql`set local statement_timeout = 0`;
     await sql`lock table annals.checkpoints in exclusive mode`;
-    await pause(2_000);
+    const said = () => servers.some(({ stderr }) => /statement_timeout, nothing was written/.test(stderr));
+    await until(said, () => "a server to say that it waits", 10_000);
+    await pause(1_500);
   });
   await admin`alter system reset statement_timeout`;
   await admin`select pg_reload_conf()`;
   await admin.end();
-  assert.ok(servers.some(({ stderr }) => /statement_timeout, nothing was written/.test(stderr)));
 });
 
 survives("PostgreSQL has no free connection", async ({ postgres, servers }) => {

@@ -56,7 +56,7 @@ survives("a server is suspended for longer than its leases, and wakes up", async
   const engine = servers[0].enginePid();
   const owners = async () =>
     new Set((await client.store.leases()).filter(({ isHeld }) => isHeld).map(({ owner }) => owner));
-  assert.equal((await owners()).size, 2);
+  await until(async () => (await owners()).size === 2, () => "both to have some");
   Deno.kill(engine, "SIGSTOP");
   // The other takes over within 5 s.
   await until(async () => (await owners()).size === 1, () => "the other to have all", 5_500);

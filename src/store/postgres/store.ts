@@ -249,7 +249,9 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     // the end of the query, when the transaction is through (pqcomm.c flushes in ReadyForQuery).
     const text = this.#text(sql);
     if (!writing || !this.#isIsolated) {
-      return await this.#use((driver) => driver.unsafe(text, values as any[], { prepare }).values(), { writing });
+      const rows = await this.#use((driver) => driver.unsafe(text, values as any[], { prepare }).values(), { writing });
+      // Where a query failed after it had sent rows, the driver counts on in the next one, which begins with holes then.
+      return rows.length === 0 || 0 in rows ? rows : rows.filter(() => true);
     }
     const work = async (session: Session) => await session.unsafe(text, values, { prepare }).values();
     return await this.#use((driver) => transaction(driver, ISOLATION, work), { writing });

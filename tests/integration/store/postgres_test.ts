@@ -258,6 +258,20 @@ Deno.test("others see the session of a process while it lives", async () => {
   await until(async () => (await ground.store.present(owners)).length === 0, () => "its session to be gone");
 });
 
+Deno.test("a query that fails after it has sent rows leaves nothing of itself in the answer to the next one", async () => {
+  class Asked extends PostgresEventStore {
+    async query(sql: string): Promise<unknown[]> {
+      return [...await this.ask(sql, [])];
+    }
+  }
+  const store = new Asked({ url: databaseUrl(), listen: false, connections: 1 });
+  await store.query("select 1");
+  await assert.rejects(store.query("select 1 / (3 - g) from generate_series(1, 5) g"), /division by zero/);
+  assert.deepEqual(await store.query("select g from generate_series(1, 2) g"), [[1], [2]]);
+  assert.deepEqual(await store.query("select 7"), [[7]]);
+  await store.close();
+});
+
 Deno.test("connections that break in the middle of transactions end nothing, and leave nothing half done", async () => {
   await using schema = await withSchema();
   const admin = connectPostgres();
