@@ -68,6 +68,8 @@ wait $child; kill $watch 2>/dev/null; wait $watch; [ $? = 7 ] && rm -rf "$folder
 export interface Kept {
   /** Waits until it answers. */
   reachable(check: () => Promise<unknown>): Promise<void>;
+  /** Waits until it has ended by itself; then its folder stays. */
+  ended(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -98,6 +100,9 @@ export function keep(folder: string, command: string[], user: Programs["user"]):
       const said = await Deno.readTextFile(`${folder}/stderr`).catch(() => "");
       const how = code === undefined ? `does not answer after ${LONGEST_START} ms` : `ended with code ${code}`;
       throw new Error(`${command[0]} ${how}: ${said.slice(-2_000)}`);
+    },
+    async ended() {
+      await child.status;
     },
     async stop() {
       await writer.close().catch(() => {});
@@ -240,6 +245,7 @@ export class PostgresServer {
   /** Ends all sessions and itself at once, as in a crash; what it has stays. */
   async crash(): Promise<void> {
     await run(`${this.#found.postgres}/pg_ctl`, ["-D", this.folder, "stop", "-m", "immediate"], this.#found.user);
+    await this.#kept?.ended();
     await this.#kept?.stop();
     this.#kept = undefined;
   }
