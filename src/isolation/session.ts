@@ -1,17 +1,13 @@
 import { LONGEST_JSON } from "../messages/json.ts";
 import type { BatchItem, BatchResult } from "../handling/executor.ts";
 import type { HandlerSession } from "../handling/runner.ts";
-import type { MessageRecord } from "../messages/envelope.ts";
 import { newId } from "../messages/ids.ts";
 import type { EventStore } from "../store/port.ts";
 import type { Capability } from "./capability.ts";
 import { WorkerEndedError } from "./errors.ts";
 import type { HostedWorker } from "./host_process.ts";
+import { Pager } from "./pager.ts";
 import type { FromWorker, SessionSpec } from "./protocol.ts";
-
-/** Most records, and approximately most characters of payload, in one reply to a worker. */
-const PAGE = 1_000;
-const PAGE_CHARACTERS = 4_000_000;
 
 /** Most bytes that may be queued for a worker. */
 const MOST_WAITING = 64 << 20;
@@ -73,6 +69,7 @@ export class WorkerSession implements HandlerSession {
   #waiting = 0;
   #pending: Pending | undefined;
   #answeredBy: HostedWorker | undefined;
+  #pager = new Pager();
   #ranIn: HostedWorker | undefined;
   /** Whether the effects of the last batch were written. */
   #written: boolean | undefined;
@@ -225,9 +222,10 @@ export class WorkerSession implements HandlerSession {
     const { q } = question;
     try {
       if (question.t === "stream") {
-        const found = await store.readStream(question.stream, { from: question.from, limit: PAGE });
-        const records = page(found);
-        pending.worker.send({ t: "records", q, records, more: records.length < found.length || found.length === PAGE });
+        const { stream, from } = question;
+        const limit = this.#pager.limitOf(stream);
+        const found = await store.readStream(stream, { from, limit });
+        pending.worker.send({ t: "records", q, ...this.#pager.page(stream, limit, found) });
       } else {
         const rows = await store.readRows(question.projection, question.keys);
         pending.worker.send({ t: "rows", q, rows: rows.map(({ key, row }) => ({ key, row })) });
@@ -239,11 +237,4 @@ export class WorkerSession implements HandlerSession {
       pending.questions--;
     }
   }
-}
-
-/** As many records as fit into one reply, at least one. */
-function page(records: readonly MessageRecord[]): readonly MessageRecord[] {
-  let characters = 0;
-  const end = records.findIndex(({ data }, i) => (characters += data.length) > PAGE_CHARACTERS && i > 0);
-  return end < 0 ? records : records.slice(0, end);
 }
