@@ -25,24 +25,37 @@ export function socketPath(folder: string, domain: string): string {
 const LONGEST_LINE = 256 << 20;
 
 /** What clients need of a server's store; they do not close it. */
-const METHODS = new Set(
-  [
-    ...["commit", "readStream", "readLog", "logId", "lastPosition", "changed"] as const,
-    ...[
-      "markPublished",
-      "published",
-      "outboxStatus",
-      "checkpoints",
-      "enroll",
-      "members",
-      "acquireLease",
-      "renewLeases",
-    ] as const,
-    ...["releaseLease", "recordEnds", "leases", "deferred", "replayed", "lag", "outcome"] as const,
-    ...["deadLetters", "deadLetter", "countDeadLetters", "replayDeadLetters", "purgeDeadLetters"] as const,
-    ...["readRow", "readRows", "listRows"] as const,
-  ] satisfies (keyof EventStore)[],
-);
+const METHODS: ReadonlySet<keyof EventStore> = new Set([
+  "commit",
+  "readStream",
+  "readLog",
+  "logId",
+  "lastPosition",
+  "changed",
+  "markPublished",
+  "published",
+  "outboxStatus",
+  "checkpoints",
+  "enroll",
+  "members",
+  "acquireLease",
+  "renewLeases",
+  "releaseLease",
+  "recordEnds",
+  "leases",
+  "deferred",
+  "replayed",
+  "lag",
+  "outcome",
+  "deadLetters",
+  "deadLetter",
+  "countDeadLetters",
+  "replayDeadLetters",
+  "purgeDeadLetters",
+  "readRow",
+  "readRows",
+  "listRows",
+]);
 
 /** One line of JSON per message, in both directions. */
 class SocketChannel implements Channel {

@@ -1,5 +1,12 @@
 import { AnnalsError } from "../lib/annals_error.ts";
-import type { Fault } from "./json.ts";
+
+/** A fault in a value. */
+export interface Fault {
+  /** The path to the faulty part, like `lines[2].price`; empty for the value itself. */
+  readonly path: string;
+  /** What is wrong. */
+  readonly message: string;
+}
 
 function list(faults: readonly Fault[]): string {
   return faults.map((fault) => `${fault.path === "" ? "(payload)" : fault.path}: ${fault.message}`).join("; ");

@@ -1,4 +1,4 @@
-import { PayloadError } from "./errors.ts";
+import { type Fault, PayloadError } from "./errors.ts";
 import { isStorable } from "./text.ts";
 
 /** A value that survives JSON unchanged. */
@@ -53,14 +53,6 @@ export function checkLength(name: string, text: string, most: number = LONGEST_J
     message:
       `${bytes} bytes of JSON are more than max_message_bytes = ${most}; store the content elsewhere and refer to it`,
   }]);
-}
-
-/** A fault in a value. */
-export interface Fault {
-  /** The path to the faulty part, like `lines[2].price`; empty for the value itself. */
-  readonly path: string;
-  /** What is wrong. */
-  readonly message: string;
 }
 
 /**

@@ -1,5 +1,5 @@
-import { PayloadError } from "./errors.ts";
-import { extendPath, type Fault, jsonFaults } from "./json.ts";
+import { type Fault, PayloadError } from "./errors.ts";
+import { extendPath, jsonFaults } from "./json.ts";
 
 /** A fault found by a validator. */
 export interface SchemaIssue {
