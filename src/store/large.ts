@@ -26,6 +26,7 @@ export async function readBatch(
   options: Omit<ReadLogOptions, "largest" | "backward">,
 ): Promise<MessageRecord[]> {
   const found = await store.readLog({ ...options, largest: LARGE });
+  if (!found.some(isLeftOut)) return found;
   let [characters, next] = [0, 0];
   while (next < found.length) {
     const start = next;
