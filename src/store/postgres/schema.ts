@@ -337,40 +337,6 @@ alter table annals.parked rename to deferred;
 alter table annals.deferred add column awaits text;
 alter index annals.parked_replayed rename to deferred_replayed;
 drop function annals.commit;
-drop function annals.mark_published;
-
--- Which history this database is at: every promotion and every recovery to a point in time begins a new timeline. What
--- was written to another one may be missing here. Empty where that cannot be told.
-create function annals.lineage() returns text language plpgsql stable as $$
-begin
-  if pg_is_in_recovery() then return ''; end if;
-  return substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8);
-exception when others then
-  return '';
-end $$;
-
-create function annals.check_lineage(p_lineage text) returns void language plpgsql as $$
-begin
-  if p_lineage <> '' and p_lineage <> substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) then
-    raise exception 'the database is not at the timeline % any more', p_lineage using errcode = 'AN001';
-  end if;
-end $$;
-
-create function annals.mark_published(p_position bigint, p_lease text, p_token bigint, p_lineage text) returns boolean
-language plpgsql as $$
-begin
-  perform annals.check_lineage(p_lineage);
-  perform pg_advisory_xact_lock_shared(annals_lease_lock);
-  if p_lease is not null and not exists (select from annals.leases where name = p_lease and token = p_token) then
-    return false;
-  end if;
-  update annals.relay set published = greatest(published, p_position) where published < p_position;
-  -- Readers of a broker that does not wake them.
-  if found and pg_notification_queue_usage() < 0.5 then
-    perform pg_notify('annals_channel', '');
-  end if;
-  return true;
-end $$;
 
 -- Appends and everything that must agree with it, for many commits of one process at once, each with its own fate:
 -- one call, one transaction.
@@ -379,9 +345,8 @@ end $$;
 --   data, metadata  JSON of each message, separated by \\x1e, which JSON text never contains
 --   rest            what else is written: seven JSON documents (each may be empty), separated likewise
 --   origin          who writes: goes with the notification, so that nobody is woken by what he knows already
---   lineage         the timeline that the writer has read from; on another one, what he knows may be wrong
 create function annals.commit(
-  numbers bigint[], texts text[], data text, metadata text, rest text, origin text, lineage text,
+  numbers bigint[], texts text[], data text, metadata text, rest text, origin text,
   out status int[], out detail bigint[], out culprit int[], out bases int[], out repeated text[]
 ) language plpgsql set jit = off as $$
 declare
@@ -399,7 +364,6 @@ declare
   last bigint;
   x int; v int; e int; bad int;
 begin
-  perform annals.check_lineage(lineage);
   c_first := numbers[at + 1 : at + n]; at := at + n;
   c_last := numbers[at + 1 : at + n]; at := at + n;
   c_token := numbers[at + 1 : at + n]; at := at + n;
@@ -538,6 +502,44 @@ begin
   if pg_notification_queue_usage() < 0.5 then
     perform pg_notify('annals_channel', origin || case when m > 0 then ' messages' else ' ' end);
   end if;
+end $$;
+`,
+}, {
+  name: "commits name the history that they were made on",
+  sql: `
+-- Which history this database is at: every promotion and every recovery to a point in time begins a new timeline. What
+-- was written to another one may be missing here. Empty where that cannot be told.
+create function annals.lineage() returns text language plpgsql stable as $$
+begin
+  if pg_is_in_recovery() then return ''; end if;
+  return substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8);
+exception when others then
+  return '';
+end $$;
+
+create function annals.check_lineage(p_lineage text) returns void language plpgsql as $$
+begin
+  if p_lineage <> '' and p_lineage <> substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) then
+    raise exception 'the database is not at the timeline % any more', p_lineage using errcode = 'AN001';
+  end if;
+end $$;
+
+-- The same as without a lineage, unless the writer has read from another timeline: what he knows may be wrong here.
+create function annals.mark_published(p_position bigint, p_lease text, p_token bigint, p_lineage text) returns boolean
+language plpgsql as $$
+begin
+  perform annals.check_lineage(p_lineage);
+  return annals.mark_published(p_position, p_lease, p_token);
+end $$;
+
+create function annals.commit(
+  numbers bigint[], texts text[], data text, metadata text, rest text, origin text, lineage text,
+  out status int[], out detail bigint[], out culprit int[], out bases int[], out repeated text[]
+) language plpgsql set jit = off as $$
+begin
+  perform annals.check_lineage(lineage);
+  select c.status, c.detail, c.culprit, c.bases, c.repeated into status, detail, culprit, bases, repeated
+    from annals.commit(numbers, texts, data, metadata, rest, origin) c;
 end $$;
 `,
 }];
