@@ -1,6 +1,7 @@
 import { seededRandom } from "../../examples/fidelis/simulate.ts";
 import tally from "../fixtures/tally/domain.ts";
 import { FAULTS, type Field, type Place } from "../support/faults.ts";
+import { pause } from "../support/ground.ts";
 import { audit, drive, settled } from "../support/load.ts";
 import { Proxy } from "../support/proxy.ts";
 import { Site } from "../support/server.ts";
@@ -10,8 +11,6 @@ import { canStartServices, PostgresServer, RedisServer } from "../support/servic
 const MINUTES = Number(Deno.env.get("ANNALS_CHAOS_MINUTES") ?? 0.4);
 
 const TOML = '[server.workers]\nAdder = 2\n[server.partitions]\n"tally::tally" = 3\n';
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 Deno.test({
   name: "three servers on ways of their own, and anything may happen, also two things at once",

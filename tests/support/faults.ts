@@ -1,3 +1,4 @@
+import { pause } from "./ground.ts";
 import { connectPostgres } from "./postgres.ts";
 import type { Proxy } from "./proxy.ts";
 import { connectRedis } from "./redis.ts";
@@ -20,8 +21,6 @@ export interface Field {
   /** From 0 to 1; the same in every run with the same seed. */
   readonly random: () => number;
 }
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** One of several, at random. */
 function one<T>({ random }: Field, of: readonly T[]): T {
