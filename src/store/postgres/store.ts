@@ -101,6 +101,14 @@ class Refused extends Error {
 
 type Driver = postgres.Sql<{ int8: number }>;
 
+/** How the connections are used. */
+interface Use {
+  /** Whether something may have been written when it fails. */
+  readonly writing: boolean;
+  /** How many times longer than usual an answer may take. */
+  readonly patience?: number;
+}
+
 /**
  * A store in a PostgreSQL database (14 or newer), shared by any number of processes and machines.
  *
@@ -129,6 +137,8 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   #prepare: boolean | undefined;
   /** See {@linkcode PostgresEventStore.#probe}. */
   #probed: Promise<void> | undefined;
+  /** Behind a pooler: a connection for everything that is under way; see {@linkcode PostgresEventStore.#probe}. */
+  #lanes: Semaphore | undefined;
   #isIsolated = false;
   #overridesIsolation = false;
   #commits: GroupCommit<Commit, CommitResult>;
@@ -213,10 +223,11 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   }
 
   /** Runs work on the connections; explains errors and drops unresponsive connections. */
-  async #use<T>(
-    work: (sql: Driver) => PromiseLike<T>,
-    { writing, patience = 1 }: { readonly writing: boolean; readonly patience?: number },
-  ): Promise<T> {
+  #use<T>(work: (sql: Driver) => PromiseLike<T>, how: Use): Promise<T> {
+    return this.#lanes ? this.#lanes.run(() => this.#attempt(work, how)) : this.#attempt(work, how);
+  }
+
+  async #attempt<T>(work: (sql: Driver) => PromiseLike<T>, { writing, patience = 1 }: Use): Promise<T> {
     if (this.#closed) {
       throw new StoreUnavailableError(`PostgreSQL at ${this.location} was closed`, "closed", false);
     }
@@ -271,6 +282,10 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
    * A pooler may give every transaction another session, where statements that were prepared in one are not known: with
    * that the driver would try for ever. A pooler reports a process id of its own.
    *
+   * Nor is anything sent through it behind a query that is not answered yet. The driver asks for the types of parameters
+   * first, without an end of the query: PgBouncer, which has seen the end of the one before, takes the session away, and
+   * the answer never comes (its issue 759); Supavisor does not pass on what follows the second.
+   *
    * Functions wait for locks and have to see what was committed meanwhile: with an isolation stricter than `read committed`
    * they would go on with the snapshot from before, and pass a fence that has moved.
    */
@@ -283,6 +298,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     }, { writing: false });
     const isDirect = state.pid === pid;
     const isStrict = isolation !== "read committed";
+    if (!isDirect) this.#lanes = new Semaphore(this.#options.connections ?? CONNECTIONS);
     // A pooler does not pass on settings of a session: each transaction says it itself.
     this.#isIsolated = isStrict && !isDirect;
     this.#overridesIsolation = isStrict && isDirect;

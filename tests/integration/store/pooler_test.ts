@@ -80,6 +80,21 @@ Deno.test({
 });
 
 Deno.test({
+  name: "everything that is asked at the same time is answered behind a pooler, with and without parameters",
+  ignore,
+  fn: async () => {
+    await using schema = await withSchema();
+    await using pooler = await Pooler.start({ url: databaseUrl() });
+    const store = new PostgresEventStore({ url: pooler.url, schema: schema.name, listen: false, timeout: 5_000 });
+    await store.migrate();
+    for (let round = 0; round < 40; round++) {
+      await Promise.all(Array.from({ length: 25 }, () => [store.logId(), store.checkpoints("a")]).flat());
+    }
+    await store.close();
+  },
+});
+
+Deno.test({
   name: "statements of handlers are committed behind a pooler, whichever session their transaction gets",
   ignore,
   fn: async () => {
