@@ -123,6 +123,7 @@ export class Capability {
 
   #effects({ effects, handled }: Answer, items: readonly BatchItem[], now: number): Effects {
     const { writes } = this.#handler;
+    if (Object.values(effects).every(({ length }) => length === 0)) return effects;
     const causes = new Map(handled.map((i) => [items[i].record.id, items[i].record]));
     const positions = new Set(handled.map((i) => items[i].record.position));
     const appends = effects.appends.map((append) => {

@@ -23,6 +23,8 @@ export class Checkpointer {
   /** A postponed checkpoint, and when it is due. */
   #unwritten: number | undefined;
   #flushAt = 0;
+  /** A postponed checkpoint that is being written. */
+  #flushing: Promise<void> | undefined;
   /** The number of batches left that write their checkpoint immediately. */
   #careful: number;
 
@@ -35,6 +37,8 @@ export class Checkpointer {
   /** Reloads the stored state and drops postponed steps. */
   async read(): Promise<void> {
     const { store, groupPartition, quarantined } = this.#options;
+    await this.#flushing?.catch(() => {});
+    this.#flushing = undefined;
     this.#unwritten = undefined;
     this.#progress = new PartitionProgress(groupPartition, await store.checkpoints(groupPartition.group));
     this.retryQueue = new RetryQueue();
@@ -93,6 +97,7 @@ export class Checkpointer {
       if (moves) await this.#postpone(last);
       return settle(true);
     }
+    await this.#flushed();
     const reached = moves ? last : this.#unwritten ?? 0;
     const commit: Commit = {
       ...(fence && { fence }),
@@ -132,10 +137,28 @@ export class Checkpointer {
 
   /** Writes a postponed checkpoint. */
   async flush(): Promise<void> {
+    await this.startFlush();
+    await this.#flushed();
+  }
+
+  /**
+   * Starts writing a postponed checkpoint. Handling goes on meanwhile, but not for longer than until the next one is due.
+   */
+  async startFlush(): Promise<void> {
+    await this.#flushed();
     if (this.#unwritten === undefined) return;
     const { store, groupPartition: { fence } } = this.#options;
     const checkpoint = this.#progress.checkpoint(this.#unwritten);
-    await store.commit({ ...(fence && { fence }), checkpoint });
     this.#unwritten = undefined;
+    this.#flushing = store.commit({ ...(fence && { fence }), checkpoint }).then(() => {});
+    // Whoever waits for it gets the error.
+    this.#flushing.catch(() => {});
+  }
+
+  /** Waits for a checkpoint that is being written. */
+  async #flushed(): Promise<void> {
+    const flushing = this.#flushing;
+    this.#flushing = undefined;
+    await flushing;
   }
 }

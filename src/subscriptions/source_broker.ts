@@ -1,5 +1,5 @@
 import { BrokerUnavailableError, GroupMissingError } from "../broker/errors.ts";
-import type { Broker, Delivered } from "../broker/port.ts";
+import type { Broker } from "../broker/port.ts";
 import type { GroupPartition } from "../groups/partition.ts";
 import { RELAY_GROUP, watermarkOf } from "../groups/watermark.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -62,7 +62,6 @@ export class StreamSource implements Source {
   #watermark = 0;
   #handled: number[] = [];
   #acknowledgeAt = 0;
-  #ahead: Promise<Delivered> | undefined;
   /** While the broker is unreachable: when to try again, and the number of failed attempts. */
   #lookAgainAt = 0;
   #inVain = 0;
@@ -95,7 +94,6 @@ export class StreamSource implements Source {
   }
 
   async open(after: number): Promise<void> {
-    await this.#forgetAhead();
     this.#cursor = after;
     this.#handled = [];
     if (this.#inVain > 0 || await this.#belowWatermark()) return await this.#readLog(after);
@@ -118,7 +116,6 @@ export class StreamSource implements Source {
     if (this.#inVain++ === 0) this.#report({ type: "broker.left", error: error.message });
     this.#lookAgainAt = this.#clock.elapsed() + Math.min(LONGEST_AWAY, 50 * 2 ** Math.min(this.#inVain, 10));
     this.#handled = [];
-    this.#ahead = undefined;
     await this.#readLog(this.#cursor);
   }
 
@@ -183,7 +180,14 @@ export class StreamSource implements Source {
     }
     try {
       if (this.#handled.length > 0 && this.#clock.elapsed() >= this.#acknowledgeAt) await this.#acknowledge();
-      const { messages, previous, last = 0 } = await this.#read(count, wait, signal);
+      const { messages, previous, last = 0 } = await this.#broker.read({
+        stream: this.#category,
+        group: this.#group,
+        consumer: this.#consumer,
+        count,
+        block: wait,
+        signal,
+      });
       // Another reader of the group took the last messages of the stream: no entry follows that would tell.
       if (messages.length === 0 && last > this.#cursor) await this.#readLog(this.#cursor);
       if (messages.length > 0) this.#compareAt = this.#clock.elapsed() + QUIET;
@@ -225,27 +229,6 @@ export class StreamSource implements Source {
     }
   }
 
-  /** Reads; under load, prefetches the next messages while these are handled. */
-  async #read(count: number, block: number, signal: AbortSignal): Promise<Delivered> {
-    const options = { stream: this.#category, group: this.#group, consumer: this.#consumer, count, signal };
-    const ahead = this.#ahead;
-    this.#ahead = undefined;
-    let found = await ahead;
-    if (!found || found.messages.length === 0) found = await this.#broker.read({ ...options, block });
-    if (found.messages.length >= count) {
-      this.#ahead = this.#broker.read({ ...options, block: 0 });
-      // Callers that await the promise get the error.
-      this.#ahead.catch(() => {});
-    }
-    return found;
-  }
-
-  /** Prefetched messages are discarded and read again from the group's new position. */
-  async #forgetAhead(): Promise<void> {
-    await this.#ahead?.catch(() => {});
-    this.#ahead = undefined;
-  }
-
   /**
    * Each message names its predecessor in the stream. If that was not seen here, it went to another consumer (one that
    * was presumed dead and resumed), or the broker lost it: read from the log from there on. Likewise from a message whose
@@ -284,7 +267,6 @@ export class StreamSource implements Source {
   }
 
   async close(): Promise<void> {
-    await this.#forgetAhead();
     if (this.#handled.length > 0) await this.#acknowledge();
   }
 }

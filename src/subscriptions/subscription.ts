@@ -63,6 +63,8 @@ export class Subscription {
   #hasRetried = false;
   /** How many reads in a row found nothing. */
   #idle = 0;
+  /** What follows, read while a batch is handled. */
+  #ahead: Promise<MessageRecord[]> | undefined;
 
   /**
    * Creates a subscription; `run()` starts it.
@@ -91,8 +93,12 @@ export class Subscription {
    * @throws {HandlerStuckError} If a handler timed out: the attempt is counted, and the worker must be replaced.
    */
   async run(signal: AbortSignal): Promise<void> {
-    await this.#patiently(() => this.#open(), signal);
-    while (!signal.aborted) await this.#patiently(async () => void await this.#turn(signal), signal);
+    try {
+      await this.#patiently(() => this.#open(), signal);
+      while (!signal.aborted) await this.#patiently(async () => void await this.#turn(signal), signal);
+    } finally {
+      await this.#forgetAhead();
+    }
     await this.#checkpointer.flush();
     await this.#options.source.close();
   }
@@ -111,18 +117,20 @@ export class Subscription {
       }
       if (!await this.#turn(signal, 0)) break;
     }
+    await this.#forgetAhead();
     await this.#checkpointer.flush();
     await this.#options.source.close();
   }
 
   async #open(): Promise<void> {
+    await this.#forgetAhead();
     await this.#checkpointer.read();
     await this.#options.source.open(this.position);
   }
 
   /** Performs one read or retry; returns whether there was anything to do. */
   async #turn(signal: AbortSignal, wait = this.#options.settings.blockingTimeoutMs): Promise<boolean> {
-    const { source, settings, clock: { now, sleep } } = this.#options;
+    const { settings, clock: { now, sleep } } = this.#options;
     const { retryQueue } = this.#checkpointer;
     await this.#pickUpReplays();
     const due = retryQueue.due(now(), settings.messagesPerTick);
@@ -136,7 +144,7 @@ export class Subscription {
     // A read ends as soon as something comes: who has long had nothing to do need not look so often whether it has.
     const patience = Math.min(wait * (1 + this.#idle), Math.max(wait, LONGEST_READ));
     const late = this.#checkpointer.due;
-    if (late === 0) await this.#checkpointer.flush();
+    if (late === 0) await this.#checkpointer.startFlush();
     const pause = due.length > 0 ? 0 : Math.min(patience, retryQueue.nextDue() - now(), late === 0 ? Infinity : late);
     const isFull = retryQueue.size >= MOST_DEFERRED;
     if (isFull && !this.#isFull) {
@@ -148,11 +156,32 @@ export class Subscription {
       await sleep(Math.max(1, pause), signal);
       return false;
     }
-    const records = await source.next(settings.messagesPerTick, Math.max(0, pause), signal);
+    const records = await this.#next(Math.max(0, pause), signal);
     this.#present();
     this.#idle = records.length > 0 ? 0 : this.#idle + 1;
     for (const part of inParts(records)) if (!signal.aborted) await this.#takeKnown(part, signal);
     return records.length + due.length > 0;
+  }
+
+  /** Reads; under load also what follows, while this is handled. */
+  async #next(wait: number, signal: AbortSignal): Promise<readonly MessageRecord[]> {
+    const { source, settings: { messagesPerTick } } = this.#options;
+    const ahead = this.#ahead;
+    this.#ahead = undefined;
+    let records = await ahead ?? [];
+    if (records.length === 0) records = await source.next(messagesPerTick, wait, signal);
+    if (records.length >= messagesPerTick) {
+      this.#ahead = source.next(messagesPerTick, 0, signal);
+      // Whoever awaits the promise gets the error.
+      this.#ahead.catch(() => {});
+    }
+    return records;
+  }
+
+  /** What was read ahead is discarded, and read again from the checkpoint. */
+  async #forgetAhead(): Promise<void> {
+    await this.#ahead?.catch(() => {});
+    this.#ahead = undefined;
   }
 
   /** Handles a batch; messages from the first unknown type on only if no other member knows that type. */
