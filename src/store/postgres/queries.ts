@@ -31,44 +31,65 @@ function columnsOf(largest: number | undefined): string {
   );
 }
 
+/**
+ * Collects the conditions of a query and their values.
+ *
+ * Two bounds of one column are a trap: where PostgreSQL has no statistics yet (a log that was just filled), it takes them
+ * for a range of 0.5% of the table, and reads and sorts all that is really in it, for each page. So a bound that excludes
+ * nothing is left out.
+ */
+class Conditions {
+  readonly values: Parameter[] = [];
+  #texts: string[] = [];
+
+  add(condition: string, value: Parameter | undefined): this {
+    if (value !== undefined) this.#texts.push(`${condition} ${this.value(value)}`);
+    return this;
+  }
+
+  value(value: Parameter): string {
+    return `$${this.values.push(value)}`;
+  }
+
+  get where(): string {
+    return this.#texts.length === 0 ? "" : `where ${this.#texts.join(" and ")}`;
+  }
+}
+
 /** Reads one stream. */
-export function readStream(stream: string, options: ReadStreamOptions): Query {
-  const { backward = false, limit = null } = options;
-  const most = 2 ** 31 - 1;
-  const [low, high] = backward ? [options.to ?? 0, options.from ?? most] : [options.from ?? 0, options.to ?? most];
+export function readStream(stream: string, { from, to, limit, backward = false }: ReadStreamOptions): Query {
+  const found = new Conditions().add("m.stream =", stream);
+  found.add("m.version >=", backward ? to : from).add("m.version <=", backward ? from : to);
+  const order = backward ? "desc" : "asc";
   return {
-    sql: `select ${MESSAGE} from annals.messages m where m.stream = $1 and m.version between $2 and $3
-      order by m.version ${backward ? "desc" : "asc"} limit $4`,
-    values: [stream, low, high, limit],
+    sql: `select ${MESSAGE} from annals.messages m ${found.where} order by m.stream ${order}, m.version ${order}${
+      limit === undefined ? "" : ` limit ${found.value(limit)}`
+    }`,
+    values: found.values,
   };
 }
 
 /** Reads the log. */
 export function readLog(options: ReadLogOptions): Query {
-  const { after = 0, upTo = Number.MAX_SAFE_INTEGER, limit = 1000, backward = false } = options;
+  const { after, upTo, limit = 1000, backward = false } = options;
   const { category, type, correlationId, since, largest } = options;
-  const values: Parameter[] = [after, upTo];
-  let where = "m.position > $1 and m.position <= $2";
-  for (
-    const [condition, value] of [
-      ["m.category =", category],
-      ["m.type =", type],
-      ["m.correlation_id =", correlationId],
-      ["m.time >=", since],
-    ] as const
-  ) {
-    if (value === undefined) continue;
-    values.push(value);
-    where += ` and ${condition} $${values.length}`;
-  }
-  values.push(limit);
+  const found = new Conditions().add("m.category =", category).add("m.type =", type)
+    .add("m.correlation_id =", correlationId).add("m.time >=", since);
+  const range: [condition: string, position: number | undefined][] = [["m.position >", after], ["m.position <=", upTo]];
+  const [first, last] = backward ? range.reverse() : range;
+  // What follows the last one is cut off, where that is a page at most.
+  const isCut = category !== undefined && found.values.length === 1;
+  found.add(...first);
+  if (!isCut) found.add(...last);
   const order = backward ? "desc" : "asc";
-  // Order by all columns of the index, so that the planner scans it instead of sorting, regardless of statistics.
+  // Order by all columns of the index, so that the planner scans it instead of sorting.
   const by = category === undefined ? `m.position ${order}` : `m.category ${order}, m.position ${order}`;
-  return {
-    sql: `select ${columnsOf(largest)} from annals.messages m where ${where} order by ${by} limit $${values.length}`,
-    values,
-  };
+  const sql = `select ${columnsOf(largest)} from annals.messages m ${found.where} order by ${by} limit ${
+    found.value(limit)
+  }`;
+  const [condition, bound] = last;
+  if (!isCut || bound === undefined) return { sql, values: found.values };
+  return { sql: `select * from (${sql}) m where ${condition} ${found.value(bound)}`, values: found.values };
 }
 
 /** Counts messages of a category after a position, with the time of the first. */

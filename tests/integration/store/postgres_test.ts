@@ -89,45 +89,54 @@ function parkedAppend(schema: string, stream: string): string {
 }
 
 // Nothing is to be published: statistics must not lead the outbox away from its index.
-Deno.test("every hot query uses its index with 1,000,000 messages", async () => {
+Deno.test("every hot query uses its index with 1,000,000 messages, with statistics and without", async () => {
   await using ground = await open();
   const { schema } = ground;
   const admin = connectPostgres();
+  await admin.unsafe(`alter table "${schema}".messages set (autovacuum_enabled = false)`);
   await admin.unsafe(`insert into "${schema}".messages
     select n, gen_random_uuid(), 'T', 1, 'c' || n % 4, 'c' || n % 4 || '-' || n % 10000, n / 10000, n, 'x', null, '{}', null, false
     from generate_series(1, 1000000) n`);
   await admin.unsafe(`update "${schema}".relay set published = 999990`);
-  await admin.unsafe(`analyze "${schema}".messages`);
-  await admin.unsafe("set plan_cache_mode = force_generic_plan");
   const queries: Record<string, Query> = {
     "a stream": readStream("c1-1", {}),
     "the end of a stream": readStream("c1-1", { backward: true, limit: 1 }),
     "a stream from a version": readStream("c1-1", { from: 90 }),
     "the log": readLog({ after: 500_000 }),
     "the end of the log": readLog({ backward: true, limit: 1 }),
-    "a category": readLog({ after: 500_000, category: "c1" }),
+    "a category": readLog({ after: 500_000, category: "c1", limit: 100 }),
+    "a category up to a position": readLog({ after: 500_000, upTo: 900_000, category: "c1", limit: 100 }),
+    "a category backward": readLog({ after: 500_000, upTo: 900_000, category: "c1", backward: true, limit: 100 }),
     "the end of a category": readLog({ category: "c1", upTo: 999_999, limit: 1, backward: true }),
-    "a category that ended long ago": readLog({ after: 500_000, category: "none" }),
+    "a category that ended long ago": readLog({ after: 500_000, category: "none", limit: 100 }),
     "one message": readLog({ after: 500_000, upTo: 500_001, limit: 1 }),
     "the last position": { sql: LAST_POSITION, values: [] },
     "the lag": lag("c1", 999_000),
   };
-  for (const [name, { sql, values }] of Object.entries(queries)) {
-    // As it is planned once it was asked a few times: without knowing the values.
-    const given = values.map((value) => typeof value === "string" ? `'${value}'` : String(value)).join(", ");
-    await admin.unsafe(`prepare query as ${forSchema(sql, schema)}`);
-    const rows = await admin.unsafe(`explain execute query${given === "" ? "" : `(${given})`}`);
-    await admin.unsafe("deallocate query");
-    const plan = rows.map((row) => row["QUERY PLAN"]).join("\n");
-    assert.match(plan, /Index (Only )?Scan/, `${name}:\n${plan}`);
-    // The relay has one row; the rows of one stream may be sorted when found; the lag is counted for operators only.
-    const wrong = name === "the lag"
-      ? /Seq Scan/
-      : name.includes("stream")
-      ? /Seq Scan|Gather/
-      : /Seq Scan|Sort|Gather/;
-    assert.doesNotMatch(plan.replace("Seq Scan on relay", ""), wrong, `${name}:\n${plan}`);
-  }
+  const check = async (mode: string): Promise<void> => {
+    await admin.unsafe(`set plan_cache_mode = ${mode}`);
+    for (const [name, { sql, values }] of Object.entries(queries)) {
+      const given = values.map((value) => typeof value === "string" ? `'${value}'` : String(value)).join(", ");
+      await admin.unsafe(`prepare query as ${forSchema(sql, schema)}`);
+      const rows = await admin.unsafe(`explain execute query${given === "" ? "" : `(${given})`}`);
+      await admin.unsafe("deallocate query");
+      const plan = rows.map((row) => row["QUERY PLAN"]).join("\n");
+      assert.match(plan, /Index (Only )?Scan/, `${name}, ${mode}:\n${plan}`);
+      // The relay has one row; the rows of one stream may be sorted when found; the lag is counted for operators only.
+      const wrong = name === "the lag"
+        ? /Seq Scan/
+        : name.includes("stream")
+        ? /Seq Scan|Gather/
+        : /Seq Scan|Sort|Gather|Bitmap/;
+      assert.doesNotMatch(plan.replace("Seq Scan on relay", ""), wrong, `${name}, ${mode}:\n${plan}`);
+    }
+  };
+  // As they are planned at first, when the log was just filled: with values, but no idea of how many rows have them.
+  await check("force_custom_plan");
+  await admin.unsafe(`analyze "${schema}".messages`);
+  // As they are planned once they were asked a few times: without knowing the values.
+  await check("force_generic_plan");
+  await check("force_custom_plan");
   const status = await admin.unsafe(`explain analyze select * from "${schema}".outbox_status()`);
   const ms = Number(/Execution Time: ([\d.]+)/.exec(status.map((row) => row["QUERY PLAN"]).join("\n"))![1]);
   assert.ok(ms < 100, `the outbox was counted by reading all of the log: ${ms} ms`);
