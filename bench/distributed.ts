@@ -8,7 +8,7 @@ import type { EventStore, StreamAppend } from "../src/store/port.ts";
 import { DEFAULT_SETTINGS } from "../src/groups/settings.ts";
 import { sampleMessage } from "../src/testing/store_suite.ts";
 import { feed } from "./hosted_group.ts";
-import { atLeast, ratioAtLeast, type Result } from "./result.ts";
+import { atLeast, atMost, median, ratioAtLeast, type Result } from "./result.ts";
 import { type Services, startServices } from "./services.ts";
 
 const SECONDS = 4;
@@ -79,6 +79,44 @@ export async function postgresAppend(): Promise<Result[]> {
       ones,
     ),
     ratioAtLeast("append, PostgreSQL, 10 callers, ten events each; floor: bare inserts", batch, "events/s", 0.8, tens),
+  ];
+}
+
+const CATEGORIES = 1_000;
+const GROUPS = 10;
+
+/** Measures what the relay does every second: checking that the broker has what it should, of many categories. */
+export async function relayCheck(): Promise<Result[]> {
+  const services = await startServices();
+  const store = new PostgresEventStore({ url: services.postgres.url, listen: false });
+  await store.migrate();
+  const broker = new RedisBroker({ url: services.redis.url });
+  const categories = Array.from({ length: CATEGORIES }, (_, n) => `noop::c${n}`);
+  const groups = Array.from({ length: GROUPS }, (_, n) => `G${n}`);
+  const appends = categories.map((category) => ({ ...happened("1", 1), category, stream: `${category}-1` }));
+  const relay = new Relay({ store, broker, readers: new Map(categories.map((category) => [category, groups])) });
+  for (let round = 0; round < 2; round++) {
+    await store.commit({ appends: appends.map((append) => ({ ...append, messages: [sampleMessage({})] })) });
+    const position = await store.lastPosition();
+    await Promise.all(
+      categories.flatMap((category) =>
+        groups.map((group) => store.commit({ checkpoint: { group, category, partitions: 1, partition: 0, position } }))
+      ),
+    );
+    await relay.drain();
+    await relay.check();
+  }
+  const times: number[] = [];
+  for (let i = 0; i < 10; i++) {
+    const began = performance.now();
+    await relay.check();
+    times.push(performance.now() - began);
+  }
+  await broker.close();
+  await store.close();
+  await services.stop();
+  return [
+    atMost(`relay, check of ${CATEGORIES} categories with ${GROUPS} groups, every second`, median(times), "ms", 50),
   ];
 }
 

@@ -7,7 +7,7 @@ import { Command } from "commander";
 import { table } from "../src/cli/output.ts";
 import { didYouMean } from "../src/lib/did_you_mean.ts";
 import { append } from "./append.ts";
-import { delivery, postgresAppend } from "./distributed.ts";
+import { delivery, postgresAppend, relayCheck } from "./distributed.ts";
 import { faults, handlers, handlersDistributed } from "./hosts.ts";
 import { load } from "./load.ts";
 import { relay } from "./relay.ts";
@@ -26,6 +26,7 @@ const BENCHES: Record<string, () => Promise<Result[]>> = {
   handlers,
   "postgres-append": postgresAppend,
   delivery,
+  "relay-check": relayCheck,
   "distributed-simulate": simulateDistributed,
   "distributed-size": sizeDistributed,
   "distributed-idle": idleDistributed,

@@ -183,6 +183,10 @@ export class MemoryBroker implements Broker {
     return entries.splice(0, firstAfter(entries, upTo)).length;
   }
 
+  async lasts(streams: readonly string[]): Promise<number[]> {
+    return streams.map((stream) => this.#stream(stream).last);
+  }
+
   async describe(stream: string): Promise<BrokerStreamInfo> {
     const { last, entries, groups } = this.#stream(stream);
     const infos = [...groups].sort(([a], [b]) => a < b ? -1 : 1).map(([group, { delivered, pending }]) => ({

@@ -127,6 +127,8 @@ export interface Broker {
   claim(options: ClaimOptions): Promise<MessageRecord[]>;
   /** Deletes entries up to a position; returns the number. */
   trim(stream: string, upTo: number): Promise<number>;
+  /** Returns the last position ever published to each stream, 0 for none, as {@linkcode BrokerStreamInfo.last}, at once. */
+  lasts(streams: readonly string[]): Promise<number[]>;
   /** Returns the state of a broker stream. */
   describe(stream: string): Promise<BrokerStreamInfo>;
   /** Releases all resources. */

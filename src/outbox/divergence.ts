@@ -1,5 +1,9 @@
 import type { Broker, BrokerStreamInfo } from "../broker/port.ts";
+import { Semaphore } from "../lib/semaphore.ts";
 import type { EventStore } from "../store/port.ts";
+
+/** How many streams are looked at at a time. */
+const TOGETHER = 50;
 
 /**
  * Returns whether a broker stream ends with a message that the log does not have, because the log was restored from a
@@ -26,13 +30,15 @@ export async function hasDiverged(store: EventStore, { last, lastId }: BrokerStr
 export async function dropDivergedCopies(
   store: EventStore,
   broker: Broker,
-  categories: Iterable<string>,
+  categories: readonly string[],
 ): Promise<string[]> {
-  const dropped: string[] = [];
-  for (const category of categories) {
-    if (!await hasDiverged(store, await broker.describe(category))) continue;
-    await broker.remove(category);
-    dropped.push(category);
-  }
+  const lasts = await broker.lasts(categories);
+  const filled = categories.filter((_, i) => lasts[i] > 0);
+  const looks = new Semaphore(TOGETHER);
+  const diverged = await Promise.all(
+    filled.map((category) => looks.run(async () => await hasDiverged(store, await broker.describe(category)))),
+  );
+  const dropped = filled.filter((_, i) => diverged[i]);
+  for (const category of dropped) await broker.remove(category);
   return dropped;
 }

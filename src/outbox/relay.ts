@@ -78,6 +78,7 @@ export class Relay {
   #markAt = 0;
   #knowsPublished = false;
   #announced = new Map<string, number>();
+  #trimmed = new Map<string, number>();
   /** The last published position of each broker stream. */
   #lasts = new Map<string, number>();
   #away = false;
@@ -239,27 +240,29 @@ export class Relay {
   /** Checks that the broker has what it should, refills it if not, and trims it. */
   async check(): Promise<void> {
     this.#nextCheck = this.#clock.elapsed() + this.#checkInterval;
-    const { store, readers } = this.#options;
+    const { store, broker, readers } = this.#options;
+    const categories = [...new Set([...readers.keys(), ...this.#lasts.keys()])];
     // Run in parallel: no messages are moved during maintenance.
-    const [checkpoints, leases, marked] = await Promise.all([
+    const [checkpoints, leases, marked, lasts] = await Promise.all([
       store.checkpoints(),
       store.leases(),
       store.published(),
-      this.#adopt(),
+      this.#adopt().then(() => broker.lasts(categories)),
     ]);
     const published = Math.max(this.#published, marked);
     if (published === 0) return;
     const recently = this.#clock.now() - FORGOTTEN;
-    const held = leases.filter(({ group, expiresAt }) => group !== RELAY_GROUP && expiresAt > recently)
-      .map((lease) => lease.group);
-    await Promise.all([...new Set([...readers.keys(), ...this.#lasts.keys()])].map(async (category) => {
-      const groups = readers.get(category) ?? [];
-      const foreign = held.filter((group) =>
-        !groups.includes(group) && checkpoints.some((c) => c.group === group && c.category === category)
-      );
-      const needed = lowest(category, [...groups, ...foreign], checkpoints, published);
-      const watermark = watermarkOf(checkpoints, category);
-      await this.#refill(category, needed, watermark);
+    const held = new Set(
+      leases.filter(({ group, expiresAt }) => group !== RELAY_GROUP && expiresAt > recently).map(({ group }) => group),
+    );
+    const byCategory = Map.groupBy(checkpoints, ({ category }) => category);
+    await Promise.all(categories.map(async (category, i) => {
+      const groups = new Set(readers.get(category));
+      const its = byCategory.get(category) ?? [];
+      for (const { group } of its) if (held.has(group)) groups.add(group);
+      const needed = lowest(category, groups, its, published);
+      const watermark = watermarkOf(its, category);
+      if (lasts[i] !== await this.#last(category)) await this.#refill(category, needed, watermark);
       // The readers of other domains' categories are unknown here.
       if (readers.has(category)) await this.#trim(category, needed, watermark);
     }));
@@ -292,7 +295,10 @@ export class Relay {
   async #trim(category: string, needed: number, watermark: number): Promise<void> {
     // Announce in one round and trim in the next, so that a group opened in between is seen.
     const announced = Math.min(this.#announced.get(category) ?? 0, needed);
-    if (announced > 0) await this.#options.broker.trim(category, announced);
+    if (announced > (this.#trimmed.get(category) ?? 0)) {
+      await this.#options.broker.trim(category, announced);
+      this.#trimmed.set(category, announced);
+    }
     if (needed > watermark) await this.#setWatermark(category, needed);
     this.#announced.set(category, needed);
   }
@@ -307,10 +313,12 @@ export class Relay {
 /** Returns the position that all groups of a category have passed. */
 function lowest(
   category: string,
-  groups: readonly string[],
+  groups: Iterable<string>,
   checkpoints: readonly Checkpoint[],
   published: number,
 ): number {
-  const reached = groups.map((group) => reachedBy(checkpoints.filter((c) => c.group === group), category));
-  return Math.min(published, ...reached);
+  const byGroup = Map.groupBy(checkpoints, ({ group }) => group);
+  let lowest = published;
+  for (const group of groups) lowest = Math.min(lowest, reachedBy(byGroup.get(group) ?? [], category));
+  return lowest;
 }

@@ -207,6 +207,17 @@ export function brokerSuite(register: Register, open: () => Promise<BrokerUnderT
     assert.deepEqual(await broker.describe("test"), { ...rest, lastId: null, first: null, length: 0 });
   });
 
+  test("lasts() says how far each stream has come, also of what was trimmed", async (broker) => {
+    assert.deepEqual(await broker.lasts([]), []);
+    await broker.publish([1, 2, 5].map((position) => sampleRecord(position)));
+    await broker.createGroup("empty", "g", 0);
+    assert.deepEqual(await broker.lasts(["none", "test", "empty"]), [0, 5, 0]);
+    await broker.trim("test", 5);
+    assert.deepEqual(await broker.lasts(["test"]), [5]);
+    await broker.remove("test");
+    assert.deepEqual(await broker.lasts(["test"]), [0]);
+  });
+
   test("many readers of one group never get the same message", async (broker) => {
     await broker.createGroup("test", "g", 0);
     await broker.publish(Array.from({ length: 200 }, (_, i) => sampleRecord(i + 1)));

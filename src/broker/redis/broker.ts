@@ -4,7 +4,7 @@ import { withoutSecrets } from "../../lib/redact_url.ts";
 import { BrokerBehindError, BrokerUnavailableError, GroupMissingError } from "../errors.ts";
 import type { Broker, BrokerStreamInfo, ClaimOptions, Delivered, ReadGroupOptions } from "../port.ts";
 import { explain, wordOf } from "./errors.ts";
-import { LAST, PUBLISH, type Script, SEEK } from "./scripts.ts";
+import { LASTS, PUBLISH, type Script, SEEK } from "./scripts.ts";
 import { type Driver, RedisWaiter } from "./waiter.ts";
 
 /** Settings of {@linkcode RedisBroker}. */
@@ -316,7 +316,7 @@ export class RedisBroker implements Broker {
     if (!waiter) {
       waiter = new RedisWaiter({
         connect: () => this.#connect("waiter"),
-        last: async (key) => Number(await this.#ask((driver) => this.#run(driver, LAST, [key], []))),
+        last: async (key) => (await this.#lasts([key]))[0],
         unblock: async (id) => void await this.#driver.call("client", "unblock", id),
       });
       this.#waiters.set(name, waiter);
@@ -352,6 +352,17 @@ export class RedisBroker implements Broker {
     return this.#ask(async (driver) =>
       Number(await driver.call("xtrim", this.#key(stream), "MINID", "=", idOf(upTo + 1)))
     );
+  }
+
+  async lasts(streams: readonly string[]): Promise<number[]> {
+    const keys = streams.map((stream) => this.#key(stream));
+    if (!(this.#driver instanceof Cluster)) return await this.#lasts(keys);
+    // In a cluster the streams of one call must be on one node.
+    return (await Promise.all(keys.map((key) => this.#lasts([key])))).flat();
+  }
+
+  async #lasts(keys: string[]): Promise<number[]> {
+    return await this.#ask((driver) => this.#run(driver, LASTS, keys, [])) as number[];
   }
 
   async describe(stream: string): Promise<BrokerStreamInfo> {

@@ -57,16 +57,17 @@ redis.pcall('XGROUP', 'DESTROY', KEYS[1], ARGV[1])
 return redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], ARGV[2], 'MKSTREAM')`,
 };
 
-/** Returns the newest position that a stream has had; 0 if there is no stream. KEYS: the stream. */
-export const LAST: Script = {
+/** Returns the newest position that each stream has had; 0 if there is no stream. KEYS: the streams. */
+export const LASTS: Script = {
   lua: `
-local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
-if info.err then
-  if string.find(info.err, 'no such key') then return 0 end
-  return info
+local lasts = {}
+for i = 1, #KEYS do
+  lasts[i] = 0
+  local info = redis.pcall('XINFO', 'STREAM', KEYS[i])
+  if info.err and not string.find(info.err, 'no such key') then return info end
+  for j = 1, #info, 2 do
+    if info[j] == 'last-generated-id' then lasts[i] = tonumber(string.match(info[j + 1], '^%d+')) end
+  end
 end
-for i = 1, #info, 2 do
-  if info[i] == 'last-generated-id' then return tonumber(string.match(info[i + 1], '^%d+')) end
-end
-return 0`,
+return lasts`,
 };

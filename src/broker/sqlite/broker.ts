@@ -214,6 +214,10 @@ export class SqliteBroker implements Broker {
     );
   }
 
+  lasts(streams: readonly string[]): Promise<number[]> {
+    return this.#db.read(() => streams.map((stream) => this.#last(stream)));
+  }
+
   describe(stream: string): Promise<BrokerStreamInfo> {
     return this.#db.read(() => {
       const entries = this.#sql(

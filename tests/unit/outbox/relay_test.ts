@@ -181,6 +181,49 @@ Deno.test("a wiped broker is filled again from the lowest checkpoint", async () 
   assert.match(lines[0], /lost messages of test::clock; publishing again from position 2/);
 });
 
+Deno.test("where nothing moves, the check asks the broker once for all categories", async () => {
+  const asked: string[] = [];
+  class CountedBroker extends MemoryBroker {
+    override lasts(streams: readonly string[]) {
+      asked.push("lasts");
+      return super.lasts(streams);
+    }
+    override describe(stream: string) {
+      asked.push("describe");
+      return super.describe(stream);
+    }
+    override trim(stream: string, upTo: number) {
+      asked.push("trim");
+      return super.trim(stream, upTo);
+    }
+  }
+  const broker = new CountedBroker();
+  const categories = Array.from({ length: 20 }, (_, n) => `test::c${n}`);
+  const { store, relay } = world({ broker, readers: new Map(categories.map((category) => [category, ["Tally"]])) });
+  await store.commit({
+    appends: categories.map((category) => ({
+      category,
+      stream: `${category}-1`,
+      expected: "any",
+      messages: [sampleMessage({})],
+      publish: true,
+    })),
+  });
+  await relay.drain();
+  for (const category of categories) {
+    const position = await store.lastPosition();
+    await store.commit({ checkpoint: { group: "Tally", category, partitions: 1, partition: 0, position } });
+  }
+  // The first announces what will be trimmed.
+  await relay.check();
+  asked.length = 0;
+  await relay.check();
+  assert.deepEqual(asked, ["lasts", ...categories.map(() => "trim")]);
+  asked.length = 0;
+  await relay.check();
+  assert.deepEqual(asked, ["lasts"]);
+});
+
 Deno.test("the relay moves what is appended while it sleeps, and stops when asked", async () => {
   const { store, broker, relay } = world({ checkInterval: 60_000 });
   const stop = new AbortController();
