@@ -6,6 +6,191 @@ export interface Migration {
   readonly sql: string;
 }
 
+/** The function that writes commits; it has been created with more than one end. */
+const commitFunction = (create: string, end: string): string => `
+-- Appends and everything that must agree with it, for many commits of one process at once, each with its own fate:
+-- one call, one transaction.
+--   numbers, texts  columns of the commits (c_*), of their appends (a_*) and of the messages in these (m_*), one behind
+--                   the other, in the order in which they are taken out below; how long each is stands in front
+--   data, metadata  JSON of each message, separated by \\x1e, which JSON text never contains
+--   rest            what else is written: seven JSON documents (each may be empty), separated likewise
+--   origin          who writes: goes with the notification, so that nobody is woken by what he knows already
+${create} annals.commit(
+  numbers bigint[], texts text[], data text, metadata text, rest text, origin text,
+  out status int[], out detail bigint[], out culprit int[], out bases int[], out repeated text[]
+) language plpgsql set jit = off as $$
+declare
+  -- How many commits, streams, appends and messages.
+  n int := numbers[1]; s int := numbers[2]; k int := numbers[3]; m int := numbers[4];
+  c_first bigint[]; c_last bigint[]; c_token bigint[];
+  a_stream bigint[]; a_expected bigint[]; a_count bigint[];
+  streams text[]; c_lease text[]; c_once text[]; c_value text[];
+  docs text[] := string_to_array(rest, e'\\x1e', '');
+  at int := 4;
+  columns int;
+  versions int[];
+  tokens bigint[];
+  places bigint[];
+  last bigint;
+  x int; v int; e int; bad int;
+begin
+  c_first := numbers[at + 1 : at + n]; at := at + n;
+  c_last := numbers[at + 1 : at + n]; at := at + n;
+  c_token := numbers[at + 1 : at + n]; at := at + n;
+  a_stream := numbers[at + 1 : at + k]; at := at + k;
+  a_expected := numbers[at + 1 : at + k]; at := at + k;
+  a_count := numbers[at + 1 : at + k]; at := at + k;
+  columns := at;
+  at := 0;
+  streams := texts[at + 1 : at + s]; at := at + s;
+  c_lease := texts[at + 1 : at + n]; at := at + n;
+  c_once := texts[at + 1 : at + n]; at := at + n;
+  c_value := texts[at + 1 : at + n]; at := at + n;
+  places := array_fill(0::bigint, array[k]);
+  -- Whoever gives or takes a lease waits for us, so a fence that was seen whole is whole until we are through.
+  perform pg_advisory_xact_lock_shared(annals_lease_lock);
+  if k > 0 then
+    perform pg_advisory_xact_lock(annals_append_lock);
+    select coalesce(max(m.position), 0) into last from annals.messages m;
+    versions := array(
+      select coalesce((select m.version from annals.messages m where m.stream = x.stream order by m.version desc limit 1), -1)
+      from unnest(streams) with ordinality x(stream, n) order by x.n);
+  end if;
+  status := array_fill(0, array[n]);
+  detail := array_fill(0::bigint, array[n]);
+  culprit := array_fill(0, array[n]);
+  bases := array_fill(-2, array[k]);
+  if array_remove(c_lease, null) <> '{}' then
+    tokens := array(
+      select coalesce((select l.token from annals.leases l where l.name = x.lease), 0)
+      from unnest(c_lease) with ordinality x(lease, n) order by x.n);
+  end if;
+  if array_remove(c_once, null) <> '{}' then
+    repeated := array(
+      select (select o.value from annals.once o where o.key = x.key)
+      from unnest(c_once) with ordinality x(key, n) order by x.n);
+  end if;
+  for c in 1..n loop
+    if c_lease[c] is not null and tokens[c] <> c_token[c] then
+      status[c] := 2;
+    elsif repeated[c] is not null then
+      status[c] := 3;
+    else
+      bad := 0;
+      for a in c_first[c]..c_last[c] loop
+        x := a_stream[a]; v := versions[x]; e := a_expected[a];
+        if e >= -1 and v <> e or e = -2 and v < 0 then
+          bad := a;
+          status[c] := 1; culprit[c] := a; detail[c] := v;
+          exit;
+        end if;
+        bases[a] := v;
+        versions[x] := v + a_count[a];
+      end loop;
+      if bad > 0 then
+        for a in c_first[c]..bad - 1 loop
+          versions[a_stream[a]] := versions[a_stream[a]] - a_count[a];
+          bases[a] := -2;
+        end loop;
+      elsif c_first[c] <= c_last[c] then
+        for a in c_first[c]..c_last[c] loop
+          places[a] := last;
+          last := last + a_count[a];
+          if a_count[a] > 0 then detail[c] := last; end if;
+        end loop;
+      end if;
+    end if;
+  end loop;
+  if m > 0 then
+    insert into annals.messages
+      select places[m.append] + m.ord, m.id::uuid, m.type, m.schema, m.category, m.stream, bases[m.append] + m.ord, m.time,
+        m.correlation, m.causation, m.data::json, nullif(m.metadata, '')::json, m.publish = 1
+      from unnest(
+          numbers[columns + 1 : columns + m], numbers[columns + m + 1 : columns + 2 * m],
+          numbers[columns + 2 * m + 1 : columns + 3 * m], numbers[columns + 3 * m + 1 : columns + 4 * m],
+          numbers[columns + 4 * m + 1 : columns + 5 * m],
+          texts[at + 1 : at + m], texts[at + m + 1 : at + 2 * m], texts[at + 2 * m + 1 : at + 3 * m],
+          texts[at + 3 * m + 1 : at + 4 * m], texts[at + 4 * m + 1 : at + 5 * m], texts[at + 5 * m + 1 : at + 6 * m],
+          string_to_array(data, e'\\x1e'), string_to_array(metadata, e'\\x1e'))
+        as m(append, ord, schema, time, publish, id, type, category, stream, correlation, causation, data, metadata)
+      where bases[m.append] > -2;
+  end if;
+  if repeated is not null then
+    insert into annals.once
+      select c_once[c], c_value[c] from generate_series(1, n) c where status[c] = 0 and c_once[c] is not null;
+  end if;
+  -- What belongs to commits besides messages. No two commits of one call write to the same row.
+  if docs[1] is not null then
+    insert into annals.checkpoints
+      select x."group", x.category, x.partitions, x.partition, x.position
+      from json_to_recordset(docs[1]::json)
+        as x(c int, "group" text, category text, partitions int, partition int, position bigint)
+      where commit.status[x.c] = 0
+    on conflict ("group", category, partitions, partition) do update set position = excluded.position;
+  end if;
+  if docs[2] is not null then
+    delete from annals.deferred p using json_to_recordset(docs[2]::json) as x(c int, "group" text, position bigint)
+      where commit.status[x.c] = 0 and p."group" = x."group" and p.position = x.position;
+  end if;
+  if docs[3] is not null then
+    insert into annals.deferred
+      select x."group", x.position, x.category, x.stream, x.attempts, x."dueAt", x.failures, x.replayed, x.awaits
+      from json_to_recordset(docs[3]::json) as x(c int, "group" text, position bigint, category text, stream text,
+        attempts int, "dueAt" bigint, failures json, replayed boolean, awaits text)
+      where commit.status[x.c] = 0
+    on conflict ("group", position) do update set attempts = excluded.attempts, due_at = excluded.due_at,
+      failures = excluded.failures, replayed = excluded.replayed, awaits = excluded.awaits;
+  end if;
+  if docs[4] is not null then
+    insert into annals.dead_letters
+      select x.id, x."group", x.message, x.reason, x.error, x.stack, x.attempts, x."deadAt"
+      from json_to_recordset(docs[4]::json) as x(c int, id uuid, "group" text, message json, reason text,
+        error text, stack text, attempts json, "deadAt" bigint)
+      where commit.status[x.c] = 0
+    on conflict (id) do nothing;
+  end if;
+  if docs[5] is not null then
+    insert into annals.projections
+      select x.projection, x.key, x."row"::json, x.position
+      from json_to_recordset(docs[5]::json) as x(c int, projection text, key text, "row" text, position bigint)
+      where commit.status[x.c] = 0 and x."row" is not null
+    on conflict (projection, key) do update set "row" = excluded."row", position = excluded.position;
+  end if;
+  if docs[6] is not null then
+    delete from annals.projections p
+      using json_to_recordset(docs[6]::json) as x(c int, projection text, key text)
+      where commit.status[x.c] = 0 and p.projection = x.projection and p.key = x.key;
+  end if;
+  if docs[7] is not null then
+    insert into annals.outcomes
+      select x."commandId"::uuid, x.status, x.detail
+      from json_to_recordset(docs[7]::json) as x(c int, "commandId" text, status text, detail text)
+      where commit.status[x.c] = 0
+    on conflict (command_id) do update set status = excluded.status, detail = excluded.detail;
+  end if;
+${end}end $$;
+`;
+
+/** How a commit told of itself at first. */
+const NOTIFY_ALWAYS =
+  `  -- A queue of notifications that nobody empties must not fail commits; whoever waits also looks by itself.
+  if pg_notification_queue_usage() < 0.5 then
+    perform pg_notify('annals_channel', origin || case when m > 0 then ' messages' else ' ' end);
+  end if;
+`;
+
+/**
+ * A notification keeps every other commit of the cluster waiting until its own is on disk (`PreCommit_Notify` of
+ * PostgreSQL), as commits with messages do anyway, which take positions in order. Whatever else was written is told of
+ * afterwards.
+ */
+const NOTIFY_MESSAGES =
+  `  -- A queue of notifications that nobody empties must not fail commits; whoever waits also looks by itself.
+  if m > 0 and pg_notification_queue_usage() < 0.5 then
+    perform pg_notify('annals_channel', origin || ' messages');
+  end if;
+`;
+
 /**
  * The tables and functions of the store.
  *
@@ -337,173 +522,7 @@ alter table annals.parked rename to deferred;
 alter table annals.deferred add column awaits text;
 alter index annals.parked_replayed rename to deferred_replayed;
 drop function annals.commit;
-
--- Appends and everything that must agree with it, for many commits of one process at once, each with its own fate:
--- one call, one transaction.
---   numbers, texts  columns of the commits (c_*), of their appends (a_*) and of the messages in these (m_*), one behind
---                   the other, in the order in which they are taken out below; how long each is stands in front
---   data, metadata  JSON of each message, separated by \\x1e, which JSON text never contains
---   rest            what else is written: seven JSON documents (each may be empty), separated likewise
---   origin          who writes: goes with the notification, so that nobody is woken by what he knows already
-create function annals.commit(
-  numbers bigint[], texts text[], data text, metadata text, rest text, origin text,
-  out status int[], out detail bigint[], out culprit int[], out bases int[], out repeated text[]
-) language plpgsql set jit = off as $$
-declare
-  -- How many commits, streams, appends and messages.
-  n int := numbers[1]; s int := numbers[2]; k int := numbers[3]; m int := numbers[4];
-  c_first bigint[]; c_last bigint[]; c_token bigint[];
-  a_stream bigint[]; a_expected bigint[]; a_count bigint[];
-  streams text[]; c_lease text[]; c_once text[]; c_value text[];
-  docs text[] := string_to_array(rest, e'\\x1e', '');
-  at int := 4;
-  columns int;
-  versions int[];
-  tokens bigint[];
-  places bigint[];
-  last bigint;
-  x int; v int; e int; bad int;
-begin
-  c_first := numbers[at + 1 : at + n]; at := at + n;
-  c_last := numbers[at + 1 : at + n]; at := at + n;
-  c_token := numbers[at + 1 : at + n]; at := at + n;
-  a_stream := numbers[at + 1 : at + k]; at := at + k;
-  a_expected := numbers[at + 1 : at + k]; at := at + k;
-  a_count := numbers[at + 1 : at + k]; at := at + k;
-  columns := at;
-  at := 0;
-  streams := texts[at + 1 : at + s]; at := at + s;
-  c_lease := texts[at + 1 : at + n]; at := at + n;
-  c_once := texts[at + 1 : at + n]; at := at + n;
-  c_value := texts[at + 1 : at + n]; at := at + n;
-  places := array_fill(0::bigint, array[k]);
-  -- Whoever gives or takes a lease waits for us, so a fence that was seen whole is whole until we are through.
-  perform pg_advisory_xact_lock_shared(annals_lease_lock);
-  if k > 0 then
-    perform pg_advisory_xact_lock(annals_append_lock);
-    select coalesce(max(m.position), 0) into last from annals.messages m;
-    versions := array(
-      select coalesce((select m.version from annals.messages m where m.stream = x.stream order by m.version desc limit 1), -1)
-      from unnest(streams) with ordinality x(stream, n) order by x.n);
-  end if;
-  status := array_fill(0, array[n]);
-  detail := array_fill(0::bigint, array[n]);
-  culprit := array_fill(0, array[n]);
-  bases := array_fill(-2, array[k]);
-  if array_remove(c_lease, null) <> '{}' then
-    tokens := array(
-      select coalesce((select l.token from annals.leases l where l.name = x.lease), 0)
-      from unnest(c_lease) with ordinality x(lease, n) order by x.n);
-  end if;
-  if array_remove(c_once, null) <> '{}' then
-    repeated := array(
-      select (select o.value from annals.once o where o.key = x.key)
-      from unnest(c_once) with ordinality x(key, n) order by x.n);
-  end if;
-  for c in 1..n loop
-    if c_lease[c] is not null and tokens[c] <> c_token[c] then
-      status[c] := 2;
-    elsif repeated[c] is not null then
-      status[c] := 3;
-    else
-      bad := 0;
-      for a in c_first[c]..c_last[c] loop
-        x := a_stream[a]; v := versions[x]; e := a_expected[a];
-        if e >= -1 and v <> e or e = -2 and v < 0 then
-          bad := a;
-          status[c] := 1; culprit[c] := a; detail[c] := v;
-          exit;
-        end if;
-        bases[a] := v;
-        versions[x] := v + a_count[a];
-      end loop;
-      if bad > 0 then
-        for a in c_first[c]..bad - 1 loop
-          versions[a_stream[a]] := versions[a_stream[a]] - a_count[a];
-          bases[a] := -2;
-        end loop;
-      elsif c_first[c] <= c_last[c] then
-        for a in c_first[c]..c_last[c] loop
-          places[a] := last;
-          last := last + a_count[a];
-          if a_count[a] > 0 then detail[c] := last; end if;
-        end loop;
-      end if;
-    end if;
-  end loop;
-  if m > 0 then
-    insert into annals.messages
-      select places[m.append] + m.ord, m.id::uuid, m.type, m.schema, m.category, m.stream, bases[m.append] + m.ord, m.time,
-        m.correlation, m.causation, m.data::json, nullif(m.metadata, '')::json, m.publish = 1
-      from unnest(
-          numbers[columns + 1 : columns + m], numbers[columns + m + 1 : columns + 2 * m],
-          numbers[columns + 2 * m + 1 : columns + 3 * m], numbers[columns + 3 * m + 1 : columns + 4 * m],
-          numbers[columns + 4 * m + 1 : columns + 5 * m],
-          texts[at + 1 : at + m], texts[at + m + 1 : at + 2 * m], texts[at + 2 * m + 1 : at + 3 * m],
-          texts[at + 3 * m + 1 : at + 4 * m], texts[at + 4 * m + 1 : at + 5 * m], texts[at + 5 * m + 1 : at + 6 * m],
-          string_to_array(data, e'\\x1e'), string_to_array(metadata, e'\\x1e'))
-        as m(append, ord, schema, time, publish, id, type, category, stream, correlation, causation, data, metadata)
-      where bases[m.append] > -2;
-  end if;
-  if repeated is not null then
-    insert into annals.once
-      select c_once[c], c_value[c] from generate_series(1, n) c where status[c] = 0 and c_once[c] is not null;
-  end if;
-  -- What belongs to commits besides messages. No two commits of one call write to the same row.
-  if docs[1] is not null then
-    insert into annals.checkpoints
-      select x."group", x.category, x.partitions, x.partition, x.position
-      from json_to_recordset(docs[1]::json)
-        as x(c int, "group" text, category text, partitions int, partition int, position bigint)
-      where commit.status[x.c] = 0
-    on conflict ("group", category, partitions, partition) do update set position = excluded.position;
-  end if;
-  if docs[2] is not null then
-    delete from annals.deferred p using json_to_recordset(docs[2]::json) as x(c int, "group" text, position bigint)
-      where commit.status[x.c] = 0 and p."group" = x."group" and p.position = x.position;
-  end if;
-  if docs[3] is not null then
-    insert into annals.deferred
-      select x."group", x.position, x.category, x.stream, x.attempts, x."dueAt", x.failures, x.replayed, x.awaits
-      from json_to_recordset(docs[3]::json) as x(c int, "group" text, position bigint, category text, stream text,
-        attempts int, "dueAt" bigint, failures json, replayed boolean, awaits text)
-      where commit.status[x.c] = 0
-    on conflict ("group", position) do update set attempts = excluded.attempts, due_at = excluded.due_at,
-      failures = excluded.failures, replayed = excluded.replayed, awaits = excluded.awaits;
-  end if;
-  if docs[4] is not null then
-    insert into annals.dead_letters
-      select x.id, x."group", x.message, x.reason, x.error, x.stack, x.attempts, x."deadAt"
-      from json_to_recordset(docs[4]::json) as x(c int, id uuid, "group" text, message json, reason text,
-        error text, stack text, attempts json, "deadAt" bigint)
-      where commit.status[x.c] = 0
-    on conflict (id) do nothing;
-  end if;
-  if docs[5] is not null then
-    insert into annals.projections
-      select x.projection, x.key, x."row"::json, x.position
-      from json_to_recordset(docs[5]::json) as x(c int, projection text, key text, "row" text, position bigint)
-      where commit.status[x.c] = 0 and x."row" is not null
-    on conflict (projection, key) do update set "row" = excluded."row", position = excluded.position;
-  end if;
-  if docs[6] is not null then
-    delete from annals.projections p
-      using json_to_recordset(docs[6]::json) as x(c int, projection text, key text)
-      where commit.status[x.c] = 0 and p.projection = x.projection and p.key = x.key;
-  end if;
-  if docs[7] is not null then
-    insert into annals.outcomes
-      select x."commandId"::uuid, x.status, x.detail
-      from json_to_recordset(docs[7]::json) as x(c int, "commandId" text, status text, detail text)
-      where commit.status[x.c] = 0
-    on conflict (command_id) do update set status = excluded.status, detail = excluded.detail;
-  end if;
-  -- A queue of notifications that nobody empties must not fail commits; whoever waits also looks by itself.
-  if pg_notification_queue_usage() < 0.5 then
-    perform pg_notify('annals_channel', origin || case when m > 0 then ' messages' else ' ' end);
-  end if;
-end $$;
-`,
+${commitFunction("create function", NOTIFY_ALWAYS)}`,
 }, {
   name: "commits name the history that they were made on",
   sql: `
@@ -542,6 +561,9 @@ begin
     from annals.commit(numbers, texts, data, metadata, rest, origin) c;
 end $$;
 `,
+}, {
+  name: "commits without messages keep no others waiting",
+  sql: commitFunction("create or replace function", NOTIFY_MESSAGES),
 }];
 
 /** Tells one schema's locks from another's. */

@@ -9,6 +9,7 @@ import { statementFault } from "../single_statement.ts";
 import type { Commit, CommitResult, EventStore } from "../port.ts";
 import { CALL, encodeCommits, fatesOf, type Parameter, partsOf } from "./commit.ts";
 import { codeOf, explain, isAboutData } from "./errors.ts";
+import { Announcer } from "./announcer.ts";
 import { Listener } from "./listener.ts";
 import { migrate, type Place, publishViews, verify } from "./migrate.ts";
 import { channelOf, forSchema } from "./schema.ts";
@@ -85,6 +86,8 @@ const COMMIT = `select status::text, detail::text, culprit::text, bases::text, t
   from ${CALL}`;
 /** Of transactions that write; see {@linkcode PostgresEventStore.#probe}. */
 const ISOLATION = "isolation level read committed";
+/** A queue of notifications that nobody empties must not fail: whoever waits also looks by itself. */
+const ANNOUNCE = "select pg_notify($1, $2) where pg_notification_queue_usage() < 0.5";
 const DURABILITY = `select name from pg_settings
   where name in ('fsync', 'synchronous_commit', 'full_page_writes') and setting = 'off' order by name`;
 
@@ -147,6 +150,8 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   #signal = new Notifier();
   #messages = new Notifier();
   #listener: Listener | undefined;
+  /** Tells of what was written besides messages; see {@linkcode MIGRATIONS}. */
+  #announcer: Announcer;
   /** Identifies notifications sent by this store. */
   #origin = crypto.randomUUID().slice(0, 13);
   #closed = false;
@@ -167,6 +172,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     this.#sql = this.#connect(options.url, options.connections ?? CONNECTIONS);
     if (options.listen !== false) this.#listener = this.#listen();
     this.#commits = new GroupCommit((batch) => this.#run(batch));
+    this.#announcer = new Announcer(() => this.ask(ANNOUNCE, [channelOf(this.#place.schema), `${this.#origin} `]));
   }
 
   #listen(): Listener {
@@ -398,7 +404,12 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
 
   async #run(batch: Commit[]): Promise<Fate<CommitResult>[]> {
     const fates: Fate<CommitResult>[] = [];
-    for (const part of partsOf(batch)) fates.push(...await this.#runPart(part));
+    for (const part of partsOf(batch)) {
+      const these = await this.#runPart(part);
+      const hasMessages = part.some(({ appends }) => appends?.some(({ messages }) => messages.length > 0));
+      if (!hasMessages && these.some((fate) => "ok" in fate)) this.#announcer.announce();
+      fates.push(...these);
+    }
     // Also if the outcome is unknown: the notification of a commit that succeeded anyway is ignored.
     if (fates.some((fate) => "ok" in fate ? fate.ok.lastPosition > 0 : recoveryOf(fate.error) === "unsure")) {
       this.wake();
@@ -500,6 +511,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
 
   async close(): Promise<void> {
     await this.#commits.idle();
+    await this.#announcer.idle();
     this.#closed = true;
     this.wake();
     await Promise.all([this.#sql.end({ timeout: 5 }), this.#listener?.close()]);

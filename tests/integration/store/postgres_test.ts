@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { lag, LAST_POSITION, type Query, readLog, readStream } from "../../../src/store/postgres/queries.ts";
 import { CALL, encodeCommits } from "../../../src/store/postgres/commit.ts";
-import { forSchema } from "../../../src/store/postgres/schema.ts";
+import type { StreamAppend } from "../../../src/store/port.ts";
+import { channelOf, forSchema } from "../../../src/store/postgres/schema.ts";
 import { sampleAppend, sampleMessage } from "../../../src/testing/store_suite.ts";
 import { connectPostgres, withSchema } from "../../support/postgres.ts";
 import { Proxy } from "../../support/proxy.ts";
@@ -166,6 +167,35 @@ Deno.test("a commit of another process is heard of at once, and again after the 
   for (const { pid } of await listeners()) await admin`select pg_terminate_backend(${pid})`;
   const after = Math.min(...[await hears("d"), await hears("e"), await hears("f")]);
   assert.ok(before < 400 && after < 400, `${before} ms, ${after} ms`);
+  await admin.end();
+  await other.close();
+});
+
+Deno.test("what is written besides messages is told of after its commit, which so keeps no other one waiting", async () => {
+  await using ground = await open({ listen: false });
+  const { store, schema } = ground;
+  const other = new PostgresEventStore({ url: databaseUrl(), schema });
+  const admin = connectPostgres();
+  const told: string[] = [];
+  await admin.listen(channelOf(schema), (payload) => void told.push(payload));
+  const checkpoint = { group: "g", category: "c", partitions: 1, partition: 0, position: 1 };
+  const write = (appends: StreamAppend[]) =>
+    admin.unsafe(
+      forSchema(`select * from ${CALL}`, schema),
+      encodeCommits([{ appends, checkpoint }], "me") as any[],
+    );
+  await write([]);
+  await write([sampleAppend("a")]);
+  await until(() => told.length > 0, () => "a notification of the message");
+  assert.deepEqual(told, ["me messages"]);
+  // One that was written by the store, however many commits there are at the same time.
+  await other.changed(10);
+  await until(async () => (await other.inspect()).every((warning) => !/Notifications/.test(warning)), () => "hearing");
+  const began = performance.now();
+  const changed = other.changed(20_000);
+  await Promise.all([1, 2, 3].map((n) => store.commit({ checkpoint: { ...checkpoint, group: `g${n}` } })));
+  await changed;
+  assert.ok(performance.now() - began < 900, "it was found by looking");
   await admin.end();
   await other.close();
 });
