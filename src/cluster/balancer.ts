@@ -138,7 +138,7 @@ export class Balancer {
     const { owner } = this.#member;
     const others = (await this.#living()).filter((member) => member.owner !== owner);
     this.#isAlone = others.length === 0;
-    const now = this.#clock.now();
+    const now = this.#clock.elapsed();
     const names = new Set(this.#slots.map((slot) => slot.lease));
     const leases = (await this.#store.leases()).filter((lease) => names.has(lease.name));
     const share = quotas([owner, ...others.map((member) => member.owner)], this.#slots.length);

@@ -69,7 +69,7 @@ export class Presence {
 
   async #look(owners: readonly string[]): Promise<string[]> {
     const present = new Set(await this.#store.present!([...owners, this.#owner]));
-    const now = this.#clock.now();
+    const now = this.#clock.elapsed();
     for (const owner of present) this.#seen.add(owner);
     // After a PostgreSQL outage, all sessions are missing.
     if (!present.has(this.#owner)) this.#ownSince = Infinity;

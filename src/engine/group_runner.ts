@@ -13,7 +13,7 @@ import type { DeferredMessage, Ends, EventStore, Fence } from "../store/port.ts"
 import { HandlerStuckError, UnknownTypeError } from "../subscriptions/errors.ts";
 import { type Group, GroupSubscription, sourcesOf } from "../subscriptions/group.ts";
 import { LEASE_TTL } from "../cluster/balancer.ts";
-import { countEnd, pauseAfter } from "./restarts.ts";
+import { countEnd, pauseAfter, restLeft } from "./restarts.ts";
 
 /** Longest stored reason of a worker's end, in characters. */
 const LONGEST_REASON = 2_000;
@@ -185,7 +185,7 @@ export class GroupRunner {
   async #hold(fence: Fence, quarantined: boolean): Promise<End> {
     this.#yield = new AbortController();
     const stop = AbortSignal.any([this.#stop.signal, this.#yield.signal]);
-    if (this.#ends && this.#ends.restingUntil > this.#options.clock.now()) await this.#wait(this.#ends, stop);
+    if (this.#rests(this.#ends)) await this.#wait(this.#ends, stop);
     if (stop.aborted) return { reason: "stopped" };
     const { clock } = this.#options;
     let shortLives = 0;
@@ -199,7 +199,7 @@ export class GroupRunner {
         isQuarantined = false;
         // The attempt was already counted: wait only if the group has to rest.
         const ends = await this.#count("A handler did not finish within handler_timeout_seconds");
-        await this.#wait(ends && ends.restingUntil > this.#options.clock.now() ? ends : null, stop);
+        await this.#wait(this.#rests(ends) ? ends : null, stop);
       } else if (end.reason === "worker ended") {
         isQuarantined = end.isSuspect;
         if (end.isSuspect) await this.#wait(await this.#count(end.message), stop);
@@ -262,6 +262,10 @@ export class GroupRunner {
     }
   }
 
+  #rests(ends: Ends | null): boolean {
+    return ends !== null && restLeft(ends, this.#options.clock.now()) > 0;
+  }
+
   /** Records the end of a worker, here and in the store. */
   async #count(message: string): Promise<Ends | null> {
     const { settings, clock } = this.#options;
@@ -290,7 +294,7 @@ export class GroupRunner {
     this.#settled();
     const now = clock.now();
     const delay = ends === null ? 0 : pauseAfter(ends, now);
-    if (ends && ends.restingUntil > now) {
+    if (ends && this.#rests(ends)) {
       this.#state = "failed";
       this.#lastError = ends.reason;
       report({ type: "group.rested", group, ends: ends.at.length, restMs: delay, error: ends.reason });

@@ -26,18 +26,28 @@ const RECOVERED = 600_000;
  * @returns The updated ends, including whether the group rests.
  */
 export function countEnd(ends: Ends | null, now: number, reason: string, retries: number): Ends {
-  const at = [...ends?.at ?? [], now].filter((time) => time > now - WINDOW);
+  // The clock may have been set back.
+  const at = [...ends?.at ?? [], now].filter((time) => time > now - WINDOW && time <= now);
   const hasRecovered = ends !== null && now - ends.restingUntil > RECOVERED;
   const rests = hasRecovered ? 0 : ends?.rests ?? 0;
   if (at.length <= MOST_ENDS + retries) {
     return { at, rests, restingUntil: hasRecovered ? 0 : ends?.restingUntil ?? 0, reason };
   }
-  const rest = Math.min(LONGEST_REST, REST * 2 ** rests);
-  return { at, rests: rests + 1, restingUntil: now + rest, reason };
+  return { at, rests: rests + 1, restingUntil: now + lengthOf(rests + 1), reason };
+}
+
+/** The length of a group's nth rest, in milliseconds. */
+function lengthOf(rests: number): number {
+  return Math.min(LONGEST_REST, REST * 2 ** (rests - 1));
+}
+
+/** How much is left of a group's rest, in milliseconds, whatever the clock was set to meanwhile; at most 0 for none. */
+export function restLeft({ rests, restingUntil }: Ends, now: number): number {
+  return Math.min(restingUntil - now, lengthOf(rests));
 }
 
 /** The delay before a worker is restarted, in milliseconds; grows with the number of ends. */
-export function pauseAfter({ at, restingUntil }: Ends, now: number): number {
-  if (restingUntil > now) return restingUntil - now;
-  return Math.min(LONGEST_PAUSE, 100 * 2 ** (at.length - 1));
+export function pauseAfter(ends: Ends, now: number): number {
+  const rest = restLeft(ends, now);
+  return rest > 0 ? rest : Math.min(LONGEST_PAUSE, 100 * 2 ** (ends.at.length - 1));
 }

@@ -42,3 +42,18 @@ export function retryDelay(settings: SubscriptionSettings, attempt: number, rand
   const delay = settings.retryDelaySeconds * 1000 * 2 ** (attempt - 1) * (1 + random / 5);
   return Math.min(delay, LONGEST_DELAY);
 }
+
+/** What servers' clocks may differ by, in milliseconds. */
+const CLOCKS_DIFFER = 1_000;
+
+/**
+ * The longest that a message can have been told to wait for after an attempt; whatever is due later was deferred by another
+ * clock, or under other settings.
+ *
+ * @param settings The group's settings.
+ * @param attempts The number of attempts so far.
+ * @returns Milliseconds.
+ */
+export function longestDelay(settings: SubscriptionSettings, attempts: number): number {
+  return 2 * retryDelay(settings, Math.max(1, attempts), 1) + CLOCKS_DIFFER;
+}

@@ -258,10 +258,15 @@ export class MemoryEventStore implements EventStore {
 
   async enroll(member: Member, ttl: number): Promise<void> {
     this.#open();
-    if (ttl === 0) this.#members.delete(member.owner);
-    else this.#members.set(member.owner, { member, expiresAt: this.#clock.now() + ttl });
-    for (const [owner, { expiresAt }] of this.#members) {
-      if (expiresAt <= this.#clock.now()) this.#members.delete(owner);
+    if (ttl === 0) return void this.#members.delete(member.owner);
+    const now = this.#clock.now();
+    this.#members.set(member.owner, { member, expiresAt: now + ttl });
+    for (const [owner, other] of this.#members) {
+      if (other.expiresAt <= now) this.#members.delete(owner);
+      else if (other.expiresAt > now + 2 * ttl) this.#members.set(owner, { ...other, expiresAt: now + ttl });
+    }
+    for (const [name, lease] of this.#leases) {
+      if (lease.expiresAt > now + 2 * ttl) this.#leases.set(name, { ...lease, expiresAt: now + ttl });
     }
   }
 

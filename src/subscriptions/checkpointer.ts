@@ -4,6 +4,7 @@ import type { MessageRecord } from "../messages/envelope.ts";
 import { partitionOf } from "../messages/ids.ts";
 import type { Commit, DeferredMessage } from "../store/port.ts";
 import { PartitionProgress } from "../groups/progress.ts";
+import { longestDelay } from "../groups/settings.ts";
 import type { Complete } from "./options.ts";
 import { type Deferred, RetryQueue } from "./retry_queue.ts";
 import type { PendingCommit } from "./pending_commit.ts";
@@ -19,7 +20,7 @@ export class Checkpointer {
   #options: Complete;
   #progress!: PartitionProgress;
   /** The deferred messages. */
-  retryQueue: RetryQueue = new RetryQueue();
+  retryQueue!: RetryQueue;
   /** A postponed checkpoint, and when it is due. */
   #unwritten: number | undefined;
   #flushAt = 0;
@@ -36,12 +37,12 @@ export class Checkpointer {
 
   /** Reloads the stored state and drops postponed steps. */
   async read(): Promise<void> {
-    const { store, groupPartition, quarantined } = this.#options;
+    const { store, groupPartition, quarantined, settings } = this.#options;
     await this.#flushing?.catch(() => {});
     this.#flushing = undefined;
     this.#unwritten = undefined;
     this.#progress = new PartitionProgress(groupPartition, await store.checkpoints(groupPartition.group));
-    this.retryQueue = new RetryQueue();
+    this.retryQueue = new RetryQueue((attempts) => longestDelay(settings, attempts));
     for (const deferred of await store.deferred(groupPartition.group)) this.adopt(deferred, quarantined);
   }
 

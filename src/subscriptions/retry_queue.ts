@@ -23,6 +23,15 @@ function placeOf(queue: readonly Deferred[], position: number): number {
 export class RetryQueue {
   #streams = new Map<string, Deferred[]>();
   #size = 0;
+  #longest: (attempts: number) => number;
+
+  /**
+   * @param longest The longest delay after so many attempts, in milliseconds. What would be due later than that was
+   *   deferred before a clock was set back: it is due now. @default {any}
+   */
+  constructor(longest: (attempts: number) => number = () => Infinity) {
+    this.#longest = longest;
+  }
 
   /** The number of messages. */
   get size(): number {
@@ -65,11 +74,16 @@ export class RetryQueue {
     if (queue.length === 0) this.#streams.delete(stream);
   }
 
-  /** When the next message is due, in milliseconds since 1970; `Infinity` if there is none. */
-  nextDue(): number {
-    let due = Infinity;
-    for (const [head] of this.#streams.values()) if (head.awaits === null) due = Math.min(due, head.dueAt);
-    return due;
+  /** How long until the next message is due, in milliseconds, at most 0 if one is; `Infinity` if there is none. */
+  untilDue(now: number): number {
+    let left = Infinity;
+    for (const [head] of this.#streams.values()) if (head.awaits === null) left = Math.min(left, this.#left(head, now));
+    return left;
+  }
+
+  #left({ dueAt, attempts }: Deferred, now: number): number {
+    const left = dueAt - now;
+    return left > this.#longest(attempts) ? 0 : left;
   }
 
   /**
@@ -79,7 +93,7 @@ export class RetryQueue {
   due(now: number, most: number): Deferred[] {
     const batch: Deferred[] = [];
     for (const queue of this.#streams.values()) {
-      if (queue[0].dueAt > now || queue[0].awaits !== null) continue;
+      if (queue[0].awaits !== null || this.#left(queue[0], now) > 0) continue;
       if (queue[0].attempts > 0 || queue[0].quarantined) return [queue[0]];
       for (const deferred of queue) {
         const isAlone = deferred.attempts > 0 || deferred.quarantined || deferred.awaits !== null;

@@ -145,7 +145,7 @@ export class Subscription {
     const patience = Math.min(wait * (1 + this.#idle), Math.max(wait, LONGEST_READ));
     const late = this.#checkpointer.due;
     if (late === 0) await this.#checkpointer.startFlush();
-    const pause = due.length > 0 ? 0 : Math.min(patience, retryQueue.nextDue() - now(), late === 0 ? Infinity : late);
+    const pause = due.length > 0 ? 0 : Math.min(patience, retryQueue.untilDue(now()), late === 0 ? Infinity : late);
     const isFull = retryQueue.size >= MOST_DEFERRED;
     if (isFull && !this.#isFull) {
       const { groupPartition: { group }, report } = this.#options;
@@ -228,9 +228,9 @@ export class Subscription {
   }
 
   async #pickUpReplays(): Promise<void> {
-    const { replays, groupPartition, clock: { now } } = this.#options;
-    if (now() < this.#nextReplayCheck) return;
-    this.#nextReplayCheck = now() + REPLAY_INTERVAL;
+    const { replays, groupPartition, clock: { elapsed } } = this.#options;
+    if (elapsed() < this.#nextReplayCheck) return;
+    this.#nextReplayCheck = elapsed() + REPLAY_INTERVAL;
     for (const deferred of await replays(groupPartition.group)) {
       this.#checkpointer.adopt(deferred, false);
     }

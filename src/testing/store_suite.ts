@@ -307,6 +307,18 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.deepEqual(await store.members(), [{ owner: "alive", types: { B: 2 } }]);
   });
 
+  test("leases and members of killed processes do not last when the clock is set back", async (store, advance) => {
+    await store.acquireLease(request);
+    await store.enroll({ owner: "me", types: {} }, 1_000);
+    advance(-3_600_000);
+    await store.enroll({ owner: "you", types: {} }, 1_000);
+    assert.equal(await store.acquireLease({ ...request, owner: "you" }), null);
+    advance(1_001);
+    await store.enroll({ owner: "you", types: {} }, 1_000);
+    assert.deepEqual((await store.members()).map(({ owner }) => owner), ["you"]);
+    assert.deepEqual(await store.acquireLease({ ...request, owner: "you" }), { token: 2, clean: false, ends: null });
+  });
+
   test("a lease that was given back is free at once, clean or not", async (store) => {
     await store.acquireLease(request);
     await store.releaseLease({ lease: "g#0/1", token: 1 }, true);

@@ -2,8 +2,8 @@ import { pause } from "./ground.ts";
 import { connectPostgres } from "./postgres.ts";
 import type { Proxy } from "./proxy.ts";
 import { connectRedis } from "./redis.ts";
-import { killPid, type Server, type Site } from "./server.ts";
-import type { PostgresServer, RedisServer } from "./services.ts";
+import { killPid, type Server, type Site, until } from "./server.ts";
+import { type PostgresServer, RedisServer } from "./services.ts";
 
 /** A server with its own ways to the services. */
 export interface Place {
@@ -15,11 +15,13 @@ export interface Place {
 
 /** Where faults happen. */
 export interface Field {
-  readonly redis: RedisServer;
+  redis: RedisServer;
   readonly postgres: PostgresServer;
-  readonly places: readonly Place[];
+  readonly places: Place[];
   /** From 0 to 1; the same in every run with the same seed. */
   readonly random: () => number;
+  /** How long a fault may last, in milliseconds. */
+  readonly longest: number;
 }
 
 /** One of several, at random. */
@@ -79,11 +81,27 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     await pause(field.random() * 8_000);
     server.signal("SIGCONT");
   },
+  "a server's clock is wrong": async (field) => {
+    const { server } = one(field, field.places);
+    const [there, back] = field.random() < 0.5 ? ["SIGUSR1", "SIGUSR2"] as const : ["SIGUSR2", "SIGUSR1"] as const;
+    // Before, a signal would end it.
+    await server.running();
+    server.signal(there);
+    await pause(field.random() * 6_000);
+    server.signal(back);
+  },
+  "the client's clock is wrong": async ({ random }) => {
+    const now = Date.now;
+    const offset = random() < 0.5 ? 3_600_000 : -3_600_000;
+    Date.now = () => now() + offset;
+    await pause(random() * 4_000);
+    Date.now = now;
+  },
   "connections of a server break": (field) => {
     for (const way of ways(field)) way.cut();
     return Promise.resolve();
   },
-  "a server is cut off": (field) => onWays(field, (way) => way.block(), 10_000),
+  "a server is cut off": (field) => onWays(field, (way) => way.block(), field.longest),
   "a server has a slow network": (field) => onWays(field, (way) => way.delay = 200, 4_000),
   "a server has a bad network": (field) => onWays(field, (way) => way.tears = 0.02, 4_000),
   "Redis is flushed": (field) => withRedis(field, (admin) => admin.flushall()),
@@ -91,6 +109,18 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     await redis.kill();
     await pause(random() * 3_000);
     await redis.start();
+  },
+  "Redis fails over to a replica that lacks the last entries": async (field) => {
+    const former = field.redis;
+    const replica = await RedisServer.start(["--replicaof", "127.0.0.1", String(former.port)]);
+    const admin = connectRedis(replica.url);
+    await until(async () => (await admin.info("replication")).includes("master_link_status:up"), () => "the replica");
+    await admin.call("replicaof", "no", "one");
+    await admin.quit();
+    await pause(field.random() * 3_000);
+    await former.stop();
+    field.redis = replica;
+    for (const { redis } of field.places) redis.turnTo(replica.port);
   },
   "Redis refuses writes": (field) =>
     withRedis(field, async (admin) => {

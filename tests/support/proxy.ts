@@ -75,6 +75,12 @@ export class Proxy implements AsyncDisposable {
     this.#mute += answers;
   }
 
+  /** Leads to another service from now on, as when it has failed over. */
+  turnTo(port: number): void {
+    this.#target = port;
+    this.cut();
+  }
+
   /** Cuts the connections that there are. */
   cut(): void {
     for (const pair of [...this.#pairs]) this.#cut(pair);

@@ -5,6 +5,9 @@ import { fileURLToPath as fromFileUrl } from "node:url";
 
 const SERVER = new URL("../../server.ts", import.meta.url);
 
+/** The real server, with a clock that signals set. */
+export const JUMPING_SERVER = new URL("./jumping_server.ts", import.meta.url);
+
 /** A folder of its own with a configuration, for one domain. */
 export class Site {
   readonly folder: string;
@@ -12,10 +15,12 @@ export class Site {
   readonly config: Config;
   readonly domain: string;
   #env: Record<string, string>;
+  #entry: URL;
   #running = new Set<Server>();
 
-  private constructor(folder: string, domain: string, toml: string, env: Record<string, string>) {
+  private constructor(folder: string, domain: string, toml: string, env: Record<string, string>, entry: URL) {
     this.#env = env;
+    this.#entry = entry;
     this.folder = folder;
     this.domain = domain;
     this.file = `${folder}/domain.toml`;
@@ -23,15 +28,19 @@ export class Site {
     this.config = loadConfig({ file: this.file });
   }
 
-  /** Makes the folder; `module` is the domain's, `toml` the rest of the configuration, `env` what servers see. */
-  static make(name: string, module: URL, toml = "", env: Record<string, string> = {}): Site {
+  /**
+   * Makes the folder; `module` is the domain's, `toml` the rest of the configuration, `env` what servers see, `entry` the
+   * server's program.
+   */
+  static make(name: string, module: URL, toml = "", env: Record<string, string> = {}, entry = SERVER): Site {
     const folder = Deno.makeTempDirSync({ prefix: "annals-" });
-    return new Site(folder, name, `${toml}\n[domains]\n${name} = ${JSON.stringify(fromFileUrl(module))}\n`, env);
+    return new Site(folder, name, `${toml}\n[domains]\n${name} = ${JSON.stringify(fromFileUrl(module))}\n`, env, entry);
   }
 
   /** Starts the real server. */
   start(...args: string[]): Server {
-    const server = new Server([`--domain=${this.domain}`, `--config=${this.file}`, ...args], this.folder, this.#env);
+    const own = [`--domain=${this.domain}`, `--config=${this.file}`];
+    const server = new Server([...own, ...args], this.folder, this.#env, this.#entry);
     this.#running.add(server);
     return server;
   }
@@ -57,9 +66,9 @@ export class Server {
   #child: Deno.ChildProcess;
   #reading: Promise<unknown>;
 
-  constructor(args: string[], cwd: string, env: Record<string, string> = {}) {
+  constructor(args: string[], cwd: string, env: Record<string, string> = {}, entry = SERVER) {
     this.#child = new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", "--no-check", fromFileUrl(SERVER), ...args],
+      args: ["run", "-A", "--no-check", fromFileUrl(entry), ...args],
       cwd,
       env: { NO_COLOR: "1", ...env },
       stdin: "null",

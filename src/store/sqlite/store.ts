@@ -317,10 +317,13 @@ export class SqliteEventStore implements EventStore {
     await this.#db.write(() => {
       if (ttl === 0) this.#statement("delete from members where owner = ?").run(owner);
       else {
+        const now = this.#now();
         // Of processes that were killed.
-        this.#statement("delete from members where expires_at < ?").run(this.#now() - FORGOTTEN);
-        this.#statement("insert or replace into members values (?, ?, ?)")
-          .run(owner, JSON.stringify(types), this.#now() + ttl);
+        this.#statement("delete from members where expires_at < ?").run(now - FORGOTTEN);
+        for (const table of ["members", "leases"]) {
+          this.#statement(`update ${table} set expires_at = ? where expires_at > ?`).run(now + ttl, now + 2 * ttl);
+        }
+        this.#statement("insert or replace into members values (?, ?, ?)").run(owner, JSON.stringify(types), now + ttl);
       }
     });
   }

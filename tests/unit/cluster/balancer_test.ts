@@ -16,7 +16,12 @@ class Cluster {
   async join(owner: string, lacks: readonly string[] = []): Promise<void> {
     const held = new Map<string, number>();
     const stop = new AbortController();
-    const clock = clockOf({ now: () => this.now, random: () => 0, sleep: () => Promise.resolve() });
+    const clock = clockOf({
+      now: () => this.now,
+      elapsed: () => this.now,
+      random: () => 0,
+      sleep: () => Promise.resolve(),
+    });
     const types: Record<string, number> = lacks.includes("New@1") ? {} : { New: 1 };
     const member = { owner, types };
     const balancer = new Balancer(this.store, member, () => this.store.members(), clock);

@@ -16,6 +16,7 @@ function ground() {
   let asleep = (): void => {};
   const clock = clockOf({
     now: () => now,
+    elapsed: () => now,
     random: () => 0,
     sleep: (milliseconds: number) => {
       now += milliseconds;

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import assert from "node:assert/strict";
-import { countEnd, pauseAfter } from "../../../src/engine/restarts.ts";
+import { countEnd, pauseAfter, restLeft } from "../../../src/engine/restarts.ts";
 import type { Ends } from "../../../src/store/port.ts";
 
 const NOW = 1_000_000_000;
@@ -55,4 +55,12 @@ Deno.test("however ends are spread, a rest is never shorter than a minute or lon
       now += pause;
     }
   }));
+});
+
+Deno.test("a clock that is set back makes no rest longer, and no end count as one of the last minute for an hour", () => {
+  const [ends] = after(6, 1_000).slice(-1);
+  const back = NOW - 3_600_000;
+  assert.equal(restLeft(ends, NOW + 5_000), 60_000);
+  assert.equal(restLeft(ends, back), 60_000);
+  assert.deepEqual(countEnd(ends, back, "boom", 0).at, [back]);
 });

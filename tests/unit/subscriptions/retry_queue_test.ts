@@ -25,12 +25,22 @@ Deno.test("RetryQueue gives out what failed alone, when it is due, and what wait
   queue.put(message("b", 2, { attempts: 2, dueAt: 50 }));
   assert.deepEqual(positions(queue.due(49, 10)), []);
   assert.deepEqual(positions(queue.due(50, 10)), [2]);
-  assert.equal(queue.nextDue(), 50);
+  assert.equal(queue.untilDue(40), 10);
   queue.remove("b", 2);
   assert.deepEqual(positions(queue.due(100, 10)), [1]);
   queue.remove("a", 1);
   assert.deepEqual(positions(queue.due(100, 10)), [3]);
   assert.ok(queue.blocks("a") && !queue.blocks("b"));
+});
+
+Deno.test("RetryQueue gives out what would wait for longer than it can have been told to", () => {
+  const queue = new RetryQueue((attempts) => attempts * 1_000);
+  queue.put(message("a", 1, { attempts: 1, dueAt: 5_000 }));
+  queue.put(message("b", 2, { attempts: 2, dueAt: 5_500 }));
+  assert.deepEqual(positions(queue.due(4_000, 10)), []);
+  assert.equal(queue.untilDue(4_000), 1_000);
+  assert.deepEqual(positions(queue.due(3_999, 10)), [1]);
+  assert.ok(queue.untilDue(3_999) <= 0);
 });
 
 Deno.test("RetryQueue gives out messages that only waited together, in order of position, as many as asked for", () => {

@@ -109,6 +109,20 @@ for (const kind of ["stream", "event_store"] as const) {
     assert.deepEqual(await store.deadLetters(), []);
   });
 
+  test("a clock that is set back makes no message wait for longer", async (world) => {
+    const { store, now, subscribe, settle } = world;
+    await tick(store, ["a"]);
+    const handled: number[] = [];
+    const subscription = subscribe("Reactor", (n) => {
+      if (handled.push(n) === 1) throw new Error("not yet");
+    });
+    await settle(subscription);
+    now.time -= 3_600_000;
+    await settleDeferred(world, subscription);
+    assert.deepEqual(handled, [0, 0]);
+    assert.deepEqual(await store.deferred("Reactor"), []);
+  });
+
   test("a message that goes on failing becomes a dead letter; its stream waits, no other does", async (world) => {
     const { store, now, subscribe } = world;
     await tick(store, ["a", "b", "a", "b"]);
