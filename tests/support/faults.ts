@@ -112,8 +112,9 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
   },
   "Redis fails over to a replica that lacks the last entries": async (field) => {
     const former = field.redis;
-    const replica = await RedisServer.start(["--replicaof", "127.0.0.1", String(former.port)]);
+    const replica = await RedisServer.start();
     const admin = connectRedis(replica.url);
+    await admin.call("replicaof", "127.0.0.1", String(former.port));
     await until(async () => (await admin.info("replication")).includes("master_link_status:up"), () => "the replica");
     await admin.call("replicaof", "no", "one");
     await admin.quit();
