@@ -1,5 +1,6 @@
 import type { MessageRecord } from "../messages/envelope.ts";
 import { FencedError, StatementError, StoreUnavailableError, WrongExpectedVersionError } from "./errors.ts";
+import { LONGEST_LEASE } from "./membership.ts";
 import type {
   Checkpoint,
   CommandOutcome,
@@ -263,10 +264,10 @@ export class MemoryEventStore implements EventStore {
     this.#members.set(member.owner, { member, expiresAt: now + ttl });
     for (const [owner, other] of this.#members) {
       if (other.expiresAt <= now) this.#members.delete(owner);
-      else if (other.expiresAt > now + 2 * ttl) this.#members.set(owner, { ...other, expiresAt: now + ttl });
+      else if (other.expiresAt > now + LONGEST_LEASE) this.#members.set(owner, { ...other, expiresAt: now + ttl });
     }
     for (const [name, lease] of this.#leases) {
-      if (lease.expiresAt > now + 2 * ttl) this.#leases.set(name, { ...lease, expiresAt: now + ttl });
+      if (lease.expiresAt > now + LONGEST_LEASE) this.#leases.set(name, { ...lease, expiresAt: now + ttl });
     }
   }
 

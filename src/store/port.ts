@@ -308,8 +308,8 @@ export interface Groups {
   /** Returns all checkpoints of a group, or of all groups. */
   checkpoints(group?: string): Promise<Checkpoint[]>;
   /**
-   * Registers or renews a member for some milliseconds; 0 removes it. Other members and leases that would last more than
-   * twice as long are from before the clock was set back: they are shortened to that time.
+   * Registers or renews a member for some milliseconds; 0 removes it. Other members and leases that would last longer
+   * than any can are from before the clock was set back: they are shortened to that time.
    */
   enroll(member: Member, ttl: number): Promise<void>;
   /** Returns the current members, by owner. */

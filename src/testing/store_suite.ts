@@ -309,7 +309,11 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
 
   test("leases and members of killed processes do not last when the clock is set back", async (store, advance) => {
     await store.acquireLease(request);
+    await store.acquireLease({ ...request, name: "long", group: "long", ttl: 30_000 });
     await store.enroll({ owner: "me", types: {} }, 1_000);
+    await store.enroll({ owner: "you", types: {} }, 1_000);
+    advance(1_000);
+    assert.deepEqual((await store.leases()).filter(({ isHeld }) => isHeld).map(({ name }) => name), ["long"]);
     advance(-3_600_000);
     await store.enroll({ owner: "you", types: {} }, 1_000);
     assert.equal(await store.acquireLease({ ...request, owner: "you" }), null);

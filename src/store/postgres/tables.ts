@@ -1,5 +1,6 @@
 import type { MessageRecord } from "../../messages/envelope.ts";
 import { FencedError } from "../errors.ts";
+import { FORGOTTEN, LONGEST_LEASE } from "../membership.ts";
 import type {
   Checkpoint,
   CommandOutcome,
@@ -31,9 +32,6 @@ const DEAD_LETTER = `select id, "group", message::text, reason, error, stack, at
   from annals.dead_letters`;
 const ROW = `select projection, key, "row"::text, position from annals.projections`;
 const NOW = "coalesce($1::bigint, annals.server_time())";
-
-/** How long a member stays in the table after it has expired, in milliseconds. */
-const FORGOTTEN = 60_000;
 
 /** A UUID; other texts cannot be ids, so they are not queried. */
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
@@ -138,8 +136,8 @@ export abstract class PostgresTables implements EventStore {
     await this.ask(
       // With those of processes that were killed.
       `with forgotten as (delete from annals.members where expires_at < ${NOW} - ${FORGOTTEN} and owner <> $2)
-       , members_late as (update annals.members set expires_at = ${NOW} + $4 where expires_at > ${NOW} + 2 * $4 and owner <> $2)
-       , leases_late as (update annals.leases set expires_at = ${NOW} + $4 where expires_at > ${NOW} + 2 * $4)
+       , members_late as (update annals.members set expires_at = ${NOW} + $4 where expires_at > ${NOW} + ${LONGEST_LEASE} and owner <> $2)
+       , leases_late as (update annals.leases set expires_at = ${NOW} + $4 where expires_at > ${NOW} + ${LONGEST_LEASE})
        insert into annals.members values ($2, $3::text::json, ${NOW} + $4)
        on conflict (owner) do update set types = excluded.types, expires_at = excluded.expires_at`,
       [this.now(), owner, JSON.stringify(types), ttl],

@@ -4,6 +4,7 @@ import type { MessageRecord } from "../../messages/envelope.ts";
 import { SqliteDatabase, type SqliteOptions } from "../../sqlite/database.ts";
 import { STORE_SCHEMA } from "./schema.ts";
 import { FencedError, StoreUnavailableError, WrongExpectedVersionError } from "../errors.ts";
+import { FORGOTTEN, LONGEST_LEASE } from "../membership.ts";
 import type {
   Checkpoint,
   CommandOutcome,
@@ -44,8 +45,6 @@ function columnsOf(largest: number | undefined): string {
 }
 
 const DEAD_LETTER = `select id, "group", message, reason, error, stack, attempts, dead_at as deadAt from dead_letters`;
-/** How long a member stays in the table after it has expired, in milliseconds. */
-const FORGOTTEN = 60_000;
 const ROW = "select projection, key, row, position from projections";
 
 /** Reading rows as arrays takes a fifth of the time of objects, and most rows are messages. */
@@ -321,7 +320,10 @@ export class SqliteEventStore implements EventStore {
         // Of processes that were killed.
         this.#statement("delete from members where expires_at < ?").run(now - FORGOTTEN);
         for (const table of ["members", "leases"]) {
-          this.#statement(`update ${table} set expires_at = ? where expires_at > ?`).run(now + ttl, now + 2 * ttl);
+          this.#statement(`update ${table} set expires_at = ? where expires_at > ?`).run(
+            now + ttl,
+            now + LONGEST_LEASE,
+          );
         }
         this.#statement("insert or replace into members values (?, ?, ?)").run(owner, JSON.stringify(types), now + ttl);
       }

@@ -275,3 +275,25 @@ Deno.test("what is wrong on the server's command line is said in words, with exi
     assert.doesNotMatch(server.stderr, /^\s+at /m, args.join(" "));
   }));
 });
+
+Deno.test("a module that does not load for seconds is said", async () => {
+  const said: string[] = [];
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const after = (milliseconds: number, call: () => void) => {
+    // The seconds are over as soon as they have begun.
+    if (milliseconds === 3_000) queueMicrotask(call);
+    return () => {};
+  };
+  const engine = new Engine({
+    module: new URL("../../fixtures/tally/domain.ts", import.meta.url).href,
+    config: loadConfig({ text: "" }),
+    clock: { after },
+    report: (event) => {
+      if (event.type !== "service.warned") return;
+      said.push(event.warning);
+      resolve();
+    },
+  });
+  await Promise.all([engine.describe(), promise]);
+  assert.match(said[0], /tally\/domain\.ts has not loaded after 3 s: its top level may loop, or wait for something/);
+});
