@@ -74,7 +74,7 @@ export async function settled({ store, domain }: Client): Promise<void> {
 
 /** Checks that nothing was lost, doubled, or projected in another order. */
 export async function audit(client: Client, sent: ReadonlySet<number>): Promise<void> {
-  const events = await client.store.readLog({ category: "tally::tally", limit: 1_000_000 });
+  const events = await client.store.readLog({ category: "tally::tally", type: "Added", limit: 1_000_000 });
   const added = events.map((event) => JSON.parse(event.data).n as number);
   assert.deepEqual(new Set(added), sent, "an event was lost, or came from nowhere");
   assert.equal(added.length, sent.size, "an event is doubled");
