@@ -31,7 +31,8 @@ export function countEnd(ends: Ends | null, now: number, reason: string, retries
   const hasRecovered = ends !== null && now - ends.restingUntil > RECOVERED;
   const rests = hasRecovered ? 0 : ends?.rests ?? 0;
   if (at.length <= MOST_ENDS + retries) {
-    return { at, rests, restingUntil: hasRecovered ? 0 : ends?.restingUntil ?? 0, reason };
+    // Whoever works does not rest any more, whatever the clock says.
+    return { at, rests, restingUntil: hasRecovered ? 0 : Math.min(ends?.restingUntil ?? 0, now), reason };
   }
   return { at, rests: rests + 1, restingUntil: now + lengthOf(rests + 1), reason };
 }

@@ -48,6 +48,9 @@ const MARK_INTERVAL = 100;
 /** A group unknown to this code that has been idle for this long does not hold back trimming, in milliseconds. */
 const FORGOTTEN = 600_000;
 
+/** After so many checks, everything is trimmed once more. */
+const FORGET_TRIMMED = 60;
+
 function isPublic({ category }: MessageRecord): boolean {
   return !isInternal(category);
 }
@@ -78,7 +81,9 @@ export class Relay {
   #markAt = 0;
   #knowsPublished = false;
   #announced = new Map<string, number>();
+  /** Up to where the broker was trimmed; forgotten now and then, because entries may come back with an old snapshot. */
   #trimmed = new Map<string, number>();
+  #checks = 0;
   /** The last published position of each broker stream. */
   #lasts = new Map<string, number>();
   #away = false;
@@ -241,6 +246,7 @@ export class Relay {
   async check(): Promise<void> {
     this.#nextCheck = this.#clock.elapsed() + this.#checkInterval;
     const { store, broker, readers } = this.#options;
+    if (++this.#checks % FORGET_TRIMMED === 0) this.#trimmed.clear();
     const categories = [...new Set([...readers.keys(), ...this.#lasts.keys()])];
     // Run in parallel: no messages are moved during maintenance.
     const [checkpoints, leases, marked, lasts] = await Promise.all([
@@ -272,6 +278,8 @@ export class Relay {
     const { store, broker } = this.#options;
     const info = await broker.describe(category);
     const { last } = info;
+    // What is added again has to be trimmed again.
+    this.#trimmed.delete(category);
     const upTo = await this.#last(category);
     if (last > upTo && await hasDiverged(store, info)) {
       this.#report({ type: "broker.diverged", category });

@@ -267,7 +267,7 @@ export class MemoryEventStore implements EventStore {
       else if (other.expiresAt > now + LONGEST_LEASE) this.#members.set(owner, { ...other, expiresAt: now + ttl });
     }
     for (const [name, lease] of this.#leases) {
-      if (lease.expiresAt > now + LONGEST_LEASE) this.#leases.set(name, { ...lease, expiresAt: now + ttl });
+      if (lease.expiresAt > now + LONGEST_LEASE) this.#leases.set(name, { ...lease, expiresAt: now + LONGEST_LEASE });
     }
   }
 

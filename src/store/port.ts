@@ -309,7 +309,7 @@ export interface Groups {
   checkpoints(group?: string): Promise<Checkpoint[]>;
   /**
    * Registers or renews a member for some milliseconds; 0 removes it. Other members and leases that would last longer
-   * than any can are from before the clock was set back: they are shortened to that time.
+   * than any can are from before the clock was set back: members are shortened to that time, leases to the longest.
    */
   enroll(member: Member, ttl: number): Promise<void>;
   /** Returns the current members, by owner. */

@@ -24,8 +24,6 @@ export class Checkpointer {
   /** A postponed checkpoint, and when it is due. */
   #unwritten: number | undefined;
   #flushAt = 0;
-  /** A postponed checkpoint that is being written. */
-  #flushing: Promise<void> | undefined;
   /** The number of batches left that write their checkpoint immediately. */
   #careful: number;
 
@@ -38,8 +36,6 @@ export class Checkpointer {
   /** Reloads the stored state and drops postponed steps. */
   async read(): Promise<void> {
     const { store, groupPartition, quarantined, settings } = this.#options;
-    await this.#flushing?.catch(() => {});
-    this.#flushing = undefined;
     this.#unwritten = undefined;
     this.#progress = new PartitionProgress(groupPartition, await store.checkpoints(groupPartition.group));
     this.retryQueue = new RetryQueue((attempts) => longestDelay(settings, attempts));
@@ -98,7 +94,6 @@ export class Checkpointer {
       if (moves) await this.#postpone(last);
       return settle(true);
     }
-    await this.#flushed();
     const reached = moves ? last : this.#unwritten ?? 0;
     const commit: Commit = {
       ...(fence && { fence }),
@@ -136,30 +131,15 @@ export class Checkpointer {
     }
   }
 
-  /** Writes a postponed checkpoint. */
-  async flush(): Promise<void> {
-    await this.startFlush();
-    await this.#flushed();
-  }
-
   /**
-   * Starts writing a postponed checkpoint. Handling goes on meanwhile, but not for longer than until the next one is due.
+   * Writes a postponed checkpoint, and waits for it: handling that went on meanwhile would not hear that the lease is lost,
+   * and what is written late could set the checkpoint of the next subscription back.
    */
-  async startFlush(): Promise<void> {
-    await this.#flushed();
+  async flush(): Promise<void> {
     if (this.#unwritten === undefined) return;
     const { store, groupPartition: { fence } } = this.#options;
     const checkpoint = this.#progress.checkpoint(this.#unwritten);
+    await store.commit({ ...(fence && { fence }), checkpoint });
     this.#unwritten = undefined;
-    this.#flushing = store.commit({ ...(fence && { fence }), checkpoint }).then(() => {});
-    // Whoever waits for it gets the error.
-    this.#flushing.catch(() => {});
-  }
-
-  /** Waits for a checkpoint that is being written. */
-  async #flushed(): Promise<void> {
-    const flushing = this.#flushing;
-    this.#flushing = undefined;
-    await flushing;
   }
 }

@@ -144,7 +144,7 @@ export class Subscription {
     // A read ends as soon as something comes: who has long had nothing to do need not look so often whether it has.
     const patience = Math.min(wait * (1 + this.#idle), Math.max(wait, LONGEST_READ));
     const late = this.#checkpointer.due;
-    if (late === 0) await this.#checkpointer.startFlush();
+    if (late === 0) await this.#checkpointer.flush();
     const pause = due.length > 0 ? 0 : Math.min(patience, retryQueue.untilDue(now()), late === 0 ? Infinity : late);
     const isFull = retryQueue.size >= MOST_DEFERRED;
     if (isFull && !this.#isFull) {

@@ -320,6 +320,9 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     advance(1_001);
     await store.enroll({ owner: "you", types: {} }, 1_000);
     assert.deepEqual((await store.members()).map(({ owner }) => owner), ["you"]);
+    // Its holder may live, and renew it at long intervals.
+    assert.equal(await store.acquireLease({ ...request, owner: "you" }), null);
+    advance(60_000);
     assert.deepEqual(await store.acquireLease({ ...request, owner: "you" }), { token: 2, clean: false, ends: null });
   });
 

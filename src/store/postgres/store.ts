@@ -86,6 +86,9 @@ const COMMIT = `select status::text, detail::text, culprit::text, bases::text, t
   from ${CALL}`;
 /** Of transactions that write; see {@linkcode PostgresEventStore.#probe}. */
 const ISOLATION = "isolation level read committed";
+/** How long closing waits for a notification, in milliseconds: others also find out by looking. */
+const ANNOUNCE_PATIENCE = 500;
+
 /** A queue of notifications that nobody empties must not fail: whoever waits also looks by itself. */
 const ANNOUNCE = "select pg_notify($1, $2) where pg_notification_queue_usage() < 0.5";
 const DURABILITY = `select name from pg_settings
@@ -93,6 +96,14 @@ const DURABILITY = `select name from pg_settings
 
 function numbers(text: string): number[] {
   return text.length <= 2 ? [] : text.slice(1, -1).split(",").map(Number);
+}
+
+function hasMessages({ appends }: Commit): boolean {
+  return appends?.some(({ messages }) => messages.length > 0) ?? false;
+}
+
+function mayBeWritten(fate: Fate<CommitResult>): boolean {
+  return "ok" in fate || recoveryOf(fate.error) === "unsure";
 }
 
 /** Thrown to roll back the transaction of a refused commit. */
@@ -206,6 +217,8 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
         ...(this.#overridesIsolation && { default_transaction_isolation: "read committed" }),
       },
       fetch_types: false,
+      // While a connection is being replaced, queries would be sent behind others on the rest.
+      max_lifetime: null,
       // Also of what the driver says itself: a `commit` that it believes to be prepared, in a session that does not know it,
       // ends the transaction as a rollback, without an error.
       prepare: this.#prepare ?? true,
@@ -406,8 +419,8 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     const fates: Fate<CommitResult>[] = [];
     for (const part of partsOf(batch)) {
       const these = await this.#runPart(part);
-      const hasMessages = part.some(({ appends }) => appends?.some(({ messages }) => messages.length > 0));
-      if (!hasMessages && these.some((fate) => "ok" in fate)) this.#announcer.announce();
+      // Each may have run in a call of its own, and only those with messages tell of themselves.
+      if (these.some((fate, i) => !hasMessages(part[i]) && mayBeWritten(fate))) this.#announcer.announce();
       fates.push(...these);
     }
     // Also if the outcome is unknown: the notification of a commit that succeeded anyway is ignored.
@@ -511,7 +524,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
 
   async close(): Promise<void> {
     await this.#commits.idle();
-    await this.#announcer.idle();
+    await this.#announcer.idle(ANNOUNCE_PATIENCE);
     this.#closed = true;
     this.wake();
     await Promise.all([this.#sql.end({ timeout: 5 }), this.#listener?.close()]);

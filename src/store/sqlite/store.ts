@@ -319,12 +319,8 @@ export class SqliteEventStore implements EventStore {
         const now = this.#now();
         // Of processes that were killed.
         this.#statement("delete from members where expires_at < ?").run(now - FORGOTTEN);
-        for (const table of ["members", "leases"]) {
-          this.#statement(`update ${table} set expires_at = ? where expires_at > ?`).run(
-            now + ttl,
-            now + LONGEST_LEASE,
-          );
-        }
+        this.#statement("update members set expires_at = ? where expires_at > ?").run(now + ttl, now + LONGEST_LEASE);
+        this.#statement("update leases set expires_at = ?1 where expires_at > ?1").run(now + LONGEST_LEASE);
         this.#statement("insert or replace into members values (?, ?, ?)").run(owner, JSON.stringify(types), now + ttl);
       }
     });

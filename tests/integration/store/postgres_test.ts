@@ -196,6 +196,18 @@ Deno.test("what is written besides messages is told of after its commit, which s
   await Promise.all([1, 2, 3].map((n) => store.commit({ checkpoint: { ...checkpoint, group: `g${n}` } })));
   await changed;
   assert.ok(performance.now() - began < 900, "it was found by looking");
+  // Also of one whose call was made again without the message that failed beside it.
+  const message = sampleMessage({});
+  const append = { ...sampleAppend("b"), messages: [message] };
+  await store.commit({ appends: [append] });
+  await until(() => told.filter((payload) => payload.endsWith(" messages")).length === 2, () => "the second message");
+  told.length = 0;
+  const [again, row] = await Promise.allSettled([
+    store.commit({ appends: [{ ...append, stream: "test-c" }] }),
+    store.commit({ checkpoint: { ...checkpoint, group: "g4" } }),
+  ]);
+  assert.deepEqual([again.status, row.status], ["rejected", "fulfilled"]);
+  await until(() => told.length > 0, () => "a notification of the checkpoint", 5_000);
   await admin.end();
   await other.close();
 });

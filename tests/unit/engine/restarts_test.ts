@@ -64,3 +64,9 @@ Deno.test("a clock that is set back makes no rest longer, and no end count as on
   assert.equal(restLeft(ends, back), 60_000);
   assert.deepEqual(countEnd(ends, back, "boom", 0).at, [back]);
 });
+
+Deno.test("after a rest that the clock says is not over, an end is an end like any other", () => {
+  const [rested] = after(6, 1_000).slice(-1);
+  const back = NOW - 3_600_000;
+  assert.equal(pauseAfter(countEnd(rested, back + 180_000, "boom", 0), back + 180_000), 100);
+});

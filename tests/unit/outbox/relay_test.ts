@@ -181,6 +181,28 @@ Deno.test("a wiped broker is filled again from the lowest checkpoint", async () 
   assert.match(lines[0], /lost messages of test::clock; publishing again from position 2/);
 });
 
+Deno.test("what a broker lost when it was trimmed, and was filled with again, is trimmed again", async () => {
+  const { store, broker, relay } = world();
+  await tick(store, Array.from({ length: 20 }, (_, n) => `${n}`));
+  await relay.drain();
+  const reach = (position: number) =>
+    store.commit({ checkpoint: { group: "Tally", category: CATEGORY, partitions: 1, partition: 0, position } });
+  const length = async () => (await broker.describe(CATEGORY)).length;
+  const check = async () => {
+    for (let i = 0; i < 3; i++) await relay.check();
+  };
+  await reach(20);
+  await check();
+  assert.equal(await length(), 0);
+  await reach(0);
+  await broker.remove(CATEGORY);
+  await check();
+  assert.equal(await length(), 20);
+  await reach(20);
+  await check();
+  assert.equal(await length(), 0);
+});
+
 Deno.test("where nothing moves, the check asks the broker once for all categories", async () => {
   const asked: string[] = [];
   class CountedBroker extends MemoryBroker {
