@@ -8,8 +8,9 @@ import type { EventStore, StreamAppend } from "../src/store/port.ts";
 import { DEFAULT_SETTINGS } from "../src/groups/settings.ts";
 import { sampleMessage } from "../src/testing/store_suite.ts";
 import { feed } from "./hosted_group.ts";
-import { atLeast, atMost, median, ratioAtLeast, type Result } from "./result.ts";
+import { atLeast, atMost, ratioAtLeast, type Result } from "./result.ts";
 import { type Services, startServices } from "./services.ts";
+import { callers, medianTime } from "./timing.ts";
 
 const SECONDS = 4;
 const EVENTS = 200_000;
@@ -19,19 +20,6 @@ const PAYLOAD = "x".repeat(200);
 function happened(stream: string, count: number, type = "Happened"): StreamAppend {
   const messages = Array.from({ length: count }, (_, n) => sampleMessage({ n, text: PAYLOAD }, { type }));
   return { category: "noop::thing", stream: `noop::thing-${stream}`, expected: "any", messages, publish: true };
-}
-
-/** Runs concurrent callers for some seconds; returns the units completed per second. */
-async function callers(count: number, units: number, call: (caller: number) => Promise<unknown>): Promise<number> {
-  const began = performance.now();
-  let done = 0;
-  await Promise.all(Array.from({ length: count }, async (_, caller) => {
-    while (performance.now() - began < SECONDS * 1000) {
-      await call(caller);
-      done += units;
-    }
-  }));
-  return done / ((performance.now() - began) / 1000);
 }
 
 /** Measures appends to PostgreSQL; floor: the bare driver with ten connections. */
@@ -63,10 +51,10 @@ export async function postgresAppend(): Promise<Result[]> {
         metadata: m.metadata,
       })))
     }`;
-  const ones = await callers(50, 1, (caller) => call(happened(`${caller}`, 1)));
-  const single = await callers(50, 1, (caller) => store.commit({ appends: [happened(`${caller}`, 1)] }));
-  const tens = await callers(10, 10, (caller) => insert(happened(`${caller}`, 10)));
-  const batch = await callers(10, 10, (caller) => store.commit({ appends: [happened(`${caller}`, 10)] }));
+  const ones = await callers(SECONDS, 50, 1, (caller) => call(happened(`${caller}`, 1)));
+  const single = await callers(SECONDS, 50, 1, (caller) => store.commit({ appends: [happened(`${caller}`, 1)] }));
+  const tens = await callers(SECONDS, 10, 10, (caller) => insert(happened(`${caller}`, 10)));
+  const batch = await callers(SECONDS, 10, 10, (caller) => store.commit({ appends: [happened(`${caller}`, 10)] }));
   await sql.end();
   await store.close();
   await services.stop();
@@ -106,17 +94,12 @@ export async function relayCheck(): Promise<Result[]> {
     await relay.drain();
     await relay.check();
   }
-  const times: number[] = [];
-  for (let i = 0; i < 10; i++) {
-    const began = performance.now();
-    await relay.check();
-    times.push(performance.now() - began);
-  }
+  const time = await medianTime(10, () => relay.check());
   await broker.close();
   await store.close();
   await services.stop();
   return [
-    atMost(`relay, check of ${CATEGORIES} categories with ${GROUPS} groups, every second`, median(times), "ms", 50),
+    atMost(`relay, check of ${CATEGORIES} categories with ${GROUPS} groups, every second`, time, "ms", 50),
   ];
 }
 

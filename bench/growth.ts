@@ -1,7 +1,6 @@
 import { MemoryBroker } from "@annals/annals/broker/memory";
 import { PostgresEventStore } from "@annals/annals/store/postgres";
 import { SqliteEventStore } from "@annals/annals/store/sqlite";
-import postgres from "postgres";
 import { REAL_CLOCK } from "../src/lib/clock.ts";
 import type { NewMessage } from "../src/messages/envelope.ts";
 import { Relay } from "../src/outbox/relay.ts";
@@ -10,6 +9,7 @@ import { LogSource } from "../src/subscriptions/source_log.ts";
 import { sampleMessage } from "../src/testing/store_suite.ts";
 import { median, ratioAtLeast, type Result } from "./result.ts";
 import { startServices } from "./services.ts";
+import { callers, medianTime } from "./timing.ts";
 
 const CATEGORIES = 1_000;
 const GROUPS = 100;
@@ -42,7 +42,7 @@ function message(n: number): NewMessage {
   return sampleMessage({ n, text: PAYLOAD });
 }
 
-/** The `n`-th append: to one of a thousand categories, which has a tenth as many streams as events. */
+/** The `n`-th append: to one of a thousand categories, each with up to a thousand streams. */
 function append(n: number, count = 1): StreamAppend {
   const category = `grow::c${n % CATEGORIES}`;
   const stream = `${category}-${Math.floor(n / CATEGORIES) % 1_000}`;
@@ -56,13 +56,10 @@ function append(n: number, count = 1): StreamAppend {
 }
 
 async function fill({ store, settle }: Log, events: number): Promise<void> {
-  const share = Math.max(1, Math.floor(LENGTH * TOGETHER / events));
   for (let n = 0; n < events; n += TOGETHER) {
     const appends = Array.from({ length: TOGETHER / 10 }, (_, i) => append(n / 10 + i, 10));
-    const loaded = Math.min(
-      share,
-      LENGTH - (await store.readStream(LOADED.stream, { backward: true, limit: 1 })).length,
-    );
+    // As many of its events as belong into this part of the log.
+    const loaded = Math.floor(LENGTH * (n + TOGETHER) / events) - Math.floor(LENGTH * n / events);
     const messages = Array.from({ length: loaded }, (_, i) => message(i));
     await store.commit({ appends: [...appends, { ...LOADED, expected: "any", publish: true, messages }] });
   }
@@ -81,21 +78,14 @@ async function fill({ store, settle }: Log, events: number): Promise<void> {
 
 /** What is measured of a log, more being better. */
 async function measure({ store }: Log, round: number): Promise<Record<string, number>> {
-  let began = performance.now();
-  let done = 0;
-  await Promise.all(Array.from({ length: CALLERS }, async (_, caller) => {
-    for (let i = 0; performance.now() - began < SECONDS * 1000; i++, done++) {
-      await store.commit({ appends: [append(caller * 7_919 + i * 31 + round)] });
-    }
-  }));
-  const appended = done / ((performance.now() - began) / 1000);
-
-  const loads: number[] = [];
-  for (let i = 0; i < 20; i++) {
-    began = performance.now();
-    await store.readStream(LOADED.stream);
-    loads.push(performance.now() - began);
-  }
+  let appends = 0;
+  const appended = await callers(
+    SECONDS,
+    CALLERS,
+    1,
+    () => store.commit({ appends: [append(appends++ * 7_919 + round)] }),
+  );
+  const load = await medianTime(20, () => store.readStream(LOADED.stream));
 
   const after = await store.lastPosition();
   await store.markPublished(after);
@@ -111,7 +101,7 @@ async function measure({ store }: Log, round: number): Promise<Record<string, nu
   const source = new LogSource(store, FOLLOWED, REAL_CLOCK);
   await source.open(after);
   const signal = new AbortController().signal;
-  began = performance.now();
+  let began = performance.now();
   let read = 0;
   for (let found; (found = await source.next(100, 0, signal)).length > 0;) read += found.length;
   const followed = read / ((performance.now() - began) / 1000);
@@ -125,18 +115,13 @@ async function measure({ store }: Log, round: number): Promise<Record<string, nu
   const relayed = moved / ((performance.now() - began) / 1000);
 
   await relay.check();
-  const checks: number[] = [];
-  for (let i = 0; i < 10; i++) {
-    began = performance.now();
-    await relay.check();
-    checks.push(performance.now() - began);
-  }
+  const check = await medianTime(10, () => relay.check());
   return {
     "append, 50 callers (events/s)": appended,
-    "loads of 1,000 events (a second)": 1000 / median(loads),
+    "loads of 1,000 events (a second)": 1000 / load,
     "catching up with one category (events/s)": followed,
     "relay (rows/s)": relayed,
-    "checks of 1,000 categories by an idle relay (a second)": 1000 / median(checks),
+    "checks of 1,000 categories by an idle relay (a second)": 1000 / check,
   };
 }
 
@@ -183,17 +168,11 @@ function sqlite(): Promise<Log> {
 
 async function onPostgres(): Promise<Log> {
   const services = await startServices();
-  const { url } = services.postgres;
-  const store = new PostgresEventStore({ url, listen: false });
+  const store = new PostgresEventStore({ url: services.postgres.url, listen: false });
   await store.migrate();
   return {
     store,
-    settle: async () => {
-      const sql = postgres(url, { max: 1, onnotice: () => {} });
-      await sql`vacuum analyze`;
-      await sql`checkpoint`;
-      await sql.end();
-    },
+    settle: () => services.settle(),
     close: async () => {
       await store.close();
       await services.stop();

@@ -1,3 +1,4 @@
+import openDatabase from "postgres";
 import { findPrograms, type Programs } from "../tests/support/programs.ts";
 import { initialise, PostgresServer, RedisServer } from "../tests/support/services.ts";
 
@@ -7,6 +8,8 @@ export interface Services {
   readonly postgres: PostgresServer;
   /** The configuration that uses them. */
   readonly toml: string;
+  /** Runs maintenance of the database now, so that it does not disturb what is measured. */
+  settle(): Promise<void>;
   /** Stops and removes them. */
   stop(): Promise<void>;
 }
@@ -24,6 +27,12 @@ export async function startServices(): Promise<Services> {
     redis,
     postgres,
     toml: `[event_store]\nurl = "${postgres.url}"\n[brokers.default]\nurl = "${redis.url}"\n`,
+    settle: async () => {
+      const sql = openDatabase(postgres.url, { max: 1, onnotice: () => {} });
+      await sql`vacuum analyze`;
+      await sql`checkpoint`;
+      await sql.end();
+    },
     stop: async () => {
       await Promise.all([redis.stop(), postgres.stop()]);
       await Deno.remove(programs.template!, { recursive: true });

@@ -294,7 +294,7 @@ export class GroupRunner {
     this.#settled();
     const now = clock.now();
     const delay = ends === null ? 0 : pauseAfter(ends, now);
-    if (ends && this.#rests(ends)) {
+    if (ends && restLeft(ends, now) > 0) {
       this.#state = "failed";
       this.#lastError = ends.reason;
       report({ type: "group.rested", group, ends: ends.at.length, restMs: delay, error: ends.reason });

@@ -4,6 +4,20 @@ export interface Script {
   readonly lua: string;
 }
 
+/** Lua: the newest position that a stream has had, 0 if there is no stream; or nothing, and the failure. */
+const LAST_OF = `local function lastOf(key)
+  local info = redis.pcall('XINFO', 'STREAM', key)
+  if info.err then
+    if string.find(info.err, 'no such key') then return 0 end
+    return nil, info
+  end
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then return tonumber(string.match(info[i + 1], '^%d+')) end
+  end
+  return 0
+end
+`;
+
 /**
  * Adds entries to streams, in order; entries at or below a stream's last id are skipped. If a stream has lost entries,
  * nothing is added to any.
@@ -15,18 +29,7 @@ export interface Script {
  */
 export const PUBLISH: Script = {
   lua: `
-local function lastOf(key)
-  local info = redis.pcall('XINFO', 'STREAM', key)
-  if info.err then
-    if string.find(info.err, 'no such key') then return 0 end
-    return nil, info
-  end
-  for i = 1, #info, 2 do
-    if info[i] == 'last-generated-id' then return tonumber(string.match(info[i + 1], '^%d+')) end
-  end
-  return 0
-end
-local lasts = {}
+${LAST_OF}local lasts = {}
 for i = 1, #KEYS do
   local last, failure = lastOf(KEYS[i])
   if failure then return failure end
@@ -60,14 +63,11 @@ return redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], ARGV[2], 'MKSTREAM')`,
 /** Returns the newest position that each stream has had; 0 if there is no stream. KEYS: the streams. */
 export const LASTS: Script = {
   lua: `
-local lasts = {}
+${LAST_OF}local lasts = {}
 for i = 1, #KEYS do
-  lasts[i] = 0
-  local info = redis.pcall('XINFO', 'STREAM', KEYS[i])
-  if info.err and not string.find(info.err, 'no such key') then return info end
-  for j = 1, #info, 2 do
-    if info[j] == 'last-generated-id' then lasts[i] = tonumber(string.match(info[j + 1], '^%d+')) end
-  end
+  local last, failure = lastOf(KEYS[i])
+  if failure then return failure end
+  lasts[i] = last
 end
 return lasts`,
 };

@@ -23,12 +23,8 @@ export class Announcer {
     this.#sending = undefined;
   }
 
-  /** Resolves when nothing is left to send, or after so many milliseconds. */
-  async idle(patience: number): Promise<void> {
-    if (!this.#sending) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, patience);
-    await Promise.race([this.#sending, promise]);
-    clearTimeout(timer);
+  /** Resolves when nothing is left to send. */
+  async idle(): Promise<void> {
+    await this.#sending;
   }
 }

@@ -4,6 +4,7 @@ import { type Fate, GroupCommit } from "../../lib/group_commit.ts";
 import { Semaphore } from "../../lib/semaphore.ts";
 import { Notifier } from "../../lib/notifier.ts";
 import { withoutSecrets } from "../../lib/redact_url.ts";
+import { within } from "../../lib/within.ts";
 import { DuplicateMessageError, StatementError, StoreUnavailableError } from "../errors.ts";
 import { statementFault } from "../single_statement.ts";
 import type { Commit, CommitResult, EventStore } from "../port.ts";
@@ -524,7 +525,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
 
   async close(): Promise<void> {
     await this.#commits.idle();
-    await this.#announcer.idle(ANNOUNCE_PATIENCE);
+    await within(ANNOUNCE_PATIENCE, this.#announcer.idle());
     this.#closed = true;
     this.wake();
     await Promise.all([this.#sql.end({ timeout: 5 }), this.#listener?.close()]);

@@ -135,9 +135,11 @@ export abstract class PostgresTables implements EventStore {
     }
     await this.ask(
       // With those of processes that were killed.
-      `with forgotten as (delete from annals.members where expires_at < ${NOW} - ${FORGOTTEN} and owner <> $2)
-       , members_late as (update annals.members set expires_at = ${NOW} + $4 where expires_at > ${NOW} + ${LONGEST_LEASE} and owner <> $2)
-       , leases_late as (update annals.leases set expires_at = ${NOW} + ${LONGEST_LEASE} where expires_at > ${NOW} + ${LONGEST_LEASE})
+      `with forgotten as (delete from annals.members where expires_at < ${NOW} - ${FORGOTTEN} and owner <> $2),
+       late_members as (update annals.members set expires_at = ${NOW} + $4
+         where expires_at > ${NOW} + ${LONGEST_LEASE} and owner <> $2),
+       late_leases as (update annals.leases set expires_at = ${NOW} + ${LONGEST_LEASE}
+         where expires_at > ${NOW} + ${LONGEST_LEASE})
        insert into annals.members values ($2, $3::text::json, ${NOW} + $4)
        on conflict (owner) do update set types = excluded.types, expires_at = excluded.expires_at`,
       [this.now(), owner, JSON.stringify(types), ttl],
