@@ -24,15 +24,23 @@ async function find(): Promise<Omit<Programs, "template">> {
   Deno.exit(1);
 }
 
-const given = Deno.args.filter((arg) => !arg.startsWith("-"));
 /** Options of our own, handed to the tests; all others are those of `deno test`. */
-const OWN: Readonly<Record<string, string>> = { minutes: "ANNALS_CHAOS_MINUTES", seed: "ANNALS_TEST_SEED" };
-const own = (arg: string) => /^--(minutes|seed)=(\d+(?:\.\d+)?)$/.exec(arg);
-const flags = Deno.args.filter((arg) => arg.startsWith("-") && !own(arg));
-const chosen = Object.fromEntries(Deno.args.flatMap((arg) => {
-  const [, name, value] = own(arg) ?? [];
-  return name === undefined ? [] : [[OWN[name], value]];
-}));
+const OWN = { minutes: "ANNALS_CHAOS_MINUTES", seed: "ANNALS_TEST_SEED" } as const;
+const args = [...Deno.args];
+const chosen: Record<string, string> = {};
+for (const [name, variable] of Object.entries(OWN)) {
+  const at = args.findIndex((arg) => arg === `--${name}` || arg.startsWith(`--${name}=`));
+  if (at < 0) continue;
+  // `--minutes 30` and `--minutes=30`
+  const value = args[at].includes("=") ? args.splice(at, 1)[0].split("=")[1] : args.splice(at, 2)[1];
+  if (!/^\d+(\.\d+)?$/.test(value ?? "")) {
+    console.error(`--${name} takes a number, like --${name} 30; found ${value ?? "nothing"}`);
+    Deno.exit(2);
+  }
+  chosen[variable] = value;
+}
+const given = args.filter((arg) => !arg.startsWith("-"));
+const flags = args.filter((arg) => arg.startsWith("-"));
 const found = await find();
 const stops: (() => Promise<unknown>)[] = [];
 let child: Deno.ChildProcess | undefined;
