@@ -25,8 +25,6 @@ export interface RelayOptions {
   readonly batch?: number;
   /** The interval for detecting lost messages and trimming the broker, in milliseconds. @default {1000} */
   readonly checkInterval?: number;
-  /** Called when messages have been published. */
-  readonly onPublished?: () => void;
   /** Receives events. @default {none} */
   readonly report?: Report;
   /** The source of time and randomness. @default {the real ones} */
@@ -177,7 +175,6 @@ export class Relay {
     if (records.length === 0) return 0;
     while (!await this.#publish(records.filter(isPublic)));
     this.#published = records[records.length - 1].position;
-    this.#options.onPublished?.();
     this.#report({ type: "relay.published", messages: records.length, position: this.#published });
     if (this.#published - this.#marked >= MARK_EVERY) await this.#mark();
     return records.length;
