@@ -12,11 +12,13 @@ export class Semaphore {
    * Runs work once there is a free slot.
    *
    * @param work The work.
+   * @param signal Gives up waiting for a slot.
    * @returns Its result.
+   * @throws {unknown} The signal's reason, if it was aborted before the work began.
    */
-  async run<T>(work: () => Promise<T>): Promise<T> {
+  async run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else await this.#slot(signal);
     try {
       return await work();
     } finally {
@@ -24,5 +26,20 @@ export class Semaphore {
       if (next) next();
       else this.#free++;
     }
+  }
+
+  #slot(signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const begin = (): void => {
+        signal?.removeEventListener("abort", leave);
+        resolve();
+      };
+      const leave = (): void => {
+        this.#waiting.splice(this.#waiting.indexOf(begin), 1);
+        reject(signal?.reason);
+      };
+      this.#waiting.push(begin);
+      signal?.addEventListener("abort", leave, { once: true });
+    });
   }
 }

@@ -78,6 +78,11 @@ export function codeOf(error: unknown): string {
   return String((error as { code?: unknown } | null)?.code ?? "");
 }
 
+/** Whether an error says that a connection broke; the driver may not have noticed yet. */
+export function isBroken(error: unknown): boolean {
+  return /^(CONNECTION_CLOSED|CONNECT_TIMEOUT|ECONNRESET|EPIPE|ETIMEDOUT|57P0[12])$/.test(codeOf(error));
+}
+
 /** Whether an error concerns the data of one commit, so that the others of its call may succeed without it. */
 export function isAboutData(error: unknown): boolean {
   return /^(2[23]|54)/.test(codeOf(error));

@@ -9,8 +9,9 @@ import { DuplicateMessageError, StatementError, StoreUnavailableError } from "..
 import { statementFault } from "../single_statement.ts";
 import type { Commit, CommitResult, EventStore } from "../port.ts";
 import { CALL, encodeCommits, fatesOf, type Parameter, partsOf } from "./commit.ts";
-import { codeOf, explain, isAboutData } from "./errors.ts";
+import { codeOf, isAboutData } from "./errors.ts";
 import { Announcer } from "./announcer.ts";
+import { Connections, type Driver } from "./connections.ts";
 import { Listener } from "./listener.ts";
 import { migrate, type Place, publishViews, verify } from "./migrate.ts";
 import { channelOf, forSchema } from "./schema.ts";
@@ -74,12 +75,6 @@ const CONNECTIONS = 4;
 /** The connection timeout, in seconds. */
 const CONNECT_TIMEOUT = 5;
 
-/** SQLSTATE of a transaction that may not write. */
-const READ_ONLY = "25006";
-
-/** How often the connections are replaced while the database is read-only, in milliseconds. */
-const RENEWAL_INTERVAL = 5_000;
-
 /** How many commits with statements of handlers run at a time: the other connections are for everything else. */
 const STATEMENTS = 2;
 
@@ -114,16 +109,6 @@ class Refused extends Error {
   }
 }
 
-type Driver = postgres.Sql<{ int8: number }>;
-
-/** How the connections are used. */
-interface Use {
-  /** Whether something may have been written when it fails. */
-  readonly writing: boolean;
-  /** How many times longer than usual an answer may take. */
-  readonly patience?: number;
-}
-
 /**
  * A store in a PostgreSQL database (14 or newer), shared by any number of processes and machines.
  *
@@ -147,17 +132,15 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   readonly location: string;
   #place: Place;
   #options: PostgresOptions;
-  #sql: Driver;
+  #connections: Connections;
   /** Whether statements are prepared: as the URL says, or as found out. */
   #prepare: boolean | undefined;
   /** See {@linkcode PostgresEventStore.#probe}. */
   #probed: Promise<void> | undefined;
-  /** Behind a pooler: a connection for everything that is under way; see {@linkcode PostgresEventStore.#probe}. */
-  #lanes: Semaphore | undefined;
   #isIsolated = false;
   #overridesIsolation = false;
   #commits: GroupCommit<Commit, CommitResult>;
-  #statements = new Semaphore(STATEMENTS);
+  #statements: Semaphore;
   #texts = new Map<string, string>();
   #signal = new Notifier();
   #messages = new Notifier();
@@ -167,7 +150,6 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   /** Identifies notifications sent by this store. */
   #origin = crypto.randomUUID().slice(0, 13);
   #closed = false;
-  #renewedAt = 0;
 
   /**
    * Creates a store that connects on first use.
@@ -181,7 +163,14 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     this.#place = { schema: options.schema ?? "annals", location: this.location };
     const asked = /[?&]prepare=(\w+)/.exec(options.url)?.[1];
     if (asked !== undefined) this.#prepare = asked !== "false";
-    this.#sql = this.#connect(options.url, options.connections ?? CONNECTIONS);
+    const most = options.connections ?? CONNECTIONS;
+    this.#statements = new Semaphore(Math.max(1, Math.min(STATEMENTS, most - 1)));
+    this.#connections = new Connections({
+      connect: () => this.#connect(options.url, most),
+      most,
+      timeout: options.timeout ?? TIMEOUT,
+      location: this.location,
+    });
     if (options.listen !== false) this.#listener = this.#listen();
     this.#commits = new GroupCommit((batch) => this.#run(batch));
     this.#announcer = new Announcer(() => this.ask(ANNOUNCE, [channelOf(this.#place.schema), `${this.#origin} `]));
@@ -234,44 +223,6 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     return text;
   }
 
-  /** Replaces the connections; the former ones end at the latest after so many seconds. */
-  #renew(former: Driver, timeout: number): void {
-    if (this.#sql !== former || this.#closed) return;
-    this.#renewedAt = performance.now();
-    this.#sql = this.#connect(this.#options.url, this.#options.connections ?? CONNECTIONS);
-    void former.end({ timeout });
-  }
-
-  /** Runs work on the connections; explains errors and drops unresponsive connections. */
-  #use<T>(work: (sql: Driver) => PromiseLike<T>, how: Use): Promise<T> {
-    return this.#lanes ? this.#lanes.run(() => this.#attempt(work, how)) : this.#attempt(work, how);
-  }
-
-  async #attempt<T>(work: (sql: Driver) => PromiseLike<T>, { writing, patience = 1 }: Use): Promise<T> {
-    if (this.#closed) {
-      throw new StoreUnavailableError(`PostgreSQL at ${this.location} was closed`, "closed", false);
-    }
-    const sql = this.#sql;
-    // A crashed host does not close connections: the kernel would keep retransmitting for 15 minutes.
-    const watch = patience === Infinity
-      ? undefined
-      : setTimeout(() => this.#renew(sql, 0), patience * (this.#options.timeout ?? TIMEOUT));
-    try {
-      return await work(sql);
-    } catch (error) {
-      // A connection that broke while something was about to be written cannot connect again for a minute: the driver
-      // waits for a flush that it has cancelled.
-      if (codeOf(error) === "CONNECT_TIMEOUT") this.#renew(sql, CONNECT_TIMEOUT);
-      // A session keeps the defaults of when it began.
-      if (codeOf(error) === READ_ONLY && performance.now() - this.#renewedAt > RENEWAL_INTERVAL) {
-        this.#renew(sql, CONNECT_TIMEOUT);
-      }
-      throw explain(error, this.location, writing);
-    } finally {
-      clearTimeout(watch);
-    }
-  }
-
   /** Runs a statement; `annals.` in it stands for the schema. */
   protected async ask(sql: string, values: readonly Parameter[], writing = false): Promise<any[][]> {
     await this.#know();
@@ -280,12 +231,14 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     // the end of the query, when the transaction is through (pqcomm.c flushes in ReadyForQuery).
     const text = this.#text(sql);
     if (!writing || !this.#isIsolated) {
-      const rows = await this.#use((driver) => driver.unsafe(text, values as any[], { prepare }).values(), { writing });
+      const rows = await this.#connections.use((driver) => driver.unsafe(text, values as any[], { prepare }).values(), {
+        writing,
+      });
       // Where a query failed after it had sent rows, the driver counts on in the next one, which begins with holes then.
       return rows.length === 0 || 0 in rows ? rows : rows.filter(() => true);
     }
     const work = async (session: Session) => await session.unsafe(text, values, { prepare }).values();
-    return await this.#use((driver) => transaction(driver, ISOLATION, work), { writing });
+    return await this.#connections.use((driver) => transaction(driver, ISOLATION, work), { writing });
   }
 
   /** Nothing runs before it is known who answers. */
@@ -310,7 +263,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
    * they would go on with the snapshot from before, and pass a fence that has moved.
    */
   async #probe(): Promise<void> {
-    const { state, pid, isolation } = await this.#use(async (sql) => {
+    const { state, pid, isolation } = await this.#connections.use(async (sql) => {
       const rows = await sql.unsafe<{ pid: number; isolation: string }[]>(
         "select pg_backend_pid() as pid, current_setting('default_transaction_isolation') as isolation",
       );
@@ -318,14 +271,14 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     }, { writing: false });
     const isDirect = state.pid === pid;
     const isStrict = isolation !== "read committed";
-    if (!isDirect) this.#lanes = new Semaphore(this.#options.connections ?? CONNECTIONS);
+    if (!isDirect) this.#connections.takeTurns();
     // A pooler does not pass on settings of a session: each transaction says it itself.
     this.#isIsolated = isStrict && !isDirect;
     this.#overridesIsolation = isStrict && isDirect;
     const prepares = this.#prepare ?? true;
     this.#prepare ??= isDirect;
     if (prepares === this.#prepare && !this.#overridesIsolation) return;
-    this.#renew(this.#sql, CONNECT_TIMEOUT);
+    this.#connections.replace();
   }
 
   /** The time in milliseconds since 1970; `null` for that of the database. */
@@ -337,7 +290,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   async #begin<T>(work: (session: Session) => Promise<T>): Promise<T> {
     await this.#know();
     const options = { writing: false, patience: Infinity };
-    return await this.#use((driver) => transaction(driver, ISOLATION, work), options);
+    return await this.#connections.use((driver) => transaction(driver, ISOLATION, work), options);
   }
 
   /**
@@ -435,7 +388,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   async #transact(commit: Commit): Promise<any[][]> {
     try {
       await this.#know();
-      return await this.#use(
+      return await this.#connections.use(
         (driver) =>
           transaction(driver, ISOLATION, async (sql) => {
             const { sqlRole } = this.#options;
@@ -528,6 +481,6 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     await within(ANNOUNCE_PATIENCE, this.#announcer.idle());
     this.#closed = true;
     this.wake();
-    await Promise.all([this.#sql.end({ timeout: 5 }), this.#listener?.close()]);
+    await Promise.all([this.#connections.close(), this.#listener?.close()]);
   }
 }

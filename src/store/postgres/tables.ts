@@ -135,11 +135,15 @@ export abstract class PostgresTables implements EventStore {
     }
     await this.ask(
       // With those of processes that were killed.
-      `with forgotten as (delete from annals.members where expires_at < ${NOW} - ${FORGOTTEN} and owner <> $2),
+      // Members that do this at the same time must not wait for each other's rows.
+      `with forgotten as (delete from annals.members where owner in (select owner from annals.members
+         where expires_at < ${NOW} - ${FORGOTTEN} and owner <> $2 for update skip locked)),
        late_members as (update annals.members set expires_at = ${NOW} + $4
-         where expires_at > ${NOW} + ${LONGEST_LEASE} and owner <> $2),
+         where owner in (select owner from annals.members
+           where expires_at > ${NOW} + ${LONGEST_LEASE} and owner <> $2 for update skip locked)),
        late_leases as (update annals.leases set expires_at = ${NOW} + ${LONGEST_LEASE}
-         where expires_at > ${NOW} + ${LONGEST_LEASE})
+         where name in (select name from annals.leases
+           where expires_at > ${NOW} + ${LONGEST_LEASE} for update skip locked))
        insert into annals.members values ($2, $3::text::json, ${NOW} + $4)
        on conflict (owner) do update set types = excluded.types, expires_at = excluded.expires_at`,
       [this.now(), owner, JSON.stringify(types), ttl],

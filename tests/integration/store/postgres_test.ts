@@ -354,3 +354,22 @@ Deno.test("connections that break in the middle of transactions end nothing, and
   await store.close();
   await admin.end();
 });
+
+Deno.test("members that enroll at the same time after the clock was set back do not wait for each other", async () => {
+  const schema = await withSchema();
+  let now = Date.now();
+  const stores = ["a", "b", "c", "d"].map((owner) => ({
+    owner,
+    store: new PostgresEventStore({ url: databaseUrl(), schema: schema.name, listen: false, now: () => now }),
+  }));
+  await stores[0].store.migrate();
+  for (let round = 0; round < 20; round++) {
+    for (const { owner, store } of stores) await store.enroll({ owner, types: {} }, 4_000);
+    now -= 3_600_000;
+    // A deadlock rejects one of them.
+    await Promise.all(stores.map(({ owner, store }) => store.enroll({ owner, types: {} }, 4_000)));
+    assert.equal((await stores[0].store.members()).length, stores.length);
+  }
+  for (const { store } of stores) await store.close();
+  await schema[Symbol.asyncDispose]();
+});
