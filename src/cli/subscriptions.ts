@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { kindOf } from "../engine/announce.ts";
+import { restLeft } from "../engine/restarts.ts";
 import { leaseName, partitionOfLease } from "../groups/partition.ts";
 import { lagOf } from "../groups/progress.ts";
 import type { HandlerDescription } from "../isolation/protocol.ts";
@@ -69,11 +70,15 @@ export async function statusOf({ store, config }: Operator, handler: HandlerDesc
     ),
     running: leases.length,
     workers,
-    resting: leases.filter(({ ends }) => ends !== null && ends.restingUntil > Date.now()).map(({ name, ends }) => ({
-      partition: partitionOfLease(name),
-      until: new Date(ends!.restingUntil).toISOString(),
-      reason: ends!.reason,
-    })),
+    resting: leases.flatMap(({ name, ends }) => {
+      const left = ends === null ? 0 : restLeft(ends, Date.now());
+      if (left <= 0) return [];
+      return [{
+        partition: partitionOfLease(name),
+        until: new Date(Date.now() + left).toISOString(),
+        reason: ends!.reason,
+      }];
+    }),
     held: leases.map(({ name, owner }) => ({ partition: partitionOfLease(name), process: processName(owner) })),
   };
 }

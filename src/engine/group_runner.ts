@@ -100,6 +100,8 @@ export class GroupRunner {
   #session: HandlerSession | undefined;
   #fence: Fence | undefined;
   #abandoned: End | undefined;
+  /** Whether a commit of the last subscription may still succeed. */
+  #mayStillCommit = false;
   #state: GroupHealth["state"] = "starting";
   #ends: Ends | null = null;
   #total = 0;
@@ -207,6 +209,10 @@ export class GroupRunner {
         else if (shortLives > MOST_SHORT_LIVES) await clock.sleep(SHORT_LIFE, stop);
       } else return end;
       if (stop.aborted) return { reason: "stopped" };
+      // What is written late must find another token.
+      if (this.#mayStillCommit) {
+        return { reason: "unsure", message: "The answer to a commit was lost while its worker ended" };
+      }
     }
   }
 
@@ -229,7 +235,9 @@ export class GroupRunner {
     } = this.#options;
     if (this.#state !== "restarting") this.#state = "starting";
     this.#abandoned = undefined;
+    this.#mayStillCommit = false;
     const session = this.#session = worker.open();
+    let subscription: GroupSubscription | undefined;
     const options = {
       store,
       settings,
@@ -248,7 +256,7 @@ export class GroupRunner {
     try {
       await worker.load();
       const feed = broker && { broker, consumer: owner };
-      const subscription = new GroupSubscription(group, session, options, sourcesOf(options, feed));
+      subscription = new GroupSubscription(group, session, options, sourcesOf(options, feed));
       this.#state = "running";
       this.#settled();
       await subscription.run(signal);
@@ -257,6 +265,7 @@ export class GroupRunner {
       return this.#abandoned ?? endOf(error, session);
     } finally {
       this.#abandoned = undefined;
+      this.#mayStillCommit = subscription?.mayStillCommit ?? false;
       session.close();
       this.#session = undefined;
     }
@@ -275,6 +284,14 @@ export class GroupRunner {
     this.#ends = countEnd(this.#ends, clock.now(), this.#lastError, settings.maxRetries);
     await this.#record(this.#ends);
     return this.#ends;
+  }
+
+  /** Whoever works has rested, also if the clock was set back meanwhile: the next one need not rest again. */
+  async #endRest(): Promise<void> {
+    const now = this.#options.clock.now();
+    if (this.#ends === null || this.#ends.restingUntil <= now) return;
+    this.#ends = { ...this.#ends, restingUntil: now };
+    await this.#record(this.#ends);
   }
 
   /** Records how the group's work ended; if the store is away, only this process knows. */
@@ -303,6 +320,7 @@ export class GroupRunner {
       report({ type: "worker.replaced", group, delayMs: delay, error: this.#lastError ?? "" });
     }
     await clock.sleep(delay, signal);
+    if (!signal.aborted) await this.#endRest();
   }
 
   /** Finishes the in-flight batch and hands over to another process. */

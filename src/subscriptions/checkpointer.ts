@@ -1,4 +1,5 @@
 import { type Effects, NO_EFFECTS } from "../handling/batch.ts";
+import { recoveryOf } from "../lib/annals_error.ts";
 import { knows, parseVersionName } from "../messages/known_types.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { partitionOf } from "../messages/ids.ts";
@@ -26,6 +27,9 @@ export class Checkpointer {
   #flushAt = 0;
   /** The number of batches left that write their checkpoint immediately. */
   #careful: number;
+  /** The position of an attempt that this process has begun and counted, and not written the end of. */
+  #begun: number | undefined;
+  #mayStillCommit = false;
 
   /** Creates a checkpointer; read it before use. */
   constructor(options: Complete) {
@@ -39,7 +43,15 @@ export class Checkpointer {
     this.#unwritten = undefined;
     this.#progress = new PartitionProgress(groupPartition, await store.checkpoints(groupPartition.group));
     this.retryQueue = new RetryQueue((attempts) => longestDelay(settings, attempts));
-    for (const deferred of await store.deferred(groupPartition.group)) this.adopt(deferred, quarantined);
+    for (const deferred of await store.deferred(groupPartition.group)) {
+      const { attempts, failures, position } = deferred;
+      // Whoever counted this attempt went on or stopped in order: its effects could not be written, or another group's
+      // fault ended the worker. The message has no part in that.
+      const isInnocent = attempts > failures.length && (!quarantined || position === this.#begun);
+      if (isInnocent) this.adopt({ ...deferred, attempts: failures.length }, true);
+      else this.adopt(deferred, quarantined);
+    }
+    this.#begun = undefined;
   }
 
   /** Adopts an unknown deferred row of this partition. */
@@ -68,11 +80,29 @@ export class Checkpointer {
     return this.#unwritten === undefined ? Infinity : Math.max(0, this.#flushAt - this.#options.clock.elapsed());
   }
 
-  /** Stores a deferred message. */
-  async defer(deferred: Deferred): Promise<void> {
+  /**
+   * Whether a commit whose answer was lost may still succeed, after what is written next: whoever goes on needs another
+   * fencing token.
+   */
+  get mayStillCommit(): boolean {
+    return this.#mayStillCommit;
+  }
+
+  async #commit(commit: Commit): Promise<void> {
     const { store, groupPartition: { fence } } = this.#options;
+    try {
+      await store.commit({ ...(fence && { fence }), ...commit });
+    } catch (error) {
+      if (recoveryOf(error) === "unsure") this.#mayStillCommit = true;
+      throw error;
+    }
+  }
+
+  /** Counts an attempt before it begins. */
+  async begin(deferred: Deferred): Promise<void> {
     const { quarantined: _, ...row } = deferred;
-    await store.commit({ ...(fence && { fence }), defer: [row] });
+    await this.#commit({ defer: [row] });
+    this.#begun = deferred.position;
     this.retryQueue.put(deferred);
   }
 
@@ -84,19 +114,23 @@ export class Checkpointer {
    * @param last The position reached; without it, the checkpoint does not move.
    */
   async write(pending: PendingCommit, effects?: Effects, last?: number): Promise<void> {
-    const { store, groupPartition: { fence }, outbox, runner } = this.#options;
+    const { outbox, runner } = this.#options;
     const { appends, rows, outcomes, statements } = effects ?? NO_EFFECTS;
     const settle = (written: boolean): void => void (effects && runner.settle(written));
     const moves = last !== undefined && last > this.#progress.position;
     const effectless = pending.empty && appends.length + rows.length + outcomes.length + statements.length === 0;
     if (effectless) {
       // There is nothing to commit atomically with this checkpoint: postpone it to the next commit or a timer.
-      if (moves) await this.#postpone(last);
+      try {
+        if (moves) await this.#postpone(last);
+      } catch (error) {
+        settle(false);
+        throw error;
+      }
       return settle(true);
     }
     const reached = moves ? last : this.#unwritten ?? 0;
     const commit: Commit = {
-      ...(fence && { fence }),
       ...(reached > 0 && { checkpoint: this.#progress.checkpoint(reached) }),
       appends: outbox ? appends : appends.map((append) => ({ ...append, publish: false })),
       rows,
@@ -107,13 +141,14 @@ export class Checkpointer {
       deadLetters: pending.deadLetters,
     };
     try {
-      await store.commit(commit);
+      await this.#commit(commit);
     } catch (error) {
       settle(false);
       throw error;
     }
     settle(true);
     this.#unwritten = undefined;
+    this.#begun = undefined;
     for (const { stream, position } of pending.resumed) this.retryQueue.remove(stream, position);
     for (const deferred of pending.deferred) this.retryQueue.put(deferred);
     if (moves) this.#progress.moveTo(last);
@@ -137,9 +172,7 @@ export class Checkpointer {
    */
   async flush(): Promise<void> {
     if (this.#unwritten === undefined) return;
-    const { store, groupPartition: { fence } } = this.#options;
-    const checkpoint = this.#progress.checkpoint(this.#unwritten);
-    await store.commit({ ...(fence && { fence }), checkpoint });
+    await this.#commit({ checkpoint: this.#progress.checkpoint(this.#unwritten) });
     this.#unwritten = undefined;
   }
 }

@@ -142,6 +142,11 @@ export class GroupSubscription {
     this.kind = sourceOf(groupPartitions[0]).kind;
   }
 
+  /** Whether a commit whose answer was lost may still succeed: whoever goes on needs another fencing token. */
+  get mayStillCommit(): boolean {
+    return this.#subscriptions.some((subscription) => subscription.mayStillCommit);
+  }
+
   /**
    * Runs until aborted, then finishes the in-flight batch and returns.
    *

@@ -1,6 +1,5 @@
 import { messageOf, recoveryOf } from "../lib/annals_error.ts";
 import { retry } from "../lib/retry.ts";
-import { WorkerEndedError } from "../handling/errors.ts";
 import { knows, versionName } from "../messages/known_types.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { isLeftOut, LARGE, MOST_CHARACTERS } from "../store/large.ts";
@@ -83,6 +82,11 @@ export class Subscription {
   /** The checkpoint: everything up to here is handled or deferred. */
   get position(): number {
     return this.#checkpointer.position;
+  }
+
+  /** Whether a commit whose answer was lost may still succeed: whoever goes on needs another fencing token. */
+  get mayStillCommit(): boolean {
+    return this.#checkpointer.mayStillCommit;
   }
 
   /**
@@ -268,13 +272,11 @@ export class Subscription {
     const commit = new PendingCommit();
     const items: Item[] = [];
     let room = MOST_CHARACTERS;
-    let uncounted: Deferred | undefined;
     const records = await this.#readAll(due);
     for (let deferred of due) {
       if (deferred.attempts > 0 || deferred.quarantined) {
         const counted = await this.#countAttempt(deferred);
         if (!counted) return;
-        uncounted = deferred;
         deferred = counted;
       }
       let record = records.get(deferred.position);
@@ -299,14 +301,7 @@ export class Subscription {
       // The rest is due in the next round.
       if (room < 0) break;
     }
-    try {
-      await this.#writer.handle(items, commit, undefined, signal);
-    } catch (error) {
-      // Another group brought the worker down: that was no attempt of this message's.
-      const isInnocent = error instanceof WorkerEndedError && !error.isSuspect;
-      if (uncounted && isInnocent) await this.#checkpointer.defer(uncounted).catch(() => {});
-      throw error;
-    }
+    await this.#writer.handle(items, commit, undefined, signal);
   }
 
   /** Reads messages at the same time; large payloads are left out. */
@@ -332,7 +327,7 @@ export class Subscription {
     const attempts = deferred.attempts + 1;
     if (attempts <= settings.maxRetries + 1) {
       const counted = { ...deferred, failures, attempts, quarantined: true, replayed: false };
-      await this.#checkpointer.defer(counted);
+      await this.#checkpointer.begin(counted);
       return counted;
     }
     const record = await this.#read(deferred);

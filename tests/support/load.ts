@@ -72,13 +72,33 @@ export async function settled({ store, domain }: Client): Promise<void> {
   }
 }
 
+/** What the store knows of a command whose event is missing: enough to tell who lost it. */
+async function whereabouts({ store }: Client, n: number): Promise<string> {
+  const commands = await store.readLog({ category: "tally::tally:command", limit: 1_000_000 });
+  const at = commands.findIndex((command) => JSON.parse(command.data).n === n);
+  if (at < 0) return `command ${n} is not in the log`;
+  const near = await Promise.all(
+    commands.slice(Math.max(0, at - 3), at + 4).map(async (command) => {
+      const outcome = await store.outcome(command.id);
+      const events = await store.readLog({ after: command.position, limit: 1_000_000, category: "tally::tally" });
+      const event = events.find(({ causationId }) => causationId === command.id);
+      return `${command.position} ${command.stream} sent ${new Date(command.time).toISOString()}: ${
+        JSON.stringify(outcome)
+      }, event ${event?.position} of ${event && new Date(event.time).toISOString()}`;
+    }),
+  );
+  return `command ${n}:\n${near.join("\n")}\ncheckpoints ${JSON.stringify(await store.checkpoints("Adder"))}`;
+}
+
 /** Checks that nothing was lost, doubled, or projected in another order. */
 export async function audit(client: Client, sent: ReadonlySet<number>): Promise<void> {
   const events = await client.store.readLog({ category: "tally::tally", type: "Added", limit: 1_000_000 });
   const added = events.map((event) => JSON.parse(event.data).n as number);
-  assert.deepEqual(new Set(added), sent, "an event was lost, or came from nowhere");
-  assert.equal(added.length, sent.size, "an event is doubled");
   assert.deepEqual(await client.store.deadLetters(), []);
+  const missing = sent.difference(new Set(added));
+  if (missing.size > 0) assert.fail(`${missing.size} events were lost; ${await whereabouts(client, [...missing][0])}`);
+  assert.deepEqual(new Set(added), sent, "an event came from nowhere");
+  assert.equal(added.length, sent.size, "an event is doubled");
   const streams = Map.groupBy(events, (event) => event.stream.slice("tally::tally-".length));
   for (const { id, ns } of await client.rows(Seen)) {
     assert.deepEqual(
