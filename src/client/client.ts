@@ -10,7 +10,7 @@ import type { Domain, Handler } from "../domain/model.ts";
 import type { Projection, RowOf } from "../domain/projection.ts";
 import { locate, openStore } from "../adapters/open.ts";
 import { socketPath } from "../adapters/socket.ts";
-import { hasPassed } from "../groups/progress.ts";
+import { awaitsFirstAttempts, hasPassed } from "../groups/progress.ts";
 import { decode } from "../messages/codec.ts";
 import type { Message, NewMessage } from "../messages/envelope.ts";
 import { DomainDefinitionError, PayloadError } from "../messages/errors.ts";
@@ -292,7 +292,11 @@ export class Client {
     const until = performance.now() + (options.timeout ?? 30_000);
     const position = options.position ?? await this.store.lastPosition();
     for (const handler of this.domain.handlers.values()) {
-      while (!await hasPassed(this.store, handler.name, this.domain.categoriesOf(handler), position)) {
+      const categories = this.domain.categoriesOf(handler);
+      while (
+        !await hasPassed(this.store, handler.name, categories, position) ||
+        await awaitsFirstAttempts(this.store, handler.name, position)
+      ) {
         const left = until - performance.now();
         if (left <= 0) return false;
         await this.store.changed(Math.min(left, 250));

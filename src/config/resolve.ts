@@ -87,6 +87,24 @@ function checkUrl(key: string, url: string, file: string | null): void {
   }]);
 }
 
+/** What the path of a service's URL may be. */
+const PATHS: Readonly<Record<string, { readonly form: RegExp; readonly message: string }>> = {
+  postgres: { form: /^/, message: "" },
+  redis: {
+    form: /^\/?\d*$/,
+    message: "expected the number of a database after the host, or nothing, like redis://localhost:6379/0",
+  },
+};
+
+function checkService(key: string, { provider, url }: StoreConfig | BrokerConfig, file: string | null): void {
+  if (!Object.hasOwn(PATHS, provider)) return;
+  checkUrl(key, url, file);
+  const { form, message } = PATHS[provider];
+  if (!form.test(new URL(url).pathname)) {
+    throw new ConfigError(file, [{ key: `${key} = "${redactUrl(url)}"`, message }]);
+  }
+}
+
 /** Converts permissions to Deno's form, with absolute paths. */
 function grantOf(given: PermissionGrant, folder: string): PermissionGrant {
   const absolute = (paths: readonly string[] | undefined) => paths?.map((path) => resolve(folder, path));
@@ -143,9 +161,8 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     ...locate("brokers.default", broker, ["memory", "sqlite", "redis"], context),
     prefix: broker.prefix ?? "",
   };
-  const isRemote = ({ provider }: StoreConfig | BrokerConfig) => provider === "redis" || provider === "postgres";
-  if (isRemote(store)) checkUrl("event_store.url", store.url, file);
-  if (isRemote(brokerUrl)) checkUrl("brokers.default.url", brokerUrl.url, file);
+  checkService("event_store.url", store, file);
+  checkService("brokers.default.url", brokerUrl, file);
   if (listenUrl !== undefined) {
     checkUrl("event_store.listen_url", listenUrl, file);
     if (!/^postgres(ql)?:/i.test(listenUrl)) {

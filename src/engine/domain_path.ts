@@ -1,4 +1,4 @@
-import { basename, dirname, isAbsolute, resolve } from "node:path";
+import { basename, isAbsolute, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Config } from "../config/config.ts";
 import { didYouMean } from "../lib/did_you_mean.ts";
@@ -65,7 +65,9 @@ export function findDomain(given: string, config: Config, cwd: string = Deno.cwd
     return pathToFileURL(configured).href;
   }
   const isPath = isAbsolute(given) || /[/\\.]/.test(given);
-  const candidates = isPath ? [given] : [`${given}.ts`, `${given}/domain.ts`, `examples/${given}/domain.ts`];
+  const candidates = isPath
+    ? [given, `${given}/domain.ts`]
+    : [`${given}.ts`, `${given}/domain.ts`, `examples/${given}/domain.ts`];
   // `deno task` changes the folder, and tells where it was called.
   const called = Deno.env.get("INIT_CWD");
   for (const folder of called === undefined ? [cwd] : [called, cwd]) {
@@ -78,7 +80,7 @@ export function findDomain(given: string, config: Config, cwd: string = Deno.cwd
   const name = isPath ? basename(given.replace(/\.ts$/, "")) : given;
   throw new EngineStartError(
     isPath
-      ? `There is no domain module "${given}" (looked in ${dirname(resolve(cwd, given))})${didYouMean(name, names)}`
+      ? `There is no domain module "${given}" (looked for ${resolve(cwd, given)})${didYouMean(name, names)}`
       : `There is no domain "${given}" (a module path like ./domain.ts also works)${didYouMean(given, names)}`,
     2,
   );

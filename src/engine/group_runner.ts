@@ -10,7 +10,7 @@ import { storable } from "../messages/text.ts";
 import { textOf } from "../messages/thrown.ts";
 import { FencedError } from "../store/errors.ts";
 import type { DeferredMessage, Ends, EventStore, Fence } from "../store/port.ts";
-import { HandlerStuckError, UnknownTypeError } from "../subscriptions/errors.ts";
+import { HandlerStuckError, SharedRowError, UnknownTypeError } from "../subscriptions/errors.ts";
 import { type Group, GroupSubscription, sourcesOf } from "../subscriptions/group.ts";
 import { LEASE_TTL } from "../cluster/balancer.ts";
 import { countEnd, pauseAfter, restLeft } from "./restarts.ts";
@@ -74,15 +74,20 @@ export interface RunnerOptions {
 type End =
   | { readonly reason: "stopped" | "fenced" }
   | { readonly reason: "stuck"; readonly session: HandlerSession }
-  | { readonly reason: "unsure" | "failed"; readonly message: string }
+  | { readonly reason: "unsure" | "failed" | "refused"; readonly message: string }
   | { readonly reason: "unknown type"; readonly type: string }
   | { readonly reason: "worker ended"; readonly message: string; readonly isSuspect: boolean };
+
+/** The ends that count towards a rest of the group. */
+const COUNTED: ReadonlySet<End["reason"]> = new Set(["failed", "refused", "worker ended", "stuck"]);
 
 /** Classifies what a subscription threw. These errors come from the engine, never from a handler. */
 function endOf(error: unknown, session: HandlerSession): End {
   const message = textOf(error);
   if (error instanceof HandlerStuckError) return { reason: "stuck", session };
   if (error instanceof FencedError) return { reason: "fenced" };
+  // For the operator to mend: no message has a part in it.
+  if (error instanceof SharedRowError) return { reason: "refused", message };
   if (error instanceof UnknownTypeError) return { reason: "unknown type", type: error.type };
   if (error instanceof WorkerEndedError) {
     return { reason: "worker ended", message: error.message, isSuspect: error.isSuspect };
@@ -160,9 +165,7 @@ export class GroupRunner {
         end = await this.#hold(this.#fence, !granted.clean && !isOwn);
         // The operator may have fixed the cause before restarting the server.
         if (signal.aborted) await this.#record(null);
-        else if (end.reason === "failed" || end.reason === "worker ended" || end.reason === "stuck") {
-          await this.#count("message" in end ? end.message : end.reason);
-        }
+        else if (COUNTED.has(end.reason)) await this.#count("message" in end ? end.message : end.reason);
       } finally {
         // Whatever happens, nobody works under this lease any more.
         this.#fence = undefined;

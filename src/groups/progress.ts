@@ -49,6 +49,22 @@ export async function hasPassed(
   return true;
 }
 
+/**
+ * Returns whether messages of a group wait for their first attempt: set aside after a crash, to be tried one at a time, or
+ * replayed. Those that wait for a retry, or for code that knows them, do not count, nor what waits behind them.
+ *
+ * @param store The store.
+ * @param group The consumer group.
+ * @param position Up to here.
+ */
+export async function awaitsFirstAttempts(store: EventStore, group: string, position: number): Promise<boolean> {
+  const deferred = (await store.deferred(group)).filter((message) => message.position <= position);
+  const blocked = new Set(
+    deferred.filter(({ failures, awaits }) => failures.length > 0 || awaits !== null).map(({ stream }) => stream),
+  );
+  return deferred.some(({ stream }) => !blocked.has(stream));
+}
+
 /** How far a group lags behind the log. */
 export interface Lag {
   /** Everything up to here is handled or deferred, in all its categories. */

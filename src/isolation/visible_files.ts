@@ -1,4 +1,4 @@
-import { dirname, join, resolve, sep } from "node:path";
+import { basename, dirname, join, resolve, sep } from "node:path";
 import type { Config } from "../config/config.ts";
 
 /** Folders that are not looked into: they are large, and full of links to each other. */
@@ -8,7 +8,7 @@ const WHOLE = "node_modules";
 const MOST_ENTRIES = 20_000;
 
 /** What no handler may see, wherever it is. */
-const SECRET = /^(\.git|\.env(\..*)?|\.npmrc|\.netrc|\.ssh|\.aws|id_[a-z0-9]+|.*\.(pem|key|p12|pfx))$/;
+const SECRET = /^(domain\.toml|\.git|\.env(\..*)?|\.npmrc|\.netrc|\.ssh|\.aws|id_[a-z0-9]+|.*\.(pem|key|p12|pfx))$/;
 
 /** The files that belong to the server, not to its handlers. */
 export interface ServerFiles {
@@ -33,9 +33,11 @@ export function serverFilesOf(config: Config): ServerFiles {
     return { start, end: rest.join("{domain}") };
   });
   const data = resolve(config.folder, ".annals");
+  // It may have been named by a relative path.
+  const file = config.file === null ? null : join(config.folder, basename(config.file));
   return {
     has: (path) =>
-      path === config.file || path === data || path.startsWith(`${data}${sep}`) ||
+      path === file || path === data || path.startsWith(`${data}${sep}`) ||
       // With what SQLite and the broker put behind the name.
       files.some(({ start, end }) => path.startsWith(start) && path.slice(start.length).includes(end)),
     mayLieIn: (folder) => {

@@ -16,23 +16,33 @@ export function read(thrown: unknown, name: PropertyKey): unknown {
 /** How many of the errors of an `AggregateError` are described. */
 const MOST_INNER = 5;
 
+/** How many causes of causes are described: a cause may be its own. */
+const DEEPEST = 5;
+
 /**
  * Describes any thrown value as text; never throws.
  *
  * @param thrown The thrown value.
- * @returns Name and message of an error; anything else as text.
+ * @returns Name and message of an error, and what caused it; anything else as text.
  */
 export function textOf(thrown: unknown): string {
+  return describe(thrown, 0);
+}
+
+function describe(thrown: unknown, depth: number): string {
   const [name, message] = [read(thrown, "name"), read(thrown, "message")];
   try {
     if (typeof message !== "string") {
       const text = typeof thrown === "object" && thrown !== null ? inspect(thrown) : String(thrown);
       return text === "" ? "An empty text was thrown" : text;
     }
-    const cause = read(thrown, "cause");
-    const all = read(thrown, "errors");
-    const inner = Array.isArray(all) ? all.slice(0, MOST_INNER) : message === "" && cause !== undefined ? [cause] : [];
-    const said = [message, ...inner.map((one) => textOf(one))].filter((text) => text !== "").join("; ");
+    const all = depth < DEEPEST ? read(thrown, "errors") : undefined;
+    const inner = Array.isArray(all) ? all.slice(0, MOST_INNER).map((one) => describe(one, depth + 1)) : [];
+    const cause = depth < DEEPEST ? read(thrown, "cause") : undefined;
+    const why = cause === undefined || cause === null ? "" : describe(cause, depth + 1);
+    // Some name their cause themselves.
+    if (why !== "" && !message.includes(why)) inner.push(message === "" ? why : `caused by ${why}`);
+    const said = [message, ...inner].filter((text) => text !== "").join("; ");
     const start = typeof name === "string" && name !== "Error" && name !== "" ? name : "";
     return [start, said].filter((text) => text !== "").join(": ") || "An error without a message";
   } catch {

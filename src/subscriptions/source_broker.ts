@@ -223,7 +223,7 @@ export class StreamSource implements Source {
       throw new BrokerUnavailableError(
         `${this.#broker.location} has not delivered message ${record.position} of ${this.#category} for ${
           QUIET / 1000
-        } s (is it the relay's Redis? can the relay publish?)`,
+        } s (is it the broker that the relay publishes to?)`,
         true,
       );
     }

@@ -66,7 +66,7 @@ export async function settled({ store, domain }: Client): Promise<void> {
           // Machines differ, and other tests run at the same time.
         },
         () => `${handler.name} to reach ${last}`,
-        60_000,
+        180_000,
       );
     }
   }

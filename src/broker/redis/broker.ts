@@ -99,6 +99,7 @@ export class RedisBroker implements Broker {
   /** Streams known to be in the list of streams, unless it was wiped since the last check. */
   #known = new Set<string>();
   #closed = false;
+  #selected: Promise<void> | undefined;
 
   /**
    * Creates a broker that connects on first use.
@@ -152,9 +153,20 @@ export class RedisBroker implements Broker {
     return `${this.#prefix}annals:${this.#options.domain ?? "annals"}:${name}`;
   }
 
+  /** The driver stays at database 0 if there is none of the number that it was given. */
+  #select(): Promise<void> {
+    const driver = this.#driver;
+    if (driver instanceof Cluster || !driver.options.db) return Promise.resolve();
+    return this.#selected ??= driver.select(driver.options.db).then(() => {}, (error) => {
+      this.#selected = undefined;
+      throw error;
+    });
+  }
+
   async #ask<T>(work: (driver: Driver) => Promise<T>): Promise<T> {
     if (this.#closed) throw new BrokerUnavailableError(`Redis at ${this.location} was closed`, false);
     try {
+      await this.#select();
       return await work(this.#driver);
     } catch (error) {
       // A host that crashed, or a firewall, does not close connections; the kernel would keep retransmitting for minutes.

@@ -66,6 +66,13 @@ export function explain(error: unknown, location: string, last?: Error): unknown
       true,
     );
   }
+  if (/DB index is out of range/.test(text)) {
+    return new BrokerUnavailableError(
+      `Cannot use Redis at ${location}: it has no database of that number (the number is the path of the URL); ` +
+        `use a lower one, or raise "databases" in its configuration`,
+      false,
+    );
+  }
   // Whatever else Redis refuses: the log has everything, and groups read it meanwhile.
   if ((error as Error | null)?.name === "ReplyError") {
     return new BrokerUnavailableError(`Redis at ${location} refused a command: ${text}`, true);

@@ -70,6 +70,18 @@ Deno.test("an entry has its position as id, and can be read without Annals", asy
   await broker.close();
 });
 
+Deno.test("a database that Redis does not have is refused, instead of another one being used", async () => {
+  const url = new URL(redisUrl());
+  url.pathname = "/9999";
+  const broker = new RedisBroker({ url: url.href });
+  await assert.rejects(broker.describe("nowhere"), {
+    name: "BrokerUnavailableError",
+    retryable: false,
+    message: /it has no database of that number/,
+  });
+  await broker.close();
+});
+
 Deno.test("a Redis that evicts, or keeps nothing on disk, is warned of", { ignore }, async () => {
   await using server = await RedisServer.start(["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
   const broker = new RedisBroker({ url: server.url });

@@ -131,20 +131,23 @@ export default domain("beside", { aggregates: [A], handlers: [
 Deno.test("handlers whose module is beside the data, the configuration and secrets see none of them", async () => {
   const folder = await Deno.realPath(await Deno.makeTempDir({ prefix: "annals-beside-" }));
   try {
-    const secrets = [".env", "domain.toml", ".annals/beside.db", "link"];
+    // Also a configuration that is not in use, and one that is named by a relative path.
+    const secrets = [".env", "domain.toml", "site.toml", ".annals/beside.db", "link"];
     await Deno.writeTextFile(`${folder}/domain.ts`, READER);
-    await Deno.writeTextFile(`${folder}/domain.toml`, '[domains]\nbeside = "./domain.ts"\n');
+    for (const name of ["domain.toml", "site.toml"]) {
+      await Deno.writeTextFile(`${folder}/${name}`, '[domains]\nbeside = "./domain.ts"\n');
+    }
     await Deno.writeTextFile(`${folder}/.env`, "PASSWORD=1");
     await Deno.writeTextFile(`${folder}/plain.txt`, "readable");
     await Deno.symlink("/etc/hostname", `${folder}/link`);
-    const server = await new Server(["--domain=beside", `--config=${folder}/domain.toml`], folder).running();
+    const server = await new Server(["--domain=beside", "--config=site.toml"], folder).running();
     const store = new SqliteEventStore({ path: `${folder}/.annals/beside.db`, create: false });
     for (const path of [...secrets, "plain.txt"]) {
       const message = sampleMessage({ path }, { type: "Ask" });
       const [category, stream] = ["beside::a:command", `beside::a:command-${message.id}`];
       await store.commit({ appends: [{ category, stream, expected: "any", messages: [message], publish: true }] });
     }
-    await until(async () => (await store.listRows("Got")).length === 5, () => "all to be read");
+    await until(async () => (await store.listRows("Got")).length === secrets.length + 1, () => "all to be read");
     const rows = (await store.listRows("Got")).map(({ row }) => JSON.parse(row!));
     const texts = Object.fromEntries(rows.map(({ id, text }) => [id, text]));
     assert.equal(texts["plain.txt"], "readable");

@@ -40,6 +40,11 @@ const WRONG: [name: string, toml: string, told: RegExp, env?: Record<string, str
     /listen_url = "redis:\/\/\*\*\*@h": expected a URL that begins with "postgres:"/,
   ],
   [
+    "a database of Redis that is no number",
+    "[brokers.default]\nurl = 'redis://h/abc'",
+    /brokers\.default\.url = "redis:\/\/h\/abc": expected the number of a database/,
+  ],
+  [
     "a path with U+0000",
     '[event_store]\nurl = "sqlite:a\\u0000b.db"',
     /event_store\.url = .*: contains U\+0000; take it out/,

@@ -123,6 +123,25 @@ Deno.test("a client can wait until projections show what it sent", async () => {
   assert.equal(await client.caughtUp({ timeout: 20 }), false);
 });
 
+Deno.test("a client waits for what was set aside after a crash, but not for what failed, or waits for other code", async () => {
+  await using client = await inMemory(purses);
+  await client.process(Move({ from: "a", to: "b", by: 1, how: "awaited" }));
+  const at = { group: "RowProjector", category: "purses::purse", stream: "purses::purse-a", position: 1 };
+  const aside = { ...at, attempts: 0, dueAt: 0, failures: [], replayed: false, awaits: null };
+  const behind = { ...aside, position: 2 };
+  for (
+    const [head, isCaughtUp] of [
+      [aside, false],
+      [{ ...aside, attempts: 1 }, false],
+      [{ ...aside, attempts: 1, failures: [{ at: 0, error: "" }] }, true],
+      [{ ...aside, awaits: "In@2" }, true],
+    ] as const
+  ) {
+    await client.store.commit({ defer: [head, behind] });
+    assert.equal(await client.caughtUp({ timeout: 0 }), isCaughtUp, JSON.stringify(head));
+  }
+});
+
 Deno.test("two projectors of one projection are refused: they would overwrite each other's rows", () => {
   const other = projector("OtherProjector", Row, { events: [In], on: { In: (row) => row } });
   const handlers = [...purses.handlers.values(), other];

@@ -7,6 +7,7 @@ import type { BatchItem, BatchResult } from "../../../src/handling/executor.ts";
 import { WorkerEndedError } from "../../../src/handling/errors.ts";
 import { type Clock, REAL_CLOCK } from "../../../src/lib/clock.ts";
 import type { CommitResult } from "../../../src/store/port.ts";
+import { SharedRowError } from "../../../src/subscriptions/errors.ts";
 import { sampleMessage } from "../../../src/testing/store_suite.ts";
 import { until } from "../../support/server.ts";
 
@@ -194,5 +195,20 @@ Deno.test("a group that has rested works when its lease moves, also if the clock
       assert.equal(seen.filter((type) => type === "group.rested").length, rests);
     },
     { clock },
+  );
+});
+
+Deno.test("a row that several workers would change costs no attempt: the group goes on where it was", async () => {
+  let isMended = false;
+  await withRunner(
+    (items) => isMended ? Promise.resolve(handled(items)) : Promise.reject(new SharedRowError("several workers")),
+    async ({ store, seen }) => {
+      for (let i = 0; i < 5; i++) await store.put("test::a");
+      await until(() => seen.filter((type) => type === "lease.acquired").length > 5, () => "the group to try again");
+      isMended = true;
+      await until(() => seen.includes("batch.handled"), () => "the group to go on");
+      assert.deepEqual(await store.deadLetters(), []);
+    },
+    { clock: { ...REAL_CLOCK, sleep: (milliseconds, signal) => REAL_CLOCK.sleep(milliseconds / 100, signal) } },
   );
 });

@@ -25,6 +25,12 @@ const revoked = () => {
   return proxy;
 };
 
+function ownCause(): Error {
+  const error = new Error("own");
+  error.cause = { name: "Error", message: "own", cause: error };
+  return error;
+}
+
 /** Whatever is thrown is the failure of its message (whose an error is, is told by where it was thrown), and its text can be stored by every store and shown in a terminal's width. */
 const THROWN: Record<string, [thrown: unknown, text: RegExp]> = {
   "a NUL": [new Error("bad \u0000 text"), /^bad \u2400 text$/],
@@ -32,6 +38,12 @@ const THROWN: Record<string, [thrown: unknown, text: RegExp]> = {
   "50 MB": [new Error("h".repeat(50_000_000)), /^h{10000}… \(49990000 more characters\)$/],
   "null": [null, /^null$/],
   "undefined": [undefined, /^undefined$/],
+  "an error with causes": [
+    new Error("outer", { cause: new TypeError("inner", { cause: new Error("innermost") }) }),
+    /^outer; caused by TypeError: inner; caused by innermost$/,
+  ],
+  "an error that names its cause": [new Error("outer: inner", { cause: new Error("inner") }), /^outer: inner$/],
+  "an error that is its own cause": [ownCause(), /^own(; caused by own)*$/],
   "a symbol": [Symbol("s"), /^Symbol\(s\)$/],
   "an object without prototype": [Object.create(null), /^\{\}$/],
   "a message that is an object": [Object.assign(new Error(), { message: { a: 1 } }), /^\{"a":1\}$/],
