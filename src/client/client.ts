@@ -228,9 +228,9 @@ export class Client {
     const until = performance.now() + timeout;
     let servedAt = performance.now();
     while (true) {
-      const found = await this.outcome(commandId);
-      if (found) return found;
       const now = performance.now();
+      const found = await this.#watching(Math.min(until - now, SERVER_PATIENCE), () => this.outcome(commandId));
+      if (found) return found;
       if (now > until) {
         throw new OutcomeTimeoutError(
           `Command ${commandId} was not decided within ${timeout / 1000} s; it is stored and will be handled`,
@@ -246,7 +246,22 @@ export class Client {
           );
         }
       }
-      await this.store.changed(Math.min(until - now, SERVER_PATIENCE));
+    }
+  }
+
+  /** Looks for something; if it is not there, waits for the next change. A write in between is not missed. */
+  async #watching<T>(wait: number, look: () => Promise<T | null>): Promise<T | null> {
+    const stop = new AbortController();
+    const changed = this.store.changed(Math.max(0, wait), stop.signal);
+    // The promise may never be awaited.
+    changed.catch(() => {});
+    try {
+      const found = await look();
+      if (found === null) await changed;
+      return found;
+    } finally {
+      // Without a reason, `abort()` creates an exception with a stack each time.
+      stop.abort("done");
     }
   }
 
@@ -293,13 +308,14 @@ export class Client {
     const position = options.position ?? await this.store.lastPosition();
     for (const handler of this.domain.handlers.values()) {
       const categories = this.domain.categoriesOf(handler);
-      while (
-        !await hasPassed(this.store, handler.name, categories, position) ||
-        await awaitsFirstAttempts(this.store, handler.name, position)
-      ) {
-        const left = until - performance.now();
+      const look = async () =>
+        await hasPassed(this.store, handler.name, categories, position) &&
+          !await awaitsFirstAttempts(this.store, handler.name, position)
+          ? true
+          : null;
+      for (let left = until - performance.now(); !await this.#watching(Math.min(left, 250), look);) {
         if (left <= 0) return false;
-        await this.store.changed(Math.min(left, 250));
+        left = until - performance.now();
       }
     }
     return true;
