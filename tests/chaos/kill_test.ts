@@ -43,7 +43,9 @@ async function run(seed: number): Promise<void> {
   await load.stop();
   await server.kill();
   server = await site.start().running();
-  await settled(client);
+  await settled(client).catch((error) => {
+    throw new Error(`${error.message}; the server said:\n${server.stderr.split("\n").slice(-20).join("\n")}`);
+  });
   assert.equal(await server.stop(), 0);
   await audit(client, load.sent);
 }

@@ -53,6 +53,7 @@ export async function settled({ store, domain }: Client): Promise<void> {
   const last = await store.lastPosition();
   for (const handler of domain.handlers.values()) {
     for (const category of domain.categoriesOf(handler)) {
+      let state = "";
       await until(
         async () => {
           const all = (await store.checkpoints(handler.name)).filter((checkpoint) => checkpoint.category === category);
@@ -62,10 +63,14 @@ export async function settled({ store, domain }: Client): Promise<void> {
             ? 0
             : Math.min(...own.map((checkpoint) => checkpoint.position), Infinity);
           const behind = await store.lag(category, own.length === 0 ? 0 : position);
-          return behind.messages === 0 && (await store.deferred(handler.name)).length === 0;
+          const deferred = await store.deferred(handler.name);
+          state = `it is at ${position}, ${behind.messages} behind, ${deferred.length} deferred: ${
+            JSON.stringify(deferred.slice(0, 3))
+          }`;
+          return behind.messages === 0 && deferred.length === 0;
           // Machines differ, and other tests run at the same time.
         },
-        () => `${handler.name} to reach ${last}`,
+        () => `${handler.name} to reach ${last}; ${state}`,
         180_000,
       );
     }
