@@ -72,7 +72,9 @@ export interface RunnerOptions {
 
 /** Why a subscription ended. */
 type End =
-  | { readonly reason: "stopped" | "fenced" }
+  | { readonly reason: "fenced" }
+  /** `crashed`: after an end whose cause may be among the first messages. */
+  | { readonly reason: "stopped"; readonly crashed?: boolean }
   | { readonly reason: "stuck"; readonly session: HandlerSession }
   | { readonly reason: "unsure" | "failed" | "refused"; readonly message: string }
   | { readonly reason: "unknown type"; readonly type: string }
@@ -171,7 +173,7 @@ export class GroupRunner {
         this.#fence = undefined;
       }
       // The store knows of all unfinished work: attempts of in-flight messages are counted before they begin.
-      const clean = end.reason !== "fenced" && end.reason !== "failed";
+      const clean = end.reason === "stopped" ? !end.crashed : end.reason !== "fenced" && end.reason !== "failed";
       if (clean) this.#endedInOrder = granted.token;
       await store.releaseLease({ lease, token: granted.token }, clean);
       this.#endedInOrder = undefined;
@@ -191,7 +193,7 @@ export class GroupRunner {
     this.#yield = new AbortController();
     const stop = AbortSignal.any([this.#stop.signal, this.#yield.signal]);
     if (this.#rests(this.#ends)) await this.#wait(this.#ends, stop);
-    if (stop.aborted) return { reason: "stopped" };
+    if (stop.aborted) return { reason: "stopped", crashed: quarantined };
     const { clock } = this.#options;
     let shortLives = 0;
     for (let isQuarantined = quarantined;;) {
@@ -211,7 +213,7 @@ export class GroupRunner {
         // Another group's fault costs no pause, unless it comes again and again.
         else if (shortLives > MOST_SHORT_LIVES) await clock.sleep(SHORT_LIFE, stop);
       } else return end;
-      if (stop.aborted) return { reason: "stopped" };
+      if (stop.aborted) return { reason: "stopped", crashed: isQuarantined };
       // What is written late must find another token.
       if (this.#mayStillCommit) {
         return { reason: "unsure", message: "The answer to a commit was lost while its worker ended" };

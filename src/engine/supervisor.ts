@@ -30,6 +30,9 @@ const STOP_INTERVAL = 10;
 /** How long aborted runners may take to end, in milliseconds. */
 const END_PATIENCE = 2_000;
 
+/** How long stopping waits until the others are told, in milliseconds. */
+const LEAVE_PATIENCE = 1_000;
+
 /** A partition of a group that this process can run. */
 export interface GroupPlan {
   /** The group. */
@@ -205,8 +208,12 @@ export class Supervisor {
   async stop(patience: number): Promise<void> {
     const { clock, report } = this.#options;
     for (const runner of this.#runners) runner.stop();
-    await this.#balancer.leave().catch(() => {});
     const until = clock.elapsed() + patience;
+    // Others notice by themselves; a store that does not answer is not waited for.
+    const left = this.#balancer.leave().catch(() => {});
+    const waited = new AbortController();
+    await Promise.race([left, clock.sleep(Math.min(patience, LEAVE_PATIENCE), waited.signal)]);
+    waited.abort("done");
     let renewAt = clock.elapsed() + RENEWAL_INTERVAL;
     const busy = () => this.#runners.filter(({ health }) => health.state !== "stopped" && health.state !== "failed");
     while (busy().length > 0 && clock.elapsed() < until) {

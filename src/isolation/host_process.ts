@@ -144,6 +144,13 @@ const LIMITED = `ulimit -S -n "$1" 2>/dev/null; ulimit -S -d "$2" 2>/dev/null; u
 command -v setpriv >/dev/null 2>&1 && exec setpriv --pdeathsig KILL --no-new-privs -- "$@"
 exec "$@"`;
 
+/** What to do about an error of the system. */
+function adviceOn(error: unknown): string {
+  return /Argument list too long/.test(textOf(error))
+    ? "; there are too many files next to the domain's module, all of which handlers may read: move the module to a folder of its own"
+    : "";
+}
+
 /** The engine's view of a process that runs domain code. */
 export class HostProcess {
   #options: HostOptions;
@@ -209,7 +216,9 @@ export class HostProcess {
       if (host) host.#signal();
       await door.close();
       throw new Error(
-        `Cannot start a host for domain code: ${textOf(error)}${said.length > 0 ? `\n${said.join("\n")}` : ""}`,
+        `Cannot start a host for domain code: ${textOf(error)}${adviceOn(error)}${
+          said.length > 0 ? `\n${said.join("\n")}` : ""
+        }`,
       );
     }
   }

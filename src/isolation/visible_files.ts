@@ -8,7 +8,8 @@ const WHOLE = "node_modules";
 const MOST_ENTRIES = 20_000;
 
 /** What no handler may see, wherever it is. */
-const SECRET = /^(domain\.toml|\.git|\.env(\..*)?|\.npmrc|\.netrc|\.ssh|\.aws|id_[a-z0-9]+|.*\.(pem|key|p12|pfx))$/;
+const SECRET =
+  /^(domain\.toml|\.git|\.env(\..*)?|\.npmrc|\.netrc|\.ssh|\.aws|id_(rsa|dsa|ecdsa|ed25519)(_sk)?(\.pub)?|.*\.(pem|key|p12|pfx))$/;
 
 /** The files that belong to the server, not to its handlers. */
 export interface ServerFiles {

@@ -19,6 +19,9 @@ const MOST_INNER = 5;
 /** How many causes of causes are described: a cause may be its own. */
 const DEEPEST = 5;
 
+/** How much of the message of a cause is described, in characters. */
+const LONGEST_INNER = 2_000;
+
 /**
  * Describes any thrown value as text; never throws.
  *
@@ -30,13 +33,15 @@ export function textOf(thrown: unknown): string {
 }
 
 function describe(thrown: unknown, depth: number): string {
-  const [name, message] = [read(thrown, "name"), read(thrown, "message")];
+  const name = read(thrown, "name");
+  let message = read(thrown, "message");
   try {
+    if (depth > 0 && typeof message === "string") message = message.slice(0, LONGEST_INNER);
     if (typeof message !== "string") {
       const text = typeof thrown === "object" && thrown !== null ? inspect(thrown) : String(thrown);
       return text === "" ? "An empty text was thrown" : text;
     }
-    const all = depth < DEEPEST ? read(thrown, "errors") : undefined;
+    const all = depth === 0 ? read(thrown, "errors") : undefined;
     const inner = Array.isArray(all) ? all.slice(0, MOST_INNER).map((one) => describe(one, depth + 1)) : [];
     const cause = depth < DEEPEST ? read(thrown, "cause") : undefined;
     const why = cause === undefined || cause === null ? "" : describe(cause, depth + 1);

@@ -1,5 +1,6 @@
 import { Cluster, Redis, type RedisOptions as DriverOptions } from "ioredis";
 import type { MessageRecord } from "../../messages/envelope.ts";
+import { deadline } from "../../lib/deadline.ts";
 import { withoutSecrets } from "../../lib/redact_url.ts";
 import { BrokerBehindError, BrokerUnavailableError, GroupMissingError } from "../errors.ts";
 import type { Broker, BrokerStreamInfo, ClaimOptions, Delivered, ReadGroupOptions } from "../port.ts";
@@ -139,8 +140,12 @@ export class RedisBroker implements Broker {
     const driver = isCluster
       ? new Cluster([{ host, port }], { redisOptions: options, clusterRetryStrategy: pause, lazyConnect: true })
       : new Redis({ ...options, host, port, db: Number(url.pathname.slice(1) || 0) });
-    driver.on("error", (error: Error) => this.#lastError = error);
-    driver.on("ready", () => this.#lastError = undefined);
+    driver.on("error", (error: Error & { lastNodeError?: Error }) => this.#lastError = error.lastNodeError ?? error);
+    driver.on("ready", () => {
+      this.#lastError = undefined;
+      // Another server may answer now.
+      this.#selected = undefined;
+    });
     return driver;
   }
 
@@ -167,7 +172,9 @@ export class RedisBroker implements Broker {
     if (this.#closed) throw new BrokerUnavailableError(`Redis at ${this.location} was closed`, false);
     try {
       await this.#select();
-      return await work(this.#driver);
+      if (!(this.#driver instanceof Cluster)) return await work(this.#driver);
+      // A cluster's driver keeps commands until a node is there, whatever the timeout of a command.
+      return await deadline(COMMAND_TIMEOUT, work(this.#driver), () => new Error("Command timed out"));
     } catch (error) {
       // A host that crashed, or a firewall, does not close connections; the kernel would keep retransmitting for minutes.
       if (error instanceof Error && error.message === "Command timed out") this.#driver.disconnect(true);

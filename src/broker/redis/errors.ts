@@ -7,7 +7,8 @@ const MEANINGS: Readonly<Record<string, { readonly retryable: boolean; readonly 
   WRONGPASS: { retryable: false, advice: "correct user and password in the URL" },
   NOPERM: {
     retryable: false,
-    advice: "grant the user +@stream +@scripting +@string +@set +info on its keys (docs/deploy.md has the ACL line)",
+    advice:
+      "grant the user +@connection +@stream +@scripting +@string +@set +info on its keys (docs/deploy.md has the ACL line)",
   },
   LOADING: { retryable: true, advice: "it is loading its data" },
   READONLY: { retryable: true, advice: "it is a replica: point the URL at the primary" },
@@ -30,7 +31,7 @@ const MEANINGS: Readonly<Record<string, { readonly retryable: boolean; readonly 
 
 /** The driver's errors for a missing or lost connection. */
 const DISCONNECTED =
-  /ECONNREFUSED|ECONNRESET|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|EPIPE|Connection is closed|max retries per request|MaxRetriesPerRequest|Stream isn't writeable|None of startup nodes|ClusterAllFailed|Failed to refresh slots|Command timed out|Socket timeout/i;
+  /ECONNREFUSED|ECONNRESET|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|EPIPE|Connection is closed|max retries per request|MaxRetriesPerRequest|Stream isn't writeable|None of startup nodes|ClusterAllFailed|Failed to refresh slots|Too many Cluster redirections|Command timed out|Socket timeout/i;
 
 /** Returns the first word of an error, like `NOGROUP`. */
 export function wordOf(error: unknown): string {
@@ -53,6 +54,12 @@ export function explain(error: unknown, location: string, last?: Error): unknown
   }
   if (DISCONNECTED.test(`${text} ${(error as { code?: string })?.code ?? ""} ${(error as Error)?.name ?? ""}`)) {
     if (last && MEANINGS[wordOf(last)]) return explain(last, location);
+    if (last && /cluster support disabled/.test(last.message)) {
+      return new BrokerUnavailableError(
+        `Cannot use Redis at ${location}: ${last.message}; it is no cluster: remove ?cluster=true from the URL`,
+        false,
+      );
+    }
     const why = last && last.message !== "" ? last.message : text;
     const advice = adviceOnCertificate(last);
     if (advice !== null) {

@@ -5,16 +5,16 @@ import { Semaphore } from "../../lib/semaphore.ts";
 import { Notifier } from "../../lib/notifier.ts";
 import { withoutSecrets } from "../../lib/redact_url.ts";
 import { within } from "../../lib/within.ts";
-import { DuplicateMessageError, StatementError, StoreUnavailableError } from "../errors.ts";
-import { statementFault } from "../single_statement.ts";
+import { DuplicateMessageError, StoreUnavailableError } from "../errors.ts";
 import type { Commit, CommitResult, EventStore } from "../port.ts";
 import { CALL, encodeCommits, fatesOf, type Parameter, partsOf } from "./commit.ts";
-import { codeOf, isAboutData } from "./errors.ts";
+import { isAboutData } from "./errors.ts";
 import { Announcer } from "./announcer.ts";
 import { Connections, type Driver } from "./connections.ts";
 import { Listener } from "./listener.ts";
 import { migrate, type Place, publishViews, verify } from "./migrate.ts";
 import { channelOf, forSchema } from "./schema.ts";
+import { Statements } from "./statements.ts";
 import { PostgresTables, sessionOf } from "./tables.ts";
 import { type Session, transaction } from "./transaction.ts";
 import type { ProjectionShape } from "./views.ts";
@@ -141,6 +141,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   #overridesIsolation = false;
   #commits: GroupCommit<Commit, CommitResult>;
   #statements: Semaphore;
+  #watched: Statements = new Statements(() => this.ask("select 1", []));
   #texts = new Map<string, string>();
   #signal = new Notifier();
   #messages = new Notifier();
@@ -386,36 +387,26 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
 
   /** Runs a handler's SQL statements and its commit in one transaction. */
   async #transact(commit: Commit): Promise<any[][]> {
+    const { sqlRole } = this.#options;
     try {
       await this.#know();
-      return await this.#connections.use(
-        (driver) =>
-          transaction(driver, ISOLATION, async (sql) => {
-            const { sqlRole } = this.#options;
-            if (sqlRole !== undefined) await sql.unsafe(`set local role "${sqlRole}"`);
-            for (const { parts, values } of commit.statements!) {
-              const text = parts.reduce((text, part, i) => i === 0 ? part : `${text}$${i}${part}`, "");
-              const fault = statementFault(text);
-              if (fault !== null) throw new StatementError(text, fault);
-              // Use the extended protocol, which accepts a single statement only.
-              await Promise.resolve(sql.unsafe(text, values, { simple: false })).catch((error) => {
-                // An error of the statement is the handler's failure, unless any statement would have failed.
-                if (!/^(08|25|40|53|57P|58|XX|$)/.test(codeOf(error))) {
-                  throw new StatementError(text, (error as Error).message);
-                }
-                throw error;
-              });
-            }
+      return await this.#watched.run<any[][]>(
+        commit.statements!,
+        (work) =>
+          this.#connections.use((driver) => transaction(driver, ISOLATION, work), {
+            writing: true,
+            patience: STATEMENT_PATIENCE,
+          }),
+        {
+          before: async (sql) => sqlRole !== undefined && await sql.unsafe(`set local role "${sqlRole}"`),
+          after: async (sql) => {
             if (sqlRole !== undefined) await sql.unsafe("reset role");
-            const answer = await sql.unsafe(
-              this.#text(COMMIT),
-              encodeCommits([commit], this.#origin, this.followed),
-            )
-              .values() as any[][];
+            const values = encodeCommits([commit], this.#origin, this.followed);
+            const answer = await sql.unsafe(this.#text(COMMIT), values).values();
             if (answer[0][0] !== "{0}") throw new Refused(answer);
             return answer;
-          }),
-        { writing: true, patience: STATEMENT_PATIENCE },
+          },
+        },
       );
     } catch (error) {
       if (error instanceof Refused) return error.answer;

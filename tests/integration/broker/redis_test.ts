@@ -8,7 +8,7 @@ import { withSchema } from "../../support/postgres.ts";
 import { connectRedis, withPrefix } from "../../support/redis.ts";
 import { RedisCluster } from "../../support/redis_cluster.ts";
 import { Site } from "../../support/server.ts";
-import { canStartServices, databaseUrl, RedisServer, redisUrl } from "../../support/services.ts";
+import { canStartServices, databaseUrl, freePort, RedisServer, redisUrl } from "../../support/services.ts";
 
 const ignore = !canStartServices();
 let cluster: RedisCluster | undefined;
@@ -68,6 +68,20 @@ Deno.test("an entry has its position as id, and can be read without Annals", asy
   assert.equal(fields[fields.indexOf("d") + 1], '{"amount":5}');
   await redis.quit();
   await broker.close();
+});
+
+Deno.test("a cluster that is not there, and a Redis that is none, are told of", async () => {
+  const away = new RedisBroker({ url: `redis://127.0.0.1:${freePort()}?cluster=true` });
+  await assert.rejects(away.describe("nowhere"), { name: "BrokerUnavailableError", retryable: true });
+  await away.close();
+  const url = new URL(redisUrl());
+  url.searchParams.set("cluster", "true");
+  const single = new RedisBroker({ url: url.href });
+  await assert.rejects(single.describe("nowhere"), {
+    name: "BrokerUnavailableError",
+    message: /cluster support disabled.*remove \?cluster=true/,
+  });
+  await single.close();
 });
 
 Deno.test("a database that Redis does not have is refused, instead of another one being used", async () => {

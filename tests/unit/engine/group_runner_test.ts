@@ -2,6 +2,7 @@ import { MemoryEventStore } from "@annals/annals/store/memory";
 import { type Commit, StoreUnavailableError } from "@annals/annals/store";
 import assert from "node:assert/strict";
 import { GroupRunner } from "../../../src/engine/group_runner.ts";
+import { leaseName } from "../../../src/groups/partition.ts";
 import { NO_EFFECTS } from "../../../src/handling/batch.ts";
 import type { BatchItem, BatchResult } from "../../../src/handling/executor.ts";
 import { WorkerEndedError } from "../../../src/handling/errors.ts";
@@ -210,5 +211,30 @@ Deno.test("a row that several workers would change costs no attempt: the group g
       assert.deepEqual(await store.deadLetters(), []);
     },
     { clock: { ...REAL_CLOCK, sleep: (milliseconds, signal) => REAL_CLOCK.sleep(milliseconds / 100, signal) } },
+  );
+});
+
+Deno.test("a crash is not forgotten because the server is stopped in order before it goes on", async () => {
+  let crashed: () => void = () => {};
+  const crash = new Promise<void>((resolve) => crashed = resolve);
+  await withRunner(
+    () => {
+      crashed();
+      return Promise.reject(new WorkerEndedError("killed", true));
+    },
+    async ({ store, runner }) => {
+      await store.put("test::a");
+      await crash;
+      runner.stop();
+      await until(() => runner.health.state === "stopped", () => "the runner to stop");
+      const granted = await store.acquireLease({
+        name: leaseName("G", 0, 1),
+        group: "G",
+        partitions: 1,
+        owner: "other",
+        ttl: 1_000,
+      });
+      assert.equal(granted?.clean, false);
+    },
   );
 });

@@ -1,0 +1,77 @@
+import { StatementError } from "../errors.ts";
+import type { Statement } from "../port.ts";
+import { statementFault } from "../single_statement.ts";
+import { codeOf } from "./errors.ts";
+import type { Session } from "./transaction.ts";
+
+/**
+ * What may keep any statement from being run, by SQLSTATE or the driver's code: lost connections, a full disk, failover,
+ * conflicts. All else that a statement fails with is its own.
+ */
+const ANY = /^(08|25|40|53[123]00|57P|58030|XX00[12]|CONNECT|E[A-Z]+$|$)/;
+
+/** So many times in a row what may happen to any statement happened to one while the database answered others. */
+const MOST = 3;
+
+/** The most statements that are watched. */
+const WATCHED = 1_000;
+
+/** Runs the SQL statements of handlers, and tells whose fault it is when one fails. */
+export class Statements {
+  #answers: () => Promise<unknown>;
+  #failures = new Map<string, number>();
+
+  /** @param answers Asks the database for something else; rejects if it does not answer. */
+  constructor(answers: () => Promise<unknown>) {
+    this.#answers = answers;
+  }
+
+  /**
+   * Runs statements and a commit in one transaction.
+   *
+   * @param statements The statements.
+   * @param transact Begins the transaction, runs the work in it, and commits.
+   * @param work What to run before and after the statements.
+   * @returns What `transact` returns.
+   * @throws {StatementError} If a statement failed, and others would not have.
+   */
+  async run<T>(
+    statements: readonly Statement[],
+    transact: (work: (session: Session) => Promise<T>) => Promise<T>,
+    work: { readonly before: (session: Session) => Promise<unknown>; readonly after: (session: Session) => Promise<T> },
+  ): Promise<T> {
+    let current: string | undefined;
+    try {
+      return await transact(async (session) => {
+        await work.before(session);
+        for (const { parts, values } of statements) {
+          const text = parts.reduce((text, part, i) => i === 0 ? part : `${text}$${i}${part}`, "");
+          const fault = statementFault(text);
+          if (fault !== null) throw new StatementError(text, fault);
+          current = text;
+          // Use the extended protocol, which accepts a single statement only.
+          await Promise.resolve(session.unsafe(text, values, { simple: false })).catch((error) => {
+            throw ANY.test(codeOf(error)) ? error : new StatementError(text, (error as Error).message);
+          });
+          this.#failures.delete(text);
+        }
+        current = undefined;
+        return await work.after(session);
+      });
+    } catch (error) {
+      // One that ends its session, or takes longer than a pooler permits, would be tried for ever.
+      if (current === undefined || error instanceof StatementError || !await this.#isToBlame(current)) throw error;
+      throw new StatementError(current, (error as Error).message);
+    }
+  }
+
+  async #isToBlame(text: string): Promise<boolean> {
+    const failures = (this.#failures.get(text) ?? 0) + 1;
+    if (this.#failures.size >= WATCHED) this.#failures.clear();
+    this.#failures.set(text, failures);
+    if (failures < MOST) return false;
+    const answers = await this.#answers().then(() => true, () => false);
+    if (answers) this.#failures.delete(text);
+    return answers;
+  }
+}

@@ -1,0 +1,50 @@
+import { StatementError } from "@annals/annals/store";
+import assert from "node:assert/strict";
+import { Statements } from "../../../src/store/postgres/statements.ts";
+import type { Session } from "../../../src/store/postgres/transaction.ts";
+
+const UPDATE = [{ parts: ["update audit set n = n + ", ""], values: [1] }];
+const failing = (code: string) => Object.assign(new Error(`failed with ${code}`), { code });
+
+/** Runs the statement in a session in which it fails, or the commit does. */
+function run(statements: Statements, failure: { statement?: string; commit?: string }): Promise<string> {
+  const session = {
+    unsafe: () => failure.statement ? Promise.reject(failing(failure.statement)) : Promise.resolve([]),
+  } as unknown as Session;
+  return statements.run(UPDATE, (work) => work(session), {
+    before: () => Promise.resolve(),
+    after: () => failure.commit ? Promise.reject(failing(failure.commit)) : Promise.resolve("committed"),
+  });
+}
+
+const answers = () => Promise.resolve();
+
+Deno.test("what only this statement can fail with is its own failure, whatever class the error is of", async () => {
+  const statements = new Statements(answers);
+  for (const code of ["22012", "53400", "58P01", "XX000", "57014", "55P03"]) {
+    await assert.rejects(run(statements, { statement: code }), StatementError, code);
+  }
+});
+
+Deno.test("what any statement may fail with is its own failure if it comes each time, while the database answers", async () => {
+  const statements = new Statements(answers);
+  for (const code of ["57P01", "CONNECTION_CLOSED", "CONNECTION_DESTROYED", "08P01", "53100", "ECONNRESET"]) {
+    for (let i = 0; i < 2; i++) await assert.rejects(run(statements, { statement: code }), { code });
+    await assert.rejects(run(statements, { statement: code }), StatementError, code);
+  }
+});
+
+Deno.test("a statement is not to blame for a database that is away, nor once it has succeeded", async () => {
+  const away = new Statements(() => Promise.reject(failing("ECONNREFUSED")));
+  for (let i = 0; i < 10; i++) await assert.rejects(run(away, { statement: "ECONNREFUSED" }), { code: "ECONNREFUSED" });
+  const flaky = new Statements(answers);
+  for (let i = 0; i < 10; i++) {
+    await assert.rejects(run(flaky, { statement: "57P01" }), { code: "57P01" });
+    assert.equal(await run(flaky, {}), "committed");
+  }
+});
+
+Deno.test("a statement is not to blame for a commit that fails", async () => {
+  const statements = new Statements(answers);
+  for (let i = 0; i < 10; i++) await assert.rejects(run(statements, { commit: "57P01" }), { code: "57P01" });
+});
