@@ -8,7 +8,7 @@ import type { SubscriptionSettings } from "../groups/settings.ts";
 import type { GroupWorker } from "../handling/runner.ts";
 import type { Clock } from "../lib/clock.ts";
 import { Shared } from "../lib/shared.ts";
-import type { EventStore, Fence } from "../store/port.ts";
+import { type EventStore, type Fence, MOST_REPLAYED } from "../store/port.ts";
 import type { Group } from "../subscriptions/group.ts";
 import type { Report } from "../telemetry/events.ts";
 import { type GroupHealth, GroupRunner } from "./group_runner.ts";
@@ -102,7 +102,12 @@ export class Supervisor {
         broker: feed === "stream" ? broker : null,
         owner,
         outbox,
-        replays: async (group) => (await replays.get()).filter((deferred) => deferred.group === group),
+        replays: async (group) => {
+          const all = await replays.get();
+          // There are more than these: those of one group must not keep others from being seen.
+          if (all.length >= MOST_REPLAYED) return await store.deferred(group, { replayedOnly: true });
+          return all.filter((deferred) => deferred.group === group);
+        },
         last: () => last.get(),
         turn: (lease, signal) => this.#balancer.turn(lease, signal),
         clock,

@@ -8,6 +8,7 @@ import { ModuleLoadError } from "./errors.ts";
 import { HostPool } from "./host_pool.ts";
 import { resolution } from "./own_flags.ts";
 import { serverFilesOf } from "./visible_files.ts";
+import { MOST_CHARACTERS } from "../store/large.ts";
 import { type CodeLocation, hostFlags, workerPermissions } from "./permissions.ts";
 import { descriptionSchema, type DomainDescription, type ReadPayload } from "./protocol.ts";
 
@@ -16,6 +17,9 @@ export const MAIN_HOST = "main";
 
 /** The worker that describes the domain; it has the permissions granted to all groups. */
 const INSPECTOR = "The domain's module";
+
+/** The most messages that are decoded at a time. */
+const MOST_DECODED = 1_000;
 
 function environment(names: readonly string[]): Record<string, string> {
   return Object.fromEntries(names.flatMap((name) => {
@@ -160,12 +164,29 @@ export async function readPayloads(
   const pool = poolFor(code, config, NO_REPORT);
   try {
     return await withInspector(pool, code, config, async () => {
-      const answer = await pool.ask(INSPECTOR, { t: "decode", records });
-      return (answer as { payloads: ReadPayload[] }).payloads;
+      const payloads: ReadPayload[] = [];
+      for (const part of inParts(records)) {
+        const answer = await pool.ask(INSPECTOR, { t: "decode", records: part });
+        payloads.push(...(answer as { payloads: ReadPayload[] }).payloads);
+      }
+      return payloads;
     });
   } finally {
     await pool.stop();
   }
+}
+
+/** Splits records into what one question may hold. */
+function* inParts(records: readonly MessageRecord[]): Generator<readonly MessageRecord[]> {
+  let [begin, characters] = [0, 0];
+  for (const [i, { data }] of records.entries()) {
+    if (i > begin && (i - begin === MOST_DECODED || characters + data.length > MOST_CHARACTERS)) {
+      yield records.slice(begin, i);
+      [begin, characters] = [i, 0];
+    }
+    characters += data.length;
+  }
+  if (records.length > begin) yield records.slice(begin);
 }
 
 /** Formats the reason why a domain cannot be loaded. */

@@ -1,24 +1,25 @@
 import type { MessageRecord } from "../messages/envelope.ts";
 import { FencedError, StatementError, StoreUnavailableError, WrongExpectedVersionError } from "./errors.ts";
 import { LONGEST_LEASE } from "./membership.ts";
-import type {
-  Checkpoint,
-  CommandOutcome,
-  Commit,
-  CommitResult,
-  DeadLetter,
-  DeferredMessage,
-  Ends,
-  EventStore,
-  Fence,
-  GrantedLease,
-  Lease,
-  LeaseRequest,
-  Member,
-  ProjectionRow,
-  ReadLogOptions,
-  ReadStreamOptions,
-  StreamAppend,
+import {
+  type Checkpoint,
+  type CommandOutcome,
+  type Commit,
+  type CommitResult,
+  type DeadLetter,
+  type DeferredMessage,
+  type Ends,
+  type EventStore,
+  type Fence,
+  type GrantedLease,
+  type Lease,
+  type LeaseRequest,
+  type Member,
+  MOST_REPLAYED,
+  type ProjectionRow,
+  type ReadLogOptions,
+  type ReadStreamOptions,
+  type StreamAppend,
 } from "./port.ts";
 import { type Clock, clockOf } from "../lib/clock.ts";
 import { Notifier } from "../lib/notifier.ts";
@@ -324,7 +325,7 @@ export class MemoryEventStore implements EventStore {
     return [...this.#deferred.values()].flatMap((deferred) => [...deferred.values()])
       .filter((deferred) => deferred.replayed)
       .sort((a, b) => a.position - b.position)
-      .slice(0, 1_000);
+      .slice(0, MOST_REPLAYED);
   }
 
   async lag(category: string, after: number): Promise<{ messages: number; oldest: number | null }> {

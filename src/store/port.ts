@@ -337,7 +337,7 @@ export interface Groups {
     group: string,
     options?: { readonly replayedOnly?: boolean; readonly limit?: number },
   ): Promise<DeferredMessage[]>;
-  /** Returns the first thousand replayed messages not yet picked up, of all groups, by position. */
+  /** Returns the first {@linkcode MOST_REPLAYED} replayed messages not yet picked up, of all groups, by position. */
   replayed(): Promise<DeferredMessage[]>;
   /** Returns the number of messages of a category after a position, and the time of the first. */
   lag(category: string, after: number): Promise<{ readonly messages: number; readonly oldest: number | null }>;
@@ -369,6 +369,9 @@ export interface Projections {
     options?: { readonly after?: string; readonly limit?: number },
   ): Promise<ProjectionRow[]>;
 }
+
+/** The most messages that `replayed()` of a store returns. */
+export const MOST_REPLAYED = 1_000;
 
 /**
  * The event store, which writes the log and everything that must be consistent with it in one transaction.

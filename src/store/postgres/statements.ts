@@ -13,12 +13,14 @@ const ANY = /^(08|25|40|53[123]00|57P|58030|XX00[12]|CONNECT|E[A-Z]+$|$)/;
 /** So many times in a row what may happen to any statement happened to one while the database answered others. */
 const MOST = 3;
 
-/** The most statements that are watched. */
+/** The most statements that are watched, and how much of each with its values. */
 const WATCHED = 1_000;
+const LONGEST_KEY = 10_000;
 
 /** Runs the SQL statements of handlers, and tells whose fault it is when one fails. */
 export class Statements {
   #answers: () => Promise<unknown>;
+  /** By statement and values: how many times in a row it failed with what may happen to any. */
   #failures = new Map<string, number>();
 
   /** @param answers Asks the database for something else; rejects if it does not answer. */
@@ -40,7 +42,7 @@ export class Statements {
     transact: (work: (session: Session) => Promise<T>) => Promise<T>,
     work: { readonly before: (session: Session) => Promise<unknown>; readonly after: (session: Session) => Promise<T> },
   ): Promise<T> {
-    let current: string | undefined;
+    let current: { readonly text: string; readonly key: string } | undefined;
     try {
       return await transact(async (session) => {
         await work.before(session);
@@ -48,30 +50,27 @@ export class Statements {
           const text = parts.reduce((text, part, i) => i === 0 ? part : `${text}$${i}${part}`, "");
           const fault = statementFault(text);
           if (fault !== null) throw new StatementError(text, fault);
-          current = text;
+          current = { text, key: `${text}\n${JSON.stringify(values)}`.slice(0, LONGEST_KEY) };
           // Use the extended protocol, which accepts a single statement only.
           await Promise.resolve(session.unsafe(text, values, { simple: false })).catch((error) => {
             throw ANY.test(codeOf(error)) ? error : new StatementError(text, (error as Error).message);
           });
-          this.#failures.delete(text);
+          this.#failures.delete(current.key);
         }
         current = undefined;
         return await work.after(session);
       });
     } catch (error) {
       // One that ends its session, or takes longer than a pooler permits, would be tried for ever.
-      if (current === undefined || error instanceof StatementError || !await this.#isToBlame(current)) throw error;
-      throw new StatementError(current, (error as Error).message);
+      if (current === undefined || error instanceof StatementError || !await this.#isToBlame(current.key)) throw error;
+      throw new StatementError(current.text, (error as Error).message);
     }
   }
 
-  async #isToBlame(text: string): Promise<boolean> {
-    const failures = (this.#failures.get(text) ?? 0) + 1;
+  async #isToBlame(key: string): Promise<boolean> {
+    const failures = (this.#failures.get(key) ?? 0) + 1;
     if (this.#failures.size >= WATCHED) this.#failures.clear();
-    this.#failures.set(text, failures);
-    if (failures < MOST) return false;
-    const answers = await this.#answers().then(() => true, () => false);
-    if (answers) this.#failures.delete(text);
-    return answers;
+    this.#failures.set(key, failures);
+    return failures >= MOST && await this.#answers().then(() => true, () => false);
   }
 }

@@ -1,23 +1,24 @@
 import type { MessageRecord } from "../../messages/envelope.ts";
 import { FencedError } from "../errors.ts";
 import { FORGOTTEN, LONGEST_LEASE } from "../membership.ts";
-import type {
-  Checkpoint,
-  CommandOutcome,
-  Commit,
-  CommitResult,
-  DeadLetter,
-  DeferredMessage,
-  Ends,
-  EventStore,
-  Fence,
-  GrantedLease,
-  Lease,
-  LeaseRequest,
-  Member,
-  ProjectionRow,
-  ReadLogOptions,
-  ReadStreamOptions,
+import {
+  type Checkpoint,
+  type CommandOutcome,
+  type Commit,
+  type CommitResult,
+  type DeadLetter,
+  type DeferredMessage,
+  type Ends,
+  type EventStore,
+  type Fence,
+  type GrantedLease,
+  type Lease,
+  type LeaseRequest,
+  type Member,
+  MOST_REPLAYED,
+  type ProjectionRow,
+  type ReadLogOptions,
+  type ReadStreamOptions,
 } from "../port.ts";
 import { arrayLiteral, type Parameter } from "./commit.ts";
 import { lag, LAST_POSITION, OUTBOX_STATUS, type Query, readLog, readStream } from "./queries.ts";
@@ -27,7 +28,7 @@ const DEFERRED = `select "group", category, stream, position, attempts, due_at, 
   from annals.deferred where "group" = $1`;
 const REPLAYED = `select "group", category, stream, position, attempts, due_at, failures::text, replayed, awaits
   from annals.deferred where replayed 
-  order by position limit 1000`;
+  order by position limit ${MOST_REPLAYED}`;
 const DEAD_LETTER = `select id, "group", message::text, reason, error, stack, attempts::text, dead_at
   from annals.dead_letters`;
 const ROW = `select projection, key, "row"::text, position from annals.projections`;

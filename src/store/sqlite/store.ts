@@ -5,23 +5,24 @@ import { SqliteDatabase, type SqliteOptions } from "../../sqlite/database.ts";
 import { STORE_SCHEMA } from "./schema.ts";
 import { FencedError, StoreUnavailableError, WrongExpectedVersionError } from "../errors.ts";
 import { FORGOTTEN, LONGEST_LEASE } from "../membership.ts";
-import type {
-  Checkpoint,
-  CommandOutcome,
-  Commit,
-  CommitResult,
-  DeadLetter,
-  DeferredMessage,
-  Ends,
-  EventStore,
-  Fence,
-  GrantedLease,
-  Lease,
-  LeaseRequest,
-  Member,
-  ProjectionRow,
-  ReadLogOptions,
-  ReadStreamOptions,
+import {
+  type Checkpoint,
+  type CommandOutcome,
+  type Commit,
+  type CommitResult,
+  type DeadLetter,
+  type DeferredMessage,
+  type Ends,
+  type EventStore,
+  type Fence,
+  type GrantedLease,
+  type Lease,
+  type LeaseRequest,
+  type Member,
+  MOST_REPLAYED,
+  type ProjectionRow,
+  type ReadLogOptions,
+  type ReadStreamOptions,
 } from "../port.ts";
 import { SqliteCommitter } from "./commit.ts";
 
@@ -386,7 +387,7 @@ export class SqliteEventStore implements EventStore {
   async replayed(): Promise<DeferredMessage[]> {
     const rows = await this.#all<Record<string, any>>(
       `select "group", category, stream, position, attempts, due_at as dueAt, failures, awaits from deferred
-       where replayed = 1 order by position limit 1000`,
+       where replayed = 1 order by position limit ${MOST_REPLAYED}`,
     );
     return rows.map((row) => ({ ...row, failures: JSON.parse(row.failures), replayed: true }) as DeferredMessage);
   }

@@ -3,7 +3,7 @@ import { MemoryEventStore } from "@annals/annals/store/memory";
 import { BrokerUnavailableError } from "../../../src/broker/errors.ts";
 import type { Broker } from "../../../src/broker/port.ts";
 import { WorkerEndedError } from "../../../src/isolation/errors.ts";
-import { type EventStore, StoreUnavailableError } from "@annals/annals/store";
+import { type EventStore, MOST_REPLAYED, StoreUnavailableError } from "@annals/annals/store";
 import assert from "node:assert/strict";
 import { Supervisor } from "../../../src/engine/supervisor.ts";
 import { DEFAULT_SETTINGS } from "../../../src/groups/settings.ts";
@@ -258,4 +258,25 @@ Deno.test("an attempt that another group's fault ended is not counted", async ()
   assert.ok(innocent > 10);
   assert.deepEqual(await store.deadLetters(), []);
   assert.deepEqual(await seen(store), { a: [0] });
+});
+
+Deno.test("replays of one group are picked up, however many of other groups cannot be", async () => {
+  const { time, store, supervisor } = alone();
+  await supervisor.join();
+  void supervisor.start();
+  await tick(store, ["a"]);
+  await time.pass(MINUTE);
+  assert.deepEqual(await seen(store), { a: [0] });
+  const row = { category: "test::clock", attempts: 0, dueAt: 0, failures: [], replayed: true, awaits: null };
+  const others = Array.from({ length: MOST_REPLAYED }, (_, i) => ({
+    ...row,
+    group: `Other${i}`,
+    stream: "test::clock-b",
+    position: 0,
+  }));
+  const [{ position, stream }] = await store.readLog({ category: "test::clock", after: 0, limit: 1 });
+  await store.commit({ defer: [...others, { ...row, group: "Tally", stream, position }] });
+  await time.pass(MINUTE);
+  assert.deepEqual((await store.deferred("Tally")).length, 0);
+  assert.deepEqual(await seen(store), { a: [0, 0] });
 });
