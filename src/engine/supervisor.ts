@@ -224,8 +224,9 @@ export class Supervisor {
     while (busy().length > 0 && clock.elapsed() < until) {
       await clock.sleep(STOP_INTERVAL);
       if (clock.elapsed() < renewAt) continue;
-      renewAt = clock.elapsed() + RENEWAL_INTERVAL;
-      await this.#renewNow().catch(() => {});
+      renewAt = Infinity;
+      // The store may not answer, or not in time.
+      void this.#renewNow().catch(() => {}).then(() => renewAt = clock.elapsed() + RENEWAL_INTERVAL);
     }
     for (const runner of busy()) {
       report({ type: "shutdown.overdue", group: runner.health.group, seconds: patience / 1000 });
