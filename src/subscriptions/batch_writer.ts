@@ -3,6 +3,7 @@ import type { MessageRecord } from "../messages/envelope.ts";
 import { CONFLICT_BACKOFF, pauseBefore } from "../lib/retry.ts";
 import { textOf } from "../messages/thrown.ts";
 import { StatementError, WrongExpectedVersionError } from "../store/errors.ts";
+import { WorkerEndedError } from "../handling/errors.ts";
 import { HandlerStuckError, SharedRowError } from "./errors.ts";
 import type { Failures } from "./failures.ts";
 import type { Checkpointer } from "./checkpointer.ts";
@@ -132,6 +133,8 @@ export class BatchWriter {
       const own = commit.copyUpTo(Infinity);
       const failure = batch.failures.get(0);
       if (failure) this.#failures.fail(record, deferred, failure, own);
+      // What is neither handled nor failed must not be passed.
+      else if (!batch.handled.includes(0)) throw new WorkerEndedError("Its worker answered without a result", false);
       else if (deferred) own.resumed.push(deferred);
       try {
         await this.#checkpointer.write(own, batch.effects, reached);

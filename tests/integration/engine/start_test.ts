@@ -50,7 +50,7 @@ Deno.test("missing rights are said, and end the server with 1", async () => {
     for (const server of servers) assert.equal((await server.status).code, 1);
     for (const server of servers) await server.stop();
     assert.match(servers[0].stderr, /permission denied for database.*grant the role what it lacks/);
-    assert.match(servers[1].stderr, /NOPERM.*grant the user \+@stream/);
+    assert.match(servers[1].stderr, /NOPERM.*grant the user \+@connection \+@stream/);
   } finally {
     await admin.unsafe(`drop role ${role}`);
     await admin.end();
