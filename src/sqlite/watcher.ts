@@ -1,42 +1,25 @@
-/** Beyond so many notifications in a period, polling costs less than being told of each write. */
-const BUSY = 500;
-
-/** Below so many changes in a period, being told of each costs less than polling. */
-const CALM = 100;
-
-/** How often that is decided, in milliseconds. While notified, it also looks by itself this often. */
-const PERIOD = 250;
-
-/** After so many periods in which only looking found the writes, notifications are taken for broken. */
-const DEAF = 4;
+/** The idle time before switching from polling to watching the file, in milliseconds. */
+const CALM = 250;
 
 /**
- * Detects writes of other connections, in this process or another.
- *
- * File notifications tell of a write in 0.2 ms, and cost nothing while there is none; a poll every 2 ms finds it after
- * 1.2 ms on average and costs 3% of a core in Deno. But notifications also tell of this process's own writes, and there
- * are several per write: while there are very many, it polls. Network and shared file systems may not notify at all.
+ * Detects writes of other connections, in this process or another. While writes are frequent, it polls every few
+ * milliseconds. A timer that fires 250 times a second costs 3% of a core in Deno, so when idle, it uses file
+ * notifications.
  */
 export class FileWatcher {
   #path: string;
   #look: () => boolean;
-  #interval: number;
   #poll: ReturnType<typeof setInterval> | undefined;
-  #period: ReturnType<typeof setInterval> | undefined;
   #watch: Deno.FsWatcher | undefined;
-  /** In the current period: notifications, and changes found. */
-  #notified = 0;
-  #changes = 0;
-  /** Periods with changes but without a notification. */
-  #unheard = 0;
-  #mayWatch = true;
+  #lastChange = 0;
+  #interval: number;
 
   /**
    * Creates a watcher; it is not started yet.
    *
    * @param path The file that changes with each write.
    * @param look Checks whether there was a write.
-   * @param interval The polling interval while others write much, in milliseconds.
+   * @param interval The polling interval while others write, in milliseconds.
    */
   constructor(path: string, look: () => boolean, interval: number) {
     this.#path = path;
@@ -46,55 +29,42 @@ export class FileWatcher {
 
   /** Starts, unless already started. */
   start(): void {
-    if (this.#period !== undefined) return;
-    this.#startPolling();
-    this.#period = setInterval(() => this.#decide(), PERIOD);
-  }
-
-  #check(): void {
-    if (this.#look()) this.#changes++;
+    if (this.#poll === undefined && this.#watch === undefined) this.#startPolling();
   }
 
   #startPolling(): void {
-    this.#poll = setInterval(() => this.#check(), this.#interval);
+    this.#lastChange = performance.now();
+    this.#poll = setInterval(() => {
+      if (this.#look()) this.#lastChange = performance.now();
+      else if (performance.now() - this.#lastChange > CALM) this.#calmDown();
+    }, this.#interval);
   }
 
-  /** Once in a period: how to go on. */
-  #decide(): void {
-    if (this.#watch) {
-      this.#check();
-      if (this.#notified > 0) this.#unheard = 0;
-      else if (this.#changes > 0 && ++this.#unheard >= DEAF) this.#mayWatch = false;
-      if (this.#notified > BUSY || !this.#mayWatch) {
-        this.#closeWatch();
-        this.#startPolling();
-      }
-    } else if (this.#mayWatch && this.#changes < CALM) this.#startWatching();
-    this.#notified = 0;
-    this.#changes = 0;
-  }
-
-  #startWatching(): void {
+  #calmDown(): void {
     try {
       this.#watch = Deno.watchFs(this.#path);
     } catch {
       // No permission or too many watches: keep polling.
-      this.#mayWatch = false;
+      this.#lastChange = Infinity;
       return;
     }
     clearInterval(this.#poll);
     this.#poll = undefined;
     void this.#listen(this.#watch);
     // A write before the watch began would otherwise be missed.
-    this.#check();
+    if (this.#look()) this.#wakeUp();
   }
 
   async #listen(watch: Deno.FsWatcher): Promise<void> {
     for await (const _event of watch) {
       if (this.#watch !== watch) return;
-      this.#notified++;
-      this.#check();
+      if (this.#look()) return this.#wakeUp();
     }
+  }
+
+  #wakeUp(): void {
+    this.#closeWatch();
+    this.#startPolling();
   }
 
   #closeWatch(): void {
@@ -105,9 +75,8 @@ export class FileWatcher {
 
   /** Stops. */
   stop(): void {
-    clearInterval(this.#period);
     clearInterval(this.#poll);
-    this.#period = this.#poll = undefined;
+    this.#poll = undefined;
     this.#closeWatch();
   }
 }
