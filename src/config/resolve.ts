@@ -87,9 +87,9 @@ function checkUrl(key: string, url: string, file: string | null): void {
   }]);
 }
 
-/** What the path of a service's URL may be. */
-const PATHS: Readonly<Record<string, { readonly form: RegExp; readonly message: string }>> = {
-  postgres: { form: /^/, message: "" },
+/** What the path of a service's URL may be; `null` for anything. */
+const PATHS: Readonly<Record<string, { readonly form: RegExp; readonly message: string } | null>> = {
+  postgres: null,
   redis: {
     form: /^\/?\d*$/,
     message: "expected the number of a database after the host, or nothing, like redis://localhost:6379/0",
@@ -99,10 +99,9 @@ const PATHS: Readonly<Record<string, { readonly form: RegExp; readonly message: 
 function checkService(key: string, { provider, url }: StoreConfig | BrokerConfig, file: string | null): void {
   if (!Object.hasOwn(PATHS, provider)) return;
   checkUrl(key, url, file);
-  const { form, message } = PATHS[provider];
-  if (!form.test(new URL(url).pathname)) {
-    throw new ConfigError(file, [{ key: `${key} = "${redactUrl(url)}"`, message }]);
-  }
+  const path = PATHS[provider];
+  if (path === null || path.form.test(new URL(url).pathname)) return;
+  throw new ConfigError(file, [{ key: `${key} = "${redactUrl(url)}"`, message: path.message }]);
 }
 
 /** Converts permissions to Deno's form, with absolute paths. */

@@ -70,13 +70,18 @@ export interface RunnerOptions {
   readonly report: Report;
 }
 
+interface Crashed {
+  /** Whether the end before it may have been caused by one of the first messages. */
+  readonly crashed?: boolean;
+}
+
 /** Why a subscription ended. */
 type End =
   | { readonly reason: "fenced" }
-  /** `crashed`: after an end whose cause may be among the first messages. */
-  | { readonly reason: "stopped"; readonly crashed?: boolean }
+  | Crashed & { readonly reason: "stopped" }
   | { readonly reason: "stuck"; readonly session: HandlerSession }
-  | { readonly reason: "unsure" | "failed" | "refused"; readonly message: string }
+  | Crashed & { readonly reason: "unsure"; readonly message: string }
+  | { readonly reason: "failed" | "refused"; readonly message: string }
   | { readonly reason: "unknown type"; readonly type: string }
   | { readonly reason: "worker ended"; readonly message: string; readonly isSuspect: boolean };
 
@@ -173,7 +178,8 @@ export class GroupRunner {
         this.#fence = undefined;
       }
       // The store knows of all unfinished work: attempts of in-flight messages are counted before they begin.
-      const clean = end.reason === "stopped" ? !end.crashed : end.reason !== "fenced" && end.reason !== "failed";
+      const crashed = "crashed" in end && end.crashed === true;
+      const clean = !crashed && end.reason !== "fenced" && end.reason !== "failed";
       if (clean) this.#endedInOrder = granted.token;
       await store.releaseLease({ lease, token: granted.token }, clean);
       this.#endedInOrder = undefined;
@@ -216,7 +222,8 @@ export class GroupRunner {
       if (stop.aborted) return { reason: "stopped", crashed: isQuarantined };
       // What is written late must find another token.
       if (this.#mayStillCommit) {
-        return { reason: "unsure", message: "The answer to a commit was lost while its worker ended" };
+        const message = "The answer to a commit was lost while its worker ended";
+        return { reason: "unsure", message, crashed: isQuarantined };
       }
     }
   }

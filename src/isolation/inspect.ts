@@ -8,7 +8,7 @@ import { ModuleLoadError } from "./errors.ts";
 import { HostPool } from "./host_pool.ts";
 import { resolution } from "./own_flags.ts";
 import { serverFilesOf } from "./visible_files.ts";
-import { MOST_CHARACTERS } from "../store/large.ts";
+import { inParts } from "../store/large.ts";
 import { type CodeLocation, hostFlags, workerPermissions } from "./permissions.ts";
 import { descriptionSchema, type DomainDescription, type ReadPayload } from "./protocol.ts";
 
@@ -165,7 +165,7 @@ export async function readPayloads(
   try {
     return await withInspector(pool, code, config, async () => {
       const payloads: ReadPayload[] = [];
-      for (const part of inParts(records)) {
+      for (const part of inParts(records, MOST_DECODED)) {
         const answer = await pool.ask(INSPECTOR, { t: "decode", records: part });
         payloads.push(...(answer as { payloads: ReadPayload[] }).payloads);
       }
@@ -174,19 +174,6 @@ export async function readPayloads(
   } finally {
     await pool.stop();
   }
-}
-
-/** Splits records into what one question may hold. */
-function* inParts(records: readonly MessageRecord[]): Generator<readonly MessageRecord[]> {
-  let [begin, characters] = [0, 0];
-  for (const [i, { data }] of records.entries()) {
-    if (i > begin && (i - begin === MOST_DECODED || characters + data.length > MOST_CHARACTERS)) {
-      yield records.slice(begin, i);
-      [begin, characters] = [i, 0];
-    }
-    characters += data.length;
-  }
-  if (records.length > begin) yield records.slice(begin);
 }
 
 /** Formats the reason why a domain cannot be loaded. */

@@ -16,6 +16,27 @@ export function isLeftOut({ data }: MessageRecord): boolean {
 }
 
 /**
+ * Splits messages into parts of at most {@linkcode MOST_CHARACTERS}, in order; a single message may have more.
+ *
+ * @param records The messages.
+ * @param most The most messages of a part. @default {any number}
+ */
+export function inParts(records: readonly MessageRecord[], most = Infinity): MessageRecord[][] {
+  const parts: MessageRecord[][] = [];
+  let room = 0;
+  for (const record of records) {
+    const characters = record.data.length + (record.metadata?.length ?? 0);
+    if (parts.length === 0 || characters > room || parts.at(-1)!.length === most) {
+      parts.push([]);
+      room = MOST_CHARACTERS;
+    }
+    parts.at(-1)!.push(record);
+    room -= characters;
+  }
+  return parts;
+}
+
+/**
  * Reads messages with their payloads, however large they are, without holding more of them than a batch may have.
  *
  * @param store The log.

@@ -1,26 +1,26 @@
 import type { MessageRecord } from "../messages/envelope.ts";
 import { FencedError, StatementError, StoreUnavailableError, WrongExpectedVersionError } from "./errors.ts";
 import { LONGEST_LEASE } from "./membership.ts";
-import {
-  type Checkpoint,
-  type CommandOutcome,
-  type Commit,
-  type CommitResult,
-  type DeadLetter,
-  type DeferredMessage,
-  type Ends,
-  type EventStore,
-  type Fence,
-  type GrantedLease,
-  type Lease,
-  type LeaseRequest,
-  type Member,
-  MOST_REPLAYED,
-  type ProjectionRow,
-  type ReadLogOptions,
-  type ReadStreamOptions,
-  type StreamAppend,
+import type {
+  Checkpoint,
+  CommandOutcome,
+  Commit,
+  CommitResult,
+  DeadLetter,
+  DeferredMessage,
+  Ends,
+  EventStore,
+  Fence,
+  GrantedLease,
+  Lease,
+  LeaseRequest,
+  Member,
+  ProjectionRow,
+  ReadLogOptions,
+  ReadStreamOptions,
+  StreamAppend,
 } from "./port.ts";
+import { MOST_REPLAYED } from "./port.ts";
 import { type Clock, clockOf } from "../lib/clock.ts";
 import { Notifier } from "../lib/notifier.ts";
 

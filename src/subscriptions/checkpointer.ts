@@ -116,19 +116,8 @@ export class Checkpointer {
   async write(pending: PendingCommit, effects?: Effects, last?: number): Promise<void> {
     const { outbox, runner } = this.#options;
     const { appends, rows, outcomes, statements } = effects ?? NO_EFFECTS;
-    const settle = (written: boolean): void => void (effects && runner.settle(written));
     const moves = last !== undefined && last > this.#progress.position;
     const effectless = pending.empty && appends.length + rows.length + outcomes.length + statements.length === 0;
-    if (effectless) {
-      // There is nothing to commit atomically with this checkpoint: postpone it to the next commit or a timer.
-      try {
-        if (moves) await this.#postpone(last);
-      } catch (error) {
-        settle(false);
-        throw error;
-      }
-      return settle(true);
-    }
     const reached = moves ? last : this.#unwritten ?? 0;
     const commit: Commit = {
       ...(reached > 0 && { checkpoint: this.#progress.checkpoint(reached) }),
@@ -140,13 +129,16 @@ export class Checkpointer {
       resume: pending.resumed.map(({ group, position }) => ({ group, position })),
       deadLetters: pending.deadLetters,
     };
+    let written = false;
     try {
-      await this.#commit(commit);
-    } catch (error) {
-      settle(false);
-      throw error;
+      // Without effects there is nothing to commit atomically with the checkpoint: it can wait for the next commit or a timer.
+      if (!effectless) await this.#commit(commit);
+      else if (moves) await this.#postpone(last);
+      written = true;
+    } finally {
+      if (effects) runner.settle(written);
     }
-    settle(true);
+    if (effectless) return;
     this.#unwritten = undefined;
     this.#begun = undefined;
     for (const { stream, position } of pending.resumed) this.retryQueue.remove(stream, position);

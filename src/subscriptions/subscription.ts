@@ -2,7 +2,7 @@ import { messageOf, recoveryOf } from "../lib/annals_error.ts";
 import { retry } from "../lib/retry.ts";
 import { knows, versionName } from "../messages/known_types.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
-import { isLeftOut, LARGE, MOST_CHARACTERS } from "../store/large.ts";
+import { inParts, isLeftOut, LARGE, MOST_CHARACTERS } from "../store/large.ts";
 import { UnknownTypes } from "./unknown_types.ts";
 import { Failures } from "./failures.ts";
 import { BatchWriter, type Item } from "./batch_writer.ts";
@@ -23,22 +23,6 @@ const ENDED =
 
 /** The longest wait of an idle group in one read, in milliseconds. */
 const LONGEST_READ = 2_000;
-
-/** Limits a batch to the maximum payload. */
-function inParts(records: readonly MessageRecord[]): MessageRecord[][] {
-  const parts: MessageRecord[][] = [];
-  let room = 0;
-  for (const record of records) {
-    const characters = record.data.length + (record.metadata?.length ?? 0);
-    if (parts.length === 0 || characters > room) {
-      parts.push([]);
-      room = MOST_CHARACTERS;
-    }
-    parts.at(-1)!.push(record);
-    room -= characters;
-  }
-  return parts;
-}
 
 /**
  * Feeds a group from one category: reads, handles, commits effects and checkpoint in one transaction, acknowledges.

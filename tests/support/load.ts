@@ -82,10 +82,10 @@ async function whereabouts({ store }: Client, n: number): Promise<string> {
   const commands = await store.readLog({ category: "tally::tally:command", limit: 1_000_000 });
   const at = commands.findIndex((command) => JSON.parse(command.data).n === n);
   if (at < 0) return `command ${n} is not in the log`;
+  const events = await store.readLog({ category: "tally::tally", limit: 1_000_000 });
   const near = await Promise.all(
     commands.slice(Math.max(0, at - 3), at + 4).map(async (command) => {
       const outcome = await store.outcome(command.id);
-      const events = await store.readLog({ after: command.position, limit: 1_000_000, category: "tally::tally" });
       const event = events.find(({ causationId }) => causationId === command.id);
       return `${command.position} ${command.stream} sent ${new Date(command.time).toISOString()}: ${
         JSON.stringify(outcome)

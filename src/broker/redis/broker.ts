@@ -159,9 +159,8 @@ export class RedisBroker implements Broker {
   }
 
   /** The driver stays at database 0 if there is none of the number that it was given. */
-  #select(): Promise<void> {
-    const driver = this.#driver;
-    if (driver instanceof Cluster || !driver.options.db) return Promise.resolve();
+  #select(driver: Redis): Promise<void> | undefined {
+    if (!driver.options.db) return;
     return this.#selected ??= driver.select(driver.options.db).then(() => {}, (error) => {
       this.#selected = undefined;
       throw error;
@@ -171,10 +170,14 @@ export class RedisBroker implements Broker {
   async #ask<T>(work: (driver: Driver) => Promise<T>): Promise<T> {
     if (this.#closed) throw new BrokerUnavailableError(`Redis at ${this.location} was closed`, false);
     try {
-      await this.#select();
-      if (!(this.#driver instanceof Cluster)) return await work(this.#driver);
-      // A cluster's driver keeps commands until a node is there, whatever the timeout of a command.
-      return await deadline(COMMAND_TIMEOUT, work(this.#driver), () => new Error("Command timed out"));
+      const driver = this.#driver;
+      if (driver instanceof Cluster) {
+        // It keeps commands until a node is there, whatever the timeout of a command.
+        return await deadline(COMMAND_TIMEOUT, work(driver), () => new Error("Command timed out"));
+      }
+      const selecting = this.#select(driver);
+      if (selecting) await selecting;
+      return await work(driver);
     } catch (error) {
       // A host that crashed, or a firewall, does not close connections; the kernel would keep retransmitting for minutes.
       if (error instanceof Error && error.message === "Command timed out") this.#driver.disconnect(true);

@@ -1,5 +1,6 @@
 import type { Cluster, Redis } from "ioredis";
 import { REAL_CLOCK } from "../../lib/clock.ts";
+import { deadline } from "../../lib/deadline.ts";
 
 /** The duration of a blocking read, in milliseconds. */
 const BLOCK = 1_000;
@@ -171,18 +172,11 @@ export class RedisWaiter {
     if (this.#clientId === undefined) this.#clientId = await driver.call("client", "id") as number;
     this.#blockedOn = new Set(keys);
     const ids = keys.map((key) => `${this.#stream(key).last}-0`);
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const dead = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error("it is not responding")), BLOCK + GRACE);
-    });
-    try {
-      const reading = driver.call("xread", "COUNT", 1, "BLOCK", BLOCK, "STREAMS", ...keys, ...ids);
-      reading.catch(() => {});
-      const answer = await Promise.race([reading, dead]) as [string, [string, unknown][]][] | null;
-      await Promise.all((answer ?? []).map(([key, [[id]]]) => this.#came(key, Number(id.slice(0, id.indexOf("-"))))));
-    } finally {
-      clearTimeout(timer);
-    }
+    const reading = driver.call("xread", "COUNT", 1, "BLOCK", BLOCK, "STREAMS", ...keys, ...ids) as Promise<
+      [string, [string, unknown][]][] | null
+    >;
+    const answer = await deadline(BLOCK + GRACE, reading, () => new Error("it is not responding"));
+    await Promise.all((answer ?? []).map(([key, [[id]]]) => this.#came(key, Number(id.slice(0, id.indexOf("-"))))));
   }
 
   async #came(key: string, position: number): Promise<void> {

@@ -83,6 +83,14 @@ export function isBroken(error: unknown): boolean {
   return /^(CONNECTION_CLOSED|CONNECT_TIMEOUT|ECONNRESET|EPIPE|ETIMEDOUT|57P0[12])$/.test(codeOf(error));
 }
 
+/**
+ * Whether an error may keep any statement from being run: lost connections, a full disk, failover, conflicts. With all else
+ * a statement fails by its own fault.
+ */
+export function mayBefallAny(error: unknown): boolean {
+  return /^(08|25|40|53[123]00|57P|58030|XX00[12]|CONNECT|E[A-Z]+$|$)/.test(codeOf(error));
+}
+
 /** Whether an error concerns the data of one commit, so that the others of its call may succeed without it. */
 export function isAboutData(error: unknown): boolean {
   return /^(2[23]|54)/.test(codeOf(error));

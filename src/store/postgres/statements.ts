@@ -1,14 +1,8 @@
 import { StatementError } from "../errors.ts";
 import type { Statement } from "../port.ts";
 import { statementFault } from "../single_statement.ts";
-import { codeOf } from "./errors.ts";
+import { mayBefallAny } from "./errors.ts";
 import type { Session } from "./transaction.ts";
-
-/**
- * What may keep any statement from being run, by SQLSTATE or the driver's code: lost connections, a full disk, failover,
- * conflicts. All else that a statement fails with is its own.
- */
-const ANY = /^(08|25|40|53[123]00|57P|58030|XX00[12]|CONNECT|E[A-Z]+$|$)/;
 
 /** So many times in a row what may happen to any statement happened to one while the database answered others. */
 const MOST = 3;
@@ -53,7 +47,7 @@ export class Statements {
           current = { text, key: `${text}\n${JSON.stringify(values)}`.slice(0, LONGEST_KEY) };
           // Use the extended protocol, which accepts a single statement only.
           await Promise.resolve(session.unsafe(text, values, { simple: false })).catch((error) => {
-            throw ANY.test(codeOf(error)) ? error : new StatementError(text, (error as Error).message);
+            throw mayBefallAny(error) ? error : new StatementError(text, (error as Error).message);
           });
           this.#failures.delete(current.key);
         }

@@ -1,25 +1,25 @@
 import type { MessageRecord } from "../../messages/envelope.ts";
 import { FencedError } from "../errors.ts";
 import { FORGOTTEN, LONGEST_LEASE } from "../membership.ts";
-import {
-  type Checkpoint,
-  type CommandOutcome,
-  type Commit,
-  type CommitResult,
-  type DeadLetter,
-  type DeferredMessage,
-  type Ends,
-  type EventStore,
-  type Fence,
-  type GrantedLease,
-  type Lease,
-  type LeaseRequest,
-  type Member,
-  MOST_REPLAYED,
-  type ProjectionRow,
-  type ReadLogOptions,
-  type ReadStreamOptions,
+import type {
+  Checkpoint,
+  CommandOutcome,
+  Commit,
+  CommitResult,
+  DeadLetter,
+  DeferredMessage,
+  Ends,
+  EventStore,
+  Fence,
+  GrantedLease,
+  Lease,
+  LeaseRequest,
+  Member,
+  ProjectionRow,
+  ReadLogOptions,
+  ReadStreamOptions,
 } from "../port.ts";
+import { MOST_REPLAYED } from "../port.ts";
 import { arrayLiteral, type Parameter } from "./commit.ts";
 import { lag, LAST_POSITION, OUTBOX_STATUS, type Query, readLog, readStream } from "./queries.ts";
 import { toCheckpoint, toDeadLetter, toDeferred, toLease, toMessage, toRow } from "./rows.ts";

@@ -5,25 +5,25 @@ import { SqliteDatabase, type SqliteOptions } from "../../sqlite/database.ts";
 import { STORE_SCHEMA } from "./schema.ts";
 import { FencedError, StoreUnavailableError, WrongExpectedVersionError } from "../errors.ts";
 import { FORGOTTEN, LONGEST_LEASE } from "../membership.ts";
-import {
-  type Checkpoint,
-  type CommandOutcome,
-  type Commit,
-  type CommitResult,
-  type DeadLetter,
-  type DeferredMessage,
-  type Ends,
-  type EventStore,
-  type Fence,
-  type GrantedLease,
-  type Lease,
-  type LeaseRequest,
-  type Member,
-  MOST_REPLAYED,
-  type ProjectionRow,
-  type ReadLogOptions,
-  type ReadStreamOptions,
+import type {
+  Checkpoint,
+  CommandOutcome,
+  Commit,
+  CommitResult,
+  DeadLetter,
+  DeferredMessage,
+  Ends,
+  EventStore,
+  Fence,
+  GrantedLease,
+  Lease,
+  LeaseRequest,
+  Member,
+  ProjectionRow,
+  ReadLogOptions,
+  ReadStreamOptions,
 } from "../port.ts";
+import { MOST_REPLAYED } from "../port.ts";
 import { SqliteCommitter } from "./commit.ts";
 
 export type { SqliteOptions } from "../../sqlite/database.ts";

@@ -7,7 +7,7 @@ import { NO_EFFECTS } from "../../../src/handling/batch.ts";
 import type { BatchItem, BatchResult } from "../../../src/handling/executor.ts";
 import { WorkerEndedError } from "../../../src/handling/errors.ts";
 import { type Clock, REAL_CLOCK } from "../../../src/lib/clock.ts";
-import type { CommitResult } from "../../../src/store/port.ts";
+import type { CommitResult, GrantedLease, LeaseRequest } from "../../../src/store/port.ts";
 import { SharedRowError } from "../../../src/subscriptions/errors.ts";
 import { sampleMessage } from "../../../src/testing/store_suite.ts";
 import { until } from "../../support/server.ts";
@@ -20,7 +20,15 @@ class Breaking extends MemoryEventStore {
   breaks: (commit: Commit) => "unsure" | "unreachable" | null = () => null;
   /** Commits whose answer was lost, still under way. */
   readonly late: Commit[] = [];
+  /** For each lease that was granted, whether the one before it was given back in order. */
+  readonly granted: boolean[] = [];
   broken = 0;
+
+  override async acquireLease(request: LeaseRequest): Promise<GrantedLease | null> {
+    const found = await super.acquireLease(request);
+    if (found) this.granted.push(found.clean);
+    return found;
+  }
 
   override commit(commit: Commit): Promise<CommitResult> {
     const reason = this.breaks(commit);
@@ -138,35 +146,38 @@ Deno.test("an attempt that ends with the process still counts, also after ends t
   );
 });
 
-Deno.test("a checkpoint that may still be written when a worker ends finds another fencing token", async () => {
-  let isKilled = false;
-  let mayKill = false;
-  await withRunner(
-    (items) => {
-      if (!mayKill || isKilled) return Promise.resolve(handled(items));
-      isKilled = true;
-      return Promise.reject(new WorkerEndedError("killed", false));
-    },
-    async ({ store, runner }) => {
-      const checkpointOfB = async () =>
-        (await store.checkpoints("G")).find(({ category }) => category === "test::b")?.position ?? 0;
-      store.breaks = ({ checkpoint }) =>
-        isKilled && checkpoint?.category === "test::b" && !store.broken ? "unsure" : null;
-      // Its checkpoint is postponed, and written when the worker is.
-      await store.put("test::b", "Passed");
-      mayKill = true;
-      await store.put("test::a");
-      await until(() => store.broken === 1, () => "the connection to break");
-      await store.put("test::b", "Passed");
-      const last = await store.lastPosition();
-      await until(async () => await checkpointOfB() === last, () => "the group to go on");
-      await assert.rejects(store.land(), { name: "FencedError" });
-      assert.equal(await checkpointOfB(), last);
-      assert.ok(runner.fence!.token > 1);
-    },
-    { categories: ["test::a", "test::b"] },
-  );
-});
+for (const isSuspect of [false, true]) {
+  Deno.test(`a checkpoint that may still be written when a worker ends finds another fencing token, and a crash is ${isSuspect ? "kept in mind" : "none"}`, async () => {
+    let isKilled = false;
+    let mayKill = false;
+    await withRunner(
+      (items) => {
+        if (!mayKill || isKilled) return Promise.resolve(handled(items));
+        isKilled = true;
+        return Promise.reject(new WorkerEndedError("killed", isSuspect));
+      },
+      async ({ store, runner }) => {
+        const checkpointOfB = async () =>
+          (await store.checkpoints("G")).find(({ category }) => category === "test::b")?.position ?? 0;
+        store.breaks = ({ checkpoint }) =>
+          isKilled && checkpoint?.category === "test::b" && !store.broken ? "unsure" : null;
+        // Its checkpoint is postponed, and written when the worker is.
+        await store.put("test::b", "Passed");
+        mayKill = true;
+        await store.put("test::a");
+        await until(() => store.broken === 1, () => "the connection to break");
+        await store.put("test::b", "Passed");
+        const last = await store.lastPosition();
+        await until(async () => await checkpointOfB() === last, () => "the group to go on");
+        await assert.rejects(store.land(), { name: "FencedError" });
+        assert.equal(await checkpointOfB(), last);
+        assert.ok(runner.fence!.token > 1);
+        assert.equal(store.granted[1], !isSuspect);
+      },
+      { categories: ["test::a", "test::b"] },
+    );
+  });
+}
 
 Deno.test("a group that has rested works when its lease moves, also if the clock was set back meanwhile", async () => {
   const SPEED = 500;
