@@ -11,6 +11,32 @@ async function find({ store }: Operator, id: string): Promise<DeadLetter> {
   return found;
 }
 
+/** Most characters of a page of dead letters, and most of them. */
+const PAGE_CHARACTERS = 4_000_000;
+const LONGEST_PAGE = 500;
+
+/** Goes through dead letters, newest first, a page at a time: their messages may be large. */
+async function* letters(
+  { store }: Operator,
+  { group, limit = Infinity }: { readonly group?: string; readonly limit?: number },
+): AsyncGenerator<DeadLetter> {
+  let [page, before, left] = [4, undefined as string | undefined, limit];
+  while (left > 0) {
+    const most = Math.min(page, left);
+    const found = await store.deadLetters({
+      limit: most,
+      ...(group !== undefined && { group }),
+      ...(before !== undefined && { before }),
+    });
+    yield* found;
+    if (found.length < most) return;
+    left -= most;
+    before = found.at(-1)!.id;
+    const characters = found.reduce((sum, { message, stack }) => sum + message.data.length + (stack?.length ?? 0), 1);
+    page = Math.max(1, Math.min(LONGEST_PAGE, 4 * page, Math.floor(most * PAGE_CHARACTERS / characters)));
+  }
+}
+
 /** Checks that a group exists or has dead letters from the past. */
 async function checkGroup({ domain, store }: Operator, group: string): Promise<void> {
   const known = new Set([...domain.handlers.map(({ name }) => name), ...Object.keys(await store.countDeadLetters())]);
@@ -46,22 +72,22 @@ export function addDlq(program: Command): void {
     .action((options) =>
       run(async (operator) => {
         if (options.group !== undefined) await checkGroup(operator, options.group);
-        const { group, limit } = options;
-        const found = await operator.store.deadLetters({ ...(group === undefined ? {} : { group }), limit });
-        print(options.json, found, () =>
-          found.length === 0 ? "No dead letters." : table(
-            ["id", "group", "type", "stream", "position", "attempts", "given up", "error"],
-            found.map(({ id, group, message, attempts, deadAt, error }) => [
-              id,
-              group,
-              message.type,
-              message.stream,
-              message.position,
-              attempts.length,
-              stamp(deadAt),
-              error.length > 60 ? `${error.slice(0, 59)}…` : error,
-            ]),
-          ));
+        if (options.json) return print(true, await Array.fromAsync(letters(operator, options)), () => "");
+        const rows: (string | number)[][] = [];
+        for await (const { id, group, message, attempts, deadAt, error } of letters(operator, options)) {
+          rows.push([
+            id,
+            group,
+            message.type,
+            message.stream,
+            message.position,
+            attempts.length,
+            stamp(deadAt),
+            error.length > 60 ? `${error.slice(0, 59)}…` : error,
+          ]);
+        }
+        const head = ["id", "group", "type", "stream", "position", "attempts", "given up", "error"];
+        print(false, null, () => rows.length === 0 ? "No dead letters." : table(head, rows));
       })
     );
 
@@ -92,8 +118,9 @@ export function addDlq(program: Command): void {
     .action((options) =>
       run(async (operator) => {
         await checkGroup(operator, options.group);
-        const letters = await operator.store.deadLetters({ group: options.group });
-        const replayed = await operator.store.replayDeadLetters(letters.map(({ id }) => id).reverse());
+        const ids: string[] = [];
+        for await (const { id } of letters(operator, options)) ids.push(id);
+        const replayed = await operator.store.replayDeadLetters(ids.reverse());
         print(options.json, { replayed }, () => `Replayed ${replayed}.`);
       })
     );

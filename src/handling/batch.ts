@@ -61,6 +61,8 @@ export interface HandlerBatch {
   prepare(messages: readonly Message[]): Promise<void>;
   /** Handles one message; returns a promise only if the handler does. Throws or rejects on failure. */
   handle(delivery: Delivery): void | Promise<void>;
+  /** The length of the payloads and rows that handling has made so far, in characters. */
+  readonly characters: number;
   /** Returns the effects of all handled messages. */
   effects(): Effects;
   /** Called after the commit, with whether it succeeded. */

@@ -195,6 +195,10 @@ export class CommandBatch implements HandlerBatch {
     this.#outcomes.push({ commandId: command.id, status: "refused", detail });
   }
 
+  get characters(): number {
+    return this.#unit.characters;
+  }
+
   effects(): Effects {
     return { appends: this.#unit.appends(), rows: [], outcomes: this.#outcomes, statements: [] };
   }

@@ -10,6 +10,10 @@ import { type Delivery, type Effects, type HandlerBatch, isThenable, type Readin
 import { commandStream } from "../domain/command_handler.ts";
 import { UnitOfWork } from "./unit_of_work.ts";
 
+function lengthOf(values: readonly unknown[]): number {
+  return values.reduce<number>((sum, value) => sum + (typeof value === "string" ? value.length : 0), 0);
+}
+
 /** Handles a batch of events; the commands, rows and statements of handlers are written with the checkpoint. */
 export class EventBatch implements HandlerBatch {
   #domain: Domain;
@@ -18,6 +22,7 @@ export class EventBatch implements HandlerBatch {
   #longest: number | undefined;
   #sql: boolean;
   #unit: UnitOfWork;
+  #characters = 0;
   #kept: { readonly rows: readonly ProjectionRow[]; readonly statements: readonly Statement[] }[] = [];
 
   /**
@@ -77,6 +82,7 @@ export class EventBatch implements HandlerBatch {
         const key = (checked as Record<string, unknown>)[projection.key];
         const text = JSON.stringify(checked);
         checkLength(projection.name, text, this.#longest);
+        this.#characters += text.length;
         // What is no key is refused there.
         write(projection, typeof key === "number" ? String(key) : key as string, text);
       },
@@ -91,6 +97,7 @@ export class EventBatch implements HandlerBatch {
           );
         }
         statements.push({ parts: [...parts], values });
+        this.#characters += lengthOf(parts) + lengthOf(values);
       },
       get: async (projection, key) => await this.#get(projection, key, step),
     };
@@ -132,6 +139,10 @@ export class EventBatch implements HandlerBatch {
     for (let i = this.#kept.length - 1; i >= 0 && !own; i--) own = this.#kept[i].rows.findLast(isIt);
     const row = own ? own.row : (await this.#readRows(projection.name, [key]))[0]?.row ?? null;
     return row === null ? null : JSON.parse(row);
+  }
+
+  get characters(): number {
+    return this.#unit.characters + this.#characters;
   }
 
   effects(): Effects {

@@ -4,6 +4,7 @@ import type { Message, MessageRecord } from "../messages/envelope.ts";
 import { UndecodableMessageError } from "../messages/errors.ts";
 import { storable } from "../messages/text.ts";
 import { read } from "../messages/thrown.ts";
+import { MOST_CHARACTERS } from "../store/large.ts";
 import { type Effects, type HandlerBatch, isThenable, NO_EFFECTS } from "./batch.ts";
 
 /** How handlers are run; hosts plug in their watchdog here. */
@@ -97,6 +98,12 @@ const SLICE = 50;
 // Before domain code can replace it.
 const elapsed: () => number = performance.now.bind(performance);
 
+/**
+ * Once several messages have made so many characters, the rest is not handled with them: a batch is cut by what it is
+ * read from, and small commands may make large events.
+ */
+const MOST_MADE = 2 * MOST_CHARACTERS;
+
 /** The longest stored error text and stack, in characters. */
 const LONGEST_ERROR = 10_000;
 const LONGEST_STACK = 20_000;
@@ -172,10 +179,11 @@ export async function runBatch(options: BatchOptions): Promise<BatchResult | "ap
   let stuck = false;
   const stop = new AbortController();
   const signal = AbortSignal.any([options.signal, stop.signal]);
+  const isFull = (): boolean => !alone && batch.characters > MOST_MADE;
   let sliceEnds = 0;
   /** Handles messages synchronously until one is asynchronous, the slice is over, or all are handled. */
   const runOn = (): PromiseLike<unknown> | undefined => {
-    for (; i < items.length && elapsed() < sliceEnds; i++) {
+    for (; i < items.length && elapsed() < sliceEnds && !isFull(); i++) {
       const message = messages[i];
       if (message === undefined || blocked.has(message.stream)) continue;
       watch.started(message.position);
@@ -189,7 +197,7 @@ export async function runBatch(options: BatchOptions): Promise<BatchResult | "ap
       }
     }
   };
-  while (i < items.length && !stuck && !isVoid()) {
+  while (i < items.length && !stuck && !isVoid() && !isFull()) {
     sliceEnds = elapsed() + SLICE;
     let pending: PromiseLike<unknown> | undefined;
     try {
@@ -214,6 +222,10 @@ export async function runBatch(options: BatchOptions): Promise<BatchResult | "ap
   await turn();
   const stray = watch.takeStray();
   watch.started(0);
+  if (i < items.length && !stuck && isFull()) {
+    drop();
+    return "apart";
+  }
   if (stray !== undefined && !stuck) {
     drop();
     if (!alone) return "apart";

@@ -15,6 +15,7 @@ export class ProjectionBatch implements HandlerBatch {
   #reading: Pick<Reading, "readRows" | "guard" | "longest">;
   #rows = new Map<string, string | null>();
   #changed = new Map<string, number>();
+  #characters = 0;
 
   /**
    * Creates an empty batch.
@@ -66,8 +67,13 @@ export class ProjectionBatch implements HandlerBatch {
     }
     const text = next === null ? null : JSON.stringify(next);
     if (text !== null) checkLength(projection.name, text, this.#reading.longest);
+    this.#characters += (text?.length ?? 0) - (this.#changed.has(key) ? before?.length ?? 0 : 0);
     this.#rows.set(key, text);
     this.#changed.set(key, message.position);
+  }
+
+  get characters(): number {
+    return this.#characters;
   }
 
   effects(): Effects {

@@ -74,6 +74,7 @@ export class UnitOfWork {
   #queued: StreamAppend[] = [];
   #stepQueued: StreamAppend[] = [];
   #cause: Message | undefined;
+  #characters = 0;
 
   /**
    * Creates an empty unit.
@@ -205,6 +206,7 @@ export class UnitOfWork {
     if (faults.length > 0) throw new PayloadError(type, faults);
     const data = JSON.stringify(draft.payload);
     checkLength(type, data, this.#reading.longest);
+    this.#characters += data.length;
     const id = (this.#reading.newId ?? newId)();
     const cause = this.#cause;
     return {
@@ -259,7 +261,12 @@ export class UnitOfWork {
     });
   }
 
-  /** The number of messages created by the current step. */
+  /** The length of the payloads of all messages that were made, also of dropped ones, in characters. */
+  get characters(): number {
+    return this.#characters;
+  }
+
+  /** The types of the messages created by the current step. */
   get made(): string[] {
     const types: string[] = [];
     for (const [stream, touched] of this.#step) {

@@ -335,12 +335,14 @@ export class MemoryEventStore implements EventStore {
     return { messages: messages.length - first, oldest: messages[first]?.time ?? null };
   }
 
-  async deadLetters(options: { group?: string; limit?: number } = {}): Promise<DeadLetter[]> {
+  async deadLetters(
+    { group, limit, before }: { group?: string; limit?: number; before?: string } = {},
+  ): Promise<DeadLetter[]> {
     this.#open();
     return [...this.#dead.values()]
-      .filter((dead) => options.group === undefined || dead.group === options.group)
-      .reverse()
-      .slice(0, options.limit);
+      .filter((dead) => (group === undefined || dead.group === group) && (before === undefined || dead.id < before))
+      .sort((a, b) => (a.id < b.id ? 1 : -1))
+      .slice(0, limit);
   }
 
   async deadLetter(id: string): Promise<DeadLetter | null> {

@@ -345,8 +345,10 @@ export interface Groups {
 
 /** The dead letters of all groups. */
 export interface DeadLetters {
-  /** Returns the newest dead letters, of one group or all. */
-  deadLetters(options?: { readonly group?: string; readonly limit?: number }): Promise<DeadLetter[]>;
+  /** Returns the newest dead letters, of one group or all; `before`: those that are older than the one with this id. */
+  deadLetters(
+    options?: { readonly group?: string; readonly limit?: number; readonly before?: string },
+  ): Promise<DeadLetter[]>;
   /** Returns one dead letter. */
   deadLetter(id: string): Promise<DeadLetter | null>;
   /** Returns the number of dead letters by group. */

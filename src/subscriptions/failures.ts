@@ -5,7 +5,14 @@ import type { DeadLetter, DeferredMessage } from "../store/port.ts";
 import type { Complete } from "./options.ts";
 import type { Deferred } from "./retry_queue.ts";
 import type { PendingCommit } from "./pending_commit.ts";
+import { storable } from "../messages/text.ts";
 import { retryDelay } from "../groups/settings.ts";
+
+/**
+ * How much of an error a row keeps of an attempt, in characters; a dead letter has the last one in full besides. A group
+ * holds the rows of everything it has deferred in memory.
+ */
+const LONGEST_NOTED = 1_000;
 
 /** Decides whether a failed message is retried later or becomes a dead letter. */
 export class Failures {
@@ -47,7 +54,7 @@ export class Failures {
       return;
     }
     const attempts = Math.max(1, deferred?.attempts ?? 1);
-    const failures = [...deferred?.failures ?? [], { at: clock.now(), error }];
+    const failures = [...deferred?.failures ?? [], { at: clock.now(), error: storable(error, LONGEST_NOTED) }];
     if (unreadable !== undefined) {
       // Retrying would not help until the code changes.
       this.giveUp(record, { attempts, failures }, { reason: unreadable, error, stack }, commit);

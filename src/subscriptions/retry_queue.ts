@@ -8,6 +8,14 @@ export interface Deferred extends DeferredMessage {
   readonly quarantined: boolean;
 }
 
+/** How much a group may have deferred, as it keeps that in memory: messages, and characters of their errors. */
+const MOST_DEFERRED = 100_000;
+const MOST_CHARACTERS = 64_000_000;
+
+function charactersOf({ failures }: Deferred): number {
+  return failures.reduce((sum, { error }) => sum + error.length, 0);
+}
+
 /** Where a position is in a queue, or belongs: a stream may have as many as fit. */
 function placeOf(queue: readonly Deferred[], position: number): number {
   let [low, high] = [0, queue.length];
@@ -23,6 +31,7 @@ function placeOf(queue: readonly Deferred[], position: number): number {
 export class RetryQueue {
   #streams = new Map<string, Deferred[]>();
   #size = 0;
+  #characters = 0;
   #longest: (attempts: number) => number;
 
   /**
@@ -36,6 +45,11 @@ export class RetryQueue {
   /** The number of messages. */
   get size(): number {
     return this.#size;
+  }
+
+  /** Whether it holds as much as it may. */
+  get isFull(): boolean {
+    return this.#size >= MOST_DEFERRED || this.#characters >= MOST_CHARACTERS;
   }
 
   /** Whether later messages of a stream must wait. */
@@ -52,13 +66,17 @@ export class RetryQueue {
   /** Adds a message, or replaces it. */
   put(deferred: Deferred): void {
     const { stream, position } = deferred;
+    this.#characters += charactersOf(deferred);
     const queue = this.#streams.get(stream);
     if (!queue) this.#streams.set(stream, [deferred]);
     else {
       const at = placeOf(queue, position);
       const isThere = queue[at]?.position === position;
-      queue.splice(at, isThere ? 1 : 0, deferred);
-      if (isThere) return;
+      const [before] = queue.splice(at, isThere ? 1 : 0, deferred);
+      if (isThere) {
+        this.#characters -= charactersOf(before);
+        return;
+      }
     }
     this.#size++;
   }
@@ -69,7 +87,7 @@ export class RetryQueue {
     if (!queue) return;
     const at = placeOf(queue, position);
     if (queue[at]?.position !== position) return;
-    queue.splice(at, 1);
+    this.#characters -= charactersOf(queue.splice(at, 1)[0]);
     this.#size--;
     if (queue.length === 0) this.#streams.delete(stream);
   }

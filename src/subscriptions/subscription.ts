@@ -11,9 +11,6 @@ import { type Complete, complete, type SubscriptionOptions } from "./options.ts"
 import type { Deferred } from "./retry_queue.ts";
 import { PendingCommit } from "./pending_commit.ts";
 
-/** Most deferred messages of a group, which it keeps in memory; beyond that it stops reading. */
-const MOST_DEFERRED = 100_000;
-
 /** Polling interval for replayed dead letters, in milliseconds. */
 const REPLAY_INTERVAL = 250;
 
@@ -134,7 +131,8 @@ export class Subscription {
     const late = this.#checkpointer.due;
     if (late === 0) await this.#checkpointer.flush();
     const pause = due.length > 0 ? 0 : Math.min(patience, retryQueue.untilDue(now()), late === 0 ? Infinity : late);
-    const isFull = retryQueue.size >= MOST_DEFERRED;
+    // Beyond that it stops reading.
+    const { isFull } = retryQueue;
     if (isFull && !this.#isFull) {
       const { groupPartition: { group }, report } = this.#options;
       report({ type: "group.full", group, deferred: retryQueue.size });

@@ -445,6 +445,9 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.deepEqual(await store.deadLetter(one.id), one);
     assert.deepEqual(await store.deadLetter("none"), null);
     assert.deepEqual((await store.deadLetters()).map((dead) => dead.id), [two.id, one.id]);
+    assert.deepEqual(await store.deadLetters({ limit: 1 }), [two]);
+    assert.deepEqual(await store.deadLetters({ limit: 1, before: two.id }), [one]);
+    assert.deepEqual(await store.deadLetters({ before: one.id }), []);
     assert.deepEqual(await store.deadLetters({ group: "h" }), [two]);
     assert.deepEqual(await store.countDeadLetters(), { g: 1, h: 1 });
     assert.equal(await store.replayDeadLetters([one.id, "none"]), 1);

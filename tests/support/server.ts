@@ -56,6 +56,9 @@ export class Site {
   }
 }
 
+/** How long a server may take to start: it waits 30 s for an answer of PostgreSQL before it tries again. */
+const STARTING = 60_000;
+
 /** A running server, as a process. */
 export class Server {
   /** Everything it printed so far. */
@@ -106,6 +109,7 @@ export class Server {
     await until(
       () => this.stdout.includes("Engine running"),
       () => `the server to run; it said:\n${this.stdout}${this.stderr}`,
+      STARTING,
     );
     return this;
   }

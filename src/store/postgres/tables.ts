@@ -224,9 +224,12 @@ export abstract class PostgresTables implements EventStore {
     return { messages, oldest };
   }
 
-  async deadLetters({ group, limit }: { group?: string; limit?: number } = {}): Promise<DeadLetter[]> {
-    const sql = `${DEAD_LETTER} where $1::text is null or "group" = $1 order by id desc limit $2`;
-    return (await this.ask(sql, [group ?? null, limit ?? null])).map(toDeadLetter);
+  async deadLetters(
+    { group, limit, before }: { group?: string; limit?: number; before?: string } = {},
+  ): Promise<DeadLetter[]> {
+    const sql = `${DEAD_LETTER} where ($1::text is null or "group" = $1) and ($3::uuid is null or id < $3)
+      order by id desc limit $2`;
+    return (await this.ask(sql, [group ?? null, limit ?? null, before ?? null])).map(toDeadLetter);
   }
 
   async deadLetter(id: string): Promise<DeadLetter | null> {

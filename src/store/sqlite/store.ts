@@ -402,12 +402,14 @@ export class SqliteEventStore implements EventStore {
     return lag!;
   }
 
-  async deadLetters(options: { group?: string; limit?: number } = {}): Promise<DeadLetter[]> {
+  async deadLetters(
+    { group, limit, before }: { group?: string; limit?: number; before?: string } = {},
+  ): Promise<DeadLetter[]> {
     const rows = await this.#all<Record<string, any>>(
-      `${DEAD_LETTER} where ? is null or "group" = ? order by id desc limit ?`,
-      options.group ?? null,
-      options.group ?? null,
-      options.limit ?? -1,
+      `${DEAD_LETTER} where (?1 is null or "group" = ?1) and (?2 is null or id < ?2) order by id desc limit ?3`,
+      group ?? null,
+      before ?? null,
+      limit ?? -1,
     );
     return rows.map(toDeadLetter);
   }

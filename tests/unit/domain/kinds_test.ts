@@ -28,6 +28,7 @@ const WITNESS: HandlerKind = {
   begin: () => ({
     prepare: () => Promise.resolve(),
     handle: ({ message }) => void witnessed.push((message.payload as { n: number }).n),
+    characters: 0,
     effects: () => NO_EFFECTS,
     settle: () => {},
   }),

@@ -140,3 +140,36 @@ Deno.test("a row that is too long fails the message that made it, and no other",
   const refused = await strict.run(short, new AbortController().signal) as BatchResult;
   assert.match(refused.failures.get(1)!.error, /23 bytes of JSON are more than max_message_bytes = 22/);
 });
+
+Deno.test("small commands that make large events are not all handled at once", async () => {
+  const Made = event("Made", { schema: type<{ text: string }>() });
+  const Book = aggregate("Book", { events: [Made], initial: () => 0, evolve: { Made: (n) => n + 1 } });
+  const Make = command("Make", { schema: type<{ id: string; length: number }>(), target: ({ id }) => id });
+  let made = 0;
+  const maker = commandHandler("Maker", Book, {
+    commands: [Make],
+    handle: { Make: (_, { payload }) => (made++, Made({ text: "x".repeat(payload.length) })) },
+  });
+  const runner = new LocalRunner(domain("books", { aggregates: [Book], handlers: [maker] }), maker, {
+    reading: { readStream: () => Promise.resolve([]), readRows: () => Promise.resolve([]) },
+    timeout: 10_000,
+    log: SILENT,
+  });
+  const items = (length: number, count: number) =>
+    Array.from({ length: count }, (_, i) => ({
+      record: {
+        ...sampleMessage({ id: `${i}`, length }, { type: "Make" }),
+        category: "books::book:command",
+        stream: `books::book:command-${i}`,
+        version: 0,
+        position: i + 1,
+      },
+      attempt: 1,
+    }));
+  const { signal } = new AbortController();
+  assert.equal(await runner.run(items(10_000_000, 60), signal), "apart");
+  assert.equal(made, 2);
+  // One may have as much as it may.
+  assert.equal((await runner.run(items(16_000_000, 1), signal) as BatchResult).handled.length, 1);
+  assert.equal((await runner.run(items(100_000, 60), signal) as BatchResult).handled.length, 60);
+});

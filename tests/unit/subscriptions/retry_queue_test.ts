@@ -84,3 +84,21 @@ Deno.test("RetryQueue never lets a message of a stream overtake an earlier one, 
     }
   }));
 });
+
+Deno.test("RetryQueue is full of messages, or of the texts of their errors", () => {
+  const queue = new RetryQueue();
+  for (let i = 0; i < 99_999; i++) queue.put(message(`${i}`, i));
+  assert.ok(!queue.isFull);
+  queue.put(message("last", 99_999));
+  assert.ok(queue.isFull);
+  queue.remove("last", 99_999);
+  const failures = [{ at: 0, error: "x".repeat(1_000_000) }];
+  for (let i = 0; i < 63; i++) queue.put(message(`${i}`, i, { failures }));
+  // Again, in place of itself.
+  for (let i = 0; i < 63; i++) queue.put(message(`${i}`, i, { failures }));
+  assert.ok(!queue.isFull);
+  queue.put(message("63", 63, { failures }));
+  assert.ok(queue.isFull);
+  queue.put(message("63", 63));
+  assert.ok(!queue.isFull);
+});
