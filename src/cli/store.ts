@@ -2,29 +2,93 @@ import type { Command } from "commander";
 import { loadConfig } from "../config/load.ts";
 import { locate } from "../adapters/open.ts";
 import { Engine } from "../engine/engine.ts";
+import type { PostgresEventStore } from "../store/postgres/store.ts";
 import { chooseDomain, type GlobalOptions } from "./operator.ts";
+import { print, table } from "./output.ts";
+import { UsageError } from "./run.ts";
+
+/** Runs work on the tables of a PostgreSQL store; says what else there is when the store is another. */
+async function withTables(
+  options: GlobalOptions,
+  work: (store: PostgresEventStore, schema: string) => Promise<void>,
+  otherwise: (provider: string) => void,
+): Promise<void> {
+  const config = loadConfig({ file: options.config });
+  const module = chooseDomain(options, config);
+  const { name } = await new Engine({ module, config }).describe();
+  const { provider, url, schema } = locate(config.store, name);
+  if (provider !== "postgres") return otherwise(provider);
+  const { PostgresEventStore } = await import("../store/postgres/store.ts");
+  const opened = new PostgresEventStore({ url, schema });
+  try {
+    await work(opened, schema);
+  } finally {
+    await opened.close();
+  }
+}
+
+function onlyPostgres(provider: string): never {
+  throw new UsageError(`Only a log in PostgreSQL can be partitioned; this one is in ${provider}`);
+}
+
+function positions(text: string): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value > 0) return value;
+  throw new UsageError(`"${text}" is not a number of positions; give a whole number from 1 on`);
+}
 
 /** `annals store …` */
 export function addStore(program: Command): void {
   const store = program.command("store").description("manage the event store");
-  store.command("migrate").description("create the tables or update them to this version").action(async () => {
-    const options = program.opts<GlobalOptions>();
-    const config = loadConfig({ file: options.config });
-    const module = chooseDomain(options, config);
-    const { name } = await new Engine({ module, config }).describe();
-    const { provider, url, schema } = locate(config.store, name);
-    if (provider !== "postgres") {
-      console.log(`The ${provider} store creates its tables automatically; nothing to do`);
-      return;
-    }
-    const { PostgresEventStore } = await import("../store/postgres/store.ts");
-    const opened = new PostgresEventStore({ url, schema });
-    try {
+  store.command("migrate").description("create the tables or update them to this version").action(() =>
+    withTables(program.opts<GlobalOptions>(), async (opened, schema) => {
       const applied = await opened.migrate();
       for (const migration of applied) console.log(`Applied: ${migration}`);
       if (applied.length === 0) console.log(`Schema "${schema}" of ${opened.location} is up to date`);
-    } finally {
-      await opened.close();
-    }
-  });
+    }, (provider) => console.log(`The ${provider} store creates its tables automatically; nothing to do`))
+  );
+
+  const show = async (opened: PostgresEventStore, json: boolean | undefined): Promise<void> => {
+    const parts = await opened.parts();
+    print(json, parts, () =>
+      parts.length === 0 ? "The log is one table." : table(
+        ["part", "from position", "to", "MB", "tablespace"],
+        parts.map(({ name, from, to, bytes, tablespace }) => [
+          name,
+          from,
+          to === null ? "…" : to - 1,
+          Math.round(bytes / 1e6),
+          tablespace ?? "",
+        ]),
+      ));
+  };
+
+  store.command("partition")
+    .description("split the log into tables by position, or add tables to come; servers may run meanwhile")
+    .option("--size <positions>", "the positions of a part", positions, 10_000_000)
+    .option("--ahead <parts>", "how many parts to have ready", positions, 3)
+    .option("--json", "print one JSON document")
+    .action(({ size, ahead, json }) =>
+      withTables(program.opts<GlobalOptions>(), async (opened) => {
+        await opened.verify();
+        await opened.partition({ size, ahead, progress: (text) => console.error(text) });
+        await show(opened, json);
+      }, onlyPostgres)
+    );
+
+  store.command("parts").description("list the parts of a partitioned log")
+    .option("--json", "print one JSON document")
+    .action(({ json }) => withTables(program.opts<GlobalOptions>(), (opened) => show(opened, json), onlyPostgres));
+
+  store.command("detach").description("take the oldest part out of the log, if nothing needs it; its table stays")
+    .argument("<part>")
+    .option("--json", "print one JSON document")
+    .action((part: string, { json }) =>
+      withTables(program.opts<GlobalOptions>(), async (opened, schema) => {
+        await opened.detach(part);
+        print(json, { detached: part }, () =>
+          `Detached ${part}. Its messages are in the table "${schema}".${part}; ` +
+          `save it (pg_dump -t '"${schema}".${part}') before you drop it`);
+      }, onlyPostgres)
+    );
 }

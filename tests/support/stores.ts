@@ -32,14 +32,20 @@ export const STORES: Record<string, () => Promise<StoreUnderTest>> = {
     };
   },
   postgres: () => onPostgres(databaseUrl()),
+  // Parts so small that almost everything crosses from one to the next.
+  "partitioned postgres": () => onPostgres(databaseUrl(), (store) => store.partition({ size: 3, ahead: 5 })),
 };
 
 /** A store in a schema of its own. */
-export async function onPostgres(url: string): Promise<StoreUnderTest> {
+export async function onPostgres(
+  url: string,
+  prepare: (store: PostgresEventStore) => Promise<unknown> = () => Promise.resolve(),
+): Promise<StoreUnderTest> {
   const { now, advance } = testClock();
   const schema = await withSchema(url);
   const store = new PostgresEventStore({ url, schema: schema.name, now });
   await store.migrate();
+  await prepare(store);
   return {
     store,
     advance,

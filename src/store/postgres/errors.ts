@@ -1,6 +1,11 @@
 import { adviceOnCertificate } from "../../lib/tls.ts";
 import { DuplicateMessageError, StoreUnavailableError } from "../errors.ts";
 
+/**
+ * The constraint that proves of a part of the log that it has no row beyond its end, so that attaching it needs no scan.
+ */
+export const PART_END = "messages_part_end";
+
 /** The driver's error codes for a missing or lost connection. */
 const DISCONNECTED = new Set([
   "CONNECTION_CLOSED",
@@ -93,6 +98,7 @@ export function mayBefallAny(error: unknown): boolean {
 
 /** Whether an error concerns the data of one commit, so that the others of its call may succeed without it. */
 export function isAboutData(error: unknown): boolean {
+  if ((error as { constraint_name?: string } | null)?.constraint_name === PART_END) return false;
   return /^(2[23]|54)/.test(codeOf(error));
 }
 
@@ -127,8 +133,16 @@ export function explain(error: unknown, location: string, writing: boolean): unk
   if (advice !== null) {
     return new StoreUnavailableError(`Cannot use PostgreSQL at ${location}: ${text}; ${advice}`, "denied", false);
   }
-  if (code === "23505" && (error as { constraint_name?: string }).constraint_name === "messages_id") {
+  const { constraint_name: constraint } = error as { constraint_name?: string };
+  if (code === "23505" && (constraint === "messages_id" || constraint === "message_ids_pkey")) {
     return new DuplicateMessageError(`A message with this id is stored already in PostgreSQL at ${location}`);
+  }
+  if (code === "23514" && constraint === PART_END) {
+    return new StoreUnavailableError(
+      `Cannot write to PostgreSQL at ${location}: the log has reached the end of a part, and \`annals store partition\` was interrupted; run it again, nothing is lost`,
+      "locked",
+      true,
+    );
   }
   const meaning = MEANINGS[code] ?? MEANINGS[code.slice(0, 2)];
   if (!meaning) return error;

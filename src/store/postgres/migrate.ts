@@ -26,7 +26,8 @@ async function versionOf(session: Session, { schema, location }: Place): Promise
   );
 }
 
-async function lock(session: Session, schema: string): Promise<void> {
+/** Waits until no other process changes the tables; until the end of the transaction, none does. */
+export async function lock(session: Session, schema: string): Promise<void> {
   await session.unsafe(`select pg_advisory_xact_lock(${migrationLock(schema)})`);
 }
 

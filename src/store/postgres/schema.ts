@@ -6,8 +6,45 @@ export interface Migration {
   readonly sql: string;
 }
 
+/** How the function that writes commits finds the versions of streams, and what else it writes of messages. */
+interface Versions {
+  readonly versions: string;
+  readonly recorded: string;
+}
+
+const LATEST = (indent: string): string =>
+  `${indent}versions := array(
+${indent}  select coalesce((select m.version from annals.messages m where m.stream = x.stream order by m.version desc limit 1), -1)
+${indent}  from unnest(streams) with ordinality x(stream, n) order by x.n);
+`;
+
+/** Of a log that is one table: its indexes know. */
+const WHOLE: Versions = { versions: LATEST("    "), recorded: "" };
+
+/** Of a log that may be partitioned: an index of one part knows nothing of the others. */
+const PARTITIONED: Versions = {
+  versions: `    cut := (select i.partitioned from annals.identity i);
+    if cut then
+      versions := array(
+        select coalesce((select h.version from annals.stream_heads h where h.stream = x.stream), -1)
+        from unnest(streams) with ordinality x(stream, n) order by x.n);
+    else
+${LATEST("      ")}    end if;
+`,
+  recorded: `    if cut then
+      insert into annals.message_ids
+        select x.id::uuid from unnest(numbers[columns + 1 : columns + m], texts[at + 1 : at + m]) x(append, id)
+        where bases[x.append] > -2;
+      insert into annals.stream_heads
+        select streams[x.stream], versions[x.stream]
+        from (select distinct a_stream[a] as stream from generate_series(1, k) a where a_count[a] > 0 and bases[a] > -2) x
+      on conflict (stream) do update set version = excluded.version;
+    end if;
+`,
+};
+
 /** The function that writes commits; it has been created with more than one end. */
-const commitFunction = (create: string, end: string): string => `
+const commitFunction = (create: string, end: string, { versions, recorded } = WHOLE): string => `
 -- Appends and everything that must agree with it, for many commits of one process at once, each with its own fate:
 -- one call, one transaction.
 --   numbers, texts  columns of the commits (c_*), of their appends (a_*) and of the messages in these (m_*), one behind
@@ -32,6 +69,7 @@ declare
   tokens bigint[];
   places bigint[];
   last bigint;
+  cut boolean := false;
   x int; v int; e int; bad int;
 begin
   c_first := numbers[at + 1 : at + n]; at := at + n;
@@ -52,10 +90,7 @@ begin
   if k > 0 then
     perform pg_advisory_xact_lock(annals_append_lock);
     select coalesce(max(m.position), 0) into last from annals.messages m;
-    versions := array(
-      select coalesce((select m.version from annals.messages m where m.stream = x.stream order by m.version desc limit 1), -1)
-      from unnest(streams) with ordinality x(stream, n) order by x.n);
-  end if;
+${versions}  end if;
   status := array_fill(0, array[n]);
   detail := array_fill(0::bigint, array[n]);
   culprit := array_fill(0, array[n]);
@@ -114,7 +149,7 @@ begin
           string_to_array(data, e'\\x1e'), string_to_array(metadata, e'\\x1e'))
         as m(append, ord, schema, time, publish, id, type, category, stream, correlation, causation, data, metadata)
       where bases[m.append] > -2;
-  end if;
+${recorded}  end if;
   if repeated is not null then
     insert into annals.once
       select c_once[c], c_value[c] from generate_series(1, n) c where status[c] = 0 and c_once[c] is not null;
@@ -564,6 +599,17 @@ end $$;
 }, {
   name: "commits without messages keep no others waiting",
   sql: commitFunction("create or replace function", NOTIFY_MESSAGES),
+}, {
+  name: "the log can be partitioned",
+  sql: `
+-- What no index of a partitioned table tells: the last version of each stream, and which ids there are. Used once the log
+-- is partitioned; filled before, up to a position.
+create table annals.stream_heads (stream text primary key, version integer not null) with (fillfactor = 80);
+create table annals.message_ids (id uuid primary key);
+alter table annals.identity
+  add column partitioned boolean not null default false,
+  add column heads_upto bigint not null default 0;
+${commitFunction("create or replace function", NOTIFY_MESSAGES, PARTITIONED)}`,
 }];
 
 /** Tells one schema's locks from another's. */

@@ -13,6 +13,8 @@ import { Announcer } from "./announcer.ts";
 import { Connections, type Driver } from "./connections.ts";
 import { Listener } from "./listener.ts";
 import { migrate, type Place, publishViews, verify } from "./migrate.ts";
+import { type LogPart, type PartitionOptions, Partitions } from "./partitions.ts";
+import { LAST_POSITION } from "./queries.ts";
 import { channelOf, forSchema } from "./schema.ts";
 import { Statements } from "./statements.ts";
 import { PostgresTables, sessionOf } from "./tables.ts";
@@ -141,6 +143,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   #overridesIsolation = false;
   #commits: GroupCommit<Commit, CommitResult>;
   #statements: Semaphore;
+  #partitions: Partitions;
   #watched: Statements = new Statements(() => this.ask("select 1", []));
   #texts = new Map<string, string>();
   #signal = new Notifier();
@@ -174,6 +177,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     });
     if (options.listen !== false) this.#listener = this.#listen();
     this.#commits = new GroupCommit((batch) => this.#run(batch));
+    this.#partitions = new Partitions(this.#place, (work) => this.#begin(work));
     this.#announcer = new Announcer(() => this.ask(ANNOUNCE, [channelOf(this.#place.schema), `${this.#origin} `]));
   }
 
@@ -342,6 +346,33 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   }
 
   /**
+   * Partitions the log by ranges of positions, or adds parts to one that is partitioned, while servers go on. Readers and
+   * writers use it as before.
+   *
+   * @param options The size of the parts.
+   * @returns The parts, oldest first.
+   * @throws {StoreUnavailableError} If something else depends on the table, or other sessions use it all the time.
+   */
+  partition(options?: PartitionOptions): Promise<LogPart[]> {
+    return this.#partitions.extend(options);
+  }
+
+  /** The parts of the log, oldest first; none if it is not partitioned. */
+  parts(): Promise<LogPart[]> {
+    return this.#partitions.parts();
+  }
+
+  /**
+   * Detaches the oldest part of the log, which then is a table of its own.
+   *
+   * @param name Its name.
+   * @throws {StoreUnavailableError} If something still needs it; the message says what.
+   */
+  detach(name: string): Promise<void> {
+    return this.#partitions.detach(name);
+  }
+
+  /**
    * Checks the configuration of the database.
    *
    * @returns Warnings about settings that weaken guarantees.
@@ -353,6 +384,13 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
         name === "synchronous_commit" ? "a crash" : "a power failure"
       }`
     );
+    const [[last]] = await this.ask(LAST_POSITION, []);
+    if (await this.#partitions.nearEnd(last)) {
+      warnings.push(
+        `The log in PostgreSQL at ${this.location} has reached its last part, or partitioning it was interrupted; ` +
+          `run \`annals store partition\``,
+      );
+    }
     const [[isSuperuser]] = await this.ask("select rolsuper from pg_roles where rolname = current_user", []);
     if (isSuperuser) {
       warnings.push(

@@ -1,0 +1,210 @@
+import assert from "node:assert/strict";
+import { DuplicateMessageError, WrongExpectedVersionError } from "../../../src/store/errors.ts";
+import { PostgresEventStore } from "../../../src/store/postgres/store.ts";
+import { sampleAppend, sampleMessage } from "../../../src/testing/store_suite.ts";
+import { connectPostgres, withSchema } from "../../support/postgres.ts";
+import { databaseUrl } from "../../support/services.ts";
+
+/** A migrated store, and a connection beside it. */
+async function make() {
+  const stack = new AsyncDisposableStack();
+  const schema = stack.use(await withSchema());
+  const sql = connectPostgres();
+  stack.defer(() => sql.end());
+  const open = (): PostgresEventStore => {
+    const store = new PostgresEventStore({ url: databaseUrl(), schema: schema.name });
+    stack.defer(() => store.close());
+    return store;
+  };
+  const store = open();
+  await store.migrate();
+  const run = (text: string) => sql.unsafe(text.replaceAll("annals.", `"${schema.name}".`));
+  return { store, open, run, schema: schema.name, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+}
+
+Deno.test("a log is partitioned under load: no commit fails, no position is missing, no version twice", async () => {
+  await using made = await make();
+  const { store, open } = made;
+  for (let i = 0; i < 50; i++) await store.commit({ appends: [sampleAppend(`s${i % 7}`, 40)] });
+  let going = true;
+  let sent = 2_000;
+  const writers = [open(), open(), open()].map(async (writer, w) => {
+    for (let i = 0; going; i++) {
+      // Streams from before, and new ones.
+      await writer.commit({ appends: [sampleAppend(i % 3 ? `s${i % 7}` : `n${w}-${i}`, 3)] });
+      sent += 3;
+    }
+  });
+  const reader = open();
+  let read = 0;
+  const reading = (async () => {
+    while (going || read < sent) {
+      for (const { position } of await reader.readLog({ category: "test", after: read, limit: 500 })) {
+        assert.equal(position, ++read);
+      }
+    }
+  })();
+  const parts = await store.partition({ size: 1_000 });
+  while (sent < parts.at(-1)!.from + 500) await new Promise((resolve) => setTimeout(resolve, 20));
+  // The last part is written to: it is closed, and parts are added behind it.
+  const more = await store.partition({ size: 1_000 });
+  going = false;
+  await Promise.all([...writers, reading]);
+  assert.ok(more.length > parts.length);
+  assert.deepEqual(more.map(({ from }) => from), [0, ...more.slice(0, -1).map(({ to }) => to)]);
+  assert.equal(more.at(-1)!.to, null);
+  assert.ok(more.filter(({ from }) => from > sent).length >= 3, JSON.stringify(more));
+  assert.equal(await store.lastPosition(), sent);
+  for (let i = 0; i < 7; i++) {
+    const versions = (await store.readStream(`test-s${i}`)).map(({ version }) => version);
+    assert.deepEqual(versions, versions.map((_, n) => n));
+    await assert.rejects(
+      store.commit({ appends: [sampleAppend(`s${i}`, 1, versions.length)] }),
+      WrongExpectedVersionError,
+    );
+    await store.commit({ appends: [sampleAppend(`s${i}`, 1, versions.length - 1)] });
+  }
+  // Once more: there is nothing to do.
+  assert.deepEqual((await store.partition({ size: 1_000 })).map(({ name }) => name), more.map(({ name }) => name));
+});
+
+Deno.test("an id that is stored in any part of a partitioned log is recognised", async () => {
+  await using made = await make();
+  const { store } = made;
+  const first = sampleMessage({ n: 1 });
+  const append = (stream: string, message = sampleMessage({ n: 2 })) => ({
+    stream: `test-${stream}`,
+    category: "test",
+    expected: "any" as const,
+    publish: true,
+    messages: [message],
+  });
+  await store.commit({ appends: [append("a", first)] });
+  await store.partition({ size: 10 });
+  const second = sampleMessage({ n: 3 });
+  for (let i = 0; i < 25; i++) await store.commit({ appends: [append("b", i === 12 ? second : undefined)] });
+  for (const message of [first, second]) {
+    // One of several that share a call: the others are written.
+    const fates = await Promise.allSettled([
+      store.commit({ appends: [append("c")] }),
+      store.commit({ appends: [append("d", message)] }),
+      store.commit({ appends: [append("c")] }),
+    ]);
+    assert.deepEqual(fates.map(({ status }) => status), ["fulfilled", "rejected", "fulfilled"]);
+    assert.ok((fates[1] as PromiseRejectedResult).reason instanceof DuplicateMessageError);
+  }
+  assert.equal((await store.readStream("test-d")).length, 0);
+  assert.equal((await store.readStream("test-c")).length, 4);
+});
+
+Deno.test("reads of a partitioned log take the parts in order and sort nothing", async () => {
+  await using made = await make();
+  const { store, run } = made;
+  await store.partition({ size: 100, ahead: 3 });
+  for (let i = 0; i < 30; i++) await store.commit({ appends: [sampleAppend(`s${i}`, 10)] });
+  await run("analyze annals.messages");
+  await run("set enable_seqscan = off");
+  const plan = async (text: string) => (await run(`explain ${text}`)).map((row) => row["QUERY PLAN"]).join("\n");
+  for (
+    const text of [
+      "select max(position) from annals.messages",
+      "select * from annals.messages where position > 150 order by position limit 10",
+      "select * from annals.messages where category = 'test' and position > 150 order by category, position limit 10",
+    ]
+  ) {
+    const found = await plan(text);
+    assert.doesNotMatch(found, /Sort|Seq Scan/, found);
+  }
+  assert.doesNotMatch(await plan("select * from annals.messages where position > 250 limit 1"), /messages_from_0/);
+});
+
+Deno.test("partitioning keeps rights, and refuses what depends on the table", async () => {
+  await using made = await make();
+  const { store, run, schema } = made;
+  const role = `reader_${schema}`;
+  await run(`create role "${role}"`);
+  try {
+    await run(`grant usage on schema "${schema}" to "${role}"`);
+    await run(`grant select on annals.messages to "${role}"`);
+    await run(`create view annals.report as select count(*) from annals.messages`);
+    await store.commit({ appends: [sampleAppend("a", 5)] });
+    await assert.rejects(store.partition({ size: 10 }), /report would see only the first part of the log; drop what/);
+    assert.deepEqual(await store.parts(), []);
+    await run("drop view annals.report");
+    await store.partition({ size: 10 });
+    await store.commit({ appends: [sampleAppend("a", 20)] });
+    const [{ count }] = await run("select count(*)::int from annals.outbox");
+    assert.equal(count, 25);
+    await run(`set role "${role}"`);
+    assert.equal((await run("select count(*)::int from annals.messages"))[0].count, 25);
+    await run("reset role");
+  } finally {
+    await run("reset role");
+    await run(`drop owned by "${role}"`);
+    await run(`drop role "${role}"`);
+  }
+});
+
+Deno.test("partitioning that was interrupted is said, stops no commit for good, and is finished by the next run", async () => {
+  await using made = await make();
+  const { store, run } = made;
+  await store.commit({ appends: [sampleAppend("a", 5)] });
+  assert.ok(!(await store.inspect()).some((warning) => /partition/.test(warning)));
+  // What a killed command leaves behind.
+  await run("alter table annals.messages add constraint messages_part_end check (position < 8) not valid");
+  await run("insert into annals.message_ids select id from annals.messages where position <= 2");
+  await run(
+    "insert into annals.stream_heads select stream, max(version) from annals.messages where position <= 2 group by stream",
+  );
+  await run("update annals.identity set heads_upto = 2");
+  assert.ok((await store.inspect()).some((warning) => /partitioning it was interrupted/.test(warning)));
+  await store.commit({ appends: [sampleAppend("a", 2)] });
+  await assert.rejects(store.commit({ appends: [sampleAppend("a", 1)] }), /annals store partition.* was interrupted/);
+  await store.partition({ size: 10 });
+  await store.commit({ appends: [sampleAppend("a", 20, 6)] });
+  assert.ok(!(await store.inspect()).some((warning) => /interrupted/.test(warning)));
+  assert.equal(await store.lastPosition(), 27);
+});
+
+Deno.test("partitioning waits for a report, and holds nobody up meanwhile", async () => {
+  await using made = await make();
+  const { store, open, run } = made;
+  await store.commit({ appends: [sampleAppend("a", 5)] });
+  await run("begin");
+  await run("select count(*) from annals.messages");
+  const partitioned = store.partition({ size: 100_000 });
+  const other = open();
+  const until = performance.now() + 3_000;
+  for (let i = 0; performance.now() < until; i++) await other.commit({ appends: [sampleAppend(`b${i}`, 1)] });
+  assert.deepEqual(await other.parts(), []);
+  await run("commit");
+  assert.ok((await partitioned).length > 1);
+});
+
+Deno.test("a part is detached when nothing needs it, and says what does", async () => {
+  await using made = await make();
+  const { store } = made;
+  await assert.rejects(store.detach("messages_from_0"), /not partitioned/);
+  await store.commit({ appends: [sampleAppend("a", 5), sampleAppend("b", 3)] });
+  const checkpoint = { group: "G", category: "test", partitions: 1, partition: 0, position: 4 };
+  await store.commit({ checkpoint });
+  const [{ name, to }, second, third] = await store.partition({ size: 8 });
+  assert.deepEqual([name, to], ["messages_from_0", 24]);
+  await assert.rejects(store.detach(second.name), /only the oldest part/);
+  await assert.rejects(store.detach(name), /still written to/);
+  await store.commit({ appends: [sampleAppend("c", 15), sampleAppend("d", 8)] });
+  await assert.rejects(store.detach(name), /the relay has not published/);
+  await store.markPublished(31);
+  await assert.rejects(store.detach(name), /"G" has not handled/);
+  await store.commit({ checkpoint: { ...checkpoint, position: 31 } });
+  await store.detach(name);
+  assert.deepEqual((await store.readLog()).map(({ position }) => position), [24, 25, 26, 27, 28, 29, 30, 31]);
+  assert.deepEqual((await store.parts())[0].name, second.name);
+  // What streams were at is known.
+  await assert.rejects(store.commit({ appends: [sampleAppend("a", 1, "none")] }), WrongExpectedVersionError);
+  await store.commit({ appends: [sampleAppend("d", 1, 7)] });
+  await store.markPublished(32);
+  await store.commit({ checkpoint: { ...checkpoint, position: 32 } });
+  await assert.rejects(store.detach(second.name), /1 streams of messages_from_24 go on after it, like "test-d"/);
+  assert.equal(third.from, 32);
+});
