@@ -8,6 +8,7 @@ export interface Migration {
 
 /** How the function that writes commits finds the versions of streams, and what else it writes of messages. */
 interface Versions {
+  readonly declared: string;
   readonly versions: string;
   readonly recorded: string;
 }
@@ -19,10 +20,11 @@ ${indent}  from unnest(streams) with ordinality x(stream, n) order by x.n);
 `;
 
 /** Of a log that is one table: its indexes know. */
-const WHOLE: Versions = { versions: LATEST("    "), recorded: "" };
+const WHOLE: Versions = { declared: "", versions: LATEST("    "), recorded: "" };
 
 /** Of a log that may be partitioned: an index of one part knows nothing of the others. */
 const PARTITIONED: Versions = {
+  declared: "  cut boolean;\n",
   versions: `    cut := (select i.partitioned from annals.identity i);
     if cut then
       versions := array(
@@ -44,7 +46,7 @@ ${LATEST("      ")}    end if;
 };
 
 /** The function that writes commits; it has been created with more than one end. */
-const commitFunction = (create: string, end: string, { versions, recorded } = WHOLE): string => `
+const commitFunction = (create: string, end: string, { declared, versions, recorded } = WHOLE): string => `
 -- Appends and everything that must agree with it, for many commits of one process at once, each with its own fate:
 -- one call, one transaction.
 --   numbers, texts  columns of the commits (c_*), of their appends (a_*) and of the messages in these (m_*), one behind
@@ -69,8 +71,7 @@ declare
   tokens bigint[];
   places bigint[];
   last bigint;
-  cut boolean := false;
-  x int; v int; e int; bad int;
+${declared}  x int; v int; e int; bad int;
 begin
   c_first := numbers[at + 1 : at + n]; at := at + n;
   c_last := numbers[at + 1 : at + n]; at := at + n;

@@ -21,9 +21,8 @@ import { PostgresTables, sessionOf } from "./tables.ts";
 import { type Session, transaction } from "./transaction.ts";
 import type { ProjectionShape } from "./views.ts";
 
-export type { LogPart, PartitionOptions } from "./partitions.ts";
-
 export type { Parameter } from "./commit.ts";
+export type { LogPart, PartitionOptions } from "./partitions.ts";
 export type { PostgresTables } from "./tables.ts";
 export type { ProjectionShape } from "./views.ts";
 

@@ -8,7 +8,15 @@ const digestOf = ({ sql }: { readonly sql: string }) => createHash("sha256").upd
 
 /** What databases out there have applied: a change is a new migration, whose digest is added here. */
 const DIGESTS: Record<string, readonly string[]> = {
-  postgres: ["3b0d5c9fef21", "c279285ab32d", "fc36e98897f7", "dc792e65076b", "42e079cd177f", "57ba9e919b2b"],
+  postgres: [
+    "3b0d5c9fef21",
+    "c279285ab32d",
+    "fc36e98897f7",
+    "dc792e65076b",
+    "42e079cd177f",
+    "57ba9e919b2b",
+    "1fb431e28c5a",
+  ],
   sqlite: ["55e50935aeda", "602664d59157", "e418e9bb4148", "52b15c6b8e2e", "59edb96804b7"],
   "sqlite broker": ["6421888f84c7", "1979c55dabac"],
 };
