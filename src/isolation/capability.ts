@@ -3,7 +3,7 @@ import type { Effects } from "../handling/batch.ts";
 import type { BatchItem, BatchResult } from "../handling/executor.ts";
 import { isInternal, reservationCategory } from "../messages/envelope.ts";
 import { storable } from "../messages/text.ts";
-import { DEEPEST, depthOf, isLonger, LONGEST_JSON } from "../messages/json.ts";
+import { DEEPEST, depthOf, isLonger, jsonFaults, LONGEST_JSON } from "../messages/json.ts";
 import { idFault } from "../messages/ids.ts";
 import type { answerSchema, DomainDescription, HandlerDescription } from "./protocol.ts";
 
@@ -22,9 +22,12 @@ function refuse(what: string): never {
   throw new Refusal(what);
 }
 
+/** Whether a text is JSON that can be stored, and read in views: U+0000 and halves of characters come as escapes. */
 function isJson(text: string): boolean {
   try {
-    return depthOf(text) <= DEEPEST && JSON.parse(text) !== undefined;
+    if (depthOf(text) > DEEPEST) return false;
+    const value = JSON.parse(text);
+    return !text.includes("\\u") || jsonFaults(value).length === 0;
   } catch {
     return false;
   }

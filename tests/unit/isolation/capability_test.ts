@@ -108,6 +108,8 @@ const FORGED: [what: string, group: string, answer: Answer][] = [
   ["a row by a decider", DECIDER, effects({ rows: [row()] })],
   ["a row at another position", PROJECTOR, effects({ rows: [row({ position: 9 })] })],
   ["a row that is not JSON", PROJECTOR, effects({ rows: [row({ row: "nope" })] })],
+  ["a payload with U+0000", DECIDER, effects({ appends: [append({}, { data: '{"a":"\\u0000"}' })] })],
+  ["a row with half a character", PROJECTOR, effects({ rows: [row({ row: '{"a":"\\ud83d"}' })] })],
   ["a row with a key that cannot be stored", PROJECTOR, effects({ rows: [row({ key: "\u0000" })] })],
   ["the outcome of somebody else's command", DECIDER, effects({ outcomes: [outcome({ commandId: newId() })] })],
   ["two outcomes", DECIDER, effects({ outcomes: [outcome(), outcome()] })],
