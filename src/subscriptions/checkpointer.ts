@@ -54,11 +54,15 @@ export class Checkpointer {
     this.#begun = undefined;
   }
 
+  /** Whether a deferred row is of this partition, and unknown. */
+  lacks({ category, stream, position }: DeferredMessage): boolean {
+    const { groupPartition: { category: own, partition, partitions } } = this.#options;
+    return category === own && partitionOf(stream, partitions) === partition && !this.retryQueue.has(stream, position);
+  }
+
   /** Adopts an unknown deferred row of this partition. */
   adopt(deferred: DeferredMessage, quarantined: boolean): void {
-    const { category, partition, partitions } = this.#options.groupPartition;
-    if (deferred.category !== category || partitionOf(deferred.stream, partitions) !== partition) return;
-    if (this.retryQueue.has(deferred.stream, deferred.position)) return;
+    if (!this.lacks(deferred)) return;
     const { awaits } = deferred;
     const isStillUnknown = awaits !== null && !knows(this.#options.types, parseVersionName(awaits));
     if (isStillUnknown) this.#options.lacks(awaits);

@@ -2,6 +2,7 @@ import { messageOf, recoveryOf } from "../lib/annals_error.ts";
 import { retry } from "../lib/retry.ts";
 import { knows, versionName } from "../messages/known_types.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
+import { StoreUnavailableError } from "../store/errors.ts";
 import { inParts, isLeftOut, LARGE, MOST_CHARACTERS } from "../store/large.ts";
 import { UnknownTypes } from "./unknown_types.ts";
 import { Failures } from "./failures.ts";
@@ -84,8 +85,10 @@ export class Subscription {
     } finally {
       await this.#forgetAhead();
     }
-    await this.#checkpointer.flush();
-    await this.#options.source.close();
+    await this.#patiently(async () => {
+      await this.#checkpointer.flush();
+      await this.#options.source.close();
+    }, signal);
   }
 
   /**
@@ -214,10 +217,13 @@ export class Subscription {
   }
 
   async #pickUpReplays(): Promise<void> {
-    const { replays, groupPartition, clock: { elapsed } } = this.#options;
+    const { replays, store, groupPartition, clock: { elapsed } } = this.#options;
     if (elapsed() < this.#nextReplayCheck) return;
     this.#nextReplayCheck = elapsed() + REPLAY_INTERVAL;
-    for (const deferred of await replays(groupPartition.group)) {
+    const known = await replays(groupPartition.group);
+    if (!known.some((deferred) => this.#checkpointer.lacks(deferred))) return;
+    // That list is shared and a little old: what was handled meanwhile would be handled again.
+    for (const deferred of await store.deferred(groupPartition.group, { replayedOnly: true })) {
       this.#checkpointer.adopt(deferred, false);
     }
   }
@@ -227,6 +233,7 @@ export class Subscription {
     const commit = new PendingCommit();
     const items: Item[] = [];
     const waiting = new Set<string>();
+    let alone = 0;
     for (const record of records) {
       if (!this.#checkpointer.wants(record)) continue;
       if (!knows(this.#options.types, record)) {
@@ -236,8 +243,8 @@ export class Subscription {
         continue;
       }
       if (!this.#options.handles.has(record.type)) continue;
-      const quarantined = this.#quarantined > 0;
-      if (quarantined) this.#quarantined--;
+      const quarantined = this.#quarantined > alone;
+      if (quarantined) alone++;
       if (quarantined || waiting.has(record.stream) || this.#checkpointer.retryQueue.blocks(record.stream)) {
         waiting.add(record.stream);
         commit.deferred.push(this.#failures.waiting(record, quarantined));
@@ -246,6 +253,8 @@ export class Subscription {
       items.push({ record });
     }
     await this.#writer.handle(items, commit, records[records.length - 1].position, signal);
+    // If that could not be written, the same messages come again.
+    this.#quarantined -= alone;
   }
 
   /** Retries deferred messages. */
@@ -262,7 +271,7 @@ export class Subscription {
         deferred = counted;
       }
       let record = records.get(deferred.position);
-      if (record && isLeftOut(record)) record = await this.#read(deferred);
+      if (!record || isLeftOut(record)) record = await this.#read(deferred);
       if (!record) {
         commit.resumed.push(deferred);
         continue;
@@ -297,8 +306,20 @@ export class Subscription {
     );
   }
 
+  /**
+   * Reads a message; `undefined` if the log has it no more, because it went back or a part of it was detached. An answer
+   * without rows proves nothing: what is dropped here is never handled.
+   */
   async #read({ position }: Deferred): Promise<MessageRecord | undefined> {
-    return (await this.#options.store.readLog({ after: position - 1, upTo: position, limit: 1 }))[0];
+    const { store } = this.#options;
+    const [next] = await store.readLog({ after: position - 1, limit: 1 });
+    if (next) return next.position === position ? next : undefined;
+    if (await store.lastPosition() < position) return undefined;
+    throw new StoreUnavailableError(
+      `The log ends behind position ${position}, but reading that found nothing`,
+      "failed",
+      true,
+    );
   }
 
   /** Records the start of an attempt, so that it counts even if the process crashes. */

@@ -230,10 +230,12 @@ export function fatesOf(commits: readonly Commit[], answer: CommitAnswer): Fate<
         return { error: new FencedError(fence!.lease, fence!.token) };
       case 3:
         return { ok: { lastPosition: 0, versions: [], repeated: answer.repeated![i] } };
-      default: {
+      case 0: {
         const versions = appends.map(({ messages }, k) => answer.bases[first + k] + messages.length);
         return { ok: { lastPosition: answer.detail[i], versions, repeated: null } };
       }
+      default:
+        throw new Error(`PostgreSQL answered a commit with the status ${answer.status[i]}`);
     }
   });
 }

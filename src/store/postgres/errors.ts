@@ -57,6 +57,11 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   "53100": { reason: "full", retryable: true, advice: "its disk is full; free space, nothing was written" },
   "53": { reason: "busy", retryable: true, advice: "it is short of resources, nothing was written" },
   "57014": { reason: "busy", retryable: true, advice: "it took longer than statement_timeout, nothing was written" },
+  "25P03": {
+    reason: "busy",
+    retryable: true,
+    advice: "this process did not run for seconds in the middle of a transaction, nothing was written",
+  },
   "25006": {
     reason: "read-only",
     retryable: true,

@@ -7,6 +7,9 @@ import type { Session } from "./transaction.ts";
 /** So many times in a row what may happen to any statement happened to one while the database answered others. */
 const MOST = 3;
 
+/** How long a failure counts, in milliseconds: three within days are not in a row. */
+const REMEMBERED = 60_000;
+
 /** The most statements that are watched, and how much of each with its values. */
 const WATCHED = 1_000;
 const LONGEST_KEY = 10_000;
@@ -14,12 +17,18 @@ const LONGEST_KEY = 10_000;
 /** Runs the SQL statements of handlers, and tells whose fault it is when one fails. */
 export class Statements {
   #answers: () => Promise<unknown>;
-  /** By statement and values: how many times in a row it failed with what may happen to any. */
-  #failures = new Map<string, number>();
+  /** By statement and values: when it failed in a row with what may happen to any. */
+  #failures = new Map<string, readonly number[]>();
 
-  /** @param answers Asks the database for something else; rejects if it does not answer. */
-  constructor(answers: () => Promise<unknown>) {
+  #elapsed: () => number;
+
+  /**
+   * @param answers Asks the database for something else; rejects if it does not answer.
+   * @param elapsed Returns the monotonic time, in milliseconds.
+   */
+  constructor(answers: () => Promise<unknown>, elapsed: () => number = () => performance.now()) {
     this.#answers = answers;
+    this.#elapsed = elapsed;
   }
 
   /**
@@ -62,9 +71,10 @@ export class Statements {
   }
 
   async #isToBlame(key: string): Promise<boolean> {
-    const failures = (this.#failures.get(key) ?? 0) + 1;
+    const now = this.#elapsed();
+    const failures = [...(this.#failures.get(key) ?? []).filter((at) => now - at < REMEMBERED), now].slice(-MOST);
     if (this.#failures.size >= WATCHED) this.#failures.clear();
     this.#failures.set(key, failures);
-    return failures >= MOST && await this.#answers().then(() => true, () => false);
+    return failures.length >= MOST && await this.#answers().then(() => true, () => false);
   }
 }

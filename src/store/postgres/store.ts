@@ -18,7 +18,7 @@ import { LAST_POSITION } from "./queries.ts";
 import { channelOf, forSchema } from "./schema.ts";
 import { Statements } from "./statements.ts";
 import { PostgresTables, sessionOf } from "./tables.ts";
-import { type Session, transaction } from "./transaction.ts";
+import { answered, type Session, transaction } from "./transaction.ts";
 import type { ProjectionShape } from "./views.ts";
 
 export type { Parameter } from "./commit.ts";
@@ -237,9 +237,10 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     // the end of the query, when the transaction is through (pqcomm.c flushes in ReadyForQuery).
     const text = this.#text(sql);
     if (!writing || !this.#isIsolated) {
-      const rows = await this.#connections.use((driver) => driver.unsafe(text, values as any[], { prepare }).values(), {
-        writing,
-      });
+      const rows = await this.#connections.use(
+        async (driver) => answered(await driver.unsafe(text, values as any[], { prepare }).values()),
+        { writing },
+      );
       // Where a query failed after it had sent rows, the driver counts on in the next one, which begins with holes then.
       return rows.length === 0 || 0 in rows ? rows : rows.filter(() => true);
     }
@@ -270,8 +271,10 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
    */
   async #probe(): Promise<void> {
     const { state, pid, isolation } = await this.#connections.use(async (sql) => {
-      const rows = await sql.unsafe<{ pid: number; isolation: string }[]>(
-        "select pg_backend_pid() as pid, current_setting('default_transaction_isolation') as isolation",
+      const rows = answered(
+        await sql.unsafe<{ pid: number; isolation: string }[]>(
+          "select pg_backend_pid() as pid, current_setting('default_transaction_isolation') as isolation",
+        ),
       );
       return { state: rows.state, ...rows[0] };
     }, { writing: false });

@@ -23,16 +23,41 @@ interface Connection {
   readonly queue: unknown;
 }
 
-/** Thrown when the connection of a transaction was lost; the database takes the transaction back. */
+/** Thrown when a connection was lost; the database takes its transaction back. */
 class ConnectionLost extends Error {
   readonly code = "CONNECTION_CLOSED";
 }
 
 /**
- * A process that is frozen or cut off between two statements would hold its locks until PostgreSQL gives up its
- * connection, hours later.
+ * Refuses an answer that the database did not give. A query that the driver takes between the error of a socket and its
+ * close is never sent, and stays the current one of the connection: the first message after it has connected again ends
+ * it, with no rows. A real answer says which command it is of.
+ *
+ * @param rows What the driver returned.
+ * @returns The same.
+ * @throws {Error} With the code of a broken connection.
  */
-const LIMIT = "set local idle_in_transaction_session_timeout = 5000";
+export function answered<T>(rows: T): T {
+  if ((rows as { readonly command?: string | null }).command !== null) return rows;
+  throw new ConnectionLost("The connection was lost before the statement was sent");
+}
+
+function checked(query: Rows): Rows {
+  return {
+    then: (done, failed) => query.then(answered).then(done, failed),
+    values: () => query.values().then(answered),
+  };
+}
+
+/**
+ * A process that is frozen or cut off between two statements would hold its locks until PostgreSQL gives up its
+ * connection, hours later. The savepoint fails outside a transaction: a `begin` may not have been sent, like any other
+ * statement (see {@linkcode answered}), and what follows would be committed one by one.
+ */
+const LIMIT = "set local idle_in_transaction_session_timeout = 5000; savepoint begun; release savepoint begun";
+
+/** SQLSTATE of what needs a transaction and is in none. */
+const NO_TRANSACTION = "25P01";
 
 /**
  * Runs work in one transaction on a connection of its own.
@@ -64,7 +89,7 @@ export async function transaction<T>(
   const sessionOf = (sql: postgres.TransactionSql): Session => ({
     unsafe: (text, values = [], options = {}) => {
       if (isLost()) throw new ConnectionLost("The connection was lost in a transaction");
-      return sql.unsafe(text, values as any[], options as object) as unknown as Rows;
+      return checked(sql.unsafe(text, values as any[], options as object) as unknown as Rows);
     },
     savepoint: async (work) => void await sql.savepoint((inner) => guarded(() => work(sessionOf(inner)))),
   });
@@ -77,8 +102,14 @@ export async function transaction<T>(
     }
   };
   return await driver.begin(how, async (sql) => {
-    // Goes with the first statement, whose answer tells of it.
-    sql.unsafe(LIMIT, [], { onexecute } as object).execute();
-    return await guarded(() => work(sessionOf(sql)));
+    return await guarded(async () => {
+      try {
+        await sql.unsafe(LIMIT, [], { onexecute, simple: true } as object);
+      } catch (error) {
+        if ((error as { code?: unknown }).code !== NO_TRANSACTION) throw error;
+        throw new ConnectionLost("The connection was lost before the transaction began");
+      }
+      return await work(sessionOf(sql));
+    });
   }) as T;
 }

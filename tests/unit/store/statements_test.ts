@@ -49,3 +49,11 @@ Deno.test("a statement is not to blame for a commit that fails", async () => {
   const statements = new Statements(answers);
   for (let i = 0; i < 10; i++) await assert.rejects(run(statements, { commit: "57P01" }), { code: "57P01" });
 });
+
+Deno.test("a statement is not to blame for failures that are minutes apart", async () => {
+  let now = 0;
+  const statements = new Statements(answers, () => now);
+  for (let i = 0; i < 10; i++, now += 40_000) {
+    await assert.rejects(run(statements, { statement: "57P01" }), { code: "57P01" });
+  }
+});

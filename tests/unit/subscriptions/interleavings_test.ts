@@ -17,6 +17,7 @@ import { type Commit, type EventStore, StoreUnavailableError } from "@annals/ann
 import assert from "node:assert/strict";
 import { Relay } from "../../../src/outbox/relay.ts";
 import { EventStoreSubscription, type GroupOptions, StreamSubscription } from "../../../src/subscriptions/mod.ts";
+import type { DeferredMessage, ReadLogOptions } from "../../../src/store/port.ts";
 import { sampleMessage } from "../../../src/testing/store_suite.ts";
 import { seen, tick, tickingDomain } from "../../support/ticking.ts";
 
@@ -419,4 +420,75 @@ Deno.test("a command whose aggregate has events of newer code is left to that co
   await decide(second, "second");
   assert.deepEqual(await store.deadLetters(), []);
   assert.deepEqual((await store.readStream("versions::thing-a")).map(({ data }) => JSON.parse(data).n), [1, 2]);
+});
+
+Deno.test("a message that was set aside is not dropped because one read of the log finds nothing", async () => {
+  const store = new MemoryEventStore();
+  await tick(store, ["a", "b", "c"]);
+  let lies = 1;
+  const lying = new Proxy(store, {
+    get: (target, name) => {
+      const member = Reflect.get(target, name);
+      if (typeof member !== "function") return member;
+      if (name !== "readLog") return member.bind(target);
+      return (options: ReadLogOptions) =>
+        options.upTo === undefined || options.upTo > options.after! + 1 || lies-- <= 0
+          ? target.readLog(options)
+          : Promise.resolve([]);
+    },
+  });
+  const domain = tickingDomain();
+  const subscription = new EventStoreSubscription({
+    domain,
+    handler: domain.handlers.get("Tally")!,
+    store: lying,
+    // As after a crash.
+    quarantined: true,
+    settings: { blockingTimeoutMs: 1 },
+  });
+  await subscription.runUntil(3, new AbortController().signal);
+  assert.equal(lies, -2, "each of three was read");
+  assert.deepEqual(await seen(store), { a: [0], b: [1], c: [2] });
+});
+
+Deno.test("what was deferred and is no longer in the log is forgotten", async () => {
+  const store = new MemoryEventStore();
+  await tick(store, ["a"]);
+  const row = { group: "Tally", category: "test::clock", attempts: 0, dueAt: 0, failures: [], replayed: false };
+  await store.commit({ defer: [{ ...row, stream: "test::clock-z", position: 9, awaits: null }] });
+  const domain = tickingDomain();
+  const handler = domain.handlers.get("Tally")!;
+  const settings = { blockingTimeoutMs: 1 };
+  await new EventStoreSubscription({ domain, handler, store, settings }).runUntil(1, new AbortController().signal);
+  assert.deepEqual(await store.deferred("Tally"), []);
+  assert.deepEqual(await seen(store), { a: [0] });
+});
+
+Deno.test("a replayed message is handled once, although the list of replays is shared and old", async () => {
+  const store = new MemoryEventStore();
+  let [broken, handled] = [true, 0];
+  const domain = tickingDomain(async (_n, context) => {
+    if (!context) return;
+    if (broken) throw new Error("broken");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    handled++;
+  });
+  await tick(store, ["a"]);
+  const handler = domain.handlers.get("Reactor")!;
+  let old: readonly DeferredMessage[] = [];
+  const settings = { blockingTimeoutMs: 10, maxRetries: 0 };
+  const stop = new AbortController();
+  const replays = () => Promise.resolve(old);
+  const running = new EventStoreSubscription({ domain, handler, store, replays, settings }).run(stop.signal);
+  while ((await store.deadLetters()).length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  broken = false;
+  await store.replayDeadLetters((await store.deadLetters()).map(({ id }) => id));
+  old = await store.replayed();
+  while (handled === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  // The list is asked for again, twice.
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  stop.abort();
+  await running;
+  assert.equal(handled, 1);
+  assert.deepEqual(await store.deadLetters(), []);
 });
