@@ -3,6 +3,7 @@ import { loadConfig } from "../config/load.ts";
 import { locate } from "../adapters/open.ts";
 import { Engine } from "../engine/engine.ts";
 import type { PostgresEventStore } from "../store/postgres/store.ts";
+import type { DomainDescription } from "../isolation/protocol.ts";
 import { chooseDomain, type GlobalOptions } from "./operator.ts";
 import { print, table } from "./output.ts";
 import { UsageError } from "./run.ts";
@@ -10,18 +11,18 @@ import { UsageError } from "./run.ts";
 /** Runs work on the tables of a PostgreSQL store; says what else there is when the store is another. */
 async function withTables(
   options: GlobalOptions,
-  work: (store: PostgresEventStore, schema: string) => Promise<void>,
+  work: (store: PostgresEventStore, schema: string, domain: DomainDescription) => Promise<void>,
   otherwise: (provider: string) => void,
 ): Promise<void> {
   const config = loadConfig({ file: options.config });
   const module = chooseDomain(options, config);
-  const { name } = await new Engine({ module, config }).describe();
-  const { provider, url, schema } = locate(config.store, name);
+  const domain = await new Engine({ module, config }).describe();
+  const { provider, url, schema } = locate(config.store, domain.name);
   if (provider !== "postgres") return otherwise(provider);
   const { PostgresEventStore } = await import("../store/postgres/store.ts");
   const opened = new PostgresEventStore({ url, schema });
   try {
-    await work(opened, schema);
+    await work(opened, schema, domain);
   } finally {
     await opened.close();
   }
@@ -84,8 +85,8 @@ export function addStore(program: Command): void {
     .argument("<part>")
     .option("--json", "print one JSON document")
     .action((part: string, { json }) =>
-      withTables(program.opts<GlobalOptions>(), async (opened, schema) => {
-        await opened.detach(part);
+      withTables(program.opts<GlobalOptions>(), async (opened, schema, domain) => {
+        await opened.detach(part, new Map(domain.handlers.map(({ name, categories }) => [name, categories])));
         print(json, { detached: part }, () =>
           `Detached ${part}. Its messages are in the table "${schema}".${part}; ` +
           `save it (pg_dump -t '"${schema}".${part}') before you drop it`);

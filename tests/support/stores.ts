@@ -33,7 +33,7 @@ export const STORES: Record<string, () => Promise<StoreUnderTest>> = {
   },
   postgres: () => onPostgres(databaseUrl()),
   // Parts so small that almost everything crosses from one to the next.
-  "partitioned postgres": () => onPostgres(databaseUrl(), (store) => store.partition({ size: 3, ahead: 5 })),
+  "partitioned postgres": () => onPostgres(databaseUrl(), (store) => store.partition({ size: 3, ahead: 5, margin: 1 })),
 };
 
 /** A store in a schema of its own. */

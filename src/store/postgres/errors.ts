@@ -139,7 +139,7 @@ export function explain(error: unknown, location: string, writing: boolean): unk
     return new StoreUnavailableError(`Cannot use PostgreSQL at ${location}: ${text}; ${advice}`, "denied", false);
   }
   const { constraint_name: constraint } = error as { constraint_name?: string };
-  if (code === "23505" && (constraint === "messages_id" || constraint === "message_ids_pkey")) {
+  if (code === "23505" && constraint === "messages_id") {
     return new DuplicateMessageError(`A message with this id is stored already in PostgreSQL at ${location}`);
   }
   if (code === "23514" && constraint === PART_END) {

@@ -1,6 +1,6 @@
 import { StoreUnavailableError } from "../errors.ts";
 import { codeOf } from "./errors.ts";
-import { forSchema, migrationLock, MIGRATIONS } from "./schema.ts";
+import { forSchema, migrationLock, MIGRATIONS, PARTITIONED_SETTINGS } from "./schema.ts";
 import type { Session } from "./transaction.ts";
 import { type ProjectionShape, viewName, viewQuery } from "./views.ts";
 
@@ -71,6 +71,9 @@ export async function migrate(session: Session, place: Place): Promise<string[]>
       name,
     ]);
   }
+  // A function that was made anew has lost its settings.
+  const [{ partitioned }] = await session.unsafe(forSchema("select partitioned from annals.identity", schema));
+  if (partitioned) { for (const sql of PARTITIONED_SETTINGS) await session.unsafe(forSchema(sql, schema)); }
   return missing.map(({ name }) => name);
 }
 

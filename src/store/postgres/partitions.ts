@@ -1,11 +1,21 @@
 import { REAL_CLOCK } from "../../lib/clock.ts";
 import { retry } from "../../lib/retry.ts";
 import { reachedBy } from "../../groups/progress.ts";
-import { RELAY_GROUP } from "../../groups/watermark.ts";
 import { StoreUnavailableError } from "../errors.ts";
 import { PART_END } from "./errors.ts";
+import {
+  ALIVE,
+  CHECKPOINTS,
+  DEPENDENTS,
+  INTERRUPTED,
+  OUTBOX,
+  OWNER,
+  PARTS,
+  PRIVILEGES,
+  SEAL,
+} from "./partition_sql.ts";
 import { lock, type Place } from "./migrate.ts";
-import { forSchema } from "./schema.ts";
+import { forSchema, PARTITIONED_SETTINGS, partitionLock } from "./schema.ts";
 import { toCheckpoint } from "./rows.ts";
 import type { Session } from "./transaction.ts";
 
@@ -27,8 +37,13 @@ export interface LogPart {
 export interface PartitionOptions {
   /** The number of positions of a part. @default {10000000} */
   readonly size?: number;
-  /** The number of parts to have ready beyond the one that is written to. @default {3} */
+  /** The number of parts to have ready beyond the one that is written to, at most 100. @default {3} */
   readonly ahead?: number;
+  /**
+   * How far the end of the part that is written to must be, in positions: until it is closed, commits may not reach it.
+   * @default {1000000}
+   */
+  readonly margin?: number;
   /** Called with what is being done. */
   readonly progress?: (text: string) => void;
 }
@@ -42,33 +57,15 @@ const STEP = 200_000;
 /** How many messages may be left to enter while commits wait. */
 const LEFT = 20_000;
 
+/** Each read and commit locks all parts: so many can be had without changing PostgreSQL's settings. */
+const MOST_AHEAD = 100;
+
 /** How long commits and readers wait at most because another session uses the log, and how often that is tried. */
 const LOCK_TIMEOUT = "1s";
 const TRIES = 30;
 
-const COMMIT = "annals.commit(bigint[], text[], text, text, text, text)";
-
-const PARTS = `select c.relname as name, pg_get_expr(c.relpartbound, c.oid) as bound,
-    pg_total_relation_size(c.oid) as bytes, t.spcname as tablespace
-  from pg_inherits i join pg_class c on c.oid = i.inhrelid left join pg_tablespace t on t.oid = c.reltablespace
-  where i.inhparent = to_regclass('annals.messages')`;
-
-/** Views and foreign keys that would go on with the first part only. */
-const DEPENDENTS = `select distinct v.oid::regclass::text as name
-    from pg_depend d join pg_rewrite r on r.oid = d.objid and d.classid = 'pg_rewrite'::regclass
-    join pg_class v on v.oid = r.ev_class
-    where d.refobjid = 'annals.messages'::regclass and v.oid <> 'annals.outbox'::regclass
-  union select conrelid::regclass::text from pg_constraint
-    where confrelid = 'annals.messages'::regclass and contype = 'f'`;
-
-const CHECKPOINTS = `select "group", category, partitions, partition, position from annals.checkpoints`;
-
-const PRIVILEGES = `select case when a.grantee = 0 then 'public' else a.grantee::regrole::text end as role,
-    a.privilege_type as privilege, a.is_grantable as grantable
-  from pg_class c, aclexplode(c.relacl) a where c.oid = 'annals.messages_from_0'::regclass and a.grantee <> c.relowner`;
-
-const OUTBOX = `create or replace view annals.outbox as
-  select m.* from annals.messages m, annals.relay r where m.publish and m.position > r.published`;
+/** How often it is tried to take back what would stop commits. */
+const TRIES_TO_UNDO = 1_000;
 
 /** Partitions the log of one schema by ranges of positions, while servers go on. */
 export class Partitions {
@@ -124,11 +121,7 @@ export class Partitions {
   async nearEnd(last: number): Promise<boolean> {
     return await this.#begin(async (session) => {
       const tail = (await this.#parts(session)).at(-1);
-      const [left] = await this.#ask(
-        session,
-        `select 1 from pg_constraint where conname = '${PART_END}' 
-         and connamespace = (select relnamespace from pg_class where oid = 'annals.messages'::regclass)`,
-      );
+      const [left] = await this.#ask(session, INTERRUPTED, [PART_END]);
       return left !== undefined || (tail !== undefined && tail.from <= last);
     });
   }
@@ -140,26 +133,54 @@ export class Partitions {
    * @returns The parts.
    * @throws {StoreUnavailableError} If something else depends on the table, or it is in use all the time.
    */
-  async extend({ size = 10_000_000, ahead = 3, progress = () => {} }: PartitionOptions = {}): Promise<LogPart[]> {
+  async extend(options: PartitionOptions = {}): Promise<LogPart[]> {
+    const { size = 10_000_000, ahead = 3, margin = 1_000_000, progress = () => {} } = options;
+    const isWhole = (value: number, most: number) => Number.isSafeInteger(value) && value >= 1 && value <= most;
+    if (!isWhole(size, 1e15)) this.#refuse(`${size} is not a size of parts; give a whole number from 1 to 1e15`);
+    if (!isWhole(ahead, MOST_AHEAD)) {
+      this.#refuse(`${ahead} is not a number of parts to have ready; give a whole number from 1 to ${MOST_AHEAD}`);
+    }
+    return await this.#alone(() => this.#extend(size, ahead, Math.max(margin, size), progress));
+  }
+
+  /** Runs work unless another process is partitioning this log. */
+  async #alone<T>(work: () => Promise<T>): Promise<T> {
+    return await this.#begin(async (session) => {
+      // It only holds the lock.
+      await session.unsafe("set local idle_in_transaction_session_timeout = 0");
+      const lock = `select pg_try_advisory_xact_lock(${partitionLock(this.#place.schema)}) as free`;
+      if (!(await this.#one(session, lock)).free) {
+        this.#refuse("the log is being partitioned by another process; wait for it");
+      }
+      return await work();
+    });
+  }
+
+  async #extend(size: number, ahead: number, margin: number, progress: (text: string) => void): Promise<LogPart[]> {
     const [parts, last] = await this.#begin(async (session) => {
       const parts = await this.#parts(session);
       if (parts.length === 0) await this.#refuseDependents(session);
       return [parts, await this.#last(session)] as const;
     });
     const tail = parts.at(-1);
-    if (tail && parts.filter(({ from, to }) => from > last && to !== null).length >= ahead) return parts;
     if (tail && tail.from > last) {
+      const ready = parts.filter(({ from, to }) => from > last && to !== null).length;
+      if (ready >= ahead) return parts;
       progress(`Adding parts of ${size} positions from ${tail.from} on`);
-      await this.#patiently((session) => this.#replaceTail(session, tail, size, ahead));
+      await this.#patiently((session) => this.#replaceTail(session, tail, size, ahead - ready));
       return await this.parts();
     }
     if (!tail) await this.#enter(progress);
     const table = tail?.name ?? "messages";
     // While it is proven that the part has nothing beyond its end, nothing may come there: that has to be far enough.
-    const end = (Math.ceil((last + 1) / size) + 1) * size;
-    progress(`Proving that ${table} ends before position ${end}`);
+    const end = Math.ceil((await this.#begin((session) => this.#last(session)) + 1 + margin) / size) * size;
+    progress(
+      `Proving that ${table} ends before position ${end}; if this is interrupted, run it again before the log is there`,
+    );
     try {
       await this.#prove(table, tail?.from, end);
+      // Commits wait for what came meanwhile.
+      if (!tail) await this.#enter(progress);
       progress(`Partitioning: positions from ${end} on go to new parts`);
       await this.#patiently(async (session) => {
         const name = tail ? await this.#close(session, tail, end) : await this.#convert(session, end);
@@ -167,9 +188,10 @@ export class Partitions {
         await this.#add(session, end, size, ahead);
       });
     } catch (error) {
+      progress(`That failed; taking back what would stop commits at position ${end}`);
       await this.#patiently(async (session) => {
         await this.#ask(session, `alter table annals.${table} drop constraint if exists ${PART_END}`);
-      });
+      }, TRIES_TO_UNDO);
       throw error;
     }
     return await this.parts();
@@ -179,48 +201,49 @@ export class Partitions {
    * Detaches the oldest part: its messages are no longer part of the log, but stay in a table of their own.
    *
    * @param name The part.
+   * @param readers The groups there are, with the categories that they read. @default {those that have read something}
    * @throws {StoreUnavailableError} If something still needs it; the message says what.
    */
-  async detach(name: string): Promise<void> {
+  async detach(name: string, readers?: ReadonlyMap<string, readonly string[]>): Promise<void> {
     await this.#patiently(async (session) => {
-      await this.#lock(session);
       const [oldest] = await this.#parts(session);
       if (!oldest) this.#refuse("the log is not partitioned; see `annals store partition`");
       if (oldest.name !== name) this.#refuse(`only the oldest part can be detached, which is ${oldest.name}`);
       const { to } = oldest;
-      if (to === null || (await this.#last(session)) < to - 1) this.#refuse(`${name} is still written to`);
-      const { published } = await this.#one(session, "select published from annals.relay");
-      if (published < to - 1) this.#refuse(`${name} has messages that the relay has not published yet`);
-      await this.#refuseBehind(session, name, to);
-      const deferred = await this.#one(session, `select "group" from annals.deferred where position < $1 limit 1`, [
-        to,
-      ]);
-      if (deferred) this.#refuse(`${name} has messages that "${deferred.group}" has still to try again`);
-      const alive = await this.#one(
-        session,
-        `select count(*) as count, min(x.stream) as example from
-         (select stream, max(version) as version from annals.${name} group by stream) x
-         join annals.stream_heads h on h.stream = x.stream and h.version > x.version`,
-      );
-      if (Number(alive.count) > 0) {
+      // Positions go on after the last message there is.
+      if (to === null || await this.#last(session) < to) this.#refuse(`${name} is still written to`);
+      await this.#refuseNeeded(session, name, to, readers);
+      const { count, example } = await this.#one(session, ALIVE(name));
+      if (Number(count) > 0) {
         this.#refuse(
-          `${alive.count} streams of ${name} go on after it, like "${alive.example}": without it they could not be loaded; ` +
+          `${count} streams of ${name} go on after it, like "${example}": without it they could not be loaded; ` +
             `move it to a cheaper disk instead (alter table … set tablespace …)`,
         );
       }
+      await this.#ask(session, SEAL(name));
       await this.#ask(session, `alter table annals.messages detach partition annals.${name}`);
     });
   }
 
-  /** Refuses to go on if a group has not handled everything of a part. */
-  async #refuseBehind(session: Session, part: string, to: number): Promise<void> {
+  /** Refuses to go on if something in a part is still to be published, handled, tried again, or replayed. */
+  async #refuseNeeded(
+    session: Session,
+    part: string,
+    to: number,
+    readers: ReadonlyMap<string, readonly string[]> | undefined,
+  ): Promise<void> {
+    const { published } = await this.#one(session, "select published from annals.relay");
+    if (published < to - 1) this.#refuse(`${part} has messages that the relay has not published yet`);
     const rows = await session.unsafe(forSchema(CHECKPOINTS, this.#place.schema)).values();
     const byGroup = Map.groupBy(rows.map(toCheckpoint), ({ group }) => group);
-    for (const [group, checkpoints] of byGroup) {
-      // Those of the relay are watermarks.
-      if (group === RELAY_GROUP) continue;
-      for (const category of new Set(checkpoints.map(({ category }) => category))) {
-        const reached = reachedBy(checkpoints, category);
+    const known = readers ?? new Map(
+      // Internal ones are marks of other kinds.
+      [...byGroup].filter(([group]) => !group.startsWith("$"))
+        .map(([group, its]) => [group, [...new Set(its.map(({ category }) => category))]]),
+    );
+    for (const [group, categories] of known) {
+      for (const category of categories) {
+        const reached = reachedBy(byGroup.get(group) ?? [], category);
         if (reached >= to - 1) continue;
         const left = `select 1 from annals.${part} m where m.category = $1 and m.position > $2 limit 1`;
         if (await this.#one(session, left, [category, reached])) {
@@ -228,6 +251,14 @@ export class Partitions {
         }
       }
     }
+    const deferred = await this.#one(session, `select "group" from annals.deferred where position < $1 limit 1`, [to]);
+    if (deferred) this.#refuse(`${part} has messages that "${deferred.group}" has still to try again`);
+    const dead = await this.#one(
+      session,
+      `select "group" from annals.dead_letters where (message->>'position')::bigint < $1 limit 1`,
+      [to],
+    );
+    if (dead) this.#refuse(`${part} has dead letters of "${dead.group}"; replay or purge them first (annals dlq)`);
   }
 
   async #last(session: Session): Promise<number> {
@@ -241,7 +272,7 @@ export class Partitions {
     if (found.length === 0) return;
     const names = found.map(({ name }) => name).join(", ");
     this.#refuse(
-      `${names} would see only the first part of the log; drop what depends on the table "messages", partition, and make it again`,
+      `${names}: would be lost, or go on with the first part of the log only; drop what depends on the table "messages", partition, and make it again`,
     );
   }
 
@@ -253,7 +284,7 @@ export class Partitions {
   }
 
   /** Runs work under the locks; again, if a report or something else holds one. */
-  async #patiently(work: (session: Session) => Promise<void>): Promise<void> {
+  async #patiently(work: (session: Session) => Promise<void>, most = TRIES): Promise<void> {
     const attempt = () =>
       this.#begin(async (session) => {
         await this.#lock(session);
@@ -261,7 +292,7 @@ export class Partitions {
       });
     await retry(attempt, {
       clock: REAL_CLOCK,
-      when: (error, tries) => error instanceof StoreUnavailableError && error.reason === "locked" && tries < TRIES,
+      when: (error, tries) => error instanceof StoreUnavailableError && error.reason === "locked" && tries < most,
     });
   }
 
@@ -315,10 +346,7 @@ export class Partitions {
     await this.#refuseDependents(session);
     while (await this.#enterStep(session, STEP) > 0);
     const first = "messages_from_0";
-    const { owner } = await this.#one(
-      session,
-      "select relowner::regrole::text as owner from pg_class where oid = 'annals.messages'::regclass",
-    );
+    const { owner } = await this.#one(session, OWNER);
     const steps = [
       `alter table annals.messages rename to ${first}`,
       `alter index annals.messages_pkey rename to ${first}_pkey`,
@@ -333,10 +361,9 @@ export class Partitions {
       `alter table annals.messages attach partition annals.${first} for values from (minvalue) to (${end})`,
       OUTBOX,
       "update annals.identity set partitioned = true",
-      // A part that was empty when it was analyzed passes for empty: the last position would be looked for row by row. And
-      // plans for all parts take longer to make than to run.
-      `alter function ${COMMIT} set enable_seqscan = off`,
-      `alter function ${COMMIT} set plan_cache_mode = force_generic_plan`,
+      // Named like the index that it takes the place of: servers of the version before know that.
+      "alter index annals.message_ids_pkey rename to messages_id",
+      ...PARTITIONED_SETTINGS,
     ];
     for (const sql of steps) await this.#ask(session, sql);
     for (const { role, privilege, grantable } of await this.#ask(session, PRIVILEGES)) {
@@ -357,16 +384,16 @@ export class Partitions {
   }
 
   /** Puts several parts in the place of the last one, which has no messages yet. */
-  async #replaceTail(session: Session, { name, from }: LogPart, size: number, ahead: number): Promise<void> {
+  async #replaceTail(session: Session, { name, from }: LogPart, size: number, count: number): Promise<void> {
     if (await this.#last(session) >= from) this.#refuse(`${name} has messages now; run it again`);
-    const ready = (await this.#parts(session)).filter((part) => part.from < from && part.to !== null);
-    const last = await this.#last(session);
     await this.#ask(session, `drop table annals.${name}`);
-    await this.#add(session, from, size, ahead - ready.filter((part) => part.from > last).length);
+    await this.#add(session, from, size, count);
   }
 
   /** Adds parts from a position on, and a last one without an end. */
   async #add(session: Session, from: number, size: number, count: number): Promise<void> {
+    const { owner } = await this.#one(session, OWNER);
+    if (!Number.isSafeInteger(from + count * size)) this.#refuse(`parts of ${size} positions are too large`);
     for (let i = 0; i <= count; i++) {
       const start = from + i * size;
       const name = `messages_from_${start}`;
@@ -376,6 +403,7 @@ export class Partitions {
         `create table annals.${name} partition of annals.messages for values from (${start}) to (${end})`,
       );
       await this.#ask(session, `create unique index ${name}_stream on annals.${name} (stream, version)`);
+      await this.#ask(session, `alter table annals.${name} owner to ${owner}`);
     }
   }
 }

@@ -610,8 +610,30 @@ create table annals.message_ids (id uuid primary key);
 alter table annals.identity
   add column partitioned boolean not null default false,
   add column heads_upto bigint not null default 0;
+-- Whoever may write messages writes these.
+do $grants$
+declare x record;
+begin
+  for x in select distinct case when a.grantee = 0 then 'public' else a.grantee::regrole::text end as role
+    from pg_class c, aclexplode(c.relacl) a
+    where c.oid = 'annals.messages'::regclass and a.grantee <> c.relowner and a.privilege_type = 'INSERT'
+  loop
+    execute format('grant select, insert, update on annals.stream_heads, annals.message_ids to %s', x.role);
+  end loop;
+end $grants$;
 ${commitFunction("create or replace function", NOTIFY_MESSAGES, PARTITIONED)}`,
 }];
+
+const COMMIT = "annals.commit(bigint[], text[], text, text, text, text)";
+
+/**
+ * How commits to a partitioned log are planned. A part that was empty when it was analyzed passes for empty: the last
+ * position would be looked for row by row. And plans for all parts take longer to make than to run.
+ */
+export const PARTITIONED_SETTINGS: readonly string[] = [
+  `alter function ${COMMIT} set enable_seqscan = off`,
+  `alter function ${COMMIT} set plan_cache_mode = force_generic_plan`,
+];
 
 /** Tells one schema's locks from another's. */
 function lockKey(schema: string, which: string): string {
@@ -630,6 +652,11 @@ export function channelOf(schema: string): string {
 /** The lock that migrations are made under. */
 export function migrationLock(schema: string): string {
   return lockKey(schema, "migrations");
+}
+
+/** The lock that the log is partitioned under. */
+export function partitionLock(schema: string): string {
+  return lockKey(schema, "partitions");
 }
 
 /** SQL for one schema. */

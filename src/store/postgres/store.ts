@@ -370,10 +370,11 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
    * Detaches the oldest part of the log, which then is a table of its own.
    *
    * @param name Its name.
+   * @param readers The groups there are, with the categories that they read. @default {those that have read something}
    * @throws {StoreUnavailableError} If something still needs it; the message says what.
    */
-  detach(name: string): Promise<void> {
-    return this.#partitions.detach(name);
+  detach(name: string, readers?: ReadonlyMap<string, readonly string[]>): Promise<void> {
+    return this.#partitions.detach(name, readers);
   }
 
   /**

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { DuplicateMessageError, WrongExpectedVersionError } from "../../../src/store/errors.ts";
 import { PostgresEventStore } from "../../../src/store/postgres/store.ts";
 import { sampleAppend, sampleMessage } from "../../../src/testing/store_suite.ts";
+import { newId } from "../../../src/messages/ids.ts";
 import { connectPostgres, withSchema } from "../../support/postgres.ts";
 import { databaseUrl } from "../../support/services.ts";
 
@@ -44,10 +45,10 @@ Deno.test("a log is partitioned under load: no commit fails, no position is miss
       }
     }
   })();
-  const parts = await store.partition({ size: 1_000 });
+  const parts = await store.partition({ size: 1_000, margin: 1 });
   while (sent < parts.at(-1)!.from + 500) await new Promise((resolve) => setTimeout(resolve, 20));
   // The last part is written to: it is closed, and parts are added behind it.
-  const more = await store.partition({ size: 1_000 });
+  const more = await store.partition({ size: 1_000, margin: 1 });
   going = false;
   await Promise.all([...writers, reading]);
   assert.ok(more.length > parts.length);
@@ -65,7 +66,10 @@ Deno.test("a log is partitioned under load: no commit fails, no position is miss
     await store.commit({ appends: [sampleAppend(`s${i}`, 1, versions.length - 1)] });
   }
   // Once more: there is nothing to do.
-  assert.deepEqual((await store.partition({ size: 1_000 })).map(({ name }) => name), more.map(({ name }) => name));
+  assert.deepEqual(
+    (await store.partition({ size: 1_000, margin: 1 })).map(({ name }) => name),
+    more.map(({ name }) => name),
+  );
 });
 
 Deno.test("an id that is stored in any part of a partitioned log is recognised", async () => {
@@ -80,7 +84,7 @@ Deno.test("an id that is stored in any part of a partitioned log is recognised",
     messages: [message],
   });
   await store.commit({ appends: [append("a", first)] });
-  await store.partition({ size: 10 });
+  await store.partition({ size: 10, margin: 1 });
   const second = sampleMessage({ n: 3 });
   for (let i = 0; i < 25; i++) await store.commit({ appends: [append("b", i === 12 ? second : undefined)] });
   for (const message of [first, second]) {
@@ -100,7 +104,7 @@ Deno.test("an id that is stored in any part of a partitioned log is recognised",
 Deno.test("reads of a partitioned log take the parts in order and sort nothing", async () => {
   await using made = await make();
   const { store, run } = made;
-  await store.partition({ size: 100, ahead: 3 });
+  await store.partition({ size: 100, ahead: 3, margin: 1 });
   for (let i = 0; i < 30; i++) await store.commit({ appends: [sampleAppend(`s${i}`, 10)] });
   await run("analyze annals.messages");
   await run("set enable_seqscan = off");
@@ -128,10 +132,13 @@ Deno.test("partitioning keeps rights, and refuses what depends on the table", as
     await run(`grant select on annals.messages to "${role}"`);
     await run(`create view annals.report as select count(*) from annals.messages`);
     await store.commit({ appends: [sampleAppend("a", 5)] });
-    await assert.rejects(store.partition({ size: 10 }), /report would see only the first part of the log; drop what/);
+    await assert.rejects(
+      store.partition({ size: 10, margin: 1 }),
+      /view .*report: would be lost, or go on with the first part of the log only; drop what/,
+    );
     assert.deepEqual(await store.parts(), []);
     await run("drop view annals.report");
-    await store.partition({ size: 10 });
+    await store.partition({ size: 10, margin: 1 });
     await store.commit({ appends: [sampleAppend("a", 20)] });
     const [{ count }] = await run("select count(*)::int from annals.outbox");
     assert.equal(count, 25);
@@ -160,7 +167,7 @@ Deno.test("partitioning that was interrupted is said, stops no commit for good, 
   assert.ok((await store.inspect()).some((warning) => /partitioning it was interrupted/.test(warning)));
   await store.commit({ appends: [sampleAppend("a", 2)] });
   await assert.rejects(store.commit({ appends: [sampleAppend("a", 1)] }), /annals store partition.* was interrupted/);
-  await store.partition({ size: 10 });
+  await store.partition({ size: 10, margin: 1 });
   await store.commit({ appends: [sampleAppend("a", 20, 6)] });
   assert.ok(!(await store.inspect()).some((warning) => /interrupted/.test(warning)));
   assert.equal(await store.lastPosition(), 27);
@@ -188,23 +195,114 @@ Deno.test("a part is detached when nothing needs it, and says what does", async 
   await store.commit({ appends: [sampleAppend("a", 5), sampleAppend("b", 3)] });
   const checkpoint = { group: "G", category: "test", partitions: 1, partition: 0, position: 4 };
   await store.commit({ checkpoint });
-  const [{ name, to }, second, third] = await store.partition({ size: 8 });
+  const [{ name, to }, second, third] = await store.partition({ size: 8, margin: 1 });
   assert.deepEqual([name, to], ["messages_from_0", 24]);
   await assert.rejects(store.detach(second.name), /only the oldest part/);
   await assert.rejects(store.detach(name), /still written to/);
-  await store.commit({ appends: [sampleAppend("c", 15), sampleAppend("d", 8)] });
+  await store.commit({ appends: [sampleAppend("c", 15)] });
+  // Positions would begin again.
+  assert.equal(await store.lastPosition(), to! - 1);
+  await assert.rejects(store.detach(name), /still written to/);
+  await store.commit({ appends: [sampleAppend("d", 8)] });
   await assert.rejects(store.detach(name), /the relay has not published/);
   await store.markPublished(31);
   await assert.rejects(store.detach(name), /"G" has not handled/);
   await store.commit({ checkpoint: { ...checkpoint, position: 31 } });
+  // One that has not read anything yet.
+  await assert.rejects(store.detach(name, new Map([["New", ["test"]]])), /"New" has not handled/);
+  const [message] = await store.readLog({ limit: 1 });
+  const dead = { id: newId(), group: "G", message, reason: "handler failed", error: "", stack: null, deadAt: 0 };
+  await store.commit({ deadLetters: [{ ...dead, attempts: [] }] });
+  await assert.rejects(store.detach(name), /has dead letters of "G"; replay or purge them first/);
+  await store.purgeDeadLetters({ group: "G" });
+  // What a rename leaves behind, and what the relay keeps.
+  await store.commit({ checkpoint: { ...checkpoint, group: "$retired", position: 0 } });
   await store.detach(name);
   assert.deepEqual((await store.readLog()).map(({ position }) => position), [24, 25, 26, 27, 28, 29, 30, 31]);
   assert.deepEqual((await store.parts())[0].name, second.name);
-  // What streams were at is known.
-  await assert.rejects(store.commit({ appends: [sampleAppend("a", 1, "none")] }), WrongExpectedVersionError);
+  // Nothing is written to their streams, neither by who has the state in a cache nor by who finds none.
+  for (const expected of ["none", 4] as const) {
+    await assert.rejects(store.commit({ appends: [sampleAppend("a", 1, expected)] }), WrongExpectedVersionError);
+  }
   await store.commit({ appends: [sampleAppend("d", 1, 7)] });
   await store.markPublished(32);
   await store.commit({ checkpoint: { ...checkpoint, position: 32 } });
   await assert.rejects(store.detach(second.name), /1 streams of messages_from_24 go on after it, like "test-d"/);
   assert.equal(third.from, 32);
+});
+
+Deno.test("partitioning refuses what it could not keep, by name", async () => {
+  await using made = await make();
+  const { store, run, schema } = made;
+  await store.commit({ appends: [sampleAppend("a", 5)] });
+  const cases: [make: string, drop: string, name: RegExp][] = [
+    [
+      "alter table annals.messages enable row level security",
+      "alter table annals.messages disable row level security",
+      /row-level security/,
+    ],
+    [
+      "create function annals.n() returns bigint begin atomic select count(*) from annals.messages; end",
+      "drop function annals.n()",
+      /function .*n\(\)/,
+    ],
+    [`create publication p_${schema} for table annals.messages`, `drop publication p_${schema}`, /publication p_/],
+    [
+      "grant select (id) on annals.messages to public",
+      "revoke select (id) on annals.messages from public",
+      /privileges on column id/,
+    ],
+    ["create table annals.child () inherits (annals.messages)", "drop table annals.child", /table .*child/],
+  ];
+  for (const [make, drop, name] of cases) {
+    await run(make);
+    await assert.rejects(store.partition({ size: 10, margin: 1 }), name);
+    assert.ok(Array.isArray(await store.inspect()));
+    await run(drop);
+  }
+  for (const wrong of [{ size: 0 }, { size: 2.5 }, { size: 1e16 }, { ahead: 0 }, { ahead: -1 }, { ahead: 101 }]) {
+    await assert.rejects(store.partition({ margin: 1, ...wrong }), /is not a (size|number) of parts/);
+  }
+  assert.deepEqual(await store.parts(), []);
+  await store.partition({ size: 10, margin: 1 });
+});
+
+Deno.test("a role that could append before can append to a partitioned log", async () => {
+  await using made = await make();
+  const { store, run, schema } = made;
+  const role = `writer_${schema}`;
+  // As after an upgrade: the rights were granted before the tables for partitions were made.
+  await run("drop table annals.stream_heads; drop table annals.message_ids");
+  await run("alter table annals.identity drop column partitioned, drop column heads_upto");
+  await run(`create role "${role}" login password 'secret'`);
+  try {
+    await run(`grant usage on schema "${schema}" to "${role}"`);
+    await run(`grant select, insert, update, delete on all tables in schema "${schema}" to "${role}"`);
+    await run("delete from annals.migrations where version = (select max(version) from annals.migrations)");
+    assert.deepEqual(await store.migrate(), ["the log can be partitioned"]);
+    await store.partition({ size: 2, margin: 1 });
+    const url = new URL(databaseUrl());
+    [url.username, url.password] = [role, "secret"];
+    const theirs = new PostgresEventStore({ url: url.href, schema });
+    try {
+      for (let i = 0; i < 10; i++) await theirs.commit({ appends: [sampleAppend("a", 1)] });
+    } finally {
+      await theirs.close();
+    }
+    assert.equal(await store.lastPosition(), 10);
+  } finally {
+    await run(`drop owned by "${role}"`);
+    await run(`drop role "${role}"`);
+  }
+});
+
+Deno.test("of those that partition at the same time, one is let, and the others are told", async () => {
+  await using made = await make();
+  const { store, open } = made;
+  await store.commit({ appends: [sampleAppend("a", 5)] });
+  const fates = await Promise.allSettled([1_000, 10, 70].map((size) => open().partition({ size, margin: 1 })));
+  const refused = fates.filter((fate) => fate.status === "rejected").map(({ reason }) => String(reason));
+  assert.ok(refused.length < 3);
+  for (const reason of refused) assert.match(reason, /being partitioned by another process/);
+  assert.equal((await store.parts())[0].name, "messages_from_0");
 });

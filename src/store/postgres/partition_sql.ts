@@ -1,0 +1,57 @@
+/** What partitioning asks the database, and what it does there; `annals.` stands for the schema. */
+
+/** The parts of a partitioned log. */
+export const PARTS = `select c.relname as name, pg_get_expr(c.relpartbound, c.oid) as bound,
+    pg_total_relation_size(c.oid) as bytes, t.spcname as tablespace
+  from pg_inherits i join pg_class c on c.oid = i.inhrelid left join pg_tablespace t on t.oid = c.reltablespace
+  where i.inhparent = to_regclass('annals.messages') and c.relispartition`;
+
+/** What would go on with the first part only, or be lost: each with the reason. */
+export const DEPENDENTS = `select 'view ' || v.oid::regclass::text as name
+    from pg_depend d join pg_rewrite r on r.oid = d.objid and d.classid = 'pg_rewrite'::regclass
+    join pg_class v on v.oid = r.ev_class
+    where d.refobjid = 'annals.messages'::regclass
+      and v.oid not in ('annals.outbox'::regclass, 'annals.messages'::regclass)
+  union select 'rule ' || rulename::text from pg_rewrite where ev_class = 'annals.messages'::regclass
+  union select 'foreign key of ' || conrelid::regclass::text from pg_constraint
+    where confrelid = 'annals.messages'::regclass and contype = 'f'
+  union select 'function ' || p.oid::regprocedure::text from pg_depend d join pg_proc p on p.oid = d.objid
+    where d.classid = 'pg_proc'::regclass and d.refobjid = 'annals.messages'::regclass
+  union select 'publication ' || p.pubname::text from pg_publication_rel r join pg_publication p on p.oid = r.prpubid
+    where r.prrelid = 'annals.messages'::regclass
+  union select 'row-level security' from pg_class
+    where oid = 'annals.messages'::regclass and (relrowsecurity or relforcerowsecurity)
+  union select 'privileges on column ' || attname::text from pg_attribute
+    where attrelid = 'annals.messages'::regclass and attacl is not null
+  union select 'table ' || inhrelid::regclass::text from pg_inherits i join pg_class c on c.oid = i.inhrelid
+    where inhparent = 'annals.messages'::regclass and not c.relispartition`;
+
+/** The privileges that others than the owner have on the first part. */
+export const PRIVILEGES = `select case when a.grantee = 0 then 'public' else a.grantee::regrole::text end as role,
+    a.privilege_type as privilege, a.is_grantable as grantable
+  from pg_class c, aclexplode(c.relacl) a where c.oid = 'annals.messages_from_0'::regclass and a.grantee <> c.relowner`;
+
+/** The owner of the log. */
+export const OWNER = "select relowner::regrole::text as owner from pg_class where oid = 'annals.messages'::regclass";
+
+/** The view of what the relay has still to publish, anew. */
+export const OUTBOX = `create or replace view annals.outbox as
+  select m.* from annals.messages m, annals.relay r where m.publish and m.position > r.published`;
+
+/** Whether a part was not closed in order. */
+export const INTERRUPTED = `select 1 from pg_constraint where conname = $1
+  and connamespace = (select relnamespace from pg_class where oid = 'annals.messages'::regclass)`;
+
+/** Streams of a part that go on after it. */
+export const ALIVE = (part: string): string =>
+  `select count(*) as count, min(x.stream) as example from
+     (select stream, max(version) as version from annals.${part} group by stream) x
+     join annals.stream_heads h on h.stream = x.stream and h.version > x.version`;
+
+/** Gives the streams of a part a version that nobody can have read: nothing is appended to them any more. */
+export const SEAL = (part: string): string =>
+  `update annals.stream_heads h set version = h.version + 1
+   from (select distinct stream from annals.${part}) x where h.stream = x.stream`;
+
+/** Checkpoints, as rows of lists. */
+export const CHECKPOINTS = `select "group", category, partitions, partition, position from annals.checkpoints`;
