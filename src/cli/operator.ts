@@ -46,6 +46,13 @@ export function chooseDomain(options: GlobalOptions, config: Config): string {
   return findDomain(name, config);
 }
 
+/** Loads the configuration, and describes the selected domain. */
+export async function describeChosen(options: GlobalOptions): Promise<Omit<Operator, "store">> {
+  const config = loadConfig({ file: options.config });
+  const module = chooseDomain(options, config);
+  return { config, module, domain: await new Engine({ module, config }).describe() };
+}
+
 /**
  * Opens a domain's store for a command. Domain code still runs only in a host process.
  *
@@ -53,9 +60,7 @@ export function chooseDomain(options: GlobalOptions, config: Config): string {
  * @param work What to do with the store.
  */
 export async function withOperator(options: GlobalOptions, work: (operator: Operator) => Promise<void>): Promise<void> {
-  const config = loadConfig({ file: options.config });
-  const module = chooseDomain(options, config);
-  const domain = await new Engine({ module, config }).describe();
+  const { config, module, domain } = await describeChosen(options);
   const store = await openStore(locate(config.store, domain.name), {
     create: false,
     domain: domain.name,

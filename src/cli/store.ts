@@ -1,10 +1,8 @@
 import type { Command } from "commander";
-import { loadConfig } from "../config/load.ts";
 import { locate } from "../adapters/open.ts";
-import { Engine } from "../engine/engine.ts";
 import type { PostgresEventStore } from "../store/postgres/store.ts";
 import type { DomainDescription } from "../isolation/protocol.ts";
-import { chooseDomain, type GlobalOptions } from "./operator.ts";
+import { describeChosen, type GlobalOptions } from "./operator.ts";
 import { print, table } from "./output.ts";
 import { UsageError } from "./run.ts";
 
@@ -14,9 +12,7 @@ async function withTables(
   work: (store: PostgresEventStore, schema: string, domain: DomainDescription) => Promise<void>,
   otherwise: (provider: string) => void,
 ): Promise<void> {
-  const config = loadConfig({ file: options.config });
-  const module = chooseDomain(options, config);
-  const domain = await new Engine({ module, config }).describe();
+  const { config, domain } = await describeChosen(options);
   const { provider, url, schema } = locate(config.store, domain.name);
   if (provider !== "postgres") return otherwise(provider);
   const { PostgresEventStore } = await import("../store/postgres/store.ts");

@@ -222,11 +222,7 @@ export async function runBatch(options: BatchOptions): Promise<BatchResult | "ap
   await turn();
   const stray = watch.takeStray();
   watch.started(0);
-  if (i < items.length && !stuck && isFull()) {
-    drop();
-    return "apart";
-  }
-  if (stray !== undefined && !stuck) {
+  if (!stuck && (stray !== undefined || (i < items.length && isFull()))) {
     drop();
     if (!alone) return "apart";
     handled.length = 0;

@@ -2,6 +2,7 @@ import type postgres from "postgres";
 import { Semaphore } from "../../lib/semaphore.ts";
 import { StoreUnavailableError } from "../errors.ts";
 import { codeOf, explain, isBroken } from "./errors.ts";
+import { answered } from "./transaction.ts";
 
 /** The driver with its pool of connections. */
 export type Driver = postgres.Sql<{ int8: number }>;
@@ -128,7 +129,7 @@ export class Connections {
     // A crashed host does not close connections: the kernel would keep retransmitting for 15 minutes.
     const watch = patience === Infinity ? undefined : setTimeout(() => this.#drop(pool), patience * timeout);
     try {
-      return await work(pool.driver);
+      return answered(await work(pool.driver));
     } catch (error) {
       if (isBroken(error)) this.#replace(pool);
       // A session keeps the defaults of when it began.

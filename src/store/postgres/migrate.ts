@@ -73,7 +73,7 @@ export async function migrate(session: Session, place: Place): Promise<string[]>
   }
   // A function that was made anew has lost its settings.
   const [{ partitioned }] = await session.unsafe(forSchema("select partitioned from annals.identity", schema));
-  if (partitioned) { for (const sql of PARTITIONED_SETTINGS) await session.unsafe(forSchema(sql, schema)); }
+  for (const sql of partitioned ? PARTITIONED_SETTINGS : []) await session.unsafe(forSchema(sql, schema));
   return missing.map(({ name }) => name);
 }
 

@@ -34,13 +34,13 @@ export const PRIVILEGES = `select case when a.grantee = 0 then 'public' else a.g
 /** The owner of the log. */
 export const OWNER = "select relowner::regrole::text as owner from pg_class where oid = 'annals.messages'::regclass";
 
-/** The view of what the relay has still to publish, anew. */
-export const OUTBOX = `create or replace view annals.outbox as
-  select m.* from annals.messages m, annals.relay r where m.publish and m.position > r.published`;
-
-/** Whether a part was not closed in order. */
-export const INTERRUPTED = `select 1 from pg_constraint where conname = $1
-  and connamespace = (select relnamespace from pg_class where oid = 'annals.messages'::regclass)`;
+/** Whether the part that has no end is written to, or a part was not closed in order. */
+export const NEAR_END = `select exists (select from pg_constraint where conname = $1
+    and connamespace = (select relnamespace from pg_class where oid = 'annals.messages'::regclass))
+  or exists (select from pg_inherits i join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = 'annals.messages'::regclass and substring(pg_get_expr(c.relpartbound, c.oid)
+      from $bound$FROM \\('?([0-9]+)'?\\) TO \\(MAXVALUE\\)$bound$)::bigint
+      <= (select coalesce(max(m.position), 0) from annals.messages m))`;
 
 /** Streams of a part that go on after it. */
 export const ALIVE = (part: string): string =>
@@ -52,6 +52,3 @@ export const ALIVE = (part: string): string =>
 export const SEAL = (part: string): string =>
   `update annals.stream_heads h set version = h.version + 1
    from (select distinct stream from annals.${part}) x where h.stream = x.stream`;
-
-/** Checkpoints, as rows of lists. */
-export const CHECKPOINTS = `select "group", category, partitions, partition, position from annals.checkpoints`;

@@ -1,22 +1,13 @@
 import { REAL_CLOCK } from "../../lib/clock.ts";
 import { retry } from "../../lib/retry.ts";
-import { reachedBy } from "../../groups/progress.ts";
+import { hasPassed } from "../../groups/progress.ts";
 import { StoreUnavailableError } from "../errors.ts";
+import type { EventStore } from "../port.ts";
 import { PART_END } from "./errors.ts";
-import {
-  ALIVE,
-  CHECKPOINTS,
-  DEPENDENTS,
-  INTERRUPTED,
-  OUTBOX,
-  OWNER,
-  PARTS,
-  PRIVILEGES,
-  SEAL,
-} from "./partition_sql.ts";
+import { ALIVE, DEPENDENTS, OWNER, PARTS, PRIVILEGES, SEAL } from "./partition_sql.ts";
 import { lock, type Place } from "./migrate.ts";
-import { forSchema, PARTITIONED_SETTINGS, partitionLock } from "./schema.ts";
-import { toCheckpoint } from "./rows.ts";
+import { LAST_POSITION } from "./queries.ts";
+import { forSchema, OUTBOX_VIEW, PARTITIONED_SETTINGS, partitionLock } from "./schema.ts";
 import type { Session } from "./transaction.ts";
 
 /** A part of a partitioned log: a table of its own. */
@@ -71,13 +62,16 @@ const TRIES_TO_UNDO = 1_000;
 export class Partitions {
   #place: Place;
   #begin: Begin;
+  #store: EventStore;
 
   /**
    * @param place The schema.
-   * @param begin Runs work in one transaction.
+   * @param begin Runs work in one transaction; another one may begin meanwhile.
+   * @param store The store of that schema.
    */
-  constructor(place: Place, begin: Begin) {
+  constructor(place: Place, begin: Begin, store: EventStore) {
     this.#place = place;
+    this.#store = store;
     this.#begin = (work) =>
       begin(async (session) => {
         await session.unsafe("set local statement_timeout = 0");
@@ -115,15 +109,6 @@ export class Partitions {
         tablespace,
       };
     }).sort((a, b) => a.from - b.from);
-  }
-
-  /** Whether the part that has no end is written to, or a part was not closed in order. */
-  async nearEnd(last: number): Promise<boolean> {
-    return await this.#begin(async (session) => {
-      const tail = (await this.#parts(session)).at(-1);
-      const [left] = await this.#ask(session, INTERRUPTED, [PART_END]);
-      return left !== undefined || (tail !== undefined && tail.from <= last);
-    });
   }
 
   /**
@@ -234,22 +219,9 @@ export class Partitions {
   ): Promise<void> {
     const { published } = await this.#one(session, "select published from annals.relay");
     if (published < to - 1) this.#refuse(`${part} has messages that the relay has not published yet`);
-    const rows = await session.unsafe(forSchema(CHECKPOINTS, this.#place.schema)).values();
-    const byGroup = Map.groupBy(rows.map(toCheckpoint), ({ group }) => group);
-    const known = readers ?? new Map(
-      // Internal ones are marks of other kinds.
-      [...byGroup].filter(([group]) => !group.startsWith("$"))
-        .map(([group, its]) => [group, [...new Set(its.map(({ category }) => category))]]),
-    );
-    for (const [group, categories] of known) {
-      for (const category of categories) {
-        const reached = reachedBy(byGroup.get(group) ?? [], category);
-        if (reached >= to - 1) continue;
-        const left = `select 1 from annals.${part} m where m.category = $1 and m.position > $2 limit 1`;
-        if (await this.#one(session, left, [category, reached])) {
-          this.#refuse(`${part} has messages that "${group}" has not handled yet`);
-        }
-      }
+    for (const [group, categories] of readers ?? await this.#readers()) {
+      if (await hasPassed(this.#store, group, categories, to - 1)) continue;
+      this.#refuse(`${part} has messages that "${group}" has not handled yet`);
     }
     const deferred = await this.#one(session, `select "group" from annals.deferred where position < $1 limit 1`, [to]);
     if (deferred) this.#refuse(`${part} has messages that "${deferred.group}" has still to try again`);
@@ -261,10 +233,19 @@ export class Partitions {
     if (dead) this.#refuse(`${part} has dead letters of "${dead.group}"; replay or purge them first (annals dlq)`);
   }
 
+  /** The groups that have read something, with the categories. */
+  async #readers(): Promise<Map<string, string[]>> {
+    const readers = new Map<string, string[]>();
+    for (const { group, category } of await this.#store.checkpoints()) {
+      // Internal ones are marks of other kinds.
+      if (!group.startsWith("$")) readers.set(group, [...readers.get(group) ?? [], category]);
+    }
+    return readers;
+  }
+
   async #last(session: Session): Promise<number> {
-    return Number(
-      (await this.#one(session, "select coalesce(max(m.position), 0) as last from annals.messages m")).last,
-    );
+    const [[last]] = await session.unsafe(forSchema(LAST_POSITION, this.#place.schema)).values();
+    return last;
   }
 
   async #refuseDependents(session: Session): Promise<void> {
@@ -359,7 +340,7 @@ export class Partitions {
       "alter table annals.messages add primary key (position)",
       "create index messages_category on annals.messages (category, position)",
       `alter table annals.messages attach partition annals.${first} for values from (minvalue) to (${end})`,
-      OUTBOX,
+      `create or replace ${OUTBOX_VIEW}`,
       "update annals.identity set partitioned = true",
       // Named like the index that it takes the place of: servers of the version before know that.
       "alter index annals.message_ids_pkey rename to messages_id",

@@ -207,6 +207,10 @@ ${recorded}  end if;
 ${end}end $$;
 `;
 
+/** What the relay has still to publish; bound to the table of messages that there is when it is made. */
+export const OUTBOX_VIEW = `view annals.outbox as
+  select m.* from annals.messages m, annals.relay r where m.publish and m.position > r.published`;
+
 /** How a commit told of itself at first. */
 const NOTIFY_ALWAYS =
   `  -- A queue of notifications that nobody empties must not fail commits; whoever waits also looks by itself.
@@ -267,8 +271,7 @@ create unique index messages_id on annals.messages (id);
 create table annals.relay (id integer primary key check (id = 1), published bigint not null);
 insert into annals.relay values (1, 0);
 
-create view annals.outbox as
-  select m.* from annals.messages m, annals.relay r where m.publish and m.position > r.published;
+create ${OUTBOX_VIEW};
 
 create table annals.checkpoints (
   "group"    text    not null,

@@ -19,7 +19,6 @@ export class Statements {
   #answers: () => Promise<unknown>;
   /** By statement and values: when it failed in a row with what may happen to any. */
   #failures = new Map<string, readonly number[]>();
-
   #elapsed: () => number;
 
   /**

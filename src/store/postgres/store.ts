@@ -8,17 +8,17 @@ import { within } from "../../lib/within.ts";
 import { DuplicateMessageError, StoreUnavailableError } from "../errors.ts";
 import type { Commit, CommitResult, EventStore } from "../port.ts";
 import { CALL, encodeCommits, fatesOf, type Parameter, partsOf } from "./commit.ts";
-import { isAboutData } from "./errors.ts";
+import { isAboutData, PART_END } from "./errors.ts";
 import { Announcer } from "./announcer.ts";
 import { Connections, type Driver } from "./connections.ts";
 import { Listener } from "./listener.ts";
 import { migrate, type Place, publishViews, verify } from "./migrate.ts";
 import { type LogPart, type PartitionOptions, Partitions } from "./partitions.ts";
-import { LAST_POSITION } from "./queries.ts";
+import { NEAR_END } from "./partition_sql.ts";
 import { channelOf, forSchema } from "./schema.ts";
 import { Statements } from "./statements.ts";
 import { PostgresTables, sessionOf } from "./tables.ts";
-import { answered, type Session, transaction } from "./transaction.ts";
+import { type Session, transaction } from "./transaction.ts";
 import type { ProjectionShape } from "./views.ts";
 
 export type { Parameter } from "./commit.ts";
@@ -178,7 +178,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     });
     if (options.listen !== false) this.#listener = this.#listen();
     this.#commits = new GroupCommit((batch) => this.#run(batch));
-    this.#partitions = new Partitions(this.#place, (work) => this.#begin(work));
+    this.#partitions = new Partitions(this.#place, (work) => this.#begin(work), this);
     this.#announcer = new Announcer(() => this.ask(ANNOUNCE, [channelOf(this.#place.schema), `${this.#origin} `]));
   }
 
@@ -237,10 +237,9 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     // the end of the query, when the transaction is through (pqcomm.c flushes in ReadyForQuery).
     const text = this.#text(sql);
     if (!writing || !this.#isIsolated) {
-      const rows = await this.#connections.use(
-        async (driver) => answered(await driver.unsafe(text, values as any[], { prepare }).values()),
-        { writing },
-      );
+      const rows = await this.#connections.use((driver) => driver.unsafe(text, values as any[], { prepare }).values(), {
+        writing,
+      });
       // Where a query failed after it had sent rows, the driver counts on in the next one, which begins with holes then.
       return rows.length === 0 || 0 in rows ? rows : rows.filter(() => true);
     }
@@ -270,15 +269,12 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
    * they would go on with the snapshot from before, and pass a fence that has moved.
    */
   async #probe(): Promise<void> {
-    const { state, pid, isolation } = await this.#connections.use(async (sql) => {
-      const rows = answered(
-        await sql.unsafe<{ pid: number; isolation: string }[]>(
-          "select pg_backend_pid() as pid, current_setting('default_transaction_isolation') as isolation",
-        ),
-      );
-      return { state: rows.state, ...rows[0] };
-    }, { writing: false });
-    const isDirect = state.pid === pid;
+    const rows = await this.#connections.use((sql) =>
+      sql.unsafe<{ pid: number; isolation: string }[]>(
+        "select pg_backend_pid() as pid, current_setting('default_transaction_isolation') as isolation",
+      ), { writing: false });
+    const [{ pid, isolation }] = rows;
+    const isDirect = rows.state.pid === pid;
     const isStrict = isolation !== "read committed";
     if (!isDirect) this.#connections.takeTurns();
     // A pooler does not pass on settings of a session: each transaction says it itself.
@@ -357,8 +353,8 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
    * @returns The parts, oldest first.
    * @throws {StoreUnavailableError} If something else depends on the table, or other sessions use it all the time.
    */
-  partition(options?: PartitionOptions): Promise<LogPart[]> {
-    return this.#partitions.extend(options);
+  async partition(options?: PartitionOptions): Promise<LogPart[]> {
+    return await this.#changeParts().extend(options);
   }
 
   /** The parts of the log, oldest first; none if it is not partitioned. */
@@ -373,8 +369,18 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
    * @param readers The groups there are, with the categories that they read. @default {those that have read something}
    * @throws {StoreUnavailableError} If something still needs it; the message says what.
    */
-  detach(name: string, readers?: ReadonlyMap<string, readonly string[]>): Promise<void> {
-    return this.#partitions.detach(name, readers);
+  async detach(name: string, readers?: ReadonlyMap<string, readonly string[]>): Promise<void> {
+    await this.#changeParts().detach(name, readers);
+  }
+
+  /** While parts are changed in one transaction, something is asked in another. */
+  #changeParts(): Partitions {
+    if (this.#options.connections !== 1) return this.#partitions;
+    throw new StoreUnavailableError(
+      "The parts of a log cannot be changed with a single connection; set connections to 2 or more",
+      "busy",
+      false,
+    );
   }
 
   /**
@@ -389,8 +395,8 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
         name === "synchronous_commit" ? "a crash" : "a power failure"
       }`
     );
-    const [[last]] = await this.ask(LAST_POSITION, []);
-    if (await this.#partitions.nearEnd(last)) {
+    const [[isNearEnd]] = await this.ask(NEAR_END, [PART_END]);
+    if (isNearEnd) {
       warnings.push(
         `The log in PostgreSQL at ${this.location} has reached its last part, or partitioning it was interrupted; ` +
           `run \`annals store partition\``,

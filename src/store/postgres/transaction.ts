@@ -38,7 +38,7 @@ class ConnectionLost extends Error {
  * @throws {Error} With the code of a broken connection.
  */
 export function answered<T>(rows: T): T {
-  if ((rows as { readonly command?: string | null }).command !== null) return rows;
+  if ((rows as { readonly command?: string | null } | undefined)?.command !== null) return rows;
   throw new ConnectionLost("The connection was lost before the statement was sent");
 }
 
@@ -101,8 +101,8 @@ export async function transaction<T>(
       return await new Promise(() => {});
     }
   };
-  return await driver.begin(how, async (sql) => {
-    return await guarded(async () => {
+  return await driver.begin(how, (sql) =>
+    guarded(async () => {
       try {
         await sql.unsafe(LIMIT, [], { onexecute, simple: true } as object);
       } catch (error) {
@@ -110,6 +110,5 @@ export async function transaction<T>(
         throw new ConnectionLost("The connection was lost before the transaction began");
       }
       return await work(sessionOf(sql));
-    });
-  }) as T;
+    })) as T;
 }

@@ -20,7 +20,19 @@ async function make() {
   const store = open();
   await store.migrate();
   const run = (text: string) => sql.unsafe(text.replaceAll("annals.", `"${schema.name}".`));
-  return { store, open, run, schema: schema.name, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+  /** Makes a role that may use the schema; it goes with the rest. */
+  const makeRole = async (attributes = ""): Promise<string> => {
+    const role = `role_${schema.name}`;
+    await run(`create role "${role}" ${attributes}`);
+    stack.defer(async () => {
+      await run("reset role");
+      await run(`drop owned by "${role}"`);
+      await run(`drop role "${role}"`);
+    });
+    await run(`grant usage on schema "${schema.name}" to "${role}"`);
+    return role;
+  };
+  return { store, open, run, makeRole, schema: schema.name, [Symbol.asyncDispose]: () => stack.disposeAsync() };
 }
 
 Deno.test("a log is partitioned under load: no commit fails, no position is missing, no version twice", async () => {
@@ -124,32 +136,23 @@ Deno.test("reads of a partitioned log take the parts in order and sort nothing",
 
 Deno.test("partitioning keeps rights, and refuses what depends on the table", async () => {
   await using made = await make();
-  const { store, run, schema } = made;
-  const role = `reader_${schema}`;
-  await run(`create role "${role}"`);
-  try {
-    await run(`grant usage on schema "${schema}" to "${role}"`);
-    await run(`grant select on annals.messages to "${role}"`);
-    await run(`create view annals.report as select count(*) from annals.messages`);
-    await store.commit({ appends: [sampleAppend("a", 5)] });
-    await assert.rejects(
-      store.partition({ size: 10, margin: 1 }),
-      /view .*report: would be lost, or go on with the first part of the log only; drop what/,
-    );
-    assert.deepEqual(await store.parts(), []);
-    await run("drop view annals.report");
-    await store.partition({ size: 10, margin: 1 });
-    await store.commit({ appends: [sampleAppend("a", 20)] });
-    const [{ count }] = await run("select count(*)::int from annals.outbox");
-    assert.equal(count, 25);
-    await run(`set role "${role}"`);
-    assert.equal((await run("select count(*)::int from annals.messages"))[0].count, 25);
-    await run("reset role");
-  } finally {
-    await run("reset role");
-    await run(`drop owned by "${role}"`);
-    await run(`drop role "${role}"`);
-  }
+  const { store, run, makeRole } = made;
+  const role = await makeRole();
+  await run(`grant select on annals.messages to "${role}"`);
+  await run(`create view annals.report as select count(*) from annals.messages`);
+  await store.commit({ appends: [sampleAppend("a", 5)] });
+  await assert.rejects(
+    store.partition({ size: 10, margin: 1 }),
+    /view .*report: would be lost, or go on with the first part of the log only; drop what/,
+  );
+  assert.deepEqual(await store.parts(), []);
+  await run("drop view annals.report");
+  await store.partition({ size: 10, margin: 1 });
+  await store.commit({ appends: [sampleAppend("a", 20)] });
+  const [{ count }] = await run("select count(*)::int from annals.outbox");
+  assert.equal(count, 25);
+  await run(`set role "${role}"`);
+  assert.equal((await run("select count(*)::int from annals.messages"))[0].count, 25);
 });
 
 Deno.test("partitioning that was interrupted is said, stops no commit for good, and is finished by the next run", async () => {
@@ -171,6 +174,9 @@ Deno.test("partitioning that was interrupted is said, stops no commit for good, 
   await store.commit({ appends: [sampleAppend("a", 20, 6)] });
   assert.ok(!(await store.inspect()).some((warning) => /interrupted/.test(warning)));
   assert.equal(await store.lastPosition(), 27);
+  // Until the last part is written to.
+  await store.commit({ appends: [sampleAppend("a", (await store.parts()).at(-1)!.from - 27)] });
+  assert.ok((await store.inspect()).some((warning) => /has reached its last part/.test(warning)));
 });
 
 Deno.test("partitioning waits for a report, and holds nobody up meanwhile", async () => {
@@ -264,36 +270,33 @@ Deno.test("partitioning refuses what it could not keep, by name", async () => {
     await assert.rejects(store.partition({ margin: 1, ...wrong }), /is not a (size|number) of parts/);
   }
   assert.deepEqual(await store.parts(), []);
+  const single = new PostgresEventStore({ url: databaseUrl(), schema, connections: 1, listen: false });
+  await assert.rejects(single.partition(), /with a single connection/);
+  await assert.rejects(single.detach("messages_from_0"), /with a single connection/);
+  await single.close();
   await store.partition({ size: 10, margin: 1 });
 });
 
 Deno.test("a role that could append before can append to a partitioned log", async () => {
   await using made = await make();
-  const { store, run, schema } = made;
-  const role = `writer_${schema}`;
+  const { store, run, makeRole, schema } = made;
   // As after an upgrade: the rights were granted before the tables for partitions were made.
   await run("drop table annals.stream_heads; drop table annals.message_ids");
   await run("alter table annals.identity drop column partitioned, drop column heads_upto");
-  await run(`create role "${role}" login password 'secret'`);
+  const role = await makeRole("login password 'secret'");
+  await run(`grant select, insert, update, delete on all tables in schema "${schema}" to "${role}"`);
+  await run("delete from annals.migrations where version = (select max(version) from annals.migrations)");
+  assert.deepEqual(await store.migrate(), ["the log can be partitioned"]);
+  await store.partition({ size: 2, margin: 1 });
+  const url = new URL(databaseUrl());
+  [url.username, url.password] = [role, "secret"];
+  const theirs = new PostgresEventStore({ url: url.href, schema });
   try {
-    await run(`grant usage on schema "${schema}" to "${role}"`);
-    await run(`grant select, insert, update, delete on all tables in schema "${schema}" to "${role}"`);
-    await run("delete from annals.migrations where version = (select max(version) from annals.migrations)");
-    assert.deepEqual(await store.migrate(), ["the log can be partitioned"]);
-    await store.partition({ size: 2, margin: 1 });
-    const url = new URL(databaseUrl());
-    [url.username, url.password] = [role, "secret"];
-    const theirs = new PostgresEventStore({ url: url.href, schema });
-    try {
-      for (let i = 0; i < 10; i++) await theirs.commit({ appends: [sampleAppend("a", 1)] });
-    } finally {
-      await theirs.close();
-    }
-    assert.equal(await store.lastPosition(), 10);
+    for (let i = 0; i < 10; i++) await theirs.commit({ appends: [sampleAppend("a", 1)] });
   } finally {
-    await run(`drop owned by "${role}"`);
-    await run(`drop role "${role}"`);
+    await theirs.close();
   }
+  assert.equal(await store.lastPosition(), 10);
 });
 
 Deno.test("of those that partition at the same time, one is let, and the others are told", async () => {
