@@ -18,7 +18,7 @@ export interface SqliteOptions {
   /** How long to wait for a lock, in milliseconds. @default {10_000} */
   readonly lockTimeout?: number;
   /**
-   * The polling interval for writes of other processes while there are waiters and frequent writes, in milliseconds;
+   * The polling interval for writes of other processes while there are waiters and very frequent writes, in milliseconds;
    * otherwise the file is watched. 0: never, the caller uses {@linkcode SqliteDatabase.wake}. @default {2}
    */
   readonly pollInterval?: number;
@@ -33,7 +33,7 @@ export interface SqliteOptions {
   readonly maxPages?: number;
 }
 
-/** Creates a file that only its owner can read; SQLite gives the files beside it the same mode. */
+/** Creates a file that only its owner can read, if there is none; SQLite gives the files beside it the same mode. */
 function createFor(path: string): void {
   try {
     Deno.openSync(path, { write: true, createNew: true, mode: 0o600 }).close();
@@ -59,6 +59,9 @@ export class SqliteDatabase {
   /** The inode of the opened file; `null` in memory. */
   #inode: number | null = null;
   #closed = false;
+  /** The file that is touched after each commit, if this process may. */
+  #touched: string;
+  #mayTouch: boolean;
 
   /**
    * Opens the file.
@@ -74,8 +77,11 @@ export class SqliteDatabase {
     this.path = path;
     this.#schema = schema;
     this.#lockTimeout = lockTimeout;
+    this.#touched = `${path}-notify`;
+    this.#mayTouch = path !== ":memory:" &&
+      Deno.permissions.querySync({ name: "write", path: this.#touched }).state === "granted";
     if (pollInterval > 0 && path !== ":memory:") {
-      this.#watcher = new FileWatcher(`${path}-wal`, () => this.#look(), pollInterval);
+      this.#watcher = new FileWatcher(this.#touched, () => this.#look(), pollInterval);
     }
     const settings =
       `pragma journal_mode = wal; pragma synchronous = ${synchronous}; pragma cache_size = -32000; pragma wal_autocheckpoint = ${autoCheckpoint}`;
@@ -85,6 +91,7 @@ export class SqliteDatabase {
       this.#db = new DatabaseSync(path, { open: false });
       this.#open(create, settings);
       if (path !== ":memory:") this.#inode = Deno.statSync(path).ino;
+      if (this.#mayTouch) createFor(this.#touched);
       if (maxPages !== undefined) this.#db.exec(`pragma max_page_count = ${maxPages}`);
       // From here on, wait for locks in JavaScript, because SQLite would block the event loop. For the first 2 ms,
       // which is as long as most locks last, SQLite's sleep is more precise than a timer.
@@ -257,7 +264,19 @@ export class SqliteDatabase {
       }
     });
     this.#signal.notify();
+    this.#touch();
     return result;
+  }
+
+  /** Tells those who watch that there is a commit to be seen. */
+  #touch(): void {
+    if (!this.#mayTouch) return;
+    const now = Date.now() / 1000;
+    try {
+      Deno.utimeSync(this.#touched, now, now);
+    } catch {
+      // The others look by themselves now and then.
+    }
   }
 
   async #patiently<T>(doing: string, work: () => T): Promise<T> {
@@ -277,8 +296,9 @@ export class SqliteDatabase {
   /** Resolves when something was written, by this process or another, or after `timeout` milliseconds. */
   async changed(timeout: number, signal?: AbortSignal): Promise<void> {
     if (this.#closed) return;
+    const woken = this.#signal.wait(timeout, signal);
     this.#watcher?.start();
-    await this.#signal.wait(timeout, signal);
+    await woken;
     if (this.#signal.waiting === 0) this.#stopWatching();
   }
 

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import { sampleAppend } from "../../../src/testing/store_suite.ts";
+import { within } from "../../../src/lib/within.ts";
 
 async function folder(): Promise<{ path: string; [Symbol.asyncDispose](): Promise<void> }> {
   const path = await Deno.makeTempDir({ prefix: "annals-" });
@@ -143,7 +144,7 @@ Deno.test("a file is readable by its owner only, and so are those beside it", as
     name,
     Deno.statSync(`${dir.path}/${name}`).mode! & 0o777,
   ]);
-  assert.deepEqual(modes.sort(), ["log.db", "log.db-shm", "log.db-wal"].map((name) => [name, 0o600]));
+  assert.deepEqual(modes.sort(), ["log.db", "log.db-notify", "log.db-shm", "log.db-wal"].map((name) => [name, 0o600]));
   await store.close();
 });
 
@@ -207,6 +208,33 @@ Deno.test("a write of another process wakes those who wait within a few millisec
   assert.equal(await reader.lastPosition(), 1);
   await reader.close();
   await writer.close();
+});
+
+Deno.test("a commit of another process wakes those who wait also when nothing was written for a while", async () => {
+  await using dir = await folder();
+  const path = `${dir.path}/log.db`;
+  const store = new SqliteEventStore({ path });
+  const script = fileURLToPath(new URL("../../fixtures/commit_when_told.ts", import.meta.url));
+  const other = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", script, path],
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const [said, tell] = [other.stdout.getReader(), other.stdin.getWriter()];
+  await said.read();
+  for (let i = 1; i <= 3; i++) {
+    const woken = store.changed(60_000).then(() => "woken");
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    await tell.write(new Uint8Array(1));
+    assert.equal(await within(20_000, woken), "woken");
+    assert.equal(await store.lastPosition(), i);
+  }
+  await tell.close();
+  await other.status;
+  said.releaseLock();
+  await other.stdout.cancel();
+  await store.close();
 });
 
 Deno.test("a folder that cannot be made is an error that says so", async () => {
