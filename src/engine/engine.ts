@@ -38,6 +38,9 @@ import { type GroupPlan, Supervisor } from "./supervisor.ts";
 /** When to say that a module is slow to load, in milliseconds. */
 const SLOW_LOAD = 3_000;
 
+/** How often the services are asked for warnings, in milliseconds. */
+const INSPECT_INTERVAL = 3_600_000;
+
 /** Settings of {@linkcode Engine}. */
 export interface EngineOptions {
   /** The domain's module: a URL. */
@@ -87,6 +90,9 @@ export class Engine {
   #stopCheckpointer: () => Promise<void> = () => Promise.resolve();
   #stopWaiting = new AbortController();
   #stopping: Promise<void> | undefined;
+  /** Ends what is done now and then. */
+  #ended = new AbortController();
+  #warnings = new Set<string>();
 
   /**
    * Creates an engine; {@linkcode Engine.start} runs it.
@@ -229,6 +235,7 @@ export class Engine {
     await this.#patiently(() => supervisor.join());
     this.#supervisor = supervisor;
     await supervisor.start();
+    void this.#keepInspecting();
     print("Engine running. Press Ctrl+C to stop.");
   }
 
@@ -253,8 +260,27 @@ export class Engine {
   /** Reports warnings about how the services are configured. */
   async #inspect(): Promise<void> {
     for (const service of [this.#store, this.#broker]) {
-      const warnings = await this.#patiently(async () => await service.inspect?.() ?? []);
-      for (const warning of warnings) this.#report({ type: "service.warned", warning });
+      this.#warn(await this.#patiently(async () => await service.inspect?.() ?? []));
+    }
+  }
+
+  /** Does so now and then: while a server runs for months, settings change and logs grow. */
+  async #keepInspecting(): Promise<void> {
+    const { signal } = this.#ended;
+    while (!signal.aborted) {
+      await this.#clock.sleep(INSPECT_INTERVAL, signal);
+      for (const service of [this.#store, this.#broker]) {
+        if (signal.aborted) return;
+        // One that is away is asked the next time.
+        this.#warn(await service.inspect?.().catch(() => []) ?? []);
+      }
+    }
+  }
+
+  #warn(warnings: readonly string[]): void {
+    for (const warning of warnings) {
+      if (!this.#warnings.has(warning)) this.#report({ type: "service.warned", warning });
+      this.#warnings.add(warning);
     }
   }
 
@@ -366,6 +392,7 @@ export class Engine {
   }
 
   async #shutDown(): Promise<void> {
+    this.#ended.abort("stop");
     await this.#supervisor?.stop(this.#config.shutdownTimeoutSeconds * 1000);
     await this.#pool?.stop();
     await this.#stopCheckpointer();

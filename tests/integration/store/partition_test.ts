@@ -1,7 +1,10 @@
+import { loadConfig } from "@annals/annals/config";
+import { Engine } from "@annals/annals/engine";
 import assert from "node:assert/strict";
 import { DuplicateMessageError, WrongExpectedVersionError } from "../../../src/store/errors.ts";
 import { PostgresEventStore } from "../../../src/store/postgres/store.ts";
 import { sampleAppend, sampleMessage } from "../../../src/testing/store_suite.ts";
+import { sleep } from "../../../src/lib/sleep.ts";
 import { newId } from "../../../src/messages/ids.ts";
 import { connectPostgres, withSchema } from "../../support/postgres.ts";
 import { databaseUrl } from "../../support/services.ts";
@@ -308,4 +311,37 @@ Deno.test("of those that partition at the same time, one is let, and the others 
   assert.ok(refused.length < 3);
   for (const reason of refused) assert.match(reason, /being partitioned by another process/);
   assert.equal((await store.parts())[0].name, "messages_from_0");
+});
+
+Deno.test("a running server says that partitioning its log was interrupted", async () => {
+  await using made = await make();
+  const warnings: string[] = [];
+  const hour = new AbortController();
+  const { promise: warned, resolve } = Promise.withResolvers<void>();
+  const engine = new Engine({
+    module: new URL("../../fixtures/tally/domain.ts", import.meta.url).href,
+    config: loadConfig({
+      text: `[event_store]\nurl = "${databaseUrl()}"\nschema = "${made.schema}"\n[brokers.default]\nurl = "memory:"\n`,
+    }),
+    clock: {
+      sleep: (milliseconds, signal) =>
+        sleep(
+          milliseconds,
+          milliseconds < 3_600_000 || hour.signal.aborted ? signal : AbortSignal.any([signal!, hour.signal]),
+        ),
+    },
+    report: (event) => {
+      if (event.type !== "service.warned") return;
+      warnings.push(event.warning);
+      if (/partitioning it was interrupted; run `annals store partition`/.test(event.warning)) resolve();
+    },
+  });
+  await engine.start();
+  const before = warnings.length;
+  await made.run("alter table annals.messages add constraint messages_part_end check (position < 1000000) not valid");
+  hour.abort();
+  await warned;
+  // What was said at the start is not said again.
+  assert.equal(warnings.length, before + 1);
+  await engine.stop();
 });
