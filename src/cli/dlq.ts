@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type { DeadLetter } from "../store/port.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { print, stamp, table } from "./output.ts";
-import { UsageError } from "./run.ts";
+import { UsageError, whole } from "./run.ts";
 import { didYouMean } from "../lib/did_you_mean.ts";
 
 async function find({ store }: Operator, id: string): Promise<DeadLetter> {
@@ -67,7 +67,7 @@ export function addDlq(program: Command): void {
 
   dlq.command("list").description("list dead letters, newest first")
     .option("--group <group>", "only of this group")
-    .option("--limit <n>", "the maximum number", Number, 100)
+    .option("--limit <n>", "the maximum number", whole, 100)
     .option("--json", "print one JSON document")
     .action((options) =>
       run(async (operator) => {

@@ -4,12 +4,7 @@ import { didYouMean } from "../lib/did_you_mean.ts";
 import { isInternal, type MessageRecord } from "../messages/envelope.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { print, stamp, table } from "./output.ts";
-import { UsageError } from "./run.ts";
-
-function whole(text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError("Expected a whole number.");
-  return Number(text);
-}
+import { UsageError, whole } from "./run.ts";
 
 /** Parses a time: ISO 8601, or an age such as `15m`, `2h`, `3d`. */
 function since(text: string): number {

@@ -1,5 +1,5 @@
 import { AnnalsError } from "../lib/annals_error.ts";
-import { CommanderError } from "commander";
+import { CommanderError, InvalidArgumentError } from "commander";
 import { ConfigError } from "../config/errors.ts";
 
 /** Thrown when the health check fails. */
@@ -15,6 +15,12 @@ export class UsageError extends AnnalsError {
 
   /** Always 2: wrong usage. */
   override readonly exitCode = 2;
+}
+
+/** Parses an option that is a whole number. */
+export function whole(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError("Expected a whole number.");
+  return Number(text);
 }
 
 /**

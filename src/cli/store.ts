@@ -75,14 +75,22 @@ export function addStore(program: Command): void {
 
   store.command("parts").description("list the parts of a partitioned log")
     .option("--json", "print one JSON document")
-    .action(({ json }) => withTables(program.opts<GlobalOptions>(), (opened) => show(opened, json), onlyPostgres));
+    .action(({ json }) =>
+      withTables(program.opts<GlobalOptions>(), async (opened) => {
+        await opened.verify();
+        await show(opened, json);
+      }, onlyPostgres)
+    );
 
   store.command("detach").description("take the oldest part out of the log, if nothing needs it; its table stays")
     .argument("<part>")
+    .option("--forget-streams", "also if aggregates lose all their events: whoever loads one then finds none")
     .option("--json", "print one JSON document")
-    .action((part: string, { json }) =>
+    .action((part: string, { forgetStreams, json }) =>
       withTables(program.opts<GlobalOptions>(), async (opened, schema, domain) => {
-        await opened.detach(part, new Map(domain.handlers.map(({ name, categories }) => [name, categories])));
+        await opened.verify();
+        const readers = new Map(domain.handlers.map(({ name, categories }) => [name, categories]));
+        await opened.detach(part, { readers, forgetStreams });
         print(json, { detached: part }, () =>
           `Detached ${part}. Its messages are in the table "${schema}".${part}; ` +
           `save it (pg_dump -t '"${schema}".${part}') before you drop it`);

@@ -9,7 +9,7 @@ import type { Clock } from "../lib/clock.ts";
 import { storable } from "../messages/text.ts";
 import { textOf } from "../messages/thrown.ts";
 import { FencedError } from "../store/errors.ts";
-import type { DeferredMessage, Ends, EventStore, Fence } from "../store/port.ts";
+import type { DeferredMessage, Ends, EventStore, Fence, GrantedLease, LeaseRequest } from "../store/port.ts";
 import { HandlerStuckError, SharedRowError, UnknownTypeError } from "../subscriptions/errors.ts";
 import { type Group, GroupSubscription, sourcesOf } from "../subscriptions/group.ts";
 import { LEASE_TTL } from "../cluster/balancer.ts";
@@ -70,18 +70,11 @@ export interface RunnerOptions {
   readonly report: Report;
 }
 
-interface Crashed {
-  /** Whether the end before it may have been caused by one of the first messages. */
-  readonly crashed?: boolean;
-}
-
 /** Why a subscription ended. */
 type End =
-  | { readonly reason: "fenced" }
-  | Crashed & { readonly reason: "stopped" }
+  | { readonly reason: "fenced" | "stopped" }
   | { readonly reason: "stuck"; readonly session: HandlerSession }
-  | Crashed & { readonly reason: "unsure"; readonly message: string }
-  | { readonly reason: "failed" | "refused"; readonly message: string }
+  | { readonly reason: "unsure" | "failed" | "refused"; readonly message: string }
   | { readonly reason: "unknown type"; readonly type: string }
   | { readonly reason: "worker ended"; readonly message: string; readonly isSuspect: boolean };
 
@@ -114,13 +107,19 @@ export class GroupRunner {
   #abandoned: End | undefined;
   /** Whether a commit of the last subscription may still succeed. */
   #mayStillCommit = false;
+  /** Whether one of the first messages may end the next worker: a crash before is not dealt with. */
+  #isQuarantined = false;
+  /** How many messages the next subscription may handle together. */
+  #most = Infinity;
   #state: GroupHealth["state"] = "starting";
   #ends: Ends | null = null;
   #total = 0;
   #lastError: string | null = null;
   #settled: () => void = () => {};
-  /** The fencing token of a subscription that ended cleanly but could not release its lease. */
-  #endedInOrder: number | undefined;
+  /** The next token of its lease if nobody else has it in between, after a subscription that ended in order. */
+  #nextToken: number | undefined;
+  /** Whether it may have got the lease without hearing of it. */
+  #isUnheard = false;
   /** Message types in the log that this code does not know. */
   readonly lacks: Set<string> = new Set();
   /** Resolves once it runs, has failed, or another process holds the lease. */
@@ -154,7 +153,7 @@ export class GroupRunner {
     const signal = this.#stop.signal;
     while (!signal.aborted) {
       const request = { name: lease, group, partitions, owner, ttl: LEASE_TTL };
-      const granted = await this.#options.turn(lease, signal) ? await store.acquireLease(request) : null;
+      const granted = await this.#options.turn(lease, signal) ? await this.#acquire(request) : null;
       if (signal.aborted && !granted) break;
       if (!granted) {
         if (this.#state !== "standby") report({ type: "lease.standby", group, lease });
@@ -163,8 +162,8 @@ export class GroupRunner {
         continue;
       }
       report({ type: "lease.acquired", group, lease, afterStandby: this.#state === "standby" });
-      const isOwn = this.#endedInOrder !== undefined && granted.token === this.#endedInOrder + 1;
-      this.#endedInOrder = undefined;
+      const isOwn = granted.token === this.#nextToken;
+      this.#nextToken = undefined;
       this.#fence = { lease, token: granted.token };
       this.#ends = granted.ends;
       let end: End = { reason: "failed", message: "" };
@@ -178,11 +177,11 @@ export class GroupRunner {
         this.#fence = undefined;
       }
       // The store knows of all unfinished work: attempts of in-flight messages are counted before they begin.
-      const crashed = "crashed" in end && end.crashed === true;
-      const clean = !crashed && end.reason !== "fenced" && end.reason !== "failed";
-      if (clean) this.#endedInOrder = granted.token;
+      const clean = !this.#isQuarantined && end.reason !== "fenced" && end.reason !== "failed";
+      // Releasing it takes a token as well; if that cannot be written, it is still the last one.
+      if (clean) this.#nextToken = granted.token + 1;
       await store.releaseLease({ lease, token: granted.token }, clean);
-      this.#endedInOrder = undefined;
+      if (clean) this.#nextToken = granted.token + 2;
       if (end.reason === "stopped") continue;
       if (end.reason === "fenced") report({ type: "lease.lost", group, lease });
       else if (end.reason === "unsure") report({ type: "lease.unsure", group, lease, error: end.message });
@@ -194,36 +193,50 @@ export class GroupRunner {
     this.#settled();
   }
 
+  /** Acquires the lease. One whose grant was not heard of is granted anew; nothing has run under it. */
+  async #acquire(request: LeaseRequest): Promise<GrantedLease | null> {
+    const { store, owner } = this.#options;
+    if (this.#isUnheard) {
+      const own = (await store.leases()).find(({ name, owner: its }) => name === request.name && its === owner);
+      if (own && own.token === this.#nextToken) this.#nextToken++;
+      this.#isUnheard = false;
+    }
+    this.#isUnheard = true;
+    const granted = await store.acquireLease(request);
+    this.#isUnheard = false;
+    return granted;
+  }
+
   /** Runs subscriptions while the lease is held, replacing workers as needed. */
   async #hold(fence: Fence, quarantined: boolean): Promise<End> {
+    this.#isQuarantined = quarantined;
     this.#yield = new AbortController();
     const stop = AbortSignal.any([this.#stop.signal, this.#yield.signal]);
     if (this.#rests(this.#ends)) await this.#wait(this.#ends, stop);
-    if (stop.aborted) return { reason: "stopped", crashed: quarantined };
+    if (stop.aborted) return { reason: "stopped" };
     const { clock } = this.#options;
     let shortLives = 0;
-    for (let isQuarantined = quarantined;;) {
+    while (true) {
       const startedAt = clock.elapsed();
-      const end = await this.#feed(fence, isQuarantined, stop);
+      const end = await this.#feed(fence, this.#isQuarantined, stop);
       shortLives = clock.elapsed() - startedAt < SHORT_LIFE ? shortLives + 1 : 0;
       if (end.reason === "stopped" && stop.aborted) return end;
       if (end.reason === "stuck") {
         this.#options.worker.replace(end.session);
-        isQuarantined = false;
         // The attempt was already counted: wait only if the group has to rest.
         const ends = await this.#count("A handler did not finish within handler_timeout_seconds");
         await this.#wait(this.#rests(ends) ? ends : null, stop);
       } else if (end.reason === "worker ended") {
-        isQuarantined = end.isSuspect;
+        // Another group's fault does not change whether a message of this one may end a worker.
+        this.#isQuarantined ||= end.isSuspect;
         if (end.isSuspect) await this.#wait(await this.#count(end.message), stop);
         // Another group's fault costs no pause, unless it comes again and again.
         else if (shortLives > MOST_SHORT_LIVES) await clock.sleep(SHORT_LIFE, stop);
       } else return end;
-      if (stop.aborted) return { reason: "stopped", crashed: isQuarantined };
+      if (stop.aborted) return { reason: "stopped" };
       // What is written late must find another token.
       if (this.#mayStillCommit) {
-        const message = "The answer to a commit was lost while its worker ended";
-        return { reason: "unsure", message, crashed: isQuarantined };
+        return { reason: "unsure", message: "The answer to a commit was lost while its worker ended" };
       }
     }
   }
@@ -259,6 +272,7 @@ export class GroupRunner {
       outbox,
       owner,
       quarantined,
+      most: this.#most,
       replays,
       last,
       lacks: (name: string) => void this.lacks.add(name),
@@ -278,6 +292,8 @@ export class GroupRunner {
     } finally {
       this.#abandoned = undefined;
       this.#mayStillCommit = subscription?.mayStillCommit ?? false;
+      this.#most = subscription?.most ?? this.#most;
+      this.#isQuarantined &&= subscription?.isQuarantined ?? true;
       session.close();
       this.#session = undefined;
     }

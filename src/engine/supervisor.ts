@@ -94,6 +94,10 @@ export class Supervisor {
     const presence = this.#presence = new Presence(store, owner, clock);
     this.#balancer = new Balancer(store, { owner, types }, () => presence.bury(), clock);
     const replays = new Shared(() => store.replayed(), REPLAYS_KNOWN, clock);
+    const replaysOf = new Map(plans.map(({ group: { name } }) => [
+      name,
+      new Shared(() => store.deferred(name, { replayedOnly: true }), REPLAYS_KNOWN, clock),
+    ]));
     const last = new Shared(() => store.lastPosition(), LAST_KNOWN, clock);
     for (const { feed, ...plan } of plans) {
       const runner = new GroupRunner({
@@ -105,7 +109,7 @@ export class Supervisor {
         replays: async (group) => {
           const all = await replays.get();
           // There are more than these: those of one group must not keep others from being seen.
-          if (all.length >= MOST_REPLAYED) return await store.deferred(group, { replayedOnly: true });
+          if (all.length >= MOST_REPLAYED) return await replaysOf.get(group)!.get();
           return all.filter((deferred) => deferred.group === group);
         },
         last: () => last.get(),

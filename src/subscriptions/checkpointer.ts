@@ -27,8 +27,8 @@ export class Checkpointer {
   #flushAt = 0;
   /** The number of batches left that write their checkpoint immediately. */
   #careful: number;
-  /** The position of an attempt that this process has begun and counted, and not written the end of. */
-  #begun: number | undefined;
+  /** The positions of attempts that this process has begun and counted, and not written the end of. */
+  #begun = new Set<number>();
   #mayStillCommit = false;
 
   /** Creates a checkpointer; read it before use. */
@@ -42,16 +42,23 @@ export class Checkpointer {
     const { store, groupPartition, quarantined, settings } = this.#options;
     this.#unwritten = undefined;
     this.#progress = new PartitionProgress(groupPartition, await store.checkpoints(groupPartition.group));
+    // What was in flight during the crash is known from the first time.
+    const before: RetryQueue | undefined = this.retryQueue;
     this.retryQueue = new RetryQueue((attempts) => longestDelay(settings, attempts));
     for (const deferred of await store.deferred(groupPartition.group)) {
-      const { attempts, failures, position } = deferred;
+      const { attempts, failures, position, stream } = deferred;
       // Whoever counted this attempt went on or stopped in order: its effects could not be written, or another group's
       // fault ended the worker. The message has no part in that.
-      const isInnocent = attempts > failures.length && (!quarantined || position === this.#begun);
+      const isInnocent = attempts > failures.length && (!quarantined || this.#begun.has(position));
       if (isInnocent) this.adopt({ ...deferred, attempts: failures.length }, true);
-      else this.adopt(deferred, quarantined);
+      else this.adopt(deferred, before?.isQuarantined(stream, position) ?? quarantined);
     }
-    this.#begun = undefined;
+  }
+
+  /** Whether it may still have something that was in flight during the crash before it. */
+  get isQuarantined(): boolean {
+    const queue: RetryQueue | undefined = this.retryQueue;
+    return queue?.hasQuarantined ?? this.#options.quarantined;
   }
 
   /** Whether a deferred row is of this partition, and unknown. */
@@ -106,7 +113,7 @@ export class Checkpointer {
   async begin(deferred: Deferred): Promise<void> {
     const { quarantined: _, ...row } = deferred;
     await this.#commit({ defer: [row] });
-    this.#begun = deferred.position;
+    this.#begun.add(deferred.position);
     this.retryQueue.put(deferred);
   }
 
@@ -144,9 +151,14 @@ export class Checkpointer {
     }
     if (effectless) return;
     this.#unwritten = undefined;
-    this.#begun = undefined;
-    for (const { stream, position } of pending.resumed) this.retryQueue.remove(stream, position);
-    for (const deferred of pending.deferred) this.retryQueue.put(deferred);
+    for (const { stream, position } of pending.resumed) {
+      this.#begun.delete(position);
+      this.retryQueue.remove(stream, position);
+    }
+    for (const deferred of pending.deferred) {
+      this.#begun.delete(deferred.position);
+      this.retryQueue.put(deferred);
+    }
     if (moves) this.#progress.moveTo(last);
   }
 

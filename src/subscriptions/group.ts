@@ -14,6 +14,10 @@ import { DEFAULT_SETTINGS, type SubscriptionSettings } from "../groups/settings.
 import type { Source } from "./source.ts";
 import { StreamSource } from "./source_broker.ts";
 import { LogSource } from "./source_log.ts";
+import { WorkerEndedError } from "../handling/errors.ts";
+import { recoveryOf } from "../lib/annals_error.ts";
+import { FencedError } from "../store/errors.ts";
+import { HandlerStuckError } from "./errors.ts";
 import { Subscription } from "./subscription.ts";
 
 /** How to feed one partition of a group. */
@@ -41,6 +45,8 @@ export interface FeedOptions {
    * {false}
    */
   readonly quarantined?: boolean;
+  /** How many messages may be handled together at first; more and more as that succeeds. @default {as configured} */
+  readonly most?: number;
   /** Called with each version of a type, like `Deposited@2`, that this code lacks. @default {nobody} */
   readonly lacks?: (name: string) => void;
   /** Dead letters that were replayed and are still to be picked up. @default {asks the store} */
@@ -95,6 +101,17 @@ export function settingsOf(
   return { ...DEFAULT_SETTINGS, ...settings, ...(retries !== undefined && { maxRetries: retries }) };
 }
 
+/**
+ * Orders the errors that end the subscriptions of a group at the same time: the gravest is the one that asks for most. A
+ * stuck worker has to be replaced, and an attempt that ended with its worker counts, whatever else happened.
+ */
+function gravity(error: unknown): number {
+  if (error instanceof HandlerStuckError) return 5;
+  if (error instanceof WorkerEndedError) return error.isSuspect ? 4 : 0;
+  if (error instanceof FencedError) return 3;
+  return recoveryOf(error) === "unsure" ? 1 : 2;
+}
+
 /** Feeds one partition of a group from all its categories. */
 export class GroupSubscription {
   /** Its kind, for display. */
@@ -147,6 +164,16 @@ export class GroupSubscription {
     return this.#subscriptions.some((subscription) => subscription.mayStillCommit);
   }
 
+  /** How many messages may be handled together, after what could be written last. */
+  get most(): number {
+    return Math.min(...this.#subscriptions.map((subscription) => subscription.most));
+  }
+
+  /** Whether a crash before it is not dealt with: one of its first messages may end a worker. */
+  get isQuarantined(): boolean {
+    return this.#subscriptions.some((subscription) => subscription.isQuarantined);
+  }
+
   /**
    * Runs until aborted, then finishes the in-flight batch and returns.
    *
@@ -163,8 +190,9 @@ export class GroupSubscription {
         throw error;
       })
     );
-    const failed = (await Promise.allSettled(runs)).find((result) => result.status === "rejected");
-    if (failed) throw failed.reason;
+    const ends = await Promise.allSettled(runs);
+    const failures = ends.flatMap((end) => end.status === "rejected" ? [end.reason] : []);
+    if (failures.length > 0) throw failures.reduce((worst, error) => gravity(error) > gravity(worst) ? error : worst);
   }
 
   /**

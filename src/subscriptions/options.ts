@@ -46,6 +46,8 @@ export interface SubscriptionOptions {
    * {false}
    */
   readonly quarantined?: boolean;
+  /** How many messages may be handled together at first; more and more as that succeeds. @default {as configured} */
+  readonly most?: number;
   /** The source of time and randomness. @default {the real ones} */
   readonly clock?: Partial<Clock>;
 }

@@ -32,6 +32,7 @@ export class RetryQueue {
   #streams = new Map<string, Deferred[]>();
   #size = 0;
   #characters = 0;
+  #quarantined = 0;
   #longest: (attempts: number) => number;
 
   /**
@@ -63,22 +64,33 @@ export class RetryQueue {
     return queue !== undefined && queue[placeOf(queue, position)]?.position === position;
   }
 
+  /** Whether one of its messages is to be tried alone because it may have been in flight during a crash. */
+  get hasQuarantined(): boolean {
+    return this.#quarantined > 0;
+  }
+
+  /** Whether a message is. */
+  isQuarantined(stream: string, position: number): boolean {
+    const queue = this.#streams.get(stream) ?? [];
+    const found = queue[placeOf(queue, position)];
+    return found?.position === position && found.quarantined;
+  }
+
+  #count(deferred: Deferred, change: 1 | -1): void {
+    this.#size += change;
+    this.#characters += change * charactersOf(deferred);
+    if (deferred.quarantined) this.#quarantined += change;
+  }
+
   /** Adds a message, or replaces it. */
   put(deferred: Deferred): void {
     const { stream, position } = deferred;
-    this.#characters += charactersOf(deferred);
+    this.#count(deferred, 1);
     const queue = this.#streams.get(stream);
-    if (!queue) this.#streams.set(stream, [deferred]);
-    else {
-      const at = placeOf(queue, position);
-      const isThere = queue[at]?.position === position;
-      const [before] = queue.splice(at, isThere ? 1 : 0, deferred);
-      if (isThere) {
-        this.#characters -= charactersOf(before);
-        return;
-      }
-    }
-    this.#size++;
+    if (!queue) return void this.#streams.set(stream, [deferred]);
+    const at = placeOf(queue, position);
+    const isThere = queue[at]?.position === position;
+    for (const before of queue.splice(at, isThere ? 1 : 0, deferred)) this.#count(before, -1);
   }
 
   /** Removes a message. */
@@ -87,8 +99,7 @@ export class RetryQueue {
     if (!queue) return;
     const at = placeOf(queue, position);
     if (queue[at]?.position !== position) return;
-    this.#characters -= charactersOf(queue.splice(at, 1)[0]);
-    this.#size--;
+    this.#count(queue.splice(at, 1)[0], -1);
     if (queue.length === 0) this.#streams.delete(stream);
   }
 
@@ -107,18 +118,31 @@ export class RetryQueue {
   /**
    * Returns what is due: a single message if it was tried before or is quarantined, or else a batch of messages that
    * only waited behind one.
+   *
+   * @param now The time.
+   * @param most The most messages of a batch.
+   * @param prefer Which of the two comes first; in turns, neither keeps the other waiting. Of the single ones, that which
+   *   has been due for longest. @default {"alone"}
    */
-  due(now: number, most: number): Deferred[] {
+  due(now: number, most: number, prefer: "alone" | "batch" = "alone"): Deferred[] {
     const batch: Deferred[] = [];
+    let alone: Deferred | undefined;
+    let least = Infinity;
     for (const queue of this.#streams.values()) {
-      if (queue[0].awaits !== null || this.#left(queue[0], now) > 0) continue;
-      if (queue[0].attempts > 0 || queue[0].quarantined) return [queue[0]];
+      const [head] = queue;
+      const left = head.awaits === null ? this.#left(head, now) : Infinity;
+      if (left > 0) continue;
+      if (head.attempts > 0 || head.quarantined) {
+        if (left < least) [alone, least] = [head, left];
+        continue;
+      }
       for (const deferred of queue) {
         const isAlone = deferred.attempts > 0 || deferred.quarantined || deferred.awaits !== null;
         if (isAlone || batch.length === most) break;
         batch.push(deferred);
       }
     }
+    if (alone && (prefer === "alone" || batch.length === 0)) return [alone];
     return batch.sort((a, b) => a.position - b.position);
   }
 }

@@ -42,6 +42,10 @@ export class Subscription {
   #isFull = false;
   /** Whether the last turn was a retry. */
   #hasRetried = false;
+  /** How many messages may be handled together: fewer while their effects could not be written. */
+  #most: number;
+  /** What comes first in the next retry. */
+  #prefers: "alone" | "batch" = "alone";
   /** How many reads in a row found nothing. */
   #idle = 0;
   /** What follows, read while a batch is handled. */
@@ -58,6 +62,7 @@ export class Subscription {
     this.#failures = new Failures(this.#options);
     this.#unknown = new UnknownTypes(this.#options, this.#checkpointer);
     this.#writer = new BatchWriter(this.#options, this.#checkpointer, this.#failures, this.#unknown);
+    this.#most = Math.min(options.most ?? Infinity, options.settings.messagesPerTick);
     this.#quarantined = options.quarantined ? options.settings.messagesPerTick : 0;
   }
 
@@ -69,6 +74,16 @@ export class Subscription {
   /** Whether a commit whose answer was lost may still succeed: whoever goes on needs another fencing token. */
   get mayStillCommit(): boolean {
     return this.#checkpointer.mayStillCommit;
+  }
+
+  /** How many messages may be handled together, after what could be written last. */
+  get most(): number {
+    return this.#most;
+  }
+
+  /** Whether there may still be something of its first messages that ends a worker: the crash before it is not dealt with. */
+  get isQuarantined(): boolean {
+    return this.#quarantined > 0 || this.#checkpointer.isQuarantined;
   }
 
   /**
@@ -118,13 +133,14 @@ export class Subscription {
 
   /** Performs one read or retry; returns whether there was anything to do. */
   async #turn(signal: AbortSignal, wait = this.#options.settings.blockingTimeoutMs): Promise<boolean> {
-    const { settings, clock: { now, sleep } } = this.#options;
+    const { clock: { now, sleep } } = this.#options;
     const { retryQueue } = this.#checkpointer;
     await this.#pickUpReplays();
-    const due = retryQueue.due(now(), settings.messagesPerTick);
+    const due = retryQueue.due(now(), this.#most, this.#prefers);
     // In turns: what fails again and again must not hold up what is new.
     if (due.length > 0 && !this.#hasRetried) {
       this.#hasRetried = true;
+      this.#prefers = this.#prefers === "alone" ? "batch" : "alone";
       await this.#retry(due, signal);
       return true;
     }
@@ -148,7 +164,15 @@ export class Subscription {
     const records = await this.#next(Math.max(0, pause), signal);
     this.#present();
     this.#idle = records.length > 0 ? 0 : this.#idle + 1;
-    for (const part of inParts(records)) if (!signal.aborted) await this.#takeKnown(part, signal);
+    // All that was in flight during a crash has come again.
+    if (records.length === 0 && !signal.aborted) this.#quarantined = 0;
+    for (const part of inParts(records)) {
+      for (let from = 0; from < part.length && !signal.aborted;) {
+        const slice = part.slice(from, from + this.#most);
+        from += slice.length;
+        await this.#takeKnown(slice, signal);
+      }
+    }
     return records.length + due.length > 0;
   }
 
@@ -252,7 +276,7 @@ export class Subscription {
       }
       items.push({ record });
     }
-    await this.#writer.handle(items, commit, records[records.length - 1].position, signal);
+    await this.#write(items, commit, records[records.length - 1].position, signal);
     // If that could not be written, the same messages come again.
     this.#quarantined -= alone;
   }
@@ -292,7 +316,18 @@ export class Subscription {
       // The rest is due in the next round.
       if (room < 0) break;
     }
-    await this.#writer.handle(items, commit, undefined, signal);
+    await this.#write(items, commit, undefined, signal);
+  }
+
+  /** Handles messages and writes their effects. If that takes too long together, it is tried with fewer. */
+  async #write(items: readonly Item[], commit: PendingCommit, last: number | undefined, signal: AbortSignal) {
+    try {
+      await this.#writer.handle(items, commit, last, signal);
+      this.#most = Math.min(2 * this.#most, this.#options.settings.messagesPerTick);
+    } catch (error) {
+      if (recoveryOf(error) !== "none") this.#most = Math.max(1, Math.min(items.length, this.#most) >> 1);
+      throw error;
+    }
   }
 
   /** Reads messages at the same time; large payloads are left out. */

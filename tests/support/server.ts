@@ -78,11 +78,12 @@ export class Server {
       stdout: "piped",
       stderr: "piped",
     }).spawn();
-    this.status = this.#child.status;
     this.#reading = Promise.all([
       drain(this.#child.stdout, (text) => this.stdout += text),
       drain(this.#child.stderr, (text) => this.stderr += text),
     ]);
+    // With all that it said.
+    this.status = this.#reading.then(() => this.#child.status);
   }
 
   get pid(): number {

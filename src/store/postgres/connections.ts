@@ -20,9 +20,12 @@ const CLOSING = 5;
 export interface Use {
   /** Whether something may have been written when it fails. */
   readonly writing: boolean;
-  /** How many times longer than usual an answer may take. */
+  /** How many times longer than usual an answer may take, once the work has begun. @default {1} */
   readonly patience?: number;
 }
+
+/** What runs on connections; calls `begun` when the database has answered for the first time. */
+export type Work<T> = (driver: Driver, begun: () => void) => PromiseLike<T>;
 
 /** Dependencies of {@linkcode Connections}. */
 export interface ConnectionsOptions {
@@ -102,7 +105,7 @@ export class Connections {
    * @returns Its result.
    * @throws {StoreUnavailableError} If PostgreSQL cannot be reached or does not answer; says what to do.
    */
-  async use<T>(work: (driver: Driver) => PromiseLike<T>, use: Use): Promise<T> {
+  async use<T>(work: Work<T>, use: Use): Promise<T> {
     if (!this.#lanes) return await this.#attempt(work, use);
     const { location, timeout } = this.#options;
     const waiting = new AbortController();
@@ -121,15 +124,21 @@ export class Connections {
     }
   }
 
-  async #attempt<T>(work: (driver: Driver) => PromiseLike<T>, { writing, patience = 1 }: Use): Promise<T> {
+  async #attempt<T>(work: Work<T>, { writing, patience = 1 }: Use): Promise<T> {
     const { location, timeout } = this.#options;
     if (this.#closed) throw new StoreUnavailableError(`PostgreSQL at ${location} was closed`, "closed", false);
     const pool = this.#pool;
     pool.uses++;
     // A crashed host does not close connections: the kernel would keep retransmitting for 15 minutes.
-    const watch = patience === Infinity ? undefined : setTimeout(() => this.#drop(pool), patience * timeout);
+    const wait = (milliseconds: number) => setTimeout(() => this.#drop(pool), milliseconds);
+    let watch: ReturnType<typeof setTimeout> | undefined = wait(timeout);
+    const begun = () => {
+      if (patience === 1) return;
+      clearTimeout(watch);
+      watch = patience === Infinity ? undefined : wait(patience * timeout);
+    };
     try {
-      return answered(await work(pool.driver));
+      return answered(await work(pool.driver, begun));
     } catch (error) {
       if (isBroken(error)) this.#replace(pool);
       // A session keeps the defaults of when it began.

@@ -6,8 +6,12 @@ import { DuplicateMessageError, StoreUnavailableError } from "../errors.ts";
  */
 export const PART_END = "messages_part_end";
 
+/** The code of our own error for a connection that was lost before something could be sent or committed. */
+export const LOST_BEFORE = "CONNECTION_LOST_BEFORE";
+
 /** The driver's error codes for a missing or lost connection. */
 const DISCONNECTED = new Set([
+  LOST_BEFORE,
   "CONNECTION_CLOSED",
   "CONNECTION_ENDED",
   "CONNECTION_DESTROYED",
@@ -23,8 +27,16 @@ const DISCONNECTED = new Set([
   "ENOENT",
 ]);
 
-/** Those that occur before anything was sent. */
-const NEVER_SENT = new Set(["CONNECT_TIMEOUT", "ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENOENT"]);
+/** Those that occur before anything was sent, or at least committed. */
+const NEVER_SENT = new Set([
+  LOST_BEFORE,
+  "CONNECT_TIMEOUT",
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENOENT",
+]);
 
 type Reason = StoreUnavailableError["reason"];
 
@@ -90,7 +102,7 @@ export function codeOf(error: unknown): string {
 
 /** Whether an error says that a connection broke; the driver may not have noticed yet. */
 export function isBroken(error: unknown): boolean {
-  return /^(CONNECTION_CLOSED|CONNECT_TIMEOUT|ECONNRESET|EPIPE|ETIMEDOUT|57P0[12])$/.test(codeOf(error));
+  return /^(CONNECTION_(CLOSED|LOST_BEFORE)|CONNECT_TIMEOUT|ECONNRESET|EPIPE|ETIMEDOUT|57P0[12])$/.test(codeOf(error));
 }
 
 /**

@@ -1,3 +1,5 @@
+import { PART_END } from "./errors.ts";
+
 /** What partitioning asks the database, and what it does there; `annals.` stands for the schema. */
 
 /** The parts of a partitioned log. */
@@ -17,6 +19,13 @@ export const DEPENDENTS = `select 'view ' || v.oid::regclass::text as name
     where confrelid = 'annals.messages'::regclass and contype = 'f'
   union select 'function ' || p.oid::regprocedure::text from pg_depend d join pg_proc p on p.oid = d.objid
     where d.classid = 'pg_proc'::regclass and d.refobjid = 'annals.messages'::regclass
+  union select 'function ' || p.oid::regprocedure::text from pg_depend d join pg_proc p on p.oid = d.objid
+    where d.classid = 'pg_proc'::regclass and d.refclassid = 'pg_type'::regclass
+      and d.refobjid in (select reltype from pg_class where oid = 'annals.messages'::regclass)
+  union select 'constraint ' || conname::text from pg_constraint
+    where conrelid = 'annals.messages'::regclass and contype in ('c', 'f', 'u', 'x') and conname <> '${PART_END}'
+  union select 'publication ' || pubname::text || ' (set publish_via_partition_root = true)' from pg_publication
+    where puballtables and not pubviaroot
   union select 'publication ' || p.pubname::text from pg_publication_rel r join pg_publication p on p.oid = r.prpubid
     where r.prrelid = 'annals.messages'::regclass
   union select 'row-level security' from pg_class
@@ -42,11 +51,28 @@ export const NEAR_END = `select exists (select from pg_constraint where conname 
       from $bound$FROM \\('?([0-9]+)'?\\) TO \\(MAXVALUE\\)$bound$)::bigint
       <= (select coalesce(max(m.position), 0) from annals.messages m))`;
 
-/** Streams of a part that go on after it. */
-export const ALIVE = (part: string): string =>
-  `select count(*) as count, min(x.stream) as example from
-     (select stream, max(version) as version from annals.${part} group by stream) x
-     join annals.stream_heads h on h.stream = x.stream and h.version > x.version`;
+/** Whether the session may change the table, and who may. */
+export const MAY_CHANGE = `select relowner::regrole::text as owner, pg_has_role(relowner, 'usage') as may
+  from pg_class where oid = 'annals.messages'::regclass`;
+
+/** A message before a position that a group has deferred, or may replay. */
+export const UNHANDLED = `(select "group", false as dead from annals.deferred where position < $1 limit 1)
+  union all (select "group", true from annals.dead_letters where (message->>'position')::bigint < $1 limit 1)
+  limit 1`;
+
+/** The streams of a part: those that go on after it, and aggregates that do not. */
+export const STREAMS = (part: string): string =>
+  `select count(*) filter (where h.version > x.version) as alive,
+     min(x.stream) filter (where h.version > x.version) as example,
+     count(*) filter (where x.category not like '%:command') as streams,
+     min(x.stream) filter (where x.category not like '%:command') as some
+   from (select stream, min(category) as category, max(version) as version from annals.${part} group by stream) x
+   join annals.stream_heads h on h.stream = x.stream`;
+
+/** A stream of a part that has got messages since a position. */
+export const MOVED = (part: string): string =>
+  `select m.stream from annals.messages m where m.position > $1
+     and exists (select from annals.${part} p where p.stream = m.stream) limit 1`;
 
 /** Gives the streams of a part a version that nobody can have read: nothing is appended to them any more. */
 export const SEAL = (part: string): string =>

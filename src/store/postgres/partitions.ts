@@ -4,7 +4,7 @@ import { hasPassed } from "../../groups/progress.ts";
 import { StoreUnavailableError } from "../errors.ts";
 import type { EventStore } from "../port.ts";
 import { PART_END } from "./errors.ts";
-import { ALIVE, DEPENDENTS, OWNER, PARTS, PRIVILEGES, SEAL } from "./partition_sql.ts";
+import { DEPENDENTS, MAY_CHANGE, MOVED, OWNER, PARTS, PRIVILEGES, SEAL, STREAMS, UNHANDLED } from "./partition_sql.ts";
 import { lock, type Place } from "./migrate.ts";
 import { LAST_POSITION } from "./queries.ts";
 import { forSchema, OUTBOX_VIEW, PARTITIONED_SETTINGS, partitionLock } from "./schema.ts";
@@ -38,6 +38,17 @@ export interface PartitionOptions {
   /** Called with what is being done. */
   readonly progress?: (text: string) => void;
 }
+
+/** How to detach a part of a log. */
+export interface DetachOptions {
+  /** The groups of the code, with the categories that they read. @default {those that have read something} */
+  readonly readers?: ReadonlyMap<string, readonly string[]>;
+  /** Whether aggregates may lose all their events: whoever loads one then finds none. @default {false} */
+  readonly forgetStreams?: boolean;
+}
+
+/** A group that is in no code, and has held no lease for so long, is gone, in milliseconds. */
+const FORGOTTEN = 600_000;
 
 /** Runs work in one transaction. */
 export type Begin = <T>(work: (session: Session) => Promise<T>) => Promise<T>;
@@ -100,7 +111,8 @@ export class Partitions {
   async #parts(session: Session): Promise<LogPart[]> {
     const found = await this.#ask(session, PARTS);
     return found.map(({ name, bound, bytes, tablespace }) => {
-      const [, from, to] = /FROM \('?(\w+)'?\) TO \('?(\w+)'?\)/.exec(bound)!;
+      const [, from, to] = /FROM \('?(\w+)'?\) TO \('?(\w+)'?\)/.exec(bound) ??
+        this.#refuse(`the part ${name} was not made by Annals (${bound}); detach it with SQL`);
       return {
         name,
         from: from === "MINVALUE" ? 0 : Number(from),
@@ -144,6 +156,8 @@ export class Partitions {
   async #extend(size: number, ahead: number, margin: number, progress: (text: string) => void): Promise<LogPart[]> {
     const [parts, last] = await this.#begin(async (session) => {
       const parts = await this.#parts(session);
+      const { owner, may } = await this.#one(session, MAY_CHANGE);
+      if (!may) this.#refuse(`only the owner of the table "messages" can partition it; run this as ${owner}`);
       if (parts.length === 0) await this.#refuseDependents(session);
       return [parts, await this.#last(session)] as const;
     });
@@ -186,59 +200,94 @@ export class Partitions {
    * Detaches the oldest part: its messages are no longer part of the log, but stay in a table of their own.
    *
    * @param name The part.
-   * @param readers The groups there are, with the categories that they read. @default {those that have read something}
+   * @param options What else to know, or to allow.
    * @throws {StoreUnavailableError} If something still needs it; the message says what.
    */
-  async detach(name: string, readers?: ReadonlyMap<string, readonly string[]>): Promise<void> {
+  async detach(name: string, options: DetachOptions = {}): Promise<void> {
+    const { looked, to } = await this.#look(name, options);
     await this.#patiently(async (session) => {
-      const [oldest] = await this.#parts(session);
-      if (!oldest) this.#refuse("the log is not partitioned; see `annals store partition`");
-      if (oldest.name !== name) this.#refuse(`only the oldest part can be detached, which is ${oldest.name}`);
-      const { to } = oldest;
-      // Positions go on after the last message there is.
-      if (to === null || await this.#last(session) < to) this.#refuse(`${name} is still written to`);
-      await this.#refuseNeeded(session, name, to, readers);
-      const { count, example } = await this.#one(session, ALIVE(name));
-      if (Number(count) > 0) {
-        this.#refuse(
-          `${count} streams of ${name} go on after it, like "${example}": without it they could not be loaded; ` +
-            `move it to a cheaper disk instead (alter table … set tablespace …)`,
-        );
-      }
+      // Nobody waits behind this for what holds the table.
+      await this.#ask(session, "lock table annals.messages in access exclusive mode");
+      // A replay moves a row from one to the other.
+      await this.#ask(session, "lock table annals.deferred, annals.dead_letters in share row exclusive mode");
+      await this.#refuseUnhandled(session, name, to);
+      const [moved] = await this.#ask(session, MOVED(name), [looked]);
+      if (moved) this.#refuseAlive(name, 1, moved.stream);
       await this.#ask(session, SEAL(name));
       await this.#ask(session, `alter table annals.messages detach partition annals.${name}`);
     });
   }
 
-  /** Refuses to go on if something in a part is still to be published, handled, tried again, or replayed. */
-  async #refuseNeeded(
-    session: Session,
-    part: string,
-    to: number,
-    readers: ReadonlyMap<string, readonly string[]> | undefined,
-  ): Promise<void> {
-    const { published } = await this.#one(session, "select published from annals.relay");
-    if (published < to - 1) this.#refuse(`${part} has messages that the relay has not published yet`);
-    for (const [group, categories] of readers ?? await this.#readers()) {
-      if (await hasPassed(this.#store, group, categories, to - 1)) continue;
-      this.#refuse(`${part} has messages that "${group}" has not handled yet`);
+  /** Looks whether anything needs a part, as far as that keeps nobody waiting; returns up to where. */
+  async #look(
+    name: string,
+    { readers, forgetStreams = false }: DetachOptions,
+  ): Promise<{ looked: number; to: number }> {
+    const found = await this.#begin(async (session) => {
+      const [oldest] = await this.#parts(session);
+      if (!oldest) this.#refuse("the log is not partitioned; see `annals store partition`");
+      if (oldest.name !== name) this.#refuse(`only the oldest part can be detached, which is ${oldest.name}`);
+      const { to } = oldest;
+      const looked = await this.#last(session);
+      // Positions go on after the last message there is.
+      if (to === null || looked < to) this.#refuse(`${name} is still written to`);
+      const { published } = await this.#one(session, "select published from annals.relay");
+      if (published < to - 1) this.#refuse(`${name} has messages that the relay has not published yet`);
+      return { looked, to };
+    });
+    // What has passed a position has passed it for good.
+    for (const [group, categories] of await this.#readers(readers)) {
+      if (await hasPassed(this.#store, group, categories, found.to - 1)) continue;
+      this.#refuse(`${name} has messages that "${group}" has not handled yet`);
     }
-    const deferred = await this.#one(session, `select "group" from annals.deferred where position < $1 limit 1`, [to]);
-    if (deferred) this.#refuse(`${part} has messages that "${deferred.group}" has still to try again`);
-    const dead = await this.#one(
-      session,
-      `select "group" from annals.dead_letters where (message->>'position')::bigint < $1 limit 1`,
-      [to],
-    );
-    if (dead) this.#refuse(`${part} has dead letters of "${dead.group}"; replay or purge them first (annals dlq)`);
+    await this.#begin(async (session) => {
+      await this.#refuseUnhandled(session, name, found.to);
+      const { alive, example, streams, some } = await this.#one(session, STREAMS(name));
+      if (Number(alive) > 0) this.#refuseAlive(name, alive, example);
+      if (Number(streams) > 0 && !forgetStreams) {
+        this.#refuse(
+          `${streams} aggregates have all their events in ${name}, like "${some}": without it whoever loads one finds none, ` +
+            `and may decide wrongly; move it to a cheaper disk instead (alter table … set tablespace …), ` +
+            `or forget them with --forget-streams`,
+        );
+      }
+    });
+    return found;
   }
 
-  /** The groups that have read something, with the categories. */
-  async #readers(): Promise<Map<string, string[]>> {
-    const readers = new Map<string, string[]>();
+  #refuseAlive(part: string, count: number | string, example: string): never {
+    this.#refuse(
+      `${count} streams of ${part} go on after it, like "${example}": without it they could not be loaded; ` +
+        `move it to a cheaper disk instead (alter table … set tablespace …)`,
+    );
+  }
+
+  /** Refuses to go on if something in a part is still to be tried again, or might be replayed. */
+  async #refuseUnhandled(session: Session, part: string, to: number): Promise<void> {
+    // In one statement, which sees one moment.
+    const [found] = await this.#ask(session, UNHANDLED, [to]);
+    if (!found) return;
+    this.#refuse(
+      found.dead
+        ? `${part} has dead letters of "${found.group}"; replay or purge them first (annals dlq)`
+        : `${part} has messages that "${found.group}" has still to try again`,
+    );
+  }
+
+  /**
+   * The groups there are, with their categories: those that are given, and those that run or ran lately, of other code; else
+   * all that have read something.
+   */
+  async #readers(given: DetachOptions["readers"]): Promise<Map<string, readonly string[]>> {
+    const readers = new Map(given ?? []);
+    const lately = REAL_CLOCK.now() - FORGOTTEN;
+    const running = new Set(
+      (await this.#store.leases()).filter(({ expiresAt }) => expiresAt > lately).map(({ group }) => group),
+    );
     for (const { group, category } of await this.#store.checkpoints()) {
       // Internal ones are marks of other kinds.
-      if (!group.startsWith("$")) readers.set(group, [...readers.get(group) ?? [], category]);
+      if (group.startsWith("$") || given?.has(group) || (given && !running.has(group))) continue;
+      readers.set(group, [...readers.get(group) ?? [], category]);
     }
     return readers;
   }
@@ -273,7 +322,9 @@ export class Partitions {
       });
     await retry(attempt, {
       clock: REAL_CLOCK,
-      when: (error, tries) => error instanceof StoreUnavailableError && error.reason === "locked" && tries < most,
+      // A deadlock with a handler's statement that reads the log passes like a lock.
+      when: (error, tries) =>
+        error instanceof StoreUnavailableError && /^(locked|busy)$/.test(error.reason) && tries < most,
     });
   }
 

@@ -621,7 +621,8 @@ begin
     from pg_class c, aclexplode(c.relacl) a
     where c.oid = 'annals.messages'::regclass and a.grantee <> c.relowner and a.privilege_type = 'INSERT'
   loop
-    execute format('grant select, insert, update on annals.stream_heads, annals.message_ids to %s', x.role);
+    execute format('grant select, insert, update on %s, %s to %s',
+      'annals.stream_heads'::regclass, 'annals.message_ids'::regclass, x.role);
   end loop;
 end $grants$;
 ${commitFunction("create or replace function", NOTIFY_MESSAGES, PARTITIONED)}`,
@@ -664,9 +665,12 @@ export function partitionLock(schema: string): string {
 
 /** SQL for one schema. */
 export function forSchema(sql: string, schema: string): string {
+  const name = `"${schema.replaceAll('"', '""')}".`;
+  const inLiteral = name.replaceAll("'", "''");
   return sql
-    .replaceAll(/\bannals\./g, `"${schema.replaceAll('"', '""')}".`)
+    .replaceAll(/'annals\.(\w+)'/g, (_, table) => `'${inLiteral}${table}'`)
+    .replaceAll(/\bannals\./g, () => name)
     .replaceAll("annals_lease_lock", lockKey(schema, "leases"))
     .replaceAll("annals_append_lock", lockKey(schema, "append"))
-    .replaceAll("annals_channel", channelOf(schema).replaceAll("'", "''"));
+    .replaceAll("annals_channel", () => channelOf(schema).replaceAll("'", "''"));
 }

@@ -1,14 +1,17 @@
 import { StatementError } from "../errors.ts";
 import type { Statement } from "../port.ts";
 import { statementFault } from "../single_statement.ts";
-import { mayBefallAny } from "./errors.ts";
+import { codeOf, mayBefallAny } from "./errors.ts";
 import type { Session } from "./transaction.ts";
 
 /** So many times in a row what may happen to any statement happened to one while the database answered others. */
 const MOST = 3;
 
-/** How long a failure counts, in milliseconds: three within days are not in a row. */
+/** How long after a failure the next attempt may begin to be in a row with it, in milliseconds. */
 const REMEMBERED = 60_000;
+
+/** What takes back a transaction for the sake of others, as in a deadlock: one of them gets on each time. */
+const FOR_OTHERS = /^40/;
 
 /** The most statements that are watched, and how much of each with its values. */
 const WATCHED = 1_000;
@@ -17,8 +20,8 @@ const LONGEST_KEY = 10_000;
 /** Runs the SQL statements of handlers, and tells whose fault it is when one fails. */
 export class Statements {
   #answers: () => Promise<unknown>;
-  /** By statement and values: when it failed in a row with what may happen to any. */
-  #failures = new Map<string, readonly number[]>();
+  /** By statement and values: how often in a row, and when last, it failed with what may happen to any. */
+  #failures = new Map<string, { readonly count: number; readonly at: number }>();
   #elapsed: () => number;
 
   /**
@@ -44,7 +47,7 @@ export class Statements {
     transact: (work: (session: Session) => Promise<T>) => Promise<T>,
     work: { readonly before: (session: Session) => Promise<unknown>; readonly after: (session: Session) => Promise<T> },
   ): Promise<T> {
-    let current: { readonly text: string; readonly key: string } | undefined;
+    let current: { readonly text: string; readonly key: string; readonly begunAt: number } | undefined;
     try {
       return await transact(async (session) => {
         await work.before(session);
@@ -52,7 +55,8 @@ export class Statements {
           const text = parts.reduce((text, part, i) => i === 0 ? part : `${text}$${i}${part}`, "");
           const fault = statementFault(text);
           if (fault !== null) throw new StatementError(text, fault);
-          current = { text, key: `${text}\n${JSON.stringify(values)}`.slice(0, LONGEST_KEY) };
+          const key = `${text}\n${JSON.stringify(values)}`.slice(0, LONGEST_KEY);
+          current = { text, key, begunAt: this.#elapsed() };
           // Use the extended protocol, which accepts a single statement only.
           await Promise.resolve(session.unsafe(text, values, { simple: false })).catch((error) => {
             throw mayBefallAny(error) ? error : new StatementError(text, (error as Error).message);
@@ -64,16 +68,17 @@ export class Statements {
       });
     } catch (error) {
       // One that ends its session, or takes longer than a pooler permits, would be tried for ever.
-      if (current === undefined || error instanceof StatementError || !await this.#isToBlame(current.key)) throw error;
-      throw new StatementError(current.text, (error as Error).message);
+      const isOthers = current === undefined || error instanceof StatementError || FOR_OTHERS.test(codeOf(error));
+      if (isOthers || !await this.#isToBlame(current!)) throw error;
+      throw new StatementError(current!.text, (error as Error).message);
     }
   }
 
-  async #isToBlame(key: string): Promise<boolean> {
-    const now = this.#elapsed();
-    const failures = [...(this.#failures.get(key) ?? []).filter((at) => now - at < REMEMBERED), now].slice(-MOST);
+  async #isToBlame({ key, begunAt }: { readonly key: string; readonly begunAt: number }): Promise<boolean> {
+    const before = this.#failures.get(key);
+    const count = before && begunAt - before.at < REMEMBERED ? before.count + 1 : 1;
     if (this.#failures.size >= WATCHED) this.#failures.clear();
-    this.#failures.set(key, failures);
-    return failures.length >= MOST && await this.#answers().then(() => true, () => false);
+    this.#failures.set(key, { count, at: this.#elapsed() });
+    return count >= MOST && await this.#answers().then(() => true, () => false);
   }
 }

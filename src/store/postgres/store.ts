@@ -13,7 +13,7 @@ import { Announcer } from "./announcer.ts";
 import { Connections, type Driver } from "./connections.ts";
 import { Listener } from "./listener.ts";
 import { migrate, type Place, publishViews, verify } from "./migrate.ts";
-import { type LogPart, type PartitionOptions, Partitions } from "./partitions.ts";
+import { type DetachOptions, type LogPart, type PartitionOptions, Partitions } from "./partitions.ts";
 import { NEAR_END } from "./partition_sql.ts";
 import { channelOf, forSchema } from "./schema.ts";
 import { Statements } from "./statements.ts";
@@ -22,7 +22,7 @@ import { type Session, transaction } from "./transaction.ts";
 import type { ProjectionShape } from "./views.ts";
 
 export type { Parameter } from "./commit.ts";
-export type { LogPart, PartitionOptions } from "./partitions.ts";
+export type { DetachOptions, LogPart, PartitionOptions } from "./partitions.ts";
 export type { PostgresTables } from "./tables.ts";
 export type { ProjectionShape } from "./views.ts";
 
@@ -136,6 +136,8 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   #place: Place;
   #options: PostgresOptions;
   #connections: Connections;
+  /** Those for statements of handlers: one that does not answer must not take others' connections with it. */
+  #handlers: Connections;
   /** Whether statements are prepared: as the URL says, or as found out. */
   #prepare: boolean | undefined;
   /** See {@linkcode PostgresEventStore.#probe}. */
@@ -169,13 +171,16 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     const asked = /[?&]prepare=(\w+)/.exec(options.url)?.[1];
     if (asked !== undefined) this.#prepare = asked !== "false";
     const most = options.connections ?? CONNECTIONS;
-    this.#statements = new Semaphore(Math.max(1, Math.min(STATEMENTS, most - 1)));
-    this.#connections = new Connections({
-      connect: () => this.#connect(options.url, most),
-      most,
-      timeout: options.timeout ?? TIMEOUT,
-      location: this.location,
-    });
+    this.#statements = new Semaphore(STATEMENTS);
+    const connectionsOf = (most: number) =>
+      new Connections({
+        connect: () => this.#connect(options.url, most),
+        most,
+        timeout: options.timeout ?? TIMEOUT,
+        location: this.location,
+      });
+    this.#connections = connectionsOf(most);
+    this.#handlers = connectionsOf(STATEMENTS);
     if (options.listen !== false) this.#listener = this.#listen();
     this.#commits = new GroupCommit((batch) => this.#run(batch));
     this.#partitions = new Partitions(this.#place, (work) => this.#begin(work), this);
@@ -276,14 +281,18 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     const [{ pid, isolation }] = rows;
     const isDirect = rows.state.pid === pid;
     const isStrict = isolation !== "read committed";
-    if (!isDirect) this.#connections.takeTurns();
+    if (!isDirect) this.#allConnections.forEach((connections) => connections.takeTurns());
     // A pooler does not pass on settings of a session: each transaction says it itself.
     this.#isIsolated = isStrict && !isDirect;
     this.#overridesIsolation = isStrict && isDirect;
     const prepares = this.#prepare ?? true;
     this.#prepare ??= isDirect;
     if (prepares === this.#prepare && !this.#overridesIsolation) return;
-    this.#connections.replace();
+    this.#allConnections.forEach((connections) => connections.replace());
+  }
+
+  get #allConnections(): Connections[] {
+    return [this.#connections, this.#handlers];
   }
 
   /** The time in milliseconds since 1970; `null` for that of the database. */
@@ -295,7 +304,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   async #begin<T>(work: (session: Session) => Promise<T>): Promise<T> {
     await this.#know();
     const options = { writing: false, patience: Infinity };
-    return await this.#connections.use((driver) => transaction(driver, ISOLATION, work), options);
+    return await this.#connections.use((driver, begun) => transaction(driver, ISOLATION, work, { begun }), options);
   }
 
   /**
@@ -363,14 +372,14 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   }
 
   /**
-   * Detaches the oldest part of the log, which then is a table of its own.
+   * Detaches the oldest part of a partitioned log: its messages stay in a table of their own.
    *
-   * @param name Its name.
-   * @param readers The groups there are, with the categories that they read. @default {those that have read something}
+   * @param name The part.
+   * @param options What else to know, or to allow.
    * @throws {StoreUnavailableError} If something still needs it; the message says what.
    */
-  async detach(name: string, readers?: ReadonlyMap<string, readonly string[]>): Promise<void> {
-    await this.#changeParts().detach(name, readers);
+  async detach(name: string, options: DetachOptions = {}): Promise<void> {
+    await this.#changeParts().detach(name, options);
   }
 
   /** While parts are changed in one transaction, something is asked in another. */
@@ -437,14 +446,16 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   /** Runs a handler's SQL statements and its commit in one transaction. */
   async #transact(commit: Commit): Promise<any[][]> {
     const { sqlRole } = this.#options;
+    const timeout = STATEMENT_PATIENCE * (this.#options.timeout ?? TIMEOUT);
     try {
       await this.#know();
       return await this.#watched.run<any[][]>(
         commit.statements!,
         (work) =>
-          this.#connections.use((driver) => transaction(driver, ISOLATION, work), {
+          this.#handlers.use((driver, begun) => transaction(driver, ISOLATION, work, { begun, timeout }), {
             writing: true,
-            patience: STATEMENT_PATIENCE,
+            // It answers that the time is up.
+            patience: STATEMENT_PATIENCE + 1,
           }),
         {
           before: async (sql) => sqlRole !== undefined && await sql.unsafe(`set local role "${sqlRole}"`),
@@ -521,6 +532,6 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     await within(ANNOUNCE_PATIENCE, this.#announcer.idle());
     this.#closed = true;
     this.wake();
-    await Promise.all([this.#connections.close(), this.#listener?.close()]);
+    await Promise.all([...this.#allConnections.map((one) => one.close()), this.#listener?.close()]);
   }
 }

@@ -248,7 +248,8 @@ export abstract class PostgresTables implements EventStore {
     const rows = await this.ask(
       `with gone as (delete from annals.dead_letters where id = any($1::uuid[]) returning "group", message),
        put as (insert into annals.deferred ("group", position, category, stream, attempts, due_at, failures, replayed)
-         select "group", (message->>'position')::bigint, message->>'category', message->>'stream', 0, 0, '[]', true from gone
+         select distinct on ("group", (message->>'position')::bigint) "group", (message->>'position')::bigint,
+           message->>'category', message->>'stream', 0, 0, '[]', true from gone
          on conflict ("group", position) do update set attempts = 0, due_at = 0, failures = '[]', replayed = true)
        select count(*) from gone`,
       [arrayLiteral(ids.filter((id) => UUID.test(id)))],

@@ -1,4 +1,5 @@
 import type postgres from "postgres";
+import { LOST_BEFORE } from "./errors.ts";
 
 /** Runs statements in one transaction. */
 export interface Session {
@@ -23,9 +24,9 @@ interface Connection {
   readonly queue: unknown;
 }
 
-/** Thrown when a connection was lost; the database takes its transaction back. */
+/** Thrown when a connection was lost before a statement or a commit was sent: nothing was written. */
 class ConnectionLost extends Error {
-  readonly code = "CONNECTION_CLOSED";
+  readonly code = LOST_BEFORE;
 }
 
 /**
@@ -59,6 +60,20 @@ const LIMIT = "set local idle_in_transaction_session_timeout = 5000; savepoint b
 /** SQLSTATE of what needs a transaction and is in none. */
 const NO_TRANSACTION = "25P01";
 
+/** Options of {@linkcode transaction}. */
+export interface TransactionOptions {
+  /** Called when the transaction has begun; a driver whose connection has just broken may never get there. */
+  readonly begun?: () => void;
+  /** How long a statement may take, in milliseconds: PostgreSQL ends it, and with it its locks. @default {as configured} */
+  readonly timeout?: number;
+}
+
+/** Lowers the limit of statements. One that an operator has set lower stays. */
+function lower(timeout: number): string {
+  return `select set_config('statement_timeout', '${timeout}', true) from pg_settings
+    where name = 'statement_timeout' and (setting = '0' or setting::bigint > ${timeout})`;
+}
+
 /**
  * Runs work in one transaction on a connection of its own.
  *
@@ -70,12 +85,14 @@ const NO_TRANSACTION = "25P01";
  * @param driver The connections.
  * @param how How to begin, like `isolation level read committed`.
  * @param work The statements; the transaction is taken back if it throws.
+ * @param options Who hears that it has begun, and how long a statement may take.
  * @returns What the work returned, after the commit.
  */
 export async function transaction<T>(
   driver: Pick<postgres.Sql, "begin">,
   how: string,
   work: (session: Session) => Promise<T>,
+  { begun = () => {}, timeout }: TransactionOptions = {},
 ): Promise<T> {
   let connection: Connection | undefined;
   let home: unknown;
@@ -104,11 +121,13 @@ export async function transaction<T>(
   return await driver.begin(how, (sql) =>
     guarded(async () => {
       try {
-        await sql.unsafe(LIMIT, [], { onexecute, simple: true } as object);
+        const limits = timeout === undefined ? LIMIT : `${LIMIT}; ${lower(timeout)}`;
+        await sql.unsafe(limits, [], { onexecute, simple: true } as object);
       } catch (error) {
         if ((error as { code?: unknown }).code !== NO_TRANSACTION) throw error;
         throw new ConnectionLost("The connection was lost before the transaction began");
       }
+      begun();
       return await work(sessionOf(sql));
     })) as T;
 }

@@ -7,6 +7,7 @@ import { sampleAppend, sampleMessage } from "../../../src/testing/store_suite.ts
 import { sleep } from "../../../src/lib/sleep.ts";
 import { newId } from "../../../src/messages/ids.ts";
 import { connectPostgres, withSchema } from "../../support/postgres.ts";
+import { until } from "../../support/server.ts";
 import { databaseUrl } from "../../support/services.ts";
 
 /** A migrated store, and a connection beside it. */
@@ -218,7 +219,20 @@ Deno.test("a part is detached when nothing needs it, and says what does", async 
   await assert.rejects(store.detach(name), /"G" has not handled/);
   await store.commit({ checkpoint: { ...checkpoint, position: 31 } });
   // One that has not read anything yet.
-  await assert.rejects(store.detach(name, new Map([["New", ["test"]]])), /"New" has not handled/);
+  await assert.rejects(store.detach(name, { readers: new Map([["New", ["test"]]]) }), /"New" has not handled/);
+  // One that runs, of code that the caller does not have; and one that is gone.
+  const other = { ...checkpoint, group: "Other", position: 3 };
+  await store.commit({ checkpoint: other });
+  const lease = { name: "Other#0/1", group: "Other", partitions: 1, owner: "me", ttl: 60_000 };
+  const { token } = (await store.acquireLease(lease))!;
+  const given = { readers: new Map([["G", ["test"]]]) };
+  await assert.rejects(store.detach(name, given), /"Other" has not handled/);
+  await store.releaseLease({ lease: lease.name, token }, true);
+  await assert.rejects(
+    store.detach(name, given),
+    /3 aggregates have all their events in messages_from_0, like "test-a"/,
+  );
+  await store.commit({ checkpoint: { ...other, position: 31 } });
   const [message] = await store.readLog({ limit: 1 });
   const dead = { id: newId(), group: "G", message, reason: "handler failed", error: "", stack: null, deadAt: 0 };
   await store.commit({ deadLetters: [{ ...dead, attempts: [] }] });
@@ -226,7 +240,8 @@ Deno.test("a part is detached when nothing needs it, and says what does", async 
   await store.purgeDeadLetters({ group: "G" });
   // What a rename leaves behind, and what the relay keeps.
   await store.commit({ checkpoint: { ...checkpoint, group: "$retired", position: 0 } });
-  await store.detach(name);
+  await assert.rejects(store.detach(name), /3 aggregates have all their events .* may decide wrongly/);
+  await store.detach(name, { forgetStreams: true });
   assert.deepEqual((await store.readLog()).map(({ position }) => position), [24, 25, 26, 27, 28, 29, 30, 31]);
   assert.deepEqual((await store.parts())[0].name, second.name);
   // Nothing is written to their streams, neither by who has the state in a cache nor by who finds none.
@@ -236,8 +251,71 @@ Deno.test("a part is detached when nothing needs it, and says what does", async 
   await store.commit({ appends: [sampleAppend("d", 1, 7)] });
   await store.markPublished(32);
   await store.commit({ checkpoint: { ...checkpoint, position: 32 } });
-  await assert.rejects(store.detach(second.name), /1 streams of messages_from_24 go on after it, like "test-d"/);
+  await store.commit({ checkpoint: { ...other, position: 32 } });
+  await assert.rejects(
+    store.detach(second.name, { forgetStreams: true }),
+    /1 streams of messages_from_24 go on after it, like "test-d"/,
+  );
   assert.equal(third.from, 32);
+});
+
+/** A log whose first part nothing needs. */
+async function detachable(store: PostgresEventStore): Promise<string> {
+  await store.commit({ appends: [sampleAppend("a", 9), sampleAppend("b", 1)] });
+  const [{ name, to }] = await store.partition({ size: 10, margin: 1 });
+  await store.commit({ appends: [sampleAppend("c", to! - 11)] });
+  await store.commit({ appends: [sampleAppend("d", 1)] });
+  await store.markPublished(to! - 1);
+  await store.commit({ checkpoint: { group: "G", category: "test", partitions: 1, partition: 0, position: to! - 1 } });
+  return name;
+}
+
+Deno.test("what begins while a part is looked through, or while it is detached, is not lost", async () => {
+  for (const what of ["a replay", "an event"] as const) {
+    await using made = await make();
+    const { store, open, run } = made;
+    const name = await detachable(store);
+    const [message] = await store.readLog({ limit: 1 });
+    // Detaching waits for a report, after it has looked for what is needed.
+    await run("begin; select count(*) from annals.messages");
+    const detached = store.detach(name, { forgetStreams: true }).then(() => "detached", String);
+    const waiting =
+      `select count(*) as n from pg_stat_activity where query like '%access exclusive%' and wait_event_type = 'Lock'`;
+    const other = open();
+    // Not from the transaction, which would see the same all the time.
+    const sql = connectPostgres();
+    const waits = async () => Number((await sql.unsafe(waiting))[0].n) > 0;
+    await until(waits, () => "detaching to wait");
+    await sql.end();
+    const letter = { id: newId(), group: "G", message, reason: "handler failed", error: "", stack: null, deadAt: 0 };
+    const happened = (async () => {
+      if (what === "an event") await other.commit({ appends: [sampleAppend("a", 1)] });
+      else {
+        await other.commit({ deadLetters: [{ ...letter, attempts: [] }] });
+        await other.replayDeadLetters([letter.id]);
+      }
+    })();
+    await happened;
+    await run("commit");
+    assert.match(await detached, what === "an event" ? /go on after it, like "test-a"/ : /"G" has still to try again/);
+    assert.equal((await store.parts())[0].name, name);
+  }
+});
+
+Deno.test("a schema may have any name", async () => {
+  const schema = `o'br"ien $& ${newId().slice(-12)}`;
+  const store = new PostgresEventStore({ url: databaseUrl(), schema, listen: false });
+  const sql = connectPostgres();
+  try {
+    await store.migrate();
+    const name = await detachable(store);
+    await store.detach(name, { forgetStreams: true });
+    assert.notEqual((await store.parts())[0].name, name);
+  } finally {
+    await store.close();
+    await sql.unsafe(`drop schema if exists "${schema.replaceAll('"', '""')}" cascade`);
+    await sql.end();
+  }
 });
 
 Deno.test("partitioning refuses what it could not keep, by name", async () => {
@@ -260,6 +338,16 @@ Deno.test("partitioning refuses what it could not keep, by name", async () => {
       "grant select (id) on annals.messages to public",
       "revoke select (id) on annals.messages from public",
       /privileges on column id/,
+    ],
+    [
+      "create function annals.sum(m annals.messages) returns bigint language sql as 'select 1::bigint'",
+      "drop function annals.sum(annals.messages)",
+      /function .*sum\(/,
+    ],
+    [
+      "alter table annals.messages add constraint mine check (position > 0)",
+      "alter table annals.messages drop constraint mine",
+      /constraint mine/,
     ],
     ["create table annals.child () inherits (annals.messages)", "drop table annals.child", /table .*child/],
   ];

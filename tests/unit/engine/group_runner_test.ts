@@ -2,6 +2,7 @@ import { MemoryEventStore } from "@annals/annals/store/memory";
 import { type Commit, StoreUnavailableError } from "@annals/annals/store";
 import assert from "node:assert/strict";
 import { GroupRunner } from "../../../src/engine/group_runner.ts";
+import { retryForever } from "../../../src/engine/retry.ts";
 import { leaseName } from "../../../src/groups/partition.ts";
 import { NO_EFFECTS } from "../../../src/handling/batch.ts";
 import type { BatchItem, BatchResult } from "../../../src/handling/executor.ts";
@@ -11,6 +12,12 @@ import type { CommitResult, GrantedLease, LeaseRequest } from "../../../src/stor
 import { SharedRowError } from "../../../src/subscriptions/errors.ts";
 import { sampleMessage } from "../../../src/testing/store_suite.ts";
 import { until } from "../../support/server.ts";
+
+/** Time in which pauses take a hundredth. */
+const FAST: Clock = {
+  ...REAL_CLOCK,
+  sleep: (milliseconds, signal) => REAL_CLOCK.sleep(milliseconds / 100, signal),
+};
 
 const BOOM = { error: "boom", stack: null };
 
@@ -61,7 +68,11 @@ interface Ground {
 async function withRunner(
   handle: (items: readonly BatchItem[]) => Promise<BatchResult>,
   test: (ground: Ground) => Promise<void>,
-  { categories = ["test::a"], clock = REAL_CLOCK }: { categories?: string[]; clock?: Clock } = {},
+  { categories = ["test::a"], clock = REAL_CLOCK, maxRetries = 3 }: {
+    categories?: string[];
+    clock?: Clock;
+    maxRetries?: number;
+  } = {},
 ): Promise<void> {
   const store = new Breaking();
   const seen: string[] = [];
@@ -80,7 +91,7 @@ async function withRunner(
     settings: {
       messagesPerTick: 100,
       blockingTimeoutMs: 20,
-      maxRetries: 3,
+      maxRetries,
       retryDelaySeconds: 0.01,
       enableDlq: true,
       handlerTimeoutSeconds: 30,
@@ -100,13 +111,15 @@ async function withRunner(
     clock,
     report: ({ type }) => void seen.push(type),
   });
-  const running = runner.run();
+  const stopped = new AbortController();
+  const running = retryForever(() => runner.run(), { clock: FAST, signal: stopped.signal, report: () => {} });
   await runner.ready;
   try {
     await test({ store, runner, seen });
   } finally {
     runner.stop();
     await running;
+    stopped.abort();
     await store.close();
   }
 }
@@ -146,8 +159,15 @@ Deno.test("an attempt that ends with the process still counts, also after ends t
   );
 });
 
-for (const isSuspect of [false, true]) {
-  Deno.test(`a checkpoint that may still be written when a worker ends finds another fencing token, and a crash is ${isSuspect ? "kept in mind" : "none"}`, async () => {
+for (
+  const [isSuspect, categories] of [
+    [false, ["test::a", "test::b"]],
+    [true, ["test::a", "test::b"]],
+    // What ends the other subscription of the group hides it no more than the other way round.
+    [true, ["test::b", "test::a"]],
+  ] as const
+) {
+  Deno.test(`a checkpoint that may still be written when a worker ends finds another fencing token, and a crash is ${isSuspect ? "kept in mind" : "none"} (${categories})`, async () => {
     let isKilled = false;
     let mayKill = false;
     await withRunner(
@@ -174,7 +194,7 @@ for (const isSuspect of [false, true]) {
         assert.ok(runner.fence!.token > 1);
         assert.equal(store.granted[1], !isSuspect);
       },
-      { categories: ["test::a", "test::b"] },
+      { categories: [...categories] },
     );
   });
 }
@@ -247,5 +267,161 @@ Deno.test("a crash is not forgotten because the server is stopped in order befor
       });
       assert.equal(granted?.clean, false);
     },
+  );
+});
+
+Deno.test("a message that ends its worker is given up also if the answer to a commit is lost each time", async () => {
+  let [kills, lost] = [0, 0];
+  await withRunner(
+    () => {
+      kills++;
+      return Promise.reject(new WorkerEndedError("killed", true));
+    },
+    async ({ store }) => {
+      store.breaks = ({ defer }) => {
+        if (kills === lost || !defer?.some(({ attempts }) => attempts > 0)) return null;
+        lost = kills;
+        return "unsure";
+      };
+      await store.put("test::a");
+      await until(async () => (await store.deadLetters()).length === 1, () => "the message to be given up", 30_000);
+      assert.ok(kills <= 6, `${kills} workers ended`);
+    },
+    { clock: FAST },
+  );
+});
+
+for (const how of ["stop", "yield"] as const) {
+  Deno.test(`a crash is not forgotten because the store is away until the group is to ${how}`, async () => {
+    let kills = 0;
+    await withRunner(
+      () => {
+        kills++;
+        return Promise.reject(new WorkerEndedError("killed", true));
+      },
+      async ({ store, runner }) => {
+        let away = false;
+        store.breaks = ({ defer }) => kills > 0 && defer ? (away = true, "unreachable") : null;
+        await store.put("test::a");
+        await until(() => away, () => "the store to be away");
+        const grants = store.granted.length;
+        runner[how]();
+        if (how === "yield") await until(() => store.granted.length > grants, () => "the next lease");
+        else {
+          await until(() => runner.health.state === "stopped", () => "the runner to stop");
+          await store.acquireLease({ name: leaseName("G", 0, 1), group: "G", partitions: 1, owner: "you", ttl: 1_000 });
+        }
+        assert.equal(store.granted.at(-1), false);
+      },
+      { clock: FAST },
+    );
+  });
+}
+
+for (const times of [1, 2, 5]) {
+  Deno.test(`an attempt counts once if its effects could not be written, and ${times} times nothing else`, async () => {
+    let [calls, failures] = [0, 0];
+    await withRunner(
+      (items) => calls++ === 0 ? Promise.reject(new WorkerEndedError("killed", true)) : Promise.resolve(handled(items)),
+      async ({ store }) => {
+        store.breaks = ({ resume, defer }) => {
+          if (failures === times || !(failures === 0 ? resume?.length : defer?.some(({ attempts }) => attempts > 0))) {
+            return null;
+          }
+          failures++;
+          return "unreachable";
+        };
+        await store.put("test::a");
+        await until(
+          async () => failures === times && (await store.deferred("G")).length === 0,
+          () => "it to be handled",
+        );
+        assert.deepEqual(await store.deadLetters(), []);
+      },
+      { clock: FAST, maxRetries: 0 },
+    );
+  });
+}
+
+for (const lost of [0, 1, 3]) {
+  Deno.test(`an attempt does not count because the answer to the request for a lease was lost (${lost} times)`, async () => {
+    let [calls, left] = [0, 0];
+    await withRunner(
+      (items) => Promise.resolve(handled(items, calls++ === 0 ? [0] : [])),
+      async ({ store }) => {
+        const acquire = store.acquireLease.bind(store);
+        store.acquireLease = async (request) => {
+          const granted = await acquire(request);
+          if (left-- <= 0) return granted;
+          throw new StoreUnavailableError("Lost the connection before it answered", "unsure", true);
+        };
+        store.breaks = ({ resume }) => {
+          if (!resume?.length || store.broken > 0) return null;
+          left = lost;
+          return "unsure";
+        };
+        await store.put("test::a");
+        await until(async () => calls > 2 && (await store.deferred("G")).length === 0, () => "it to be handled");
+        assert.deepEqual(await store.deadLetters(), []);
+      },
+      { clock: FAST, maxRetries: 1 },
+    );
+  });
+}
+
+for (const reason of ["unsure", "unreachable"] as const) {
+  Deno.test(`a batch that takes too long to write is tried with fewer messages (${reason})`, async () => {
+    await withRunner(
+      (items) =>
+        Promise.resolve({
+          ...handled(items),
+          effects: {
+            ...NO_EFFECTS,
+            rows: items.map(({ record: { position } }) => ({
+              projection: "P",
+              key: String(position),
+              row: "{}",
+              position,
+            })),
+          },
+        }),
+      async ({ store }) => {
+        store.breaks = ({ rows }) => (rows?.length ?? 0) > 3 ? reason : null;
+        for (let i = 0; i < 100; i++) await store.put("test::a");
+        await until(async () => (await store.listRows("P")).length === 100, () => "all rows");
+        assert.ok(store.broken > 0);
+      },
+      { clock: FAST },
+    );
+  });
+}
+
+Deno.test("what waits behind others waits for itself after a moment without the store, not for a crash before", async () => {
+  let [kills, fails] = [0, 0];
+  const together: number[] = [];
+  await withRunner(
+    (items) => {
+      if (kills++ === 0) return Promise.reject(new WorkerEndedError("killed", true));
+      together.push(items.length);
+      return Promise.resolve(handled(items, items[0].record.version === 1 && fails++ === 0 ? [0] : []));
+    },
+    async ({ store, seen }) => {
+      await store.put("test::a");
+      await until(() => seen.includes("batch.handled"), () => "the group to go on");
+      // It finds nothing more of what was in flight.
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      // The first one waits for its retry, and the others behind it.
+      for (let i = 0; i < 60; i++) await store.put("test::a");
+      let blips = 1;
+      store.breaks = () => blips-- > 0 ? "unreachable" : null;
+      await store.put("test::a");
+      const last = await store.lastPosition();
+      await until(
+        async () => (await store.checkpoints("G"))[0]?.position === last && (await store.deferred("G")).length === 0,
+        () => "all to be handled",
+      );
+      assert.ok(together.length < 30, `${together.length} batches for 62 messages`);
+    },
+    { clock: { ...REAL_CLOCK, random: () => 1 } },
   );
 });

@@ -62,13 +62,37 @@ Deno.test("connections that do not answer are ended with everything that waits f
   await connections.close();
 });
 
+Deno.test("work that has not begun is given up after the usual time, whatever its patience", async () => {
+  const pools = new Pools();
+  const connections = pools.connections(20);
+  const work = async (driver: Driver, begun?: () => void) => {
+    begun?.();
+    const until = performance.now() + 200;
+    while (performance.now() < until && !pools.ended[numberOf(driver)]) {
+      await new Promise((done) => setTimeout(done, 1));
+    }
+    if (pools.ended[numberOf(driver)]) throw Object.assign(new Error("ended"), { code: "CONNECTION_DESTROYED" });
+    return "done";
+  };
+  for (const patience of [1, 1_000, Infinity]) {
+    await assert.rejects(connections.use((driver) => work(driver), { writing: false, patience }), {
+      reason: "unreachable",
+    });
+  }
+  for (const patience of [1_000, Infinity]) {
+    assert.equal(await connections.use((driver, begun) => work(driver, begun), { writing: false, patience }), "done");
+  }
+  await connections.close();
+});
+
 Deno.test("in turns: nobody waits for a connection longer than for an answer", async () => {
   const pools = new Pools();
   const connections = pools.connections(20);
   connections.takeTurns();
   const { promise, resolve } = Promise.withResolvers<void>();
   let running = 0;
-  const work = () => {
+  const work = (_driver: Driver, begun: () => void) => {
+    begun();
     running++;
     return promise;
   };

@@ -15,7 +15,7 @@ const DIGESTS: Record<string, readonly string[]> = {
     "dc792e65076b",
     "42e079cd177f",
     "57ba9e919b2b",
-    "21f7d070725b",
+    "ee312289c761",
   ],
   sqlite: ["55e50935aeda", "602664d59157", "e418e9bb4148", "52b15c6b8e2e", "59edb96804b7"],
   "sqlite broker": ["6421888f84c7", "1979c55dabac"],

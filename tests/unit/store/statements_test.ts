@@ -50,10 +50,27 @@ Deno.test("a statement is not to blame for a commit that fails", async () => {
   for (let i = 0; i < 10; i++) await assert.rejects(run(statements, { commit: "57P01" }), { code: "57P01" });
 });
 
-Deno.test("a statement is not to blame for failures that are minutes apart", async () => {
+Deno.test("a statement is not to blame for failures that are minutes apart, but for those of one attempt after the other, however long they take", async () => {
   let now = 0;
-  const statements = new Statements(answers, () => now);
-  for (let i = 0; i < 10; i++, now += 40_000) {
-    await assert.rejects(run(statements, { statement: "57P01" }), { code: "57P01" });
-  }
+  const session = (takes: number) => ({
+    unsafe: () => {
+      now += takes;
+      return Promise.reject(failing("57P01"));
+    },
+  } as unknown as Session);
+  const attempt = (statements: Statements, takes: number) =>
+    statements.run(UPDATE, (work) => work(session(takes)), {
+      before: () => Promise.resolve(),
+      after: () => Promise.resolve(),
+    });
+  const apart = new Statements(answers, () => now);
+  for (let i = 0; i < 10; i++, now += 70_000) await assert.rejects(attempt(apart, 1_000), { code: "57P01" });
+  const long = new Statements(answers, () => now);
+  for (let i = 0; i < 2; i++, now += 2_000) await assert.rejects(attempt(long, 300_000), { code: "57P01" });
+  await assert.rejects(attempt(long, 300_000), StatementError);
+});
+
+Deno.test("a statement is not to blame for transactions that are taken back for the sake of others", async () => {
+  const statements = new Statements(answers);
+  for (let i = 0; i < 10; i++) await assert.rejects(run(statements, { statement: "40P01" }), { code: "40P01" });
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { answered, transaction } from "../../../src/store/postgres/transaction.ts";
 
-const CLOSED = { code: "CONNECTION_CLOSED" };
+const CLOSED = { code: "CONNECTION_LOST_BEFORE" };
 
 /** Rows as the driver returns them: `command` is null until the database has said what it has done. */
 const rows = (command: string | null, ...found: unknown[]) => Object.assign(found, { command });

@@ -43,6 +43,22 @@ Deno.test("RetryQueue gives out what would wait for longer than it can have been
   assert.ok(queue.untilDue(3_999) <= 0);
 });
 
+Deno.test("RetryQueue keeps neither what failed waiting for what did not, nor the other way round", () => {
+  const queue = new RetryQueue();
+  queue.put(message("a", 1, { attempts: 1, dueAt: 90 }));
+  queue.put(message("b", 2, { attempts: 1, dueAt: 50 }));
+  queue.put(message("c", 3, { quarantined: true }));
+  queue.put(message("d", 4));
+  queue.put(message("e", 5));
+  assert.deepEqual(positions(queue.due(100, 10)), [3]);
+  queue.remove("c", 3);
+  assert.deepEqual(positions(queue.due(100, 10)), [2], "it has been due for longer");
+  assert.deepEqual(positions(queue.due(100, 10, "batch")), [4, 5]);
+  queue.remove("d", 4);
+  queue.remove("e", 5);
+  assert.deepEqual(positions(queue.due(100, 10, "batch")), [2]);
+});
+
 Deno.test("RetryQueue gives out messages that only waited together, in order of position, as many as asked for", () => {
   const queue = new RetryQueue();
   for (const [stream, position] of [["b", 2], ["a", 1], ["b", 5], ["a", 4]] as const) {
