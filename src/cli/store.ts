@@ -86,11 +86,12 @@ export function addStore(program: Command): void {
     .argument("<part>")
     .option("--forget-streams", "also if aggregates lose all their events: whoever loads one then finds none")
     .option("--json", "print one JSON document")
-    .action((part: string, { forgetStreams, json }) =>
+    .option("--forget-group <group...>", "groups of the past that have not handled it all")
+    .action((part: string, { forgetStreams, forgetGroup, json }) =>
       withTables(program.opts<GlobalOptions>(), async (opened, schema, domain) => {
         await opened.verify();
         const readers = new Map(domain.handlers.map(({ name, categories }) => [name, categories]));
-        await opened.detach(part, { readers, forgetStreams });
+        await opened.detach(part, { readers, forgetGroups: forgetGroup, forgetStreams });
         print(json, { detached: part }, () =>
           `Detached ${part}. Its messages are in the table "${schema}".${part}; ` +
           `save it (pg_dump -t '"${schema}".${part}') before you drop it`);

@@ -81,6 +81,9 @@ type End =
 /** The ends that count towards a rest of the group. */
 const COUNTED: ReadonlySet<End["reason"]> = new Set(["failed", "refused", "worker ended", "stuck"]);
 
+/** The ends that a message may have caused, or after which another process may have gone on. */
+const CHARGED: ReadonlySet<End["reason"]> = new Set(["failed", "fenced", "stuck"]);
+
 /** Classifies what a subscription threw. These errors come from the engine, never from a handler. */
 function endOf(error: unknown, session: HandlerSession): End {
   const message = textOf(error);
@@ -109,6 +112,8 @@ export class GroupRunner {
   #mayStillCommit = false;
   /** Whether one of the first messages may end the next worker: a crash before is not dealt with. */
   #isQuarantined = false;
+  /** Attempts that were counted, and that no crash ended. */
+  #begun = new Set<number>();
   /** How many messages the next subscription may handle together. */
   #most = Infinity;
   #state: GroupHealth["state"] = "starting";
@@ -219,6 +224,8 @@ export class GroupRunner {
     while (true) {
       const startedAt = clock.elapsed();
       const end = await this.#feed(fence, this.#isQuarantined, stop);
+      // From here on, what was begun and not ended counts.
+      if (CHARGED.has(end.reason) || (end.reason === "worker ended" && end.isSuspect)) this.#begun.clear();
       shortLives = clock.elapsed() - startedAt < SHORT_LIFE ? shortLives + 1 : 0;
       if (end.reason === "stopped" && stop.aborted) return end;
       if (end.reason === "stuck") {
@@ -272,6 +279,7 @@ export class GroupRunner {
       outbox,
       owner,
       quarantined,
+      begun: this.#begun,
       most: this.#most,
       replays,
       last,

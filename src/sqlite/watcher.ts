@@ -28,10 +28,11 @@ export class FileWatcher {
   #poll: ReturnType<typeof setInterval> | undefined;
   #period: ReturnType<typeof setInterval> | undefined;
   #watch: Deno.FsWatcher | undefined;
-  /** In the current period: notifications, and changes found. */
+  /** In the current period: notifications, what they led to, and all changes found. */
   #notified = 0;
+  #heard = 0;
   #changes = 0;
-  /** Periods with changes but without a notification. */
+  /** Periods in which only looking found changes. This process's own commits are notified of as well, and prove nothing. */
   #unheard = 0;
   #mayWatch: boolean;
 
@@ -71,11 +72,11 @@ export class FileWatcher {
   #decide(): void {
     if (this.#watch) {
       this.#check();
-      if (this.#notified > 0) this.#unheard = 0;
+      if (this.#heard > 0) this.#unheard = 0;
       else if (this.#changes > 0 && ++this.#unheard >= DEAF) this.#mayWatch = false;
       if (!this.#mayWatch) this.#startPolling();
     } else if (this.#mayWatch && this.#changes < CALM) this.#startWatching();
-    this.#notified = 0;
+    this.#notified = this.#heard = 0;
     this.#changes = 0;
   }
 
@@ -98,7 +99,9 @@ export class FileWatcher {
     for await (const _event of watch) {
       if (this.#watch !== watch) return;
       this.#notified++;
+      const before = this.#changes;
       this.#check();
+      this.#heard += this.#changes - before;
       if (this.#notified > BUSY) return this.#startPolling();
     }
   }

@@ -28,30 +28,39 @@ export class Checkpointer {
   /** The number of batches left that write their checkpoint immediately. */
   #careful: number;
   /** The positions of attempts that this process has begun and counted, and not written the end of. */
-  #begun = new Set<number>();
+  #begun: Set<number>;
   #mayStillCommit = false;
 
   /** Creates a checkpointer; read it before use. */
   constructor(options: Complete) {
     this.#options = options;
     this.#careful = options.quarantined ? CAREFUL : 0;
+    this.#begun = options.begun;
   }
 
   /** Reloads the stored state and drops postponed steps. */
   async read(): Promise<void> {
     const { store, groupPartition, quarantined, settings } = this.#options;
-    this.#unwritten = undefined;
-    this.#progress = new PartitionProgress(groupPartition, await store.checkpoints(groupPartition.group));
+    const checkpoints = await store.checkpoints(groupPartition.group);
+    const rows = await store.deferred(groupPartition.group);
     // What was in flight during the crash is known from the first time.
     const before: RetryQueue | undefined = this.retryQueue;
+    this.#unwritten = undefined;
+    this.#progress = new PartitionProgress(groupPartition, checkpoints);
     this.retryQueue = new RetryQueue((attempts) => longestDelay(settings, attempts));
-    for (const deferred of await store.deferred(groupPartition.group)) {
+    const triedStreams = new Set<string>();
+    for (const deferred of rows) {
       const { attempts, failures, position, stream } = deferred;
       // Whoever counted this attempt went on or stopped in order: its effects could not be written, or another group's
       // fault ended the worker. The message has no part in that.
       const isInnocent = attempts > failures.length && (!quarantined || this.#begun.has(position));
       if (isInnocent) this.adopt({ ...deferred, attempts: failures.length }, true);
-      else this.adopt(deferred, before?.isQuarantined(stream, position) ?? quarantined);
+      else {
+        // What waits behind a message that was tried was not in flight, and attempts of that are counted before they begin.
+        if (attempts > 0 || deferred.awaits !== null) triedStreams.add(stream);
+        const maybe = before?.isQuarantined(stream, position) ?? quarantined;
+        this.adopt(deferred, maybe && !triedStreams.has(stream));
+      }
     }
   }
 

@@ -45,6 +45,8 @@ export interface FeedOptions {
    * {false}
    */
   readonly quarantined?: boolean;
+  /** The positions of attempts that were begun and counted here, and whose end was not written. @default {none} */
+  readonly begun?: Set<number>;
   /** How many messages may be handled together at first; more and more as that succeeds. @default {as configured} */
   readonly most?: number;
   /** Called with each version of a type, like `Deposited@2`, that this code lacks. @default {nobody} */

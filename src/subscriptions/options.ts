@@ -46,6 +46,8 @@ export interface SubscriptionOptions {
    * {false}
    */
   readonly quarantined?: boolean;
+  /** The positions of attempts that were begun and counted here, and whose end was not written. @default {none} */
+  readonly begun?: Set<number>;
   /** How many messages may be handled together at first; more and more as that succeeds. @default {as configured} */
   readonly most?: number;
   /** The source of time and randomness. @default {the real ones} */
@@ -55,7 +57,7 @@ export interface SubscriptionOptions {
 /** The options with defaults filled in. */
 export type Complete =
   & Omit<SubscriptionOptions, "owner" | "clock">
-  & Required<Pick<SubscriptionOptions, "replays" | "lacks" | "outbox" | "mutex" | "quarantined">>
+  & Required<Pick<SubscriptionOptions, "replays" | "lacks" | "outbox" | "mutex" | "quarantined" | "begun">>
   & { readonly owner: string | undefined; readonly clock: Clock };
 
 /** Fills in defaults. */
@@ -66,6 +68,7 @@ export function complete(options: SubscriptionOptions): Complete {
     outbox: true,
     mutex: new Mutex(),
     quarantined: false,
+    begun: new Set(),
     ...options,
     clock: clockOf(options.clock),
     owner: options.owner,

@@ -64,7 +64,7 @@ export class RetryQueue {
     return queue !== undefined && queue[placeOf(queue, position)]?.position === position;
   }
 
-  /** Whether one of its messages is to be tried alone because it may have been in flight during a crash. */
+  /** Whether one of its messages may have been in flight during a crash, and was not tried since. */
   get hasQuarantined(): boolean {
     return this.#quarantined > 0;
   }
@@ -79,7 +79,7 @@ export class RetryQueue {
   #count(deferred: Deferred, change: 1 | -1): void {
     this.#size += change;
     this.#characters += change * charactersOf(deferred);
-    if (deferred.quarantined) this.#quarantined += change;
+    if (deferred.quarantined && deferred.attempts === 0) this.#quarantined += change;
   }
 
   /** Adds a message, or replaces it. */

@@ -164,8 +164,7 @@ export class Subscription {
     const records = await this.#next(Math.max(0, pause), signal);
     this.#present();
     this.#idle = records.length > 0 ? 0 : this.#idle + 1;
-    // All that was in flight during a crash has come again.
-    if (records.length === 0 && !signal.aborted) this.#quarantined = 0;
+    if (records.length === 0 && this.#quarantined > 0 && await this.#isAtEnd()) this.#quarantined = 0;
     for (const part of inParts(records)) {
       for (let from = 0; from < part.length && !signal.aborted;) {
         const slice = part.slice(from, from + this.#most);
@@ -174,6 +173,12 @@ export class Subscription {
       }
     }
     return records.length + due.length > 0;
+  }
+
+  /** Whether the log has nothing more, so that all that was in flight during a crash has come again. */
+  async #isAtEnd(): Promise<boolean> {
+    const { store, groupPartition: { category } } = this.#options;
+    return (await store.readLog({ category, after: this.position, limit: 1, largest: 0 })).length === 0;
   }
 
   /** Reads; under load also what follows, while this is handled. */
@@ -325,7 +330,9 @@ export class Subscription {
       await this.#writer.handle(items, commit, last, signal);
       this.#most = Math.min(2 * this.#most, this.#options.settings.messagesPerTick);
     } catch (error) {
-      if (recoveryOf(error) !== "none") this.#most = Math.max(1, Math.min(items.length, this.#most) >> 1);
+      if (items.length > 1 && recoveryOf(error) !== "none") {
+        this.#most = Math.max(1, Math.min(items.length, this.#most) >> 1);
+      }
       throw error;
     }
   }

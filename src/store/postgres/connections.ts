@@ -132,8 +132,9 @@ export class Connections {
     // A crashed host does not close connections: the kernel would keep retransmitting for 15 minutes.
     const wait = (milliseconds: number) => setTimeout(() => this.#drop(pool), milliseconds);
     let watch: ReturnType<typeof setTimeout> | undefined = wait(timeout);
+    let isOver = false;
     const begun = () => {
-      if (patience === 1) return;
+      if (patience === 1 || isOver) return;
       clearTimeout(watch);
       watch = patience === Infinity ? undefined : wait(patience * timeout);
     };
@@ -145,6 +146,7 @@ export class Connections {
       if (codeOf(error) === READ_ONLY && performance.now() - this.#replacedAt > RENEWAL_INTERVAL) this.#replace(pool);
       throw explain(error, location, writing);
     } finally {
+      isOver = true;
       clearTimeout(watch);
       pool.uses--;
       this.#endIdle(pool);

@@ -43,12 +43,11 @@ export interface PartitionOptions {
 export interface DetachOptions {
   /** The groups of the code, with the categories that they read. @default {those that have read something} */
   readonly readers?: ReadonlyMap<string, readonly string[]>;
+  /** Groups of the past, which read nothing more. @default {none} */
+  readonly forgetGroups?: readonly string[];
   /** Whether aggregates may lose all their events: whoever loads one then finds none. @default {false} */
   readonly forgetStreams?: boolean;
 }
-
-/** A group that is in no code, and has held no lease for so long, is gone, in milliseconds. */
-const FORGOTTEN = 600_000;
 
 /** Runs work in one transaction. */
 export type Begin = <T>(work: (session: Session) => Promise<T>) => Promise<T>;
@@ -205,15 +204,18 @@ export class Partitions {
    */
   async detach(name: string, options: DetachOptions = {}): Promise<void> {
     const { looked, to } = await this.#look(name, options);
+    const lockTable = (session: Session) => this.#ask(session, "lock table annals.messages in access exclusive mode");
+    // While a report holds the table, there is no use in beginning.
+    await this.#patiently(async (session) => void await lockTable(session));
     await this.#patiently(async (session) => {
-      // Nobody waits behind this for what holds the table.
-      await this.#ask(session, "lock table annals.messages in access exclusive mode");
       // A replay moves a row from one to the other.
       await this.#ask(session, "lock table annals.deferred, annals.dead_letters in share row exclusive mode");
       await this.#refuseUnhandled(session, name, to);
       const [moved] = await this.#ask(session, MOVED(name), [looked]);
       if (moved) this.#refuseAlive(name, 1, moved.stream);
+      // Commits wait for this, readers only for what follows.
       await this.#ask(session, SEAL(name));
+      await lockTable(session);
       await this.#ask(session, `alter table annals.messages detach partition annals.${name}`);
     });
   }
@@ -221,7 +223,7 @@ export class Partitions {
   /** Looks whether anything needs a part, as far as that keeps nobody waiting; returns up to where. */
   async #look(
     name: string,
-    { readers, forgetStreams = false }: DetachOptions,
+    { readers, forgetGroups = [], forgetStreams = false }: DetachOptions,
   ): Promise<{ looked: number; to: number }> {
     const found = await this.#begin(async (session) => {
       const [oldest] = await this.#parts(session);
@@ -237,8 +239,11 @@ export class Partitions {
     });
     // What has passed a position has passed it for good.
     for (const [group, categories] of await this.#readers(readers)) {
-      if (await hasPassed(this.#store, group, categories, found.to - 1)) continue;
-      this.#refuse(`${name} has messages that "${group}" has not handled yet`);
+      if (forgetGroups.includes(group) || await hasPassed(this.#store, group, categories, found.to - 1)) continue;
+      this.#refuse(
+        `${name} has messages that "${group}" has not handled yet` +
+          (readers?.has(group) ?? true ? "" : "; it is not in this code: if it is gone for good, --forget-group it"),
+      );
     }
     await this.#begin(async (session) => {
       await this.#refuseUnhandled(session, name, found.to);
@@ -274,19 +279,12 @@ export class Partitions {
     );
   }
 
-  /**
-   * The groups there are, with their categories: those that are given, and those that run or ran lately, of other code; else
-   * all that have read something.
-   */
+  /** The groups there are, with their categories: those that are given, and all others that have read something. */
   async #readers(given: DetachOptions["readers"]): Promise<Map<string, readonly string[]>> {
     const readers = new Map(given ?? []);
-    const lately = REAL_CLOCK.now() - FORGOTTEN;
-    const running = new Set(
-      (await this.#store.leases()).filter(({ expiresAt }) => expiresAt > lately).map(({ group }) => group),
-    );
     for (const { group, category } of await this.#store.checkpoints()) {
       // Internal ones are marks of other kinds.
-      if (group.startsWith("$") || given?.has(group) || (given && !running.has(group))) continue;
+      if (group.startsWith("$") || given?.has(group)) continue;
       readers.set(group, [...readers.get(group) ?? [], category]);
     }
     return readers;

@@ -10,8 +10,8 @@ const MOST = 3;
 /** How long after a failure the next attempt may begin to be in a row with it, in milliseconds. */
 const REMEMBERED = 60_000;
 
-/** What takes back a transaction for the sake of others, as in a deadlock: one of them gets on each time. */
-const FOR_OTHERS = /^40/;
+/** A deadlock takes back one transaction for the sake of others, and one of them gets on each time. */
+const DEADLOCK = "40P01";
 
 /** The most statements that are watched, and how much of each with its values. */
 const WATCHED = 1_000;
@@ -47,6 +47,7 @@ export class Statements {
     transact: (work: (session: Session) => Promise<T>) => Promise<T>,
     work: { readonly before: (session: Session) => Promise<unknown>; readonly after: (session: Session) => Promise<T> },
   ): Promise<T> {
+    const begunAt = this.#elapsed();
     let current: { readonly text: string; readonly key: string; readonly begunAt: number } | undefined;
     try {
       return await transact(async (session) => {
@@ -56,7 +57,7 @@ export class Statements {
           const fault = statementFault(text);
           if (fault !== null) throw new StatementError(text, fault);
           const key = `${text}\n${JSON.stringify(values)}`.slice(0, LONGEST_KEY);
-          current = { text, key, begunAt: this.#elapsed() };
+          current = { text, key, begunAt };
           // Use the extended protocol, which accepts a single statement only.
           await Promise.resolve(session.unsafe(text, values, { simple: false })).catch((error) => {
             throw mayBefallAny(error) ? error : new StatementError(text, (error as Error).message);
@@ -68,7 +69,7 @@ export class Statements {
       });
     } catch (error) {
       // One that ends its session, or takes longer than a pooler permits, would be tried for ever.
-      const isOthers = current === undefined || error instanceof StatementError || FOR_OTHERS.test(codeOf(error));
+      const isOthers = current === undefined || error instanceof StatementError || codeOf(error) === DEADLOCK;
       if (isOthers || !await this.#isToBlame(current!)) throw error;
       throw new StatementError(current!.text, (error as Error).message);
     }

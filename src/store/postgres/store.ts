@@ -171,7 +171,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     const asked = /[?&]prepare=(\w+)/.exec(options.url)?.[1];
     if (asked !== undefined) this.#prepare = asked !== "false";
     const most = options.connections ?? CONNECTIONS;
-    this.#statements = new Semaphore(STATEMENTS);
+    this.#statements = new Semaphore(Math.min(STATEMENTS, most));
     const connectionsOf = (most: number) =>
       new Connections({
         connect: () => this.#connect(options.url, most),
@@ -180,7 +180,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
         location: this.location,
       });
     this.#connections = connectionsOf(most);
-    this.#handlers = connectionsOf(STATEMENTS);
+    this.#handlers = most === 1 ? this.#connections : connectionsOf(STATEMENTS);
     if (options.listen !== false) this.#listener = this.#listen();
     this.#commits = new GroupCommit((batch) => this.#run(batch));
     this.#partitions = new Partitions(this.#place, (work) => this.#begin(work), this);
@@ -292,7 +292,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   }
 
   get #allConnections(): Connections[] {
-    return [this.#connections, this.#handlers];
+    return [...new Set([this.#connections, this.#handlers])];
   }
 
   /** The time in milliseconds since 1970; `null` for that of the database. */

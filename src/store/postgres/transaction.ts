@@ -122,7 +122,7 @@ export async function transaction<T>(
     guarded(async () => {
       try {
         const limits = timeout === undefined ? LIMIT : `${LIMIT}; ${lower(timeout)}`;
-        await sql.unsafe(limits, [], { onexecute, simple: true } as object);
+        answered(await sql.unsafe(limits, [], { onexecute, simple: true } as object));
       } catch (error) {
         if ((error as { code?: unknown }).code !== NO_TRANSACTION) throw error;
         throw new ConnectionLost("The connection was lost before the transaction began");

@@ -425,3 +425,60 @@ Deno.test("what waits behind others waits for itself after a moment without the 
     { clock: { ...REAL_CLOCK, random: () => 1 } },
   );
 });
+
+Deno.test("a crash is dealt with once what was in flight was tried: what waits for other code does not count", async () => {
+  let kills = 0;
+  await withRunner(
+    (items) => kills++ === 0 ? Promise.reject(new WorkerEndedError("killed", true)) : Promise.resolve(handled(items)),
+    async ({ store, runner, seen }) => {
+      await store.put("test::b", "Unknown");
+      await until(async () => (await store.deferred("G")).length === 1, () => "it to wait");
+      await store.put("test::a");
+      await until(() => seen.includes("batch.handled"), () => "the group to go on");
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      const grants = store.granted.length;
+      runner.yield();
+      await until(() => store.granted.length > grants, () => "the next lease");
+      assert.equal(store.granted.at(-1), true);
+    },
+    { categories: ["test::a", "test::b"] },
+  );
+});
+
+Deno.test("a read of the retry queue that breaks off forgets no crash", async () => {
+  let kills = 0;
+  const together: number[] = [];
+  await withRunner(
+    (items) => {
+      if (kills++ === 0) return Promise.reject(new WorkerEndedError("killed", true));
+      together.push(items.length);
+      return Promise.resolve(handled(items));
+    },
+    async ({ store }) => {
+      const deferred = store.deferred.bind(store);
+      let failures = 0;
+      store.deferred = (group, options) => {
+        if (kills === 0 || options || failures++ % 2 === 0) return deferred(group, options);
+        return Promise.reject(new StoreUnavailableError("away", "unreachable", true));
+      };
+      let blips = 3;
+      store.breaks = ({ defer }) => defer?.some(({ attempts }) => attempts > 0) && blips-- > 0 ? "unreachable" : null;
+      const messages = () => [sampleMessage({}, { type: "Ticked" })];
+      await store.commit({
+        appends: Array.from({ length: 5 }, (_, i) => ({
+          category: "test::a",
+          stream: `test::a-${i}`,
+          expected: "any",
+          publish: true,
+          messages: messages(),
+        })),
+      });
+      await until(
+        async () => (await store.checkpoints("G"))[0]?.position === 5 && (await deferred("G")).length === 0,
+        () => "all to be handled",
+      );
+      assert.deepEqual(together, [1, 1, 1, 1, 1]);
+    },
+    { clock: FAST },
+  );
+});
