@@ -204,7 +204,6 @@ export class GroupRunner {
     if (this.#isUnheard) {
       const own = (await store.leases()).find(({ name, owner: its }) => name === request.name && its === owner);
       if (own && own.token === this.#nextToken) this.#nextToken++;
-      this.#isUnheard = false;
     }
     this.#isUnheard = true;
     const granted = await store.acquireLease(request);

@@ -8,6 +8,7 @@ import type {
   CommitResult,
   DeadLetter,
   DeferredMessage,
+  DeferredOptions,
   Ends,
   EventStore,
   Fence,
@@ -312,12 +313,14 @@ export class MemoryEventStore implements EventStore {
     return [...this.#leases.values()].map(({ clean: _, ...lease }) => ({ ...lease, isHeld: lease.expiresAt > now }));
   }
 
-  async deferred(group: string, options: { replayedOnly?: boolean; limit?: number } = {}): Promise<DeferredMessage[]> {
+  async deferred(group: string, options: DeferredOptions = {}): Promise<DeferredMessage[]> {
     this.#open();
+    const { category, replayedOnly, limit } = options;
     return [...this.#deferred.get(group)?.values() ?? []]
-      .filter((deferred) => !options.replayedOnly || deferred.replayed)
+      .filter((deferred) => category === undefined || deferred.category === category)
+      .filter((deferred) => !replayedOnly || deferred.replayed)
       .sort((a, b) => a.position - b.position)
-      .slice(0, options.limit);
+      .slice(0, limit);
   }
 
   async replayed(): Promise<DeferredMessage[]> {

@@ -84,6 +84,16 @@ export interface DeferredMessage {
   readonly awaits: string | null;
 }
 
+/** Which deferred messages of a group to return. */
+export interface DeferredOptions {
+  /** Those of one category. @default {of all} */
+  readonly category?: string;
+  /** Only replays that were not picked up yet. @default {false} */
+  readonly replayedOnly?: boolean;
+  /** The most to return, the first. @default {all} */
+  readonly limit?: number;
+}
+
 /** A dead letter: a message that a group gave up on. */
 export interface DeadLetter {
   /** UUIDv7 of the dead letter. */
@@ -333,10 +343,7 @@ export interface Groups {
   /** Returns all leases ever granted. */
   leases(): Promise<Lease[]>;
   /** Returns the deferred messages of a group, by position, including replays not yet picked up. */
-  deferred(
-    group: string,
-    options?: { readonly replayedOnly?: boolean; readonly limit?: number },
-  ): Promise<DeferredMessage[]>;
+  deferred(group: string, options?: DeferredOptions): Promise<DeferredMessage[]>;
   /** Returns the first {@linkcode MOST_REPLAYED} replayed messages not yet picked up, of all groups, by position. */
   replayed(): Promise<DeferredMessage[]>;
   /** Returns the number of messages of a category after a position, and the time of the first. */

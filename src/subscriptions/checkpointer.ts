@@ -42,7 +42,7 @@ export class Checkpointer {
   async read(): Promise<void> {
     const { store, groupPartition, quarantined, settings } = this.#options;
     const checkpoints = await store.checkpoints(groupPartition.group);
-    const rows = await store.deferred(groupPartition.group);
+    const rows = await store.deferred(groupPartition.group, { category: groupPartition.category });
     // What was in flight during the crash is known from the first time.
     const before: RetryQueue | undefined = this.retryQueue;
     this.#unwritten = undefined;

@@ -419,6 +419,11 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.deepEqual(await store.deferred("h"), [{ ...deferredSample, group: "h" }]);
     assert.deepEqual(await store.deferred("g", { replayedOnly: true }), []);
     assert.deepEqual(await store.replayed(), []);
+    const other = { ...deferredSample, category: "other", stream: "other-a", position: 2 };
+    await store.commit({ defer: [other] });
+    assert.deepEqual(await store.deferred("g", { category: "other" }), [other]);
+    assert.deepEqual(await store.deferred("g", { category: "none" }), []);
+    assert.equal((await store.deferred("g", { limit: 1 })).length, 1);
   });
 
   async function deadSample(store: EventStore, position: number, over: Partial<DeadLetter> = {}): Promise<DeadLetter> {

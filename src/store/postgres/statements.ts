@@ -48,7 +48,7 @@ export class Statements {
     work: { readonly before: (session: Session) => Promise<unknown>; readonly after: (session: Session) => Promise<T> },
   ): Promise<T> {
     const begunAt = this.#elapsed();
-    let current: { readonly text: string; readonly key: string; readonly begunAt: number } | undefined;
+    let current: { readonly text: string; readonly key: string } | undefined;
     try {
       return await transact(async (session) => {
         await work.before(session);
@@ -57,7 +57,7 @@ export class Statements {
           const fault = statementFault(text);
           if (fault !== null) throw new StatementError(text, fault);
           const key = `${text}\n${JSON.stringify(values)}`.slice(0, LONGEST_KEY);
-          current = { text, key, begunAt };
+          current = { text, key };
           // Use the extended protocol, which accepts a single statement only.
           await Promise.resolve(session.unsafe(text, values, { simple: false })).catch((error) => {
             throw mayBefallAny(error) ? error : new StatementError(text, (error as Error).message);
@@ -70,12 +70,12 @@ export class Statements {
     } catch (error) {
       // One that ends its session, or takes longer than a pooler permits, would be tried for ever.
       const isOthers = current === undefined || error instanceof StatementError || codeOf(error) === DEADLOCK;
-      if (isOthers || !await this.#isToBlame(current!)) throw error;
+      if (isOthers || !await this.#isToBlame(current!.key, begunAt)) throw error;
       throw new StatementError(current!.text, (error as Error).message);
     }
   }
 
-  async #isToBlame({ key, begunAt }: { readonly key: string; readonly begunAt: number }): Promise<boolean> {
+  async #isToBlame(key: string, begunAt: number): Promise<boolean> {
     const before = this.#failures.get(key);
     const count = before && begunAt - before.at < REMEMBERED ? before.count + 1 : 1;
     if (this.#failures.size >= WATCHED) this.#failures.clear();

@@ -8,6 +8,7 @@ import type {
   CommitResult,
   DeadLetter,
   DeferredMessage,
+  DeferredOptions,
   Ends,
   EventStore,
   Fence,
@@ -25,7 +26,7 @@ import { lag, LAST_POSITION, OUTBOX_STATUS, type Query, readLog, readStream } fr
 import { toCheckpoint, toDeadLetter, toDeferred, toLease, toMessage, toRow } from "./rows.ts";
 
 const DEFERRED = `select "group", category, stream, position, attempts, due_at, failures::text, replayed, awaits
-  from annals.deferred where "group" = $1`;
+  from annals.deferred where "group" = $1 and ($3::text is null or category = $3)`;
 const REPLAYED = `select "group", category, stream, position, attempts, due_at, failures::text, replayed, awaits
   from annals.deferred where replayed 
   order by position limit ${MOST_REPLAYED}`;
@@ -208,10 +209,10 @@ export abstract class PostgresTables implements EventStore {
     return rows.map(toLease);
   }
 
-  async deferred(group: string, options: { replayedOnly?: boolean; limit?: number } = {}): Promise<DeferredMessage[]> {
-    const only = options.replayedOnly ? "and replayed" : "";
-    return (await this.ask(`${DEFERRED} ${only} order by position limit $2`, [group, options.limit ?? null]))
-      .map(toDeferred);
+  async deferred(group: string, options: DeferredOptions = {}): Promise<DeferredMessage[]> {
+    const { category = null, replayedOnly, limit = null } = options;
+    const sql = `${DEFERRED} ${replayedOnly ? "and replayed" : ""} order by position limit $2`;
+    return (await this.ask(sql, [group, limit, category])).map(toDeferred);
   }
 
   async replayed(): Promise<DeferredMessage[]> {

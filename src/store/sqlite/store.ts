@@ -12,6 +12,7 @@ import type {
   CommitResult,
   DeadLetter,
   DeferredMessage,
+  DeferredOptions,
   Ends,
   EventStore,
   Fence,
@@ -372,12 +373,15 @@ export class SqliteEventStore implements EventStore {
     }));
   }
 
-  async deferred(group: string, options: { replayedOnly?: boolean; limit?: number } = {}): Promise<DeferredMessage[]> {
+  async deferred(group: string, options: DeferredOptions = {}): Promise<DeferredMessage[]> {
+    const { category = null, replayedOnly, limit = -1 } = options;
     const rows = await this.#all<Record<string, any>>(
       `select "group", category, stream, position, attempts, due_at as dueAt, failures, replayed, awaits from deferred
-       where "group" = ? ${options.replayedOnly ? "and replayed = 1" : ""} order by position limit ?`,
+       where "group" = ?1 and (?2 is null or category = ?2) ${replayedOnly ? "and replayed = 1" : ""}
+       order by position limit ?3`,
       group,
-      options.limit ?? -1,
+      category,
+      limit,
     );
     return rows.map((row) =>
       ({ ...row, failures: JSON.parse(row.failures), replayed: row.replayed === 1 }) as DeferredMessage
