@@ -1,6 +1,7 @@
 import type { HandlerLog } from "../domain/context.ts";
 import type { Message, MessageRecord } from "../messages/envelope.ts";
 import type { Commit } from "../store/port.ts";
+import type { RowCache } from "./row_cache.ts";
 import type { StateCache } from "./state_cache.ts";
 
 /** The effects of handlers: the part of a commit that comes from the domain's code. */
@@ -26,6 +27,8 @@ export interface Reading {
   readonly readRows: ReadRows;
   /** Cached states of earlier batches. */
   readonly cache?: StateCache;
+  /** Cached rows of earlier batches, for a handler that alone writes them. */
+  readonly rowCache?: RowCache;
   /** Runs pure domain code outside a handler, under the same time limit. @default {run directly} */
   readonly guard?: <T>(work: () => T) => T;
   /** Returns the time, in milliseconds since 1970. @default {Date.now} */

@@ -7,12 +7,12 @@ import { validate } from "../messages/schema.ts";
 import type { Delivery, Effects, HandlerBatch, Reading } from "./batch.ts";
 
 /**
- * Projects a batch of events: each row is read once, folded in memory, and written once. It is kept as text, so that
+ * Projects a batch of events: each row is read once, unless it is known from an earlier batch, folded in memory, and written once. It is kept as text, so that
  * every message gets a copy of its own, and a row that is too long fails the message that made it, not the batch.
  */
 export class ProjectionBatch implements HandlerBatch {
   #projector: Projector;
-  #reading: Pick<Reading, "readRows" | "guard" | "longest">;
+  #reading: Pick<Reading, "readRows" | "rowCache" | "guard" | "longest">;
   #rows = new Map<string, string | null>();
   #changed = new Map<string, number>();
   #characters = 0;
@@ -23,20 +23,23 @@ export class ProjectionBatch implements HandlerBatch {
    * @param projector The projector.
    * @param reading What to read rows from.
    */
-  constructor(projector: Projector, reading: Pick<Reading, "readRows" | "guard" | "longest">) {
+  constructor(projector: Projector, reading: Pick<Reading, "readRows" | "rowCache" | "guard" | "longest">) {
     this.#projector = projector;
     this.#reading = reading;
   }
 
   async prepare(messages: readonly Message[]): Promise<void> {
-    const { readRows, guard = (work) => work() } = this.#reading;
+    const { readRows, rowCache, guard = (work) => work() } = this.#reading;
     const keys = [...new Set(guard(() => messages.map((message) => this.#keyOf(message))))]
       .filter((key) => !this.#rows.has(key));
-    if (keys.length === 0) return;
-    for (const key of keys) this.#rows.set(key, null);
-    for (const { key, row } of await readRows(this.#projector.projection.name, keys)) {
-      this.#rows.set(key, row);
+    const unread: string[] = [];
+    for (const key of keys) {
+      const cached = rowCache?.get(key);
+      if (cached === undefined) unread.push(key);
+      this.#rows.set(key, cached ?? null);
     }
+    if (unread.length === 0) return;
+    for (const { key, row } of await readRows(this.#projector.projection.name, unread)) this.#rows.set(key, row);
   }
 
   #keyOf(message: Message): string {
@@ -86,5 +89,10 @@ export class ProjectionBatch implements HandlerBatch {
     return { appends: [], rows, outcomes: [], statements: [] };
   }
 
-  settle(_written: boolean): void {}
+  settle(written: boolean): void {
+    const { rowCache } = this.#reading;
+    // Whether they are stored may be unknown.
+    if (!written) return rowCache?.clear();
+    for (const [key, row] of this.#rows) rowCache?.set(key, row);
+  }
 }

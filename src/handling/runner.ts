@@ -4,6 +4,7 @@ import type { Domain, Handler } from "../domain/model.ts";
 import { textOf } from "../messages/thrown.ts";
 import type { Reading } from "./batch.ts";
 import { type BatchItem, type BatchResult, type Execution, runBatch, UNWATCHED } from "./executor.ts";
+import { RowCache } from "./row_cache.ts";
 import { StateCache } from "./state_cache.ts";
 
 /** Runs the domain's code on batches of messages: in this process, or in a host. */
@@ -60,6 +61,7 @@ export class LocalRunner implements BatchRunner {
   #options: LocalRunnerOptions;
   #execution: Execution;
   #cache = new StateCache();
+  #rowCache = new RowCache();
   /** Settles the last batch, once. */
   #settle: ((written: boolean) => void) | undefined;
 
@@ -95,6 +97,7 @@ export class LocalRunner implements BatchRunner {
       readStream: guarded(reading.readStream),
       readRows: guarded(reading.readRows),
       cache: this.#cache,
+      rowCache: this.#rowCache,
       guard: (work) => execution.guard(work, timeout),
     });
     // Only the first result counts: effects that were dropped here are not written, whatever is said of the batch later.

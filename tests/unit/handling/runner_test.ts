@@ -10,6 +10,7 @@ import {
   type,
 } from "@annals/annals";
 import assert from "node:assert/strict";
+import { RowCache } from "../../../src/handling/row_cache.ts";
 import { LocalRunner } from "../../../src/handling/runner.ts";
 import type { BatchResult } from "../../../src/handling/executor.ts";
 import { LONGEST_JSON } from "../../../src/messages/json.ts";
@@ -172,4 +173,72 @@ Deno.test("small commands that make large events are not all handled at once", a
   // One may have as much as it may.
   assert.equal((await runner.run(items(16_000_000, 1), signal) as BatchResult).handled.length, 1);
   assert.equal((await runner.run(items(100_000, 60), signal) as BatchResult).handled.length, 60);
+});
+
+Deno.test("a projector reads a row again only if its last batch may not be stored", async () => {
+  const Added = event("Added", { schema: type<{ id: string }>() });
+  const Tally = aggregate("Tally", { events: [Added], initial: () => 0, evolve: { Added: (n) => n + 1 } });
+  const Count = projection("Count", { key: "id", schema: type<{ id: string; n: number }>() });
+  const counter = projector("Counter", Count, {
+    events: [Added],
+    on: { Added: (row, { payload: { id } }) => id === "gone" ? null : { id, n: (row?.n ?? 0) + 1 } },
+  });
+  const tallies = domain("tallies", { aggregates: [Tally], handlers: [counter] });
+  const stored = new Map<string, string>();
+  const reads: string[][] = [];
+  const runner = new LocalRunner(tallies, counter, {
+    reading: {
+      readStream: () => Promise.resolve([]),
+      readRows: (_projection, keys) => {
+        reads.push([...keys]);
+        return Promise.resolve(keys.flatMap((key) => stored.has(key) ? [{ key, row: stored.get(key)! }] : []));
+      },
+    },
+    timeout: 1_000,
+    log: SILENT,
+  });
+  let position = 0;
+  const project = async (keys: readonly string[], written: boolean | undefined): Promise<void> => {
+    const items = keys.map((id) => ({
+      record: {
+        ...sampleMessage({ id }, { type: "Added" }),
+        category: "c",
+        stream: `c-${id}`,
+        version: 0,
+        position: ++position,
+      },
+      attempt: 1,
+    }));
+    const { effects } = await runner.run(items, new AbortController().signal) as BatchResult;
+    if (written !== undefined) runner.settle(written);
+    if (written) { for (const { key, row } of effects.rows) row === null ? stored.delete(key) : stored.set(key, row); }
+  };
+  await project(["a", "a", "gone"], true);
+  await project(["a", "b", "gone"], true);
+  assert.deepEqual(reads, [["a", "gone"], ["b"]]);
+  assert.equal(stored.get("a"), '{"id":"a","n":3}');
+  // It failed: what was made is not there. Or its answer was lost: then it is, and nothing may be built on what was before.
+  await project(["a"], false);
+  stored.set("a", '{"id":"a","n":40}');
+  await project(["a"], true);
+  assert.deepEqual(reads.slice(2), [["a"]]);
+  assert.equal(stored.get("a"), '{"id":"a","n":41}');
+  // Nothing was said of it, because it was run again in parts.
+  await project(["a", "b"], undefined);
+  await project(["a"], true);
+  assert.equal(stored.get("a"), '{"id":"a","n":42}');
+});
+
+Deno.test("a cache of rows is bounded by what they take", () => {
+  const cache = new RowCache(100);
+  for (let i = 0; i < 20; i++) cache.set(`k${i % 10}`, "x".repeat(18));
+  assert.deepEqual([0, 5, 6, 7, 8, 9].map((i) => cache.get(`k${i}`)?.length), [undefined, 18, 18, 18, 18, 18]);
+  cache.set("none", null);
+  assert.equal(cache.get("none"), null);
+  cache.set("k9", "x".repeat(1_000));
+  assert.deepEqual(["none", "k8", "k9"].map((key) => cache.get(key)), [undefined, undefined, undefined]);
+  cache.set("k1", "y");
+  assert.equal(cache.get("k1"), "y");
+  cache.clear();
+  assert.equal(cache.get("k1"), undefined);
 });
