@@ -4,8 +4,8 @@ import { z } from "zod";
 const move = z.object({ accountId: z.string(), amount: z.int().positive() });
 const target = (payload: { accountId: string }) => payload.accountId;
 
-const Deposited = event("Deposited", { schema: move });
-const Withdrawn = event("Withdrawn", { schema: move });
+export const Deposited = event("Deposited", { schema: move });
+export const Withdrawn = event("Withdrawn", { schema: move });
 const Account = aggregate("Account", {
   events: [Deposited, Withdrawn],
   initial: () => 0,
