@@ -18,7 +18,8 @@ export type Decided =
 /** What a handler may take: nothing takes long here, but a promise that never resolves must end. */
 const TIMEOUT = 10_000;
 
-const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
+/** The log of handlers in tests. */
+export const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** Copies a payload as it would be stored and read. */
 export function stored(payload: unknown): unknown {

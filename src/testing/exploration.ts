@@ -1,0 +1,256 @@
+import type { Aggregate } from "../domain/aggregate.ts";
+import { commandStream } from "../domain/command_handler.ts";
+import type { CommandDraft } from "../domain/handlers.ts";
+import type { Domain, Handler } from "../domain/model.ts";
+import type { Projection, RowOf } from "../domain/projection.ts";
+import type { StateOf } from "../domain/aggregate.ts";
+import type { Effects } from "../handling/batch.ts";
+import { LocalRunner } from "../handling/runner.ts";
+import { decode } from "../messages/codec.ts";
+import { type Draft, isInternal, type Message, type MessageRecord } from "../messages/envelope.ts";
+import { DomainDefinitionError } from "../messages/errors.ts";
+import { newId } from "../messages/ids.ts";
+import { WrongExpectedVersionError } from "../store/errors.ts";
+import { MemoryEventStore } from "../store/memory.ts";
+import { SILENT } from "./world.ts";
+
+/** When a run begins. */
+const BEGIN = Date.UTC(2026, 0, 1);
+
+/** How long a handler may take, in milliseconds. */
+const TIMEOUT = 10_000;
+
+/** How many messages a run may lead to before it is taken for endless. */
+const ENDLESS = 10_000;
+
+/** What has happened so far in a run. */
+export class Seen {
+  #domain: Domain;
+  #events: Message[] = [];
+  #states = new Map<string, { state: unknown; version: number }>();
+  #ids = new Map<Aggregate, string[]>();
+  #rows = new Map<string, Map<string, unknown>>();
+
+  /** @internal */
+  constructor(domain: Domain) {
+    this.#domain = domain;
+  }
+
+  /** All events, in the order of the log. */
+  get events(): readonly Message[] {
+    return this.#events;
+  }
+
+  /** The ids of an aggregate's instances, in the order of their first events. */
+  ids(aggregate: Aggregate): readonly string[] {
+    return this.#ids.get(aggregate) ?? [];
+  }
+
+  /** The state of an aggregate. */
+  state<A extends Aggregate>(aggregate: A, id: string): StateOf<A> {
+    return (this.#states.get(this.#domain.streamOf(aggregate, id))?.state ?? aggregate.initial()) as StateOf<A>;
+  }
+
+  /** The rows of a projection, by key. */
+  rows<P extends Projection>(projection: P): ReadonlyMap<string, RowOf<P>> {
+    return (this.#rows.get(projection.name) ?? new Map()) as ReadonlyMap<string, RowOf<P>>;
+  }
+
+  /** @internal */
+  add(record: MessageRecord): void {
+    const domain = this.#domain;
+    const aggregate = [...domain.aggregates.values()].find((one) => domain.categoryOf(one) === record.category);
+    // A command, or a unique value.
+    if (!aggregate) return;
+    const message = decode(record, domain.types);
+    const { state = aggregate.initial() } = this.#states.get(record.stream) ?? {};
+    if (record.version === 0) this.#ids.set(aggregate, [...this.ids(aggregate), message.aggregateId]);
+    this.#states.set(record.stream, { state: aggregate.apply(state, message), version: record.version });
+    this.#events.push(message);
+  }
+
+  /** @internal */
+  put({ projection, key, row }: Effects["rows"][number]): void {
+    const rows = this.#rows.get(projection) ?? new Map();
+    this.#rows.set(projection, rows);
+    if (row === null) rows.delete(key);
+    else rows.set(key, JSON.parse(row));
+  }
+}
+
+/** A group in a run: what it has read up to, and what it has handled and not written. */
+interface Progress {
+  readonly handler: Handler;
+  readonly categories: ReadonlySet<string>;
+  readonly handles: ReadonlySet<string>;
+  position: number;
+  runner: LocalRunner;
+  inHand: { readonly record: MessageRecord; readonly effects: Effects } | undefined;
+}
+
+/** One run: a domain whose groups handle, write, crash and lag as they are told to. */
+export class Exploration {
+  readonly seen: Seen;
+  #domain: Domain;
+  #now = BEGIN;
+  #store: MemoryEventStore;
+  #log: MessageRecord[] = [];
+  #groups: Progress[];
+  #history: string[];
+  #changed: () => void;
+
+  /**
+   * Creates a run in which nothing has happened.
+   *
+   * @param domain The domain.
+   * @param history What happens is added to it, in words.
+   * @param changed Called after each change.
+   */
+  constructor(domain: Domain, history: string[], changed: (seen: Seen) => void) {
+    this.#history = history;
+    this.#domain = domain;
+    this.#store = new MemoryEventStore({ clock: { now: () => this.#now } });
+    this.seen = new Seen(domain);
+    this.#changed = () => changed(this.seen);
+    this.#groups = [...domain.handlers.values()].map((handler) => ({
+      handler,
+      categories: new Set(domain.categoriesOf(handler)),
+      handles: new Set(handler.kind.handles(handler).map(({ type }) => type)),
+      position: 0,
+      runner: this.#runner(handler),
+      inHand: undefined,
+    }));
+  }
+
+  #runner(handler: Handler): LocalRunner {
+    return new LocalRunner(this.#domain, handler, {
+      reading: {
+        readStream: (stream, from) => this.#store.readStream(stream, { from }),
+        readRows: (projection, keys) => this.#store.readRows(projection, keys),
+        now: () => this.#now,
+      },
+      timeout: TIMEOUT,
+      log: SILENT,
+    });
+  }
+
+  /** Lets time pass, in milliseconds. */
+  elapse(ms: number): void {
+    this.#now += ms;
+    this.#history.push(`${ms / 1_000} s pass`);
+  }
+
+  /** Sends a command. */
+  async send(command: CommandDraft): Promise<void> {
+    const handler = this.#domain.handlerOf(command.type);
+    if (!handler) {
+      throw new DomainDefinitionError(`No handler of domain "${this.#domain.name}" takes "${command.type}"`);
+    }
+    this.#history.push(`${textOf(command)} is sent`);
+    const { category, stream } = commandStream(this.#domain, handler, command.aggregateId);
+    const id = newId();
+    const message = {
+      id,
+      type: command.type,
+      schemaVersion: command.schemaVersion,
+      time: this.#now,
+      correlationId: id,
+      causationId: null,
+      data: JSON.stringify(command.payload),
+      metadata: null,
+    };
+    await this.#store.commit({ appends: [{ category, stream, expected: "any", messages: [message], publish: true }] });
+    await this.#look();
+  }
+
+  /** Reads what was written. */
+  async #look(): Promise<void> {
+    const records = await this.#store.readLog({ after: this.#log.length, limit: ENDLESS });
+    for (const record of records) {
+      this.#log.push(record);
+      this.seen.add(record);
+    }
+    if (this.#log.length > ENDLESS) {
+      throw new Error(`it does not come to an end: ${ENDLESS} messages, the last of them ${records.at(-1)?.type}`);
+    }
+  }
+
+  /** The groups that have something to handle or to write. */
+  get busy(): number[] {
+    return this.#groups.flatMap((group, i) => group.inHand || this.#next(group) ? [i] : []);
+  }
+
+  /** The number of groups. */
+  get groups(): number {
+    return this.#groups.length;
+  }
+
+  #next(group: Progress): MessageRecord | undefined {
+    for (; group.position < this.#log.length; group.position++) {
+      const record = this.#log[group.position];
+      if (group.categories.has(record.category) && group.handles.has(record.type)) return record;
+    }
+  }
+
+  /** Lets a group handle its next message; nothing is written yet. */
+  async handle(index: number): Promise<void> {
+    const group = this.#groups[index];
+    const record = group.inHand ? undefined : this.#next(group);
+    if (!record) return;
+    const { handler: { name } } = group;
+    const result = await group.runner.run([{ record, attempt: 1 }], new AbortController().signal);
+    if (result === "apart") throw new Error(`"${name}" has no result for "${record.type}"`);
+    for (const { error } of result.failures.values()) throw new Error(`"${name}" failed on "${record.type}": ${error}`);
+    group.inHand = { record, effects: result.effects };
+  }
+
+  /** Writes what a group has handled; if the state that it was decided on has changed, it is handled again. */
+  async write(index: number): Promise<void> {
+    const group = this.#groups[index];
+    if (!group.inHand) return;
+    const { record, effects } = group.inHand;
+    group.inHand = undefined;
+    const { handler: { name } } = group;
+    const { appends, rows, outcomes } = effects;
+    try {
+      await this.#store.commit({ appends, rows, outcomes });
+    } catch (error) {
+      group.runner.settle(false);
+      if (!(error instanceof WrongExpectedVersionError)) throw error;
+      return void this.#history.push(`${name} finds ${record.type} decided on an old state`);
+    }
+    group.runner.settle(true);
+    group.position = record.position;
+    const made = appends.flatMap(({ category, messages }) => isInternal(category) ? [] : messages);
+    const what = [
+      ...made.map(({ type, data }) => `${type} ${data}`),
+      ...rows.map(({ projection, key, row }) => `row "${key}" of ${projection}: ${row}`),
+      ...outcomes.flatMap(({ status, detail }) =>
+        status === "refused" ? [`refused: ${JSON.parse(detail).message}`] : []
+      ),
+    ];
+    this.#history.push(`${name} handles ${record.type}: ${what.join(", ") || "nothing"}`);
+    for (const row of rows) this.seen.put(row);
+    await this.#look();
+    this.#changed();
+  }
+
+  /** Ends the process of a group: what it has handled is not written, and will be handled again. */
+  crash(index: number): void {
+    const group = this.#groups[index];
+    if (group.inHand) {
+      this.#history.push(`${group.handler.name} crashes after it has handled ${group.inHand.record.type}`);
+    }
+    group.inHand = undefined;
+    group.runner = this.#runner(group.handler);
+  }
+
+  /** Ends the run. */
+  async close(): Promise<void> {
+    await this.#store.close();
+  }
+}
+
+function textOf({ type, payload }: Draft): string {
+  return `${type} ${JSON.stringify(payload)}`;
+}
