@@ -60,8 +60,9 @@ async function handleGroup(
         const fence = { lease, token: granted.token };
         // If it is lost all the same, nothing is written under it any more.
         const renewing = setInterval(() => void store.renewLeases([fence], TTL).catch(() => {}), TTL / 3);
+        let clean = granted.clean;
         try {
-          await new EventStoreSubscription({
+          const subscription = new EventStoreSubscription({
             domain,
             handler,
             store,
@@ -72,10 +73,13 @@ async function handleGroup(
             outbox: config.enableOutbox,
             quarantined: !granted.clean,
             report: logTo(logLine),
-          }).runUntil(position, new AbortController().signal);
+          });
+          await subscription.runUntil(position, new AbortController().signal);
+          // A crash before is dealt with only by what was tried again.
+          clean ||= !subscription.isQuarantined;
         } finally {
           clearInterval(renewing);
-          await store.releaseLease(fence, true);
+          await store.releaseLease(fence, clean);
         }
         break;
       }

@@ -9,9 +9,10 @@ import type { Clock } from "../lib/clock.ts";
 import { storable } from "../messages/text.ts";
 import { textOf } from "../messages/thrown.ts";
 import { FencedError } from "../store/errors.ts";
-import type { DeferredMessage, Ends, EventStore, Fence, GrantedLease, LeaseRequest } from "../store/port.ts";
+import type { DeferredMessage, Ends, EventStore, Fence } from "../store/port.ts";
 import { HandlerStuckError, SharedRowError, UnknownTypeError } from "../subscriptions/errors.ts";
 import { type Group, GroupSubscription, sourcesOf } from "../subscriptions/group.ts";
+import { turnsOf } from "../subscriptions/options.ts";
 import { LEASE_TTL } from "../cluster/balancer.ts";
 import { countEnd, pauseAfter, restLeft } from "./restarts.ts";
 
@@ -81,9 +82,6 @@ type End =
 /** The ends that count towards a rest of the group. */
 const COUNTED: ReadonlySet<End["reason"]> = new Set(["failed", "refused", "worker ended", "stuck"]);
 
-/** The ends that a message may have caused, or after which another process may have gone on. */
-const CHARGED: ReadonlySet<End["reason"]> = new Set(["failed", "fenced", "stuck"]);
-
 /** Classifies what a subscription threw. These errors come from the engine, never from a handler. */
 function endOf(error: unknown, session: HandlerSession): End {
   const message = textOf(error);
@@ -121,10 +119,12 @@ export class GroupRunner {
   #total = 0;
   #lastError: string | null = null;
   #settled: () => void = () => {};
-  /** The next token of its lease if nobody else has it in between, after a subscription that ended in order. */
-  #nextToken: number | undefined;
-  /** Whether it may have got the lease without hearing of it. */
-  #isUnheard = false;
+  /** Whose turn it is in each category. */
+  #turns = turnsOf();
+  /** The last token of its lease, and whether its work under that ended in order. */
+  #held: { readonly token: number; readonly clean: boolean } | undefined;
+  /** Ends all writing of the running subscription. */
+  #halt = new AbortController();
   /** Message types in the log that this code does not know. */
   readonly lacks: Set<string> = new Set();
   /** Resolves once it runs, has failed, or another process holds the lease. */
@@ -157,8 +157,9 @@ export class GroupRunner {
     const lease = leaseName(group, partition, partitions);
     const signal = this.#stop.signal;
     while (!signal.aborted) {
-      const request = { name: lease, group, partitions, owner, ttl: LEASE_TTL };
-      const granted = await this.#options.turn(lease, signal) ? await this.#acquire(request) : null;
+      const held = this.#held;
+      const request = { name: lease, group, partitions, owner, ttl: LEASE_TTL, held: held?.token ?? 0 };
+      const granted = await this.#options.turn(lease, signal) ? await store.acquireLease(request) : null;
       if (signal.aborted && !granted) break;
       if (!granted) {
         if (this.#state !== "standby") report({ type: "lease.standby", group, lease });
@@ -167,13 +168,15 @@ export class GroupRunner {
         continue;
       }
       report({ type: "lease.acquired", group, lease, afterStandby: this.#state === "standby" });
-      const isOwn = granted.token === this.#nextToken;
-      this.#nextToken = undefined;
+      // If nobody else has had it since, it knows more than the store: how its work ended may not have been written.
+      const clean = granted.again && held ? held.clean : granted.clean;
+      if (!granted.again) this.#begun.clear();
+      this.#held = { token: granted.token, clean: false };
       this.#fence = { lease, token: granted.token };
       this.#ends = granted.ends;
       let end: End = { reason: "failed", message: "" };
       try {
-        end = await this.#hold(this.#fence, !granted.clean && !isOwn);
+        end = await this.#hold(this.#fence, !clean);
         // The operator may have fixed the cause before restarting the server.
         if (signal.aborted) await this.#record(null);
         else if (COUNTED.has(end.reason)) await this.#count("message" in end ? end.message : end.reason);
@@ -182,11 +185,9 @@ export class GroupRunner {
         this.#fence = undefined;
       }
       // The store knows of all unfinished work: attempts of in-flight messages are counted before they begin.
-      const clean = !this.#isQuarantined && end.reason !== "fenced" && end.reason !== "failed";
-      // Releasing it takes a token as well; if that cannot be written, it is still the last one.
-      if (clean) this.#nextToken = granted.token + 1;
-      await store.releaseLease({ lease, token: granted.token }, clean);
-      if (clean) this.#nextToken = granted.token + 2;
+      const isInOrder = !this.#isQuarantined && end.reason !== "fenced" && end.reason !== "failed";
+      this.#held = { token: granted.token, clean: isInOrder };
+      await store.releaseLease({ lease, token: granted.token }, isInOrder);
       if (end.reason === "stopped") continue;
       if (end.reason === "fenced") report({ type: "lease.lost", group, lease });
       else if (end.reason === "unsure") report({ type: "lease.unsure", group, lease, error: end.message });
@@ -196,19 +197,6 @@ export class GroupRunner {
     }
     this.#state = "stopped";
     this.#settled();
-  }
-
-  /** Acquires the lease. One whose grant was not heard of is granted anew; nothing has run under it. */
-  async #acquire(request: LeaseRequest): Promise<GrantedLease | null> {
-    const { store, owner } = this.#options;
-    if (this.#isUnheard) {
-      const own = (await store.leases()).find(({ name, owner: its }) => name === request.name && its === owner);
-      if (own && own.token === this.#nextToken) this.#nextToken++;
-    }
-    this.#isUnheard = true;
-    const granted = await store.acquireLease(request);
-    this.#isUnheard = false;
-    return granted;
   }
 
   /** Runs subscriptions while the lease is held, replacing workers as needed. */
@@ -223,8 +211,6 @@ export class GroupRunner {
     while (true) {
       const startedAt = clock.elapsed();
       const end = await this.#feed(fence, this.#isQuarantined, stop);
-      // From here on, what was begun and not ended counts.
-      if (CHARGED.has(end.reason) || (end.reason === "worker ended" && end.isSuspect)) this.#begun.clear();
       shortLives = clock.elapsed() - startedAt < SHORT_LIFE ? shortLives + 1 : 0;
       if (end.reason === "stopped" && stop.aborted) return end;
       if (end.reason === "stuck") {
@@ -268,6 +254,7 @@ export class GroupRunner {
     this.#abandoned = undefined;
     this.#mayStillCommit = false;
     const session = this.#session = worker.open();
+    this.#halt = new AbortController();
     let subscription: GroupSubscription | undefined;
     const options = {
       store,
@@ -279,6 +266,8 @@ export class GroupRunner {
       owner,
       quarantined,
       begun: this.#begun,
+      turns: this.#turns,
+      halted: this.#halt.signal,
       most: this.#most,
       replays,
       last,
@@ -375,6 +364,7 @@ export class GroupRunner {
   abandon(reason: "fenced" | "failed" | "unsure", message: string): void {
     this.#abandoned = reason === "fenced" ? { reason } : { reason, message };
     this.#yield.abort();
+    this.#halt.abort(new WorkerEndedError(message, false));
     this.#session?.abandon(message);
   }
 }

@@ -71,8 +71,9 @@ export class ProjectionBatch implements HandlerBatch {
     const text = next === null ? null : JSON.stringify(next);
     if (text !== null) checkLength(projection.name, text, this.#reading.longest);
     this.#characters += (text?.length ?? 0) - (this.#changed.has(key) ? before?.length ?? 0 : 0);
-    this.#rows.set(key, text);
+    // In this order: a time limit that is over in between leaves the row as it was.
     this.#changed.set(key, message.position);
+    this.#rows.set(key, text);
   }
 
   get characters(): number {

@@ -20,6 +20,8 @@ export interface BatchRunner {
   run(items: readonly BatchItem[], signal: AbortSignal): Promise<BatchResult | "apart">;
   /** Reports whether the effects of the last batch were written. */
   settle(written: boolean): void;
+  /** Says that nothing may be kept in mind of what was read or written before. */
+  forget(): void;
 }
 
 /** Runs batches of one partition of a group until closed. */
@@ -131,5 +133,10 @@ export class LocalRunner implements BatchRunner {
   settle(written: boolean): void {
     this.#settle?.(written);
     this.#settle = undefined;
+  }
+
+  forget(): void {
+    this.#cache = new StateCache();
+    this.#rowCache = new RowCache();
   }
 }

@@ -107,6 +107,8 @@ export type ToWorker =
     readonly items: readonly BatchItem[];
     /** Whether the effects of the previous batch were written; `undefined` if there was none. */
     readonly written?: boolean;
+    /** Whether nothing may be kept in mind of what was read or written before. */
+    readonly forget: boolean;
   }
   | { readonly t: "abort"; readonly session: string; readonly n: number }
   | { readonly t: "records"; readonly q: number; readonly records: readonly MessageRecord[]; readonly more: boolean }

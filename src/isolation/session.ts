@@ -73,6 +73,9 @@ export class WorkerSession implements HandlerSession {
   #ranIn: HostedWorker | undefined;
   /** Whether the effects of the last batch were written. */
   #written: boolean | undefined;
+  /** Whether the worker may not know anything any more. */
+  #isForgetful = false;
+  #abandoned: string | undefined;
 
   /** @param options Its dependencies. */
   constructor(options: WorkerSessionOptions) {
@@ -104,6 +107,7 @@ export class WorkerSession implements HandlerSession {
     const { busy } = this.#options;
     this.#waiting++;
     const worker = await this.#options.worker().finally(() => this.#waiting--);
+    if (this.#abandoned !== undefined) throw new WorkerEndedError(this.#abandoned, false);
     if (worker.hasEnded()) throw new WorkerEndedError("Its worker ended before it received the batch", false);
     this.#ranIn = worker;
     const n = ++this.#n;
@@ -124,8 +128,10 @@ export class WorkerSession implements HandlerSession {
           mentionedAt: begunAt,
         };
         const written = this.#answeredBy === worker ? this.#written : undefined;
-        worker.send({ t: "batch", session: this.name, n, items, ...(written !== undefined && { written }) });
+        const forget = this.#isForgetful;
+        worker.send({ t: "batch", session: this.name, n, items, ...(written !== undefined && { written }), forget });
         this.#written = undefined;
+        this.#isForgetful = false;
         signal.addEventListener("abort", abort);
         if (signal.aborted) abort();
       });
@@ -142,14 +148,19 @@ export class WorkerSession implements HandlerSession {
     this.#written = written;
   }
 
+  forget(): void {
+    this.#isForgetful = true;
+  }
+
   /** Fails the in-flight batch because the worker has ended. */
   ended(reason: string, isSuspect: boolean): void {
     this.#answeredBy = undefined;
     this.#pending?.reject(new WorkerEndedError(reason, isSuspect));
   }
 
-  /** Aborts the in-flight batch. */
+  /** Aborts the in-flight batch, and refuses others. */
   abandon(reason: string): void {
+    this.#abandoned = reason;
     this.ended(reason, false);
   }
 

@@ -152,6 +152,7 @@ class HostedWorker {
         return void this.#sessions.delete(message.session);
       case "batch":
         if (message.written !== undefined) this.#sessions.get(message.session)?.runner.settle(message.written);
+        if (message.forget) this.#sessions.get(message.session)?.runner.forget();
         return void this.#handle(message.session, message.n, message.items);
       case "abort": {
         const session = this.#sessions.get(message.session);

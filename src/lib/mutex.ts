@@ -1,6 +1,22 @@
 /** A mutex that runs work in order of request. */
 export class Mutex {
   #last: Promise<unknown> = Promise.resolve();
+  #isClosed = false;
+
+  /** Whether it was closed: work that comes to its turn should not begin. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Closes it. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  /** Opens it again. */
+  open(): void {
+    this.#isClosed = false;
+  }
 
   /**
    * Runs work once all earlier work has finished.

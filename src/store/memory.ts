@@ -21,6 +21,7 @@ import type {
   ReadStreamOptions,
   StreamAppend,
 } from "./port.ts";
+import { grantOf, type LastGrant } from "./grant.ts";
 import { MOST_REPLAYED } from "./port.ts";
 import { type Clock, clockOf } from "../lib/clock.ts";
 import { Notifier } from "../lib/notifier.ts";
@@ -74,7 +75,7 @@ export class MemoryEventStore implements EventStore {
   #outbox: MessageRecord[] = [];
   #published = 0;
   #checkpoints = new Map<string, Checkpoint>();
-  #leases = new Map<string, Omit<Lease, "isHeld"> & { clean: boolean }>();
+  #leases = new Map<string, Omit<Lease, "isHeld"> & LastGrant>();
   #members = new Map<string, { member: Member; expiresAt: number }>();
   #deferred = new Map<string, Map<number, DeferredMessage>>();
   #dead = new Map<string, DeadLetter>();
@@ -237,8 +238,9 @@ export class MemoryEventStore implements EventStore {
     return [...this.#checkpoints.values()].filter((checkpoint) => group === undefined || checkpoint.group === group);
   }
 
-  async acquireLease({ name, group, partitions, owner, ttl }: LeaseRequest): Promise<GrantedLease | null> {
+  async acquireLease(request: LeaseRequest): Promise<GrantedLease | null> {
     this.#open();
+    const { name, group, partitions, owner, ttl } = request;
     const now = this.#clock.now();
     for (const lease of this.#leases.values()) {
       const taken = (lease.name === name && lease.owner !== owner) ||
@@ -253,10 +255,20 @@ export class MemoryEventStore implements EventStore {
       vanished = true;
       this.#leases.set(lease.name, { ...lease, token: lease.token + 1, expiresAt: 0, clean: true });
     }
-    const token = (last?.token ?? 0) + 1;
+    const { token, clean, again, granted } = grantOf(last, request, vanished);
     const ends = last?.ends ?? null;
-    this.#leases.set(name, { name, group, partitions, owner, token, expiresAt: now + ttl, clean: false, ends });
-    return { token, clean: (last?.clean ?? true) && !vanished, ends };
+    this.#leases.set(name, {
+      name,
+      group,
+      partitions,
+      owner,
+      token,
+      expiresAt: now + ttl,
+      clean: false,
+      granted,
+      ends,
+    });
+    return { token, clean, again, ends };
   }
 
   async enroll(member: Member, ttl: number): Promise<void> {
@@ -310,7 +322,10 @@ export class MemoryEventStore implements EventStore {
   async leases(): Promise<Lease[]> {
     this.#open();
     const now = this.#clock.now();
-    return [...this.#leases.values()].map(({ clean: _, ...lease }) => ({ ...lease, isHeld: lease.expiresAt > now }));
+    return [...this.#leases.values()].map(({ clean: _, granted: __, ...lease }) => ({
+      ...lease,
+      isHeld: lease.expiresAt > now,
+    }));
   }
 
   async deferred(group: string, options: DeferredOptions = {}): Promise<DeferredMessage[]> {

@@ -223,6 +223,8 @@ export interface GrantedLease {
   readonly token: number;
   /** Whether the previous holder released it cleanly; `false` if it crashed, possibly with messages in flight. */
   readonly clean: boolean;
+  /** Whether nobody has had it since the requester `held` it. */
+  readonly again: boolean;
   /** Recorded failures of earlier holders; `null` if none. */
   readonly ends: Ends | null;
 }
@@ -267,6 +269,11 @@ export interface LeaseRequest {
   readonly owner: string;
   /** The duration without renewal, in milliseconds. */
   readonly ttl: number;
+  /**
+   * The last token of this lease that the requester has heard of, 0 if none; for those who keep in mind how their work under it
+   * ended. @default {unknown}
+   */
+  readonly held?: number;
 }
 
 /** Reads the log and writes to it. */

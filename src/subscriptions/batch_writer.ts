@@ -1,10 +1,11 @@
 import type { BatchItem, BatchResult } from "../handling/executor.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { CONFLICT_BACKOFF, pauseBefore } from "../lib/retry.ts";
+import { recoveryOf } from "../lib/annals_error.ts";
 import { textOf } from "../messages/thrown.ts";
 import { StatementError, WrongExpectedVersionError } from "../store/errors.ts";
 import { WorkerEndedError } from "../handling/errors.ts";
-import { HandlerStuckError, SharedRowError } from "./errors.ts";
+import { HandlerStuckError, SharedRowError, StoppedError } from "./errors.ts";
 import type { Failures } from "./failures.ts";
 import type { Checkpointer } from "./checkpointer.ts";
 import type { Complete } from "./options.ts";
@@ -53,8 +54,19 @@ export class BatchWriter {
     signal: AbortSignal,
   ): Promise<void> {
     if (items.length === 0) return await this.#checkpointer.write(commit, undefined, last);
+    const { mutex, groupPartition: { group } } = this.#options;
     // Categories of one group share rows and the tracking of uncaught errors, so run one batch at a time.
-    await this.#options.mutex.run(() => this.#together(items, commit, last, signal));
+    await mutex.run(async () => {
+      if (signal.aborted || mutex.isClosed) throw new StoppedError(`${group} ends`);
+      const counted = items.flatMap(({ deferred }) => deferred ? [deferred.position] : []);
+      try {
+        await this.#checkpointer.attempt(counted, () => this.#together(items, commit, last, signal));
+      } catch (error) {
+        // The subscription ends by it, and the worker may: nothing else is to begin there.
+        if (recoveryOf(error) !== "wait") mutex.close();
+        throw error;
+      }
+    });
   }
 
   async #together(
@@ -83,6 +95,8 @@ export class BatchWriter {
     try {
       await this.#checkpointer.write(written, batch.effects, reached);
     } catch (error) {
+      // Its worker has to be replaced all the same.
+      if (batch.stuck && recoveryOf(error) === "wait") throw this.#stuck();
       if (!(error instanceof WrongExpectedVersionError || error instanceof StatementError)) throw error;
       return await this.#apart(items, commit, last, signal);
     }
@@ -95,7 +109,11 @@ export class BatchWriter {
     const milliseconds = clock.elapsed() - startedAt;
     const counts = { handled: handled.length, failed: failures.size };
     report({ type: "batch.handled", group, category, partition, ...counts, milliseconds });
-    if (stuck) throw new HandlerStuckError(`A handler of ${group} did not finish in time`);
+    if (stuck) throw this.#stuck();
+  }
+
+  #stuck(): HandlerStuckError {
+    return new HandlerStuckError(`A handler of ${this.#options.groupPartition.group} did not finish in time`);
   }
 
   /** Handles items one by one, each in its own transaction, up to the last position. */

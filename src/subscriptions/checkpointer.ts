@@ -1,4 +1,5 @@
 import { type Effects, NO_EFFECTS } from "../handling/batch.ts";
+import { WorkerEndedError } from "../handling/errors.ts";
 import { recoveryOf } from "../lib/annals_error.ts";
 import { knows, parseVersionName } from "../messages/known_types.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
@@ -16,6 +17,18 @@ const FLUSH_INTERVAL = 50;
 /** After a crash, this many batches write their checkpoint immediately: more than fit into that interval. */
 const CAREFUL = 500;
 
+const UNSUSPICIOUS = { quarantined: false, suspect: false };
+
+/** Whether what ends a subscription has nothing to do with its messages. */
+function isOthersFault(error: unknown): boolean {
+  return error instanceof WorkerEndedError ? !error.isSuspect : recoveryOf(error) !== "none";
+}
+
+/** Returns a deferred message as it is stored. */
+function rowOf({ quarantined: _, suspect: __, ...row }: Deferred): DeferredMessage {
+  return row;
+}
+
 /** Tracks a subscription's checkpoint and deferred messages, and is the only place that writes them. */
 export class Checkpointer {
   #options: Complete;
@@ -29,6 +42,8 @@ export class Checkpointer {
   #careful: number;
   /** The positions of attempts that this process has begun and counted, and not written the end of. */
   #begun: Set<number>;
+  /** Those of them that run now. */
+  #running = new Set<number>();
   #mayStillCommit = false;
 
   /** Creates a checkpointer; read it before use. */
@@ -54,20 +69,24 @@ export class Checkpointer {
       // Whoever counted this attempt went on or stopped in order: its effects could not be written, or another group's
       // fault ended the worker. The message has no part in that.
       const isInnocent = attempts > failures.length && (!quarantined || this.#begun.has(position));
-      if (isInnocent) this.adopt({ ...deferred, attempts: failures.length }, true);
+      // What is known of a crash from before, or what is to be feared.
+      const known = before ? before.get(stream, position) ?? UNSUSPICIOUS : { quarantined, suspect: quarantined };
+      if (isInnocent) this.#adopt({ ...deferred, attempts: failures.length }, { ...known, quarantined: true });
+      // A crash ended this attempt.
+      else if (attempts > failures.length) this.#adopt(deferred, { ...known, quarantined: false });
       else {
         // What waits behind a message that was tried was not in flight, and attempts of that are counted before they begin.
         if (attempts > 0 || deferred.awaits !== null) triedStreams.add(stream);
-        const maybe = before?.isQuarantined(stream, position) ?? quarantined;
-        this.adopt(deferred, maybe && !triedStreams.has(stream));
+        this.#adopt(deferred, triedStreams.has(stream) ? UNSUSPICIOUS : known);
       }
+      if (attempts > 0) triedStreams.add(stream);
     }
   }
 
-  /** Whether it may still have something that was in flight during the crash before it. */
+  /** Whether a crash before it may be due to something that was not tried since. */
   get isQuarantined(): boolean {
     const queue: RetryQueue | undefined = this.retryQueue;
-    return queue?.hasQuarantined ?? this.#options.quarantined;
+    return queue?.hasSuspects ?? this.#options.quarantined;
   }
 
   /** Whether a deferred row is of this partition, and unknown. */
@@ -77,12 +96,16 @@ export class Checkpointer {
   }
 
   /** Adopts an unknown deferred row of this partition. */
-  adopt(deferred: DeferredMessage, quarantined: boolean): void {
+  adopt(deferred: DeferredMessage): void {
+    this.#adopt(deferred, UNSUSPICIOUS);
+  }
+
+  #adopt(deferred: DeferredMessage, { quarantined, suspect }: Pick<Deferred, "quarantined" | "suspect">): void {
     if (!this.lacks(deferred)) return;
     const { awaits } = deferred;
     const isStillUnknown = awaits !== null && !knows(this.#options.types, parseVersionName(awaits));
     if (isStillUnknown) this.#options.lacks(awaits);
-    this.retryQueue.put({ ...deferred, awaits: isStillUnknown ? awaits : null, quarantined });
+    this.retryQueue.put({ ...deferred, awaits: isStillUnknown ? awaits : null, quarantined, suspect });
   }
 
   /** Everything up to here is handled or deferred. */
@@ -109,7 +132,8 @@ export class Checkpointer {
   }
 
   async #commit(commit: Commit): Promise<void> {
-    const { store, groupPartition: { fence } } = this.#options;
+    const { store, groupPartition: { fence }, halted } = this.#options;
+    halted?.throwIfAborted();
     try {
       await store.commit({ ...(fence && { fence }), ...commit });
     } catch (error) {
@@ -120,10 +144,25 @@ export class Checkpointer {
 
   /** Counts an attempt before it begins. */
   async begin(deferred: Deferred): Promise<void> {
-    const { quarantined: _, ...row } = deferred;
-    await this.#commit({ defer: [row] });
+    await this.#commit({ defer: [rowOf(deferred)] });
     this.#begun.add(deferred.position);
     this.retryQueue.put(deferred);
+  }
+
+  /**
+   * Runs work on messages. Attempts of it that were counted stay so, unless it ends by no fault of theirs before their end is
+   * written.
+   */
+  async attempt<T>(positions: readonly number[], work: () => Promise<T>): Promise<T> {
+    this.#running = new Set(positions.filter((position) => this.#begun.delete(position)));
+    try {
+      return await work();
+    } catch (error) {
+      if (isOthersFault(error)) { for (const position of this.#running) this.#begun.add(position); }
+      throw error;
+    } finally {
+      this.#running.clear();
+    }
   }
 
   /**
@@ -145,7 +184,7 @@ export class Checkpointer {
       rows,
       ...(statements.length > 0 && { statements }),
       outcomes: [...outcomes, ...pending.outcomes.map(({ position: _, ...outcome }) => outcome)],
-      defer: pending.deferred.map(({ quarantined: _, ...row }) => row),
+      defer: pending.deferred.map(rowOf),
       resume: pending.resumed.map(({ group, position }) => ({ group, position })),
       deadLetters: pending.deadLetters,
     };
@@ -162,10 +201,12 @@ export class Checkpointer {
     this.#unwritten = undefined;
     for (const { stream, position } of pending.resumed) {
       this.#begun.delete(position);
+      this.#running.delete(position);
       this.retryQueue.remove(stream, position);
     }
     for (const deferred of pending.deferred) {
       this.#begun.delete(deferred.position);
+      this.#running.delete(deferred.position);
       this.retryQueue.put(deferred);
     }
     if (moves) this.#progress.moveTo(last);

@@ -1,9 +1,20 @@
-import { AnnalsError } from "../lib/annals_error.ts";
+import { AnnalsError, type Recovery } from "../lib/annals_error.ts";
 
 /** Thrown when a handler timed out, so that the worker must be replaced. */
 export class HandlerStuckError extends Error {
   /** Always `HandlerStuckError`. */
   override readonly name = "HandlerStuckError";
+}
+
+/** Thrown in place of work that is not begun any more, because its group ends. */
+export class StoppedError extends AnnalsError {
+  /** Always `StoppedError`. */
+  override readonly name = "StoppedError";
+
+  /** Nothing was done. */
+  override get recovery(): Recovery {
+    return "wait";
+  }
 }
 
 /** Thrown when a partition would write a row that other partitions may write too. */

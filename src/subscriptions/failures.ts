@@ -37,6 +37,7 @@ export class Failures {
       replayed: false,
       awaits,
       quarantined,
+      suspect: quarantined,
     };
   }
 

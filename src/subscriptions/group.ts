@@ -18,6 +18,7 @@ import { WorkerEndedError } from "../handling/errors.ts";
 import { recoveryOf } from "../lib/annals_error.ts";
 import { FencedError } from "../store/errors.ts";
 import { HandlerStuckError } from "./errors.ts";
+import type { Turns } from "./options.ts";
 import { Subscription } from "./subscription.ts";
 
 /** How to feed one partition of a group. */
@@ -49,6 +50,10 @@ export interface FeedOptions {
   readonly begun?: Set<number>;
   /** How many messages may be handled together at first; more and more as that succeeds. @default {as configured} */
   readonly most?: number;
+  /** Returns whose turn it is in a category. @default {as nothing was done} */
+  readonly turns?: (category: string) => Turns;
+  /** Aborted once nothing may be written any more: with the error to throw instead. @default {never} */
+  readonly halted?: AbortSignal;
   /** Called with each version of a type, like `Deposited@2`, that this code lacks. @default {nobody} */
   readonly lacks?: (name: string) => void;
   /** Dead letters that were replayed and are still to be picked up. @default {asks the store} */
@@ -119,6 +124,7 @@ export class GroupSubscription {
   /** Its kind, for display. */
   readonly kind: "StreamSubscription" | "EventStoreSubscription";
   #subscriptions: Subscription[];
+  #mutex = new Mutex();
 
   /**
    * Creates a subscription; `run()` starts it.
@@ -136,7 +142,6 @@ export class GroupSubscription {
   ) {
     const { partitions = 1, partition = 0, fence } = options;
     const { name, categories, handles, types, retries, keepsRows = false } = group;
-    const mutex = new Mutex();
     const groupPartitions = categories.map((category): GroupPartition => ({
       group: name,
       category,
@@ -153,7 +158,7 @@ export class GroupSubscription {
         types,
         handles,
         rows: !keepsRows || partitions === 1 ? "any" : categories.length === 1 ? "its stream's" : "none",
-        mutex,
+        mutex: this.#mutex,
         report: reportOf(options),
         runner,
       })
@@ -184,6 +189,7 @@ export class GroupSubscription {
    * @throws {HandlerStuckError} If a handler timed out.
    */
   async run(signal: AbortSignal): Promise<void> {
+    this.#mutex.open();
     const stop = new AbortController();
     const either = AbortSignal.any([signal, stop.signal]);
     const runs = this.#subscriptions.map((subscription) =>
@@ -204,6 +210,7 @@ export class GroupSubscription {
    * @param signal Asks it to stop.
    */
   async runUntil(position: number, signal: AbortSignal): Promise<void> {
+    this.#mutex.open();
     for (const subscription of this.#subscriptions) await subscription.runUntil(position, signal);
   }
 }

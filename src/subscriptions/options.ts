@@ -8,6 +8,24 @@ import type { GroupPartition } from "../groups/partition.ts";
 import type { SubscriptionSettings } from "../groups/settings.ts";
 import type { Source } from "./source.ts";
 
+/** Whose turn it is next: what is new, what failed before, what waited behind that. */
+export interface Turns {
+  /** Whether the last turn was a retry. */
+  hasRetried: boolean;
+  /** What comes first in the next retry. */
+  prefers: "alone" | "batch";
+}
+
+/** Returns a memory of whose turn it is in each category. */
+export function turnsOf(): (category: string) => Turns {
+  const known = new Map<string, Turns>();
+  return (category) => {
+    const turns = known.get(category) ?? { hasRetried: false, prefers: "alone" };
+    known.set(category, turns);
+    return turns;
+  };
+}
+
 /** Dependencies of a subscription. */
 export interface SubscriptionOptions {
   /** The store of checkpoints, deferred messages, dead letters and effects. */
@@ -50,6 +68,10 @@ export interface SubscriptionOptions {
   readonly begun?: Set<number>;
   /** How many messages may be handled together at first; more and more as that succeeds. @default {as configured} */
   readonly most?: number;
+  /** Returns whose turn it is in a category: it goes on where the last subscription ended. @default {as nothing was done} */
+  readonly turns?: (category: string) => Turns;
+  /** Aborted once nothing may be written any more: with the error to throw instead. @default {never} */
+  readonly halted?: AbortSignal;
   /** The source of time and randomness. @default {the real ones} */
   readonly clock?: Partial<Clock>;
 }
@@ -57,7 +79,7 @@ export interface SubscriptionOptions {
 /** The options with defaults filled in. */
 export type Complete =
   & Omit<SubscriptionOptions, "owner" | "clock">
-  & Required<Pick<SubscriptionOptions, "replays" | "lacks" | "outbox" | "mutex" | "quarantined" | "begun">>
+  & Required<Pick<SubscriptionOptions, "replays" | "lacks" | "outbox" | "mutex" | "quarantined" | "begun" | "turns">>
   & { readonly owner: string | undefined; readonly clock: Clock };
 
 /** Fills in defaults. */
@@ -69,6 +91,7 @@ export function complete(options: SubscriptionOptions): Complete {
     mutex: new Mutex(),
     quarantined: false,
     begun: new Set(),
+    turns: turnsOf(),
     ...options,
     clock: clockOf(options.clock),
     owner: options.owner,

@@ -3,9 +3,12 @@ import type { DeferredMessage } from "../store/port.ts";
 /** A deferred message in the retry queue. */
 export interface Deferred extends DeferredMessage {
   /**
-   * Whether it may have been in flight during a crash: it is tried alone, and its attempt is counted before it begins.
+   * Whether it is tried alone, and its attempt counted before it begins, also if it was never tried: it may have been in
+   * flight during a crash.
    */
   readonly quarantined: boolean;
+  /** Whether a crash may be due to it that is not counted in the store yet. */
+  readonly suspect: boolean;
 }
 
 /** How much a group may have deferred, as it keeps that in memory: messages, and characters of their errors. */
@@ -32,7 +35,6 @@ export class RetryQueue {
   #streams = new Map<string, Deferred[]>();
   #size = 0;
   #characters = 0;
-  #quarantined = 0;
   #longest: (attempts: number) => number;
 
   /**
@@ -60,26 +62,32 @@ export class RetryQueue {
 
   /** Whether a message is in the queue. */
   has(stream: string, position: number): boolean {
-    const queue = this.#streams.get(stream);
-    return queue !== undefined && queue[placeOf(queue, position)]?.position === position;
+    return this.get(stream, position) !== undefined;
   }
 
-  /** Whether one of its messages may have been in flight during a crash, and was not tried since. */
-  get hasQuarantined(): boolean {
-    return this.#quarantined > 0;
+  /** Whether a crash may be due to one of its messages. What waits for other code was not in flight, nor what waits behind. */
+  get hasSuspects(): boolean {
+    for (const queue of this.#streams.values()) {
+      if (queue[0].awaits === null && queue.some(({ suspect }) => suspect)) return true;
+    }
+    return false;
   }
 
-  /** Whether a message is. */
-  isQuarantined(stream: string, position: number): boolean {
+  /** Returns a message. */
+  get(stream: string, position: number): Deferred | undefined {
     const queue = this.#streams.get(stream) ?? [];
     const found = queue[placeOf(queue, position)];
-    return found?.position === position && found.quarantined;
+    return found?.position === position ? found : undefined;
+  }
+
+  /** Returns the first message of a stream, for which the others wait. */
+  head(stream: string): Deferred | undefined {
+    return this.#streams.get(stream)?.[0];
   }
 
   #count(deferred: Deferred, change: 1 | -1): void {
     this.#size += change;
     this.#characters += change * charactersOf(deferred);
-    if (deferred.quarantined && deferred.attempts === 0) this.#quarantined += change;
   }
 
   /** Adds a message, or replaces it. */

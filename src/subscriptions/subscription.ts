@@ -3,12 +3,14 @@ import { retry } from "../lib/retry.ts";
 import { knows, versionName } from "../messages/known_types.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { StoreUnavailableError } from "../store/errors.ts";
+import type { FailedAttempt } from "../store/port.ts";
 import { inParts, isLeftOut, LARGE, MOST_CHARACTERS } from "../store/large.ts";
+import { StoppedError } from "./errors.ts";
 import { UnknownTypes } from "./unknown_types.ts";
 import { Failures } from "./failures.ts";
 import { BatchWriter, type Item } from "./batch_writer.ts";
 import { Checkpointer } from "./checkpointer.ts";
-import { type Complete, complete, type SubscriptionOptions } from "./options.ts";
+import { type Complete, complete, type SubscriptionOptions, type Turns } from "./options.ts";
 import type { Deferred } from "./retry_queue.ts";
 import { PendingCommit } from "./pending_commit.ts";
 
@@ -18,6 +20,9 @@ const REPLAY_INTERVAL = 250;
 /** The error recorded for an attempt that ended with the worker. */
 const ENDED =
   "The worker ended while it handled this message: it was killed, ran out of memory, or looped after an await";
+
+/** After so many batches that were as large as they may be, larger ones are tried: each that fails can take a whole timeout. */
+const FULL = 10;
 
 /** The longest wait of an idle group in one read, in milliseconds. */
 const LONGEST_READ = 2_000;
@@ -40,12 +45,12 @@ export class Subscription {
   #away = false;
   /** Whether it has as many deferred messages as it may have. */
   #isFull = false;
-  /** Whether the last turn was a retry. */
-  #hasRetried = false;
+  /** What was done last. */
+  #turns: Turns;
   /** How many messages may be handled together: fewer while their effects could not be written. */
   #most: number;
-  /** What comes first in the next retry. */
-  #prefers: "alone" | "batch" = "alone";
+  /** How many batches of that size were written in a row. */
+  #full = 0;
   /** How many reads in a row found nothing. */
   #idle = 0;
   /** What follows, read while a batch is handled. */
@@ -62,6 +67,7 @@ export class Subscription {
     this.#failures = new Failures(this.#options);
     this.#unknown = new UnknownTypes(this.#options, this.#checkpointer);
     this.#writer = new BatchWriter(this.#options, this.#checkpointer, this.#failures, this.#unknown);
+    this.#turns = this.#options.turns(options.groupPartition.category);
     this.#most = Math.min(options.most ?? Infinity, options.settings.messagesPerTick);
     this.#quarantined = options.quarantined ? options.settings.messagesPerTick : 0;
   }
@@ -127,6 +133,8 @@ export class Subscription {
 
   async #open(): Promise<void> {
     await this.#forgetAhead();
+    // What a database lost when it crashed may be known from before.
+    this.#options.runner.forget();
     await this.#checkpointer.read();
     await this.#options.source.open(this.position);
   }
@@ -136,15 +144,16 @@ export class Subscription {
     const { clock: { now, sleep } } = this.#options;
     const { retryQueue } = this.#checkpointer;
     await this.#pickUpReplays();
-    const due = retryQueue.due(now(), this.#most, this.#prefers);
+    const turns = this.#turns;
+    const due = retryQueue.due(now(), this.#most, turns.prefers);
     // In turns: what fails again and again must not hold up what is new.
-    if (due.length > 0 && !this.#hasRetried) {
-      this.#hasRetried = true;
-      this.#prefers = this.#prefers === "alone" ? "batch" : "alone";
+    if (due.length > 0 && !turns.hasRetried) {
+      turns.hasRetried = true;
+      turns.prefers = turns.prefers === "alone" ? "batch" : "alone";
       await this.#retry(due, signal);
       return true;
     }
-    this.#hasRetried = false;
+    turns.hasRetried = false;
     // A read ends as soon as something comes: who has long had nothing to do need not look so often whether it has.
     const patience = Math.min(wait * (1 + this.#idle), Math.max(wait, LONGEST_READ));
     const late = this.#checkpointer.due;
@@ -229,6 +238,7 @@ export class Subscription {
       // A commit that may still complete must be fenced: the runner takes a new lease.
       when: (error) => recoveryOf(error) === "wait",
       failed: (error) => {
+        if (error instanceof StoppedError) return;
         if (!this.#away) report({ type: "service.away", group, error: messageOf(error) });
         this.#away = true;
       },
@@ -253,7 +263,7 @@ export class Subscription {
     if (!known.some((deferred) => this.#checkpointer.lacks(deferred))) return;
     // That list is shared and a little old: what was handled meanwhile would be handled again.
     for (const deferred of await store.deferred(groupPartition.group, { replayedOnly: true })) {
-      this.#checkpointer.adopt(deferred, false);
+      this.#checkpointer.adopt(deferred);
     }
   }
 
@@ -261,27 +271,32 @@ export class Subscription {
   async #take(records: readonly MessageRecord[], signal: AbortSignal): Promise<void> {
     const commit = new PendingCommit();
     const items: Item[] = [];
+    const { retryQueue } = this.#checkpointer;
     const waiting = new Set<string>();
+    const unknown = new Set<string>();
     let alone = 0;
     for (const record of records) {
       if (!this.#checkpointer.wants(record)) continue;
       if (!knows(this.#options.types, record)) {
         // Whether the group has a use for it is for code to say that knows it; until then its stream waits.
-        waiting.add(record.stream);
+        unknown.add(record.stream);
         commit.deferred.push(this.#failures.waiting(record, false, versionName(record)));
         continue;
       }
       if (!this.#options.handles.has(record.type)) continue;
       const quarantined = this.#quarantined > alone;
       if (quarantined) alone++;
-      if (quarantined || waiting.has(record.stream) || this.#checkpointer.retryQueue.blocks(record.stream)) {
+      const head = retryQueue.head(record.stream);
+      if (quarantined || waiting.has(record.stream) || unknown.has(record.stream) || head) {
         waiting.add(record.stream);
-        commit.deferred.push(this.#failures.waiting(record, quarantined));
+        // What waited behind another message was not in flight.
+        const waited = unknown.has(record.stream) || (head !== undefined && !head.suspect);
+        commit.deferred.push(this.#failures.waiting(record, quarantined && !waited));
         continue;
       }
       items.push({ record });
     }
-    await this.#write(items, commit, records[records.length - 1].position, signal);
+    await this.#write(items, commit, records[records.length - 1].position, signal, records.length);
     // If that could not be written, the same messages come again.
     this.#quarantined -= alone;
   }
@@ -293,12 +308,8 @@ export class Subscription {
     const items: Item[] = [];
     let room = MOST_CHARACTERS;
     const records = await this.#readAll(due);
-    for (let deferred of due) {
-      if (deferred.attempts > 0 || deferred.quarantined) {
-        const counted = await this.#countAttempt(deferred);
-        if (!counted) return;
-        deferred = counted;
-      }
+    const isAlone = due[0].attempts > 0 || due[0].quarantined;
+    for (const deferred of due) {
       let record = records.get(deferred.position);
       if (!record || isLeftOut(record)) record = await this.#read(deferred);
       if (!record) {
@@ -308,7 +319,8 @@ export class Subscription {
       if (!knows(types, record)) {
         // Deferred by newer code.
         await this.#unknown.leaveToOthers([versionName(record)], record.position);
-        commit.deferred.push({ ...deferred, awaits: versionName(record) });
+        const failures = this.#failuresOf(deferred);
+        commit.deferred.push({ ...deferred, failures, suspect: false, awaits: versionName(record) });
         continue;
       }
       if (!handles.has(record.type)) {
@@ -316,22 +328,37 @@ export class Subscription {
         commit.resumed.push(deferred);
         continue;
       }
-      items.push({ record, deferred });
+      const counted = isAlone ? await this.#countAttempt(deferred, record) : deferred;
+      if (!counted) return;
+      items.push({ record, deferred: counted });
       room -= record.data.length;
       // The rest is due in the next round.
       if (room < 0) break;
     }
-    await this.#write(items, commit, undefined, signal);
+    await this.#write(items, commit, undefined, signal, isAlone ? 0 : due.length);
   }
 
-  /** Handles messages and writes their effects. If that takes too long together, it is tried with fewer. */
-  async #write(items: readonly Item[], commit: PendingCommit, last: number | undefined, signal: AbortSignal) {
+  /**
+   * Handles messages and writes their effects. If that takes too long together, it is tried with fewer; with more again once as
+   * many as that could be written.
+   */
+  async #write(
+    items: readonly Item[],
+    commit: PendingCommit,
+    last: number | undefined,
+    signal: AbortSignal,
+    size: number,
+  ): Promise<void> {
     try {
       await this.#writer.handle(items, commit, last, signal);
-      this.#most = Math.min(2 * this.#most, this.#options.settings.messagesPerTick);
+      if (size >= this.#most && ++this.#full >= FULL) {
+        this.#most = Math.min(2 * this.#most, this.#options.settings.messagesPerTick);
+        this.#full = 0;
+      }
     } catch (error) {
       if (items.length > 1 && recoveryOf(error) !== "none") {
         this.#most = Math.max(1, Math.min(items.length, this.#most) >> 1);
+        this.#full = 0;
       }
       throw error;
     }
@@ -364,22 +391,25 @@ export class Subscription {
     );
   }
 
+  /** Its failed attempts, with those that ended with their worker. */
+  #failuresOf({ failures, attempts }: Deferred): readonly FailedAttempt[] {
+    const missing = Math.max(0, attempts - failures.length);
+    return [...failures, ...Array.from({ length: missing }, () => ({ at: this.#options.clock.now(), error: ENDED }))];
+  }
+
   /** Records the start of an attempt, so that it counts even if the process crashes. */
-  async #countAttempt(deferred: Deferred): Promise<Deferred | null> {
-    const { settings, clock: { now } } = this.#options;
-    const failures = [...deferred.failures];
-    while (failures.length < deferred.attempts) failures.push({ at: now(), error: ENDED });
+  async #countAttempt(deferred: Deferred, record: MessageRecord): Promise<Deferred | null> {
+    const { settings } = this.#options;
+    const failures = this.#failuresOf(deferred);
     const attempts = deferred.attempts + 1;
     if (attempts <= settings.maxRetries + 1) {
       const counted = { ...deferred, failures, attempts, quarantined: true, replayed: false };
       await this.#checkpointer.begin(counted);
       return counted;
     }
-    const record = await this.#read(deferred);
     const commit = new PendingCommit();
     const why = { reason: "handler failed", error: failures.at(-1)?.error ?? "", stack: null } as const;
-    if (record) this.#failures.giveUp(record, { attempts: deferred.attempts, failures }, why, commit);
-    else commit.resumed.push(deferred);
+    this.#failures.giveUp(record, { attempts: deferred.attempts, failures }, why, commit);
     await this.#checkpointer.write(commit);
     return null;
   }

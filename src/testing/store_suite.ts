@@ -2,7 +2,14 @@ import assert from "node:assert/strict";
 import type { MessageRecord, NewMessage } from "../messages/envelope.ts";
 import { newId } from "../messages/ids.ts";
 import { FencedError, WrongExpectedVersionError } from "../store/errors.ts";
-import type { DeadLetter, DeferredMessage, EventStore, ExpectedVersion, StreamAppend } from "../store/port.ts";
+import type {
+  DeadLetter,
+  DeferredMessage,
+  EventStore,
+  ExpectedVersion,
+  LeaseRequest,
+  StreamAppend,
+} from "../store/port.ts";
 
 /** Registers one test with a runner: `Deno.test`, or any function of the same shape. */
 export type Register = (name: string, run: () => Promise<void>) => void;
@@ -282,7 +289,7 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
   const request = { name: "g#0/1", group: "g", partitions: 1, owner: "me", ttl: 1000 };
 
   test("a lease has one holder until it ends, and a new token each time", async (store, advance) => {
-    assert.deepEqual(await store.acquireLease(request), { token: 1, clean: true, ends: null });
+    assert.deepEqual(await store.acquireLease(request), { token: 1, clean: true, again: false, ends: null });
     assert.equal(await store.acquireLease({ ...request, owner: "you" }), null);
     advance(900);
     assert.deepEqual(await store.renewLeases([{ lease: "g#0/1", token: 1 }], 1000), []);
@@ -291,7 +298,12 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.equal(await store.acquireLease({ ...request, owner: "you" }), null);
     advance(200);
     assert.deepEqual((await store.leases()).map(({ isHeld }) => isHeld), [false]);
-    assert.deepEqual(await store.acquireLease({ ...request, owner: "you" }), { token: 2, clean: false, ends: null });
+    assert.deepEqual(await store.acquireLease({ ...request, owner: "you" }), {
+      token: 2,
+      clean: false,
+      again: false,
+      ends: null,
+    });
     assert.deepEqual(await store.renewLeases([{ lease: "g#0/1", token: 1 }], 1000), ["g#0/1"]);
     assert.deepEqual((await store.leases()).map(({ owner, token }) => [owner, token]), [["you", 2]]);
   });
@@ -323,15 +335,20 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     // Its holder may live, and renew it at long intervals.
     assert.equal(await store.acquireLease({ ...request, owner: "you" }), null);
     advance(60_000);
-    assert.deepEqual(await store.acquireLease({ ...request, owner: "you" }), { token: 2, clean: false, ends: null });
+    assert.deepEqual(await store.acquireLease({ ...request, owner: "you" }), {
+      token: 2,
+      clean: false,
+      again: false,
+      ends: null,
+    });
   });
 
   test("a lease that was given back is free at once, clean or not", async (store) => {
     await store.acquireLease(request);
     await store.releaseLease({ lease: "g#0/1", token: 1 }, true);
-    assert.deepEqual(await store.acquireLease(request), { token: 3, clean: true, ends: null });
+    assert.deepEqual(await store.acquireLease(request), { token: 3, clean: true, again: false, ends: null });
     await store.releaseLease({ lease: "g#0/1", token: 3 }, false);
-    assert.deepEqual(await store.acquireLease(request), { token: 5, clean: false, ends: null });
+    assert.deepEqual(await store.acquireLease(request), { token: 5, clean: false, again: false, ends: null });
     await store.releaseLease({ lease: "g#0/1", token: 1 }, true);
     assert.equal(await store.acquireLease({ ...request, owner: "you" }), null);
   });
@@ -341,7 +358,12 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     await store.acquireLease(request);
     await store.recordEnds({ lease: "g#0/1", token: 1 }, ends);
     await store.releaseLease({ lease: "g#0/1", token: 1 }, true);
-    assert.deepEqual(await store.acquireLease({ ...request, owner: "you" }), { token: 3, clean: true, ends });
+    assert.deepEqual(await store.acquireLease({ ...request, owner: "you" }), {
+      token: 3,
+      clean: true,
+      again: false,
+      ends,
+    });
     await store.recordEnds({ lease: "g#0/1", token: 1 }, null);
     assert.deepEqual((await store.leases()).map((lease) => lease.ends), [ends]);
     await store.recordEnds({ lease: "g#0/1", token: 3 }, null);
@@ -350,9 +372,37 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
 
   test("the holder of a lease that asks again gets a new token, and fences the old one", async (store) => {
     await store.acquireLease(request);
-    assert.deepEqual(await store.acquireLease(request), { token: 2, clean: false, ends: null });
+    assert.deepEqual(await store.acquireLease(request), { token: 2, clean: false, again: false, ends: null });
     await assert.rejects(store.commit({ fence: { lease: "g#0/1", token: 1 } }), FencedError);
     await store.commit({ fence: { lease: "g#0/1", token: 2 }, appends: [sampleAppend("a")] });
+  });
+
+  test("whoever asks for a lease again is told whether anybody else has had it", async (store, advance) => {
+    const ask = (held: number, over: Partial<LeaseRequest> = {}) => store.acquireLease({ ...request, held, ...over });
+    assert.deepEqual(await ask(0), { token: 1, clean: true, again: false, ends: null });
+    // The answer was lost: it is repeated, and none of what was said of the work before.
+    assert.deepEqual(await ask(0), { token: 2, clean: true, again: false, ends: null });
+    // Its end could not be written.
+    assert.deepEqual(await ask(2), { token: 3, clean: false, again: true, ends: null });
+    await store.releaseLease({ lease: "g#0/1", token: 3 }, true);
+    assert.deepEqual(await ask(3), { token: 5, clean: true, again: true, ends: null });
+    assert.deepEqual(await ask(3), { token: 6, clean: true, again: true, ends: null }, "unheard once more");
+    advance(1001);
+    // Another one vanished with it.
+    assert.deepEqual(await ask(0, { owner: "you" }), { token: 7, clean: false, again: false, ends: null });
+    await store.releaseLease({ lease: "g#0/1", token: 6 }, true);
+    advance(1001);
+    assert.deepEqual(await ask(6), { token: 8, clean: false, again: false, ends: null });
+    assert.deepEqual(await ask(6), { token: 9, clean: false, again: false, ends: null });
+    await store.releaseLease({ lease: "g#0/1", token: 9 }, true);
+    assert.deepEqual(await ask(9, { owner: "you" }), { token: 11, clean: true, again: false, ends: null });
+    await store.releaseLease({ lease: "g#0/1", token: 11 }, true);
+    assert.deepEqual(await ask(11), { token: 13, clean: true, again: false, ends: null });
+    await store.releaseLease({ lease: "g#0/1", token: 13 }, true);
+    // One with another number of partitions vanished in between.
+    await ask(0, { name: "g#0/2", partitions: 2, owner: "you" });
+    advance(1001);
+    assert.deepEqual(await ask(13), { token: 15, clean: false, again: false, ends: null });
   });
 
   test("members are there until their time is over, or they leave", async (store, advance) => {
@@ -374,11 +424,16 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.notEqual(await store.acquireLease({ ...other, group: "h", name: "h#0/2" }), null);
     advance(1001);
     // The holder of the other partitioning vanished, and is fenced should it wake up.
-    assert.deepEqual(await store.acquireLease(other), { token: 1, clean: false, ends: null });
+    assert.deepEqual(await store.acquireLease(other), { token: 1, clean: false, again: false, ends: null });
     const fence = { lease: "g#0/1", token: 1 };
     await assert.rejects(store.commit({ fence }), FencedError);
     assert.deepEqual(await store.renewLeases([fence], 1000), ["g#0/1"]);
-    assert.deepEqual(await store.acquireLease({ ...other, name: "g#1/2" }), { token: 1, clean: true, ends: null });
+    assert.deepEqual(await store.acquireLease({ ...other, name: "g#1/2" }), {
+      token: 1,
+      clean: true,
+      again: false,
+      ends: null,
+    });
   });
 
   test("a commit under a lease that was lost writes nothing", async (store, advance) => {

@@ -626,6 +626,58 @@ begin
   end loop;
 end $grants$;
 ${commitFunction("create or replace function", NOTIFY_MESSAGES, PARTITIONED)}`,
+}, {
+  name: "what was said when a lease was granted",
+  sql: `
+alter table annals.leases add column granted integer;
+
+-- Servers of before go on with acquire_lease.
+create function annals.grant_lease(
+  p_name text, p_group text, p_partitions int, p_owner text, p_ttl bigint, p_now bigint, p_held bigint,
+  out token bigint, out clean boolean, out again boolean
+) language plpgsql as $$
+declare
+  held annals.leases%rowtype;
+  moment bigint := coalesce(p_now, annals.server_time());
+  said int;
+begin
+  if exists (select from annals.leases l where l.expires_at > moment and
+    (l.name = p_name and l.owner <> p_owner or l."group" = p_group and l.partitions <> p_partitions)) then
+    return;
+  end if;
+  perform pg_advisory_xact_lock(annals_lease_lock);
+  moment := coalesce(p_now, annals.server_time());
+  if exists (select from annals.leases l where l.expires_at > moment and
+    (l.name = p_name and l.owner <> p_owner or l."group" = p_group and l.partitions <> p_partitions)) then
+    return;
+  end if;
+  select * into held from annals.leases l where l.name = p_name;
+  token := coalesce(held.token, 0) + 1;
+  if held.owner = p_owner and held.expires_at > 0 and held.token <> p_held then
+    -- Nothing has run under it: its answer was lost.
+    said := coalesce(held.granted, 0);
+  else
+    said := coalesce(held.clean, true)::int;
+    if held.owner = p_owner and p_held > 0
+      and (held.token = p_held or held.expires_at = 0 and held.token = p_held + 1) then
+      said := said + 2;
+    end if;
+  end if;
+  -- Whoever still believes in another number of partitions is fenced with it.
+  update annals.leases l set token = l.token + 1, expires_at = 0, clean = true
+    where l."group" = p_group and l.partitions <> p_partitions and not l.clean;
+  if found then
+    said := 0;
+  end if;
+  clean := (said & 1) = 1;
+  again := (said & 2) = 2;
+  insert into annals.leases (name, "group", partitions, owner, token, expires_at, clean, granted)
+    values (p_name, p_group, p_partitions, p_owner, token, moment + p_ttl, false, said)
+    on conflict (name) do update set "group" = excluded."group", partitions = excluded.partitions,
+      owner = excluded.owner, token = excluded.token, expires_at = excluded.expires_at, clean = false,
+      granted = excluded.granted;
+end $$;
+`,
 }];
 
 const COMMIT = "annals.commit(bigint[], text[], text, text, text, text)";

@@ -169,14 +169,14 @@ export abstract class PostgresTables implements EventStore {
     return found.map(([name]) => names.get(name)!);
   }
 
-  async acquireLease({ name, group, partitions, owner, ttl }: LeaseRequest): Promise<GrantedLease | null> {
-    const [[token, clean, ends]] = await this.ask(
-      `select g.token, g.clean, l.ends::text from annals.acquire_lease($1, $2, $3, $4, $5, $6) g
+  async acquireLease({ name, group, partitions, owner, ttl, held }: LeaseRequest): Promise<GrantedLease | null> {
+    const [[token, clean, again, ends]] = await this.ask(
+      `select g.token, g.clean, g.again, l.ends::text from annals.grant_lease($1, $2, $3, $4, $5, $6, $7) g
        left join annals.leases l on l.name = $1`,
-      [name, group, partitions, owner, ttl, this.now()],
+      [name, group, partitions, owner, ttl, this.now(), held ?? null],
       true,
     );
-    return token === null ? null : { token, clean, ends: ends === null ? null : JSON.parse(ends) };
+    return token === null ? null : { token, clean, again, ends: ends === null ? null : JSON.parse(ends) };
   }
 
   async renewLeases(leases: readonly Fence[], ttl: number): Promise<string[]> {

@@ -126,5 +126,10 @@ create index deferred_replayed on deferred ("group") where replayed = 1;
 -- Whose log this is: two domains in one file would take each other's groups for their own.
 alter table identity add column domain text;
 `,
+  }, {
+    name: "what was said when a lease was granted",
+    sql: `
+alter table leases add column granted integer;
+`,
   }],
 };

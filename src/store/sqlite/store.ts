@@ -24,6 +24,7 @@ import type {
   ReadLogOptions,
   ReadStreamOptions,
 } from "../port.ts";
+import { grantOf, type LastGrant } from "../grant.ts";
 import { MOST_REPLAYED } from "../port.ts";
 import { SqliteCommitter } from "./commit.ts";
 
@@ -285,7 +286,8 @@ export class SqliteEventStore implements EventStore {
     );
   }
 
-  async acquireLease({ name, group, partitions, owner, ttl }: LeaseRequest): Promise<GrantedLease | null> {
+  async acquireLease(request: LeaseRequest): Promise<GrantedLease | null> {
+    const { name, group, partitions, owner, ttl } = request;
     const isHeld = (): boolean =>
       this.#statement(
         `select 1 from leases where expires_at > ? and ((name = ? and owner <> ?) or ("group" = ? and partitions <> ?))
@@ -296,8 +298,9 @@ export class SqliteEventStore implements EventStore {
     return await this.#db.write(() => {
       const now = this.#now();
       if (isHeld()) return null;
-      const last = this.#statement("select token, clean, ends from leases where name = ?").get(name);
-      const token = ((last?.token as number | undefined) ?? 0) + 1;
+      const last = this.#statement(
+        `select owner, token, expires_at as expiresAt, clean = 1 as clean, granted, ends from leases where name = ?`,
+      ).get(name);
       // Fence holders that assume another number of partitions.
       const others = this.#statement(
         `update leases set token = token + 1, expires_at = 0, clean = 1 where "group" = ? and partitions <> ?
@@ -308,9 +311,10 @@ export class SqliteEventStore implements EventStore {
       ).get(group, partitions) !== undefined;
       others.run(group, partitions);
       const ends = (last?.ends ?? null) as string | null;
-      this.#statement("insert or replace into leases values (?, ?, ?, ?, ?, ?, 0, ?)")
-        .run(name, group, partitions, owner, token, now + ttl, ends);
-      return { token, clean: (last === undefined || last.clean === 1) && !vanished, ends: ends && JSON.parse(ends) };
+      const { token, clean, again, granted } = grantOf(last as LastGrant | undefined, request, vanished);
+      this.#statement("insert or replace into leases values (?, ?, ?, ?, ?, ?, 0, ?, ?)")
+        .run(name, group, partitions, owner, token, now + ttl, ends, granted);
+      return { token, clean, again, ends: ends && JSON.parse(ends) };
     });
   }
 

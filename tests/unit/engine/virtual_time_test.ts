@@ -186,6 +186,7 @@ Deno.test("a group whose worker ends while the store is away goes on when it is 
     (runner) => ({
       run: (...given) => ends++ < 1 ? Promise.reject(new WorkerEndedError("it ended", true)) : runner.run(...given),
       settle: (written) => runner.settle(written),
+      forget: () => runner.forget(),
       abandon: () => {},
       close: () => {},
     }),
@@ -248,6 +249,7 @@ Deno.test("an attempt that another group's fault ended is not counted", async ()
         : await runner.run(items, signal);
     },
     settle: (written) => runner.settle(written),
+    forget: () => runner.forget(),
     abandon: () => {},
     close: () => {},
   }));

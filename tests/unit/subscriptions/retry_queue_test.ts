@@ -13,6 +13,7 @@ const message = (stream: string, position: number, over: Partial<Deferred> = {})
   replayed: false,
   awaits: null,
   quarantined: false,
+  suspect: false,
   ...over,
 });
 
