@@ -86,7 +86,12 @@ export function addStore(program: Command): void {
     .argument("<part>")
     .option("--forget-streams", "also if aggregates lose all their events: whoever loads one then finds none")
     .option("--json", "print one JSON document")
-    .option("--forget-group <group...>", "groups of the past that have not handled it all")
+    .option(
+      "--forget-group <group>",
+      "a group of the past that has not handled it all; can be given again",
+      (group: string, before: readonly string[]) => [...before, group],
+      [] as readonly string[],
+    )
     .action((part: string, { forgetStreams, forgetGroup, json }) =>
       withTables(program.opts<GlobalOptions>(), async (opened, schema, domain) => {
         await opened.verify();

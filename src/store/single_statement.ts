@@ -88,6 +88,9 @@ export function statementFault(sql: string): string | null {
   let first: string | undefined;
   let ended = false;
   for (const token of tokens(sql)) {
+    if (token.toLowerCase() === "set_config") {
+      return `set_config is not allowed: its settings would hold for others as well`;
+    }
     if (token === ";") ended = first !== undefined;
     else if (ended) return "it is more than one statement; record each with its own context.sql";
     else first ??= token.toLowerCase();

@@ -21,7 +21,11 @@ export const DEPENDENTS = `select 'view ' || v.oid::regclass::text as name
     where d.classid = 'pg_proc'::regclass and d.refobjid = 'annals.messages'::regclass
   union select 'function ' || p.oid::regprocedure::text from pg_depend d join pg_proc p on p.oid = d.objid
     where d.classid = 'pg_proc'::regclass and d.refclassid = 'pg_type'::regclass
-      and d.refobjid in (select reltype from pg_class where oid = 'annals.messages'::regclass)
+      and d.refobjid in (select unnest(array[c.reltype, t.typarray]) from pg_class c join pg_type t on t.oid = c.reltype
+        where c.oid = 'annals.messages'::regclass)
+  union select 'column ' || a.attrelid::regclass::text || '.' || a.attname::text from pg_attribute a
+    where not a.attisdropped and a.atttypid in (select unnest(array[c.reltype, t.typarray]) from pg_class c
+      join pg_type t on t.oid = c.reltype where c.oid = 'annals.messages'::regclass)
   union select 'constraint ' || conname::text from pg_constraint
     where conrelid = 'annals.messages'::regclass and contype in ('c', 'f', 'u', 'x') and conname <> '${PART_END}'
   union select 'publication ' || pubname::text || ' (set publish_via_partition_root = true)' from pg_publication
@@ -55,8 +59,9 @@ export const NEAR_END = `select exists (select from pg_constraint where conname 
 export const MAY_CHANGE = `select relowner::regrole::text as owner, pg_has_role(relowner, 'usage') as may
   from pg_class where oid = 'annals.messages'::regclass`;
 
-/** A message before a position that a group has deferred, or may replay. */
-export const UNHANDLED = `(select "group", false as dead from annals.deferred where position < $1 limit 1)
+/** A message before a position that a group has deferred, or may replay; what groups that are gone have deferred is not. */
+export const UNHANDLED = `(select "group", false as dead from annals.deferred
+    where position < $1 and "group" <> all($2::text[]) limit 1)
   union all (select "group", true from annals.dead_letters where (message->>'position')::bigint < $1 limit 1)
   limit 1`;
 

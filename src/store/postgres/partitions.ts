@@ -5,6 +5,7 @@ import { StoreUnavailableError } from "../errors.ts";
 import type { EventStore } from "../port.ts";
 import { PART_END } from "./errors.ts";
 import { DEPENDENTS, MAY_CHANGE, MOVED, OWNER, PARTS, PRIVILEGES, SEAL, STREAMS, UNHANDLED } from "./partition_sql.ts";
+import { arrayLiteral } from "./commit.ts";
 import { lock, type Place } from "./migrate.ts";
 import { LAST_POSITION } from "./queries.ts";
 import { forSchema, OUTBOX_VIEW, PARTITIONED_SETTINGS, partitionLock } from "./schema.ts";
@@ -43,7 +44,7 @@ export interface PartitionOptions {
 export interface DetachOptions {
   /** The groups of the code, with the categories that they read. @default {those that have read something} */
   readonly readers?: ReadonlyMap<string, readonly string[]>;
-  /** Groups of the past, which read nothing more. @default {none} */
+  /** Groups of the past, and what groups of the code read in the past: they read nothing more of it. @default {none} */
   readonly forgetGroups?: readonly string[];
   /** Whether aggregates may lose all their events: whoever loads one then finds none. @default {false} */
   readonly forgetStreams?: boolean;
@@ -155,8 +156,7 @@ export class Partitions {
   async #extend(size: number, ahead: number, margin: number, progress: (text: string) => void): Promise<LogPart[]> {
     const [parts, last] = await this.#begin(async (session) => {
       const parts = await this.#parts(session);
-      const { owner, may } = await this.#one(session, MAY_CHANGE);
-      if (!may) this.#refuse(`only the owner of the table "messages" can partition it; run this as ${owner}`);
+      await this.#refuseStranger(session);
       if (parts.length === 0) await this.#refuseDependents(session);
       return [parts, await this.#last(session)] as const;
     });
@@ -203,14 +203,14 @@ export class Partitions {
    * @throws {StoreUnavailableError} If something still needs it; the message says what.
    */
   async detach(name: string, options: DetachOptions = {}): Promise<void> {
-    const { looked, to } = await this.#look(name, options);
+    const { looked, to, gone } = await this.#look(name, options);
     const lockTable = (session: Session) => this.#ask(session, "lock table annals.messages in access exclusive mode");
     // While a report holds the table, there is no use in beginning.
     await this.#patiently(async (session) => void await lockTable(session));
     await this.#patiently(async (session) => {
       // A replay moves a row from one to the other.
       await this.#ask(session, "lock table annals.deferred, annals.dead_letters in share row exclusive mode");
-      await this.#refuseUnhandled(session, name, to);
+      await this.#refuseUnhandled(session, name, to, gone);
       const [moved] = await this.#ask(session, MOVED(name), [looked]);
       if (moved) this.#refuseAlive(name, 1, moved.stream);
       // Commits wait for this, readers only for what follows.
@@ -224,8 +224,9 @@ export class Partitions {
   async #look(
     name: string,
     { readers, forgetGroups = [], forgetStreams = false }: DetachOptions,
-  ): Promise<{ looked: number; to: number }> {
+  ): Promise<{ looked: number; to: number; gone: readonly string[] }> {
     const found = await this.#begin(async (session) => {
+      await this.#refuseStranger(session);
       const [oldest] = await this.#parts(session);
       if (!oldest) this.#refuse("the log is not partitioned; see `annals store partition`");
       if (oldest.name !== name) this.#refuse(`only the oldest part can be detached, which is ${oldest.name}`);
@@ -237,16 +238,28 @@ export class Partitions {
       if (published < to - 1) this.#refuse(`${name} has messages that the relay has not published yet`);
       return { looked, to };
     });
+    const { here, elsewhere } = await this.#readers(readers);
+    for (const group of forgetGroups) {
+      if (!elsewhere.has(group) && !here.has(group)) this.#refuse(`no group "${group}" has read anything`);
+    }
     // What has passed a position has passed it for good.
-    for (const [group, categories] of await this.#readers(readers)) {
+    for (const [group, categories] of here) {
+      if (await hasPassed(this.#store, group, categories, found.to - 1)) continue;
+      this.#refuse(`${name} has messages that "${group}" has not handled yet`);
+    }
+    for (const [group, categories] of elsewhere) {
       if (forgetGroups.includes(group) || await hasPassed(this.#store, group, categories, found.to - 1)) continue;
       this.#refuse(
-        `${name} has messages that "${group}" has not handled yet` +
-          (readers?.has(group) ?? true ? "" : "; it is not in this code: if it is gone for good, --forget-group it"),
+        here.has(group)
+          ? `${name} has messages that "${group}" has not handled yet in ${
+            categories.join(", ")
+          }, which this code does not read: unless other servers do, --forget-group it`
+          : `${name} has messages that "${group}" has not handled yet; it is not in this code: if it is gone for good, --forget-group it`,
       );
     }
+    const gone = forgetGroups.filter((group) => !here.has(group));
     await this.#begin(async (session) => {
-      await this.#refuseUnhandled(session, name, found.to);
+      await this.#refuseUnhandled(session, name, found.to, gone);
       const { alive, example, streams, some } = await this.#one(session, STREAMS(name));
       if (Number(alive) > 0) this.#refuseAlive(name, alive, example);
       if (Number(streams) > 0 && !forgetStreams) {
@@ -257,7 +270,12 @@ export class Partitions {
         );
       }
     });
-    return found;
+    return { ...found, gone };
+  }
+
+  async #refuseStranger(session: Session): Promise<void> {
+    const { owner, may } = await this.#one(session, MAY_CHANGE);
+    if (!may) this.#refuse(`only the owner of the table "messages" can change its parts; run this as ${owner}`);
   }
 
   #refuseAlive(part: string, count: number | string, example: string): never {
@@ -268,9 +286,9 @@ export class Partitions {
   }
 
   /** Refuses to go on if something in a part is still to be tried again, or might be replayed. */
-  async #refuseUnhandled(session: Session, part: string, to: number): Promise<void> {
+  async #refuseUnhandled(session: Session, part: string, to: number, gone: readonly string[]): Promise<void> {
     // In one statement, which sees one moment.
-    const [found] = await this.#ask(session, UNHANDLED, [to]);
+    const [found] = await this.#ask(session, UNHANDLED, [to, arrayLiteral(gone)]);
     if (!found) return;
     this.#refuse(
       found.dead
@@ -279,15 +297,16 @@ export class Partitions {
     );
   }
 
-  /** The groups there are, with their categories: those that are given, and all others that have read something. */
-  async #readers(given: DetachOptions["readers"]): Promise<Map<string, readonly string[]>> {
-    const readers = new Map(given ?? []);
+  /** Who reads what: by the code that is given, and by what else was read. */
+  async #readers(given: DetachOptions["readers"]): Promise<Record<"here" | "elsewhere", Map<string, string[]>>> {
+    const here = new Map([...given ?? []].map(([group, categories]) => [group, [...categories]]));
+    const elsewhere = new Map<string, string[]>();
     for (const { group, category } of await this.#store.checkpoints()) {
       // Internal ones are marks of other kinds.
-      if (group.startsWith("$") || given?.has(group)) continue;
-      readers.set(group, [...readers.get(group) ?? [], category]);
+      if (group.startsWith("$") || here.get(group)?.includes(category)) continue;
+      elsewhere.set(group, [...elsewhere.get(group) ?? [], category]);
     }
-    return readers;
+    return { here, elsewhere };
   }
 
   async #last(session: Session): Promise<number> {

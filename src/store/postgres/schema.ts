@@ -700,9 +700,10 @@ function lockKey(schema: string, which: string): string {
   return BigInt.asIntN(64, hash).toString();
 }
 
-/** The channel that tells of writes. */
+/** The channel that tells of writes; PostgreSQL's names have at most 63 bytes. */
 export function channelOf(schema: string): string {
-  return `annals_${schema}`;
+  const name = `annals_${schema}`;
+  return new TextEncoder().encode(name).length < 64 ? name : `annals_${lockKey(schema, "channel")}`;
 }
 
 /** The lock that migrations are made under. */
@@ -718,11 +719,17 @@ export function partitionLock(schema: string): string {
 /** SQL for one schema. */
 export function forSchema(sql: string, schema: string): string {
   const name = `"${schema.replaceAll('"', '""')}".`;
-  const inLiteral = name.replaceAll("'", "''");
-  return sql
-    .replaceAll(/'annals\.(\w+)'/g, (_, table) => `'${inLiteral}${table}'`)
-    .replaceAll(/\bannals\./g, () => name)
-    .replaceAll("annals_lease_lock", lockKey(schema, "leases"))
-    .replaceAll("annals_append_lock", lockKey(schema, "append"))
-    .replaceAll("annals_channel", () => channelOf(schema).replaceAll("'", "''"));
+  const inLiteral = (text: string) => text.replaceAll("'", "''");
+  // Functions are between such quotes.
+  const text = schema.includes("$$") ? sql.replaceAll("$$", () => "$annals_function$") : sql;
+  // In one pass: a schema may be called like something that stands for something.
+  return text.replaceAll(
+    /'annals\.(\w+)'|\bannals\.|annals_lease_lock|annals_append_lock|annals_channel/g,
+    (found, table) => {
+      if (found === "annals.") return name;
+      if (found === "annals_lease_lock") return lockKey(schema, "leases");
+      if (found === "annals_append_lock") return lockKey(schema, "append");
+      return found === "annals_channel" ? inLiteral(channelOf(schema)) : `'${inLiteral(name)}${table}'`;
+    },
+  );
 }

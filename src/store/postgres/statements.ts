@@ -20,12 +20,15 @@ const LONGEST_KEY = 10_000;
 /** Runs the SQL statements of handlers, and tells whose fault it is when one fails. */
 export class Statements {
   #answers: () => Promise<unknown>;
-  /** By statement and values: how often in a row, and when last, it failed with what may happen to any. */
+  /**
+   * By group and statement: how often in a row, and when last, it failed with what may happen to any. Not by its values, which
+   * may be others each time.
+   */
   #failures = new Map<string, { readonly count: number; readonly at: number }>();
   #elapsed: () => number;
 
   /**
-   * @param answers Asks the database for something else; rejects if it does not answer.
+   * @param answers Writes something else to the database, in the same way; rejects if that fails.
    * @param elapsed Returns the monotonic time, in milliseconds.
    */
   constructor(answers: () => Promise<unknown>, elapsed: () => number = () => performance.now()) {
@@ -36,6 +39,7 @@ export class Statements {
   /**
    * Runs statements and a commit in one transaction.
    *
+   * @param scope Whose statements they are.
    * @param statements The statements.
    * @param transact Begins the transaction, runs the work in it, and commits.
    * @param work What to run before and after the statements.
@@ -43,6 +47,7 @@ export class Statements {
    * @throws {StatementError} If a statement failed, and others would not have.
    */
   async run<T>(
+    scope: string,
     statements: readonly Statement[],
     transact: (work: (session: Session) => Promise<T>) => Promise<T>,
     work: { readonly before: (session: Session) => Promise<unknown>; readonly after: (session: Session) => Promise<T> },
@@ -56,7 +61,7 @@ export class Statements {
           const text = parts.reduce((text, part, i) => i === 0 ? part : `${text}$${i}${part}`, "");
           const fault = statementFault(text);
           if (fault !== null) throw new StatementError(text, fault);
-          const key = `${text}\n${JSON.stringify(values)}`.slice(0, LONGEST_KEY);
+          const key = `${scope}\n${text}`.slice(0, LONGEST_KEY);
           current = { text, key };
           // Use the extended protocol, which accepts a single statement only.
           await Promise.resolve(session.unsafe(text, values, { simple: false })).catch((error) => {
@@ -64,6 +69,12 @@ export class Statements {
           });
           this.#failures.delete(current.key);
         }
+        // A constraint that waits for the end is its fault as well.
+        await Promise.resolve(session.unsafe("set constraints all immediate")).catch((error) => {
+          throw mayBefallAny(error) || current === undefined
+            ? error
+            : new StatementError(current.text, (error as Error).message);
+        });
         current = undefined;
         return await work.after(session);
       });

@@ -147,7 +147,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   #commits: GroupCommit<Commit, CommitResult>;
   #statements: Semaphore;
   #partitions: Partitions;
-  #watched: Statements = new Statements(() => this.ask("select 1", []));
+  #watched: Statements = new Statements(() => this.#tryToWrite());
   #texts = new Map<string, string>();
   #signal = new Notifier();
   #messages = new Notifier();
@@ -446,16 +446,19 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   /** Runs a handler's SQL statements and its commit in one transaction. */
   async #transact(commit: Commit): Promise<any[][]> {
     const { sqlRole } = this.#options;
-    const timeout = STATEMENT_PATIENCE * (this.#options.timeout ?? TIMEOUT);
+    // Where they share the only connection, whoever waits for it gives it up after the ordinary time.
+    const patience = this.#handlers === this.#connections ? 0.5 : STATEMENT_PATIENCE;
+    const timeout = Math.round(patience * (this.#options.timeout ?? TIMEOUT));
     try {
       await this.#know();
       return await this.#watched.run<any[][]>(
+        commit.fence?.lease ?? "",
         commit.statements!,
         (work) =>
           this.#handlers.use((driver, begun) => transaction(driver, ISOLATION, work, { begun, timeout }), {
             writing: true,
             // It answers that the time is up.
-            patience: STATEMENT_PATIENCE + 1,
+            patience: patience + 1,
           }),
         {
           before: async (sql) => sqlRole !== undefined && await sql.unsafe(`set local role "${sqlRole}"`),
@@ -472,6 +475,18 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
       if (error instanceof Refused) return error.answer;
       throw error;
     }
+  }
+
+  /** Writes something in a transaction that is taken back. */
+  async #tryToWrite(): Promise<void> {
+    const done = new Error("Taken back");
+    const work = async (session: Session): Promise<never> => {
+      await session.unsafe(this.#text("insert into annals.members values ($1, '{}', 0)"), [crypto.randomUUID()]);
+      throw done;
+    };
+    await this.#handlers.use((driver) => transaction(driver, ISOLATION, work), { writing: false }).catch((error) => {
+      if (error !== done) throw error;
+    });
   }
 
   async #runPart(commits: Commit[]): Promise<Fate<CommitResult>[]> {

@@ -7,11 +7,18 @@ const UPDATE = [{ parts: ["update audit set n = n + ", ""], values: [1] }];
 const failing = (code: string) => Object.assign(new Error(`failed with ${code}`), { code });
 
 /** Runs the statement in a session in which it fails, or the commit does. */
-function run(statements: Statements, failure: { statement?: string; commit?: string }): Promise<string> {
+function run(
+  statements: Statements,
+  failure: { statement?: string; deferred?: string; commit?: string },
+  { scope = "G", given = UPDATE } = {},
+): Promise<string> {
   const session = {
-    unsafe: () => failure.statement ? Promise.reject(failing(failure.statement)) : Promise.resolve([]),
+    unsafe: (sql: string) => {
+      const code = sql.startsWith("set constraints") ? failure.deferred : failure.statement;
+      return code ? Promise.reject(failing(code)) : Promise.resolve([]);
+    },
   } as unknown as Session;
-  return statements.run(UPDATE, (work) => work(session), {
+  return statements.run(scope, given, (work) => work(session), {
     before: () => Promise.resolve(),
     after: () => failure.commit ? Promise.reject(failing(failure.commit)) : Promise.resolve("committed"),
   });
@@ -33,6 +40,26 @@ Deno.test("what any statement may fail with is its own failure if it comes each 
     // From then on each time, until it succeeds.
     for (let i = 0; i < 2; i++) await assert.rejects(run(statements, { statement: code }), StatementError, code);
   }
+});
+
+Deno.test("a statement is to blame although its values are others each time, and not for what befell another group's", async () => {
+  const statements = new Statements(answers);
+  const attempt = (n: number, scope: string) =>
+    run(statements, { statement: "57P01" }, { scope, given: [{ ...UPDATE[0], values: [n] }] });
+  for (const n of [1, 2]) {
+    for (const scope of ["G", "H"]) await assert.rejects(attempt(n, scope), { code: "57P01" });
+  }
+  await assert.rejects(attempt(3, "G"), StatementError);
+  assert.equal(await run(statements, {}, { scope: "H" }), "committed");
+  await assert.rejects(attempt(3, "H"), { code: "57P01" });
+});
+
+Deno.test("a constraint that is checked at the end fails the statement before, with what the database says", async () => {
+  const statements = new Statements(answers);
+  await assert.rejects(run(statements, { deferred: "23503" }), (error: Error) => {
+    return error instanceof StatementError && /update audit[^]*failed with 23503/.test(error.message);
+  });
+  await assert.rejects(run(statements, { deferred: "57P01" }), { code: "57P01" });
 });
 
 Deno.test("a statement is not to blame for a database that is away, nor once it has succeeded", async () => {
@@ -59,7 +86,7 @@ Deno.test("a statement is not to blame for failures that are minutes apart, but 
     },
   } as unknown as Session);
   const attempt = (statements: Statements, takes: number) =>
-    statements.run(UPDATE, (work) => work(session(takes)), {
+    statements.run("G", UPDATE, (work) => work(session(takes)), {
       before: () => Promise.resolve(),
       after: () => Promise.resolve(),
     });
