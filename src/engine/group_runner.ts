@@ -111,7 +111,7 @@ export class GroupRunner {
   /** Whether one of the first messages may end the next worker: a crash before is not dealt with. */
   #isQuarantined = false;
   /** Attempts that were counted, and that no crash ended. */
-  #begun = new Set<number>();
+  #begun = new Map<number, number>();
   /** How many messages the next subscription may handle together. */
   #most = Infinity;
   #state: GroupHealth["state"] = "starting";
@@ -123,6 +123,8 @@ export class GroupRunner {
   #turns = turnsOf();
   /** The last token of its lease, and whether its work under that ended in order. */
   #held: { readonly token: number; readonly clean: boolean } | undefined;
+  /** What ended the last worker, if a message may have. */
+  #crash: string | undefined;
   /** Ends all writing of the running subscription. */
   #halt = new AbortController();
   /** Message types in the log that this code does not know. */
@@ -170,7 +172,10 @@ export class GroupRunner {
       report({ type: "lease.acquired", group, lease, afterStandby: this.#state === "standby" });
       // If nobody else has had it since, it knows more than the store: how its work ended may not have been written.
       const clean = granted.again && held ? held.clean : granted.clean;
-      if (!granted.again) this.#begun.clear();
+      if (!granted.again) {
+        this.#begun.clear();
+        this.#crash = undefined;
+      }
       this.#held = { token: granted.token, clean: false };
       this.#fence = { lease, token: granted.token };
       this.#ends = granted.ends;
@@ -219,8 +224,6 @@ export class GroupRunner {
         const ends = await this.#count("A handler did not finish within handler_timeout_seconds");
         await this.#wait(this.#rests(ends) ? ends : null, stop);
       } else if (end.reason === "worker ended") {
-        // Another group's fault does not change whether a message of this one may end a worker.
-        this.#isQuarantined ||= end.isSuspect;
         if (end.isSuspect) await this.#wait(await this.#count(end.message), stop);
         // Another group's fault costs no pause, unless it comes again and again.
         else if (shortLives > MOST_SHORT_LIVES) await clock.sleep(SHORT_LIFE, stop);
@@ -256,6 +259,7 @@ export class GroupRunner {
     const session = this.#session = worker.open();
     this.#halt = new AbortController();
     let subscription: GroupSubscription | undefined;
+    let hasCrashed = false;
     const options = {
       store,
       settings,
@@ -268,6 +272,7 @@ export class GroupRunner {
       begun: this.#begun,
       turns: this.#turns,
       halted: this.#halt.signal,
+      ...(this.#crash !== undefined && { crash: this.#crash }),
       most: this.#most,
       replays,
       last,
@@ -284,12 +289,16 @@ export class GroupRunner {
       await subscription.run(signal);
       return this.#abandoned ?? { reason: "stopped" };
     } catch (error) {
-      return this.#abandoned ?? endOf(error, session);
+      const end = endOf(error, session);
+      // Whatever else it ended by.
+      hasCrashed = end.reason === "worker ended" && end.isSuspect;
+      if (hasCrashed && "message" in end) this.#crash = end.message;
+      return this.#abandoned ?? end;
     } finally {
       this.#abandoned = undefined;
       this.#mayStillCommit = subscription?.mayStillCommit ?? false;
       this.#most = subscription?.most ?? this.#most;
-      this.#isQuarantined &&= subscription?.isQuarantined ?? true;
+      this.#isQuarantined = hasCrashed || (this.#isQuarantined && (subscription?.isQuarantined ?? true));
       session.close();
       this.#session = undefined;
     }

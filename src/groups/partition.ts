@@ -26,6 +26,11 @@ export function leaseName(group: string, partition: number, partitions: number):
   return `${group}#${partition}/${partitions}`;
 }
 
+/** Returns the names of the leases of all partitions. */
+export function leaseNames(group: string, partitions: number): string[] {
+  return Array.from({ length: partitions }, (_, partition) => leaseName(group, partition, partitions));
+}
+
 /** Parses a name made by {@linkcode leaseName}. */
 export function partitionOfLease(lease: string): number {
   return Number(/#(\d+)\/\d+$/.exec(lease)?.[1] ?? 0);

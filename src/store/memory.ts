@@ -21,6 +21,7 @@ import type {
   ReadStreamOptions,
   StreamAppend,
 } from "./port.ts";
+import { leaseNames } from "../groups/partition.ts";
 import { grantOf, type LastGrant } from "./grant.ts";
 import { MOST_REPLAYED } from "./port.ts";
 import { type Clock, clockOf } from "../lib/clock.ts";
@@ -256,6 +257,12 @@ export class MemoryEventStore implements EventStore {
       this.#leases.set(lease.name, { ...lease, token: lease.token + 1, expiresAt: 0, clean: true });
     }
     const { token, clean, again, granted } = grantOf(last, request, vanished);
+    // What may have been in flight there is now anybody's.
+    for (const sibling of vanished ? leaseNames(group, partitions) : []) {
+      const { ends = null, ...known } = this.#leases.get(sibling) ?? { token: 0 };
+      const unheld = { owner: "", expiresAt: 0, granted: null, ...known, name: sibling, group, partitions, ends };
+      this.#leases.set(sibling, { ...unheld, clean: false });
+    }
     const ends = last?.ends ?? null;
     this.#leases.set(name, {
       name,
@@ -322,7 +329,7 @@ export class MemoryEventStore implements EventStore {
   async leases(): Promise<Lease[]> {
     this.#open();
     const now = this.#clock.now();
-    return [...this.#leases.values()].map(({ clean: _, granted: __, ...lease }) => ({
+    return [...this.#leases.values()].filter(({ token }) => token > 0).map(({ clean: _, granted: __, ...lease }) => ({
       ...lease,
       isHeld: lease.expiresAt > now,
     }));

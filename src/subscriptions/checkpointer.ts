@@ -6,7 +6,7 @@ import type { MessageRecord } from "../messages/envelope.ts";
 import { partitionOf } from "../messages/ids.ts";
 import type { Commit, DeferredMessage } from "../store/port.ts";
 import { PartitionProgress } from "../groups/progress.ts";
-import { longestDelay } from "../groups/settings.ts";
+import { longestDelay, retryDelay } from "../groups/settings.ts";
 import type { Complete } from "./options.ts";
 import { type Deferred, RetryQueue } from "./retry_queue.ts";
 import type { PendingCommit } from "./pending_commit.ts";
@@ -41,9 +41,9 @@ export class Checkpointer {
   /** The number of batches left that write their checkpoint immediately. */
   #careful: number;
   /** The positions of attempts that this process has begun and counted, and not written the end of. */
-  #begun: Set<number>;
+  #begun: Map<number, number>;
   /** Those of them that run now. */
-  #running = new Set<number>();
+  #running = new Map<number, number>();
   #mayStillCommit = false;
 
   /** Creates a checkpointer; read it before use. */
@@ -68,19 +68,27 @@ export class Checkpointer {
       const { attempts, failures, position, stream } = deferred;
       // Whoever counted this attempt went on or stopped in order: its effects could not be written, or another group's
       // fault ended the worker. The message has no part in that.
-      const isInnocent = attempts > failures.length && (!quarantined || this.#begun.has(position));
+      const isInnocent = attempts > failures.length && (!quarantined || this.#begun.get(position) === attempts);
       // What is known of a crash from before, or what is to be feared.
       const known = before ? before.get(stream, position) ?? UNSUSPICIOUS : { quarantined, suspect: quarantined };
       if (isInnocent) this.#adopt({ ...deferred, attempts: failures.length }, { ...known, quarantined: true });
-      // A crash ended this attempt.
-      else if (attempts > failures.length) this.#adopt(deferred, { ...known, quarantined: false });
-      else {
+      // A crash ended this attempt. What was not tried since comes first.
+      else if (attempts > failures.length) {
+        const dueAt = before?.get(stream, position)?.dueAt ?? this.#restUntil();
+        this.#adopt({ ...deferred, dueAt }, { ...known, quarantined: false });
+      } else {
         // What waits behind a message that was tried was not in flight, and attempts of that are counted before they begin.
-        if (attempts > 0 || deferred.awaits !== null) triedStreams.add(stream);
+        if (attempts > 0 || this.#isUnknown(deferred)) triedStreams.add(stream);
         this.#adopt(deferred, triedStreams.has(stream) ? UNSUSPICIOUS : known);
       }
       if (attempts > 0) triedStreams.add(stream);
     }
+  }
+
+  /** As long as the first retry waits: the pauses of the group get longer anyway. */
+  #restUntil(): number {
+    const { settings, clock } = this.#options;
+    return Math.round(clock.now() + retryDelay(settings, 1, clock.random()));
   }
 
   /** Whether a crash before it may be due to something that was not tried since. */
@@ -102,10 +110,14 @@ export class Checkpointer {
 
   #adopt(deferred: DeferredMessage, { quarantined, suspect }: Pick<Deferred, "quarantined" | "suspect">): void {
     if (!this.lacks(deferred)) return;
-    const { awaits } = deferred;
-    const isStillUnknown = awaits !== null && !knows(this.#options.types, parseVersionName(awaits));
-    if (isStillUnknown) this.#options.lacks(awaits);
-    this.retryQueue.put({ ...deferred, awaits: isStillUnknown ? awaits : null, quarantined, suspect });
+    const isStillUnknown = this.#isUnknown(deferred);
+    if (isStillUnknown) this.#options.lacks(deferred.awaits!);
+    this.retryQueue.put({ ...deferred, awaits: isStillUnknown ? deferred.awaits : null, quarantined, suspect });
+  }
+
+  /** Whether it waits for code other than this. */
+  #isUnknown({ awaits }: DeferredMessage): boolean {
+    return awaits !== null && !knows(this.#options.types, parseVersionName(awaits));
   }
 
   /** Everything up to here is handled or deferred. */
@@ -144,9 +156,19 @@ export class Checkpointer {
 
   /** Counts an attempt before it begins. */
   async begin(deferred: Deferred): Promise<void> {
+    // Before it is written: the answer may be lost.
+    this.#begun.set(deferred.position, deferred.attempts);
     await this.#commit({ defer: [rowOf(deferred)] });
-    this.#begun.add(deferred.position);
     this.retryQueue.put(deferred);
+  }
+
+  /** Takes back what was counted and did not end: the next process would take that for a crash. */
+  async forgive(): Promise<void> {
+    if (this.#begun.size === 0) return;
+    const innocent = [...this.retryQueue].filter(({ position }) => this.#begun.has(position));
+    if (innocent.length === 0) return;
+    await this.#commit({ defer: innocent.map((one) => rowOf({ ...one, attempts: one.failures.length })) });
+    for (const { position } of innocent) this.#begun.delete(position);
   }
 
   /**
@@ -154,11 +176,15 @@ export class Checkpointer {
    * written.
    */
   async attempt<T>(positions: readonly number[], work: () => Promise<T>): Promise<T> {
-    this.#running = new Set(positions.filter((position) => this.#begun.delete(position)));
+    for (const position of positions) {
+      const attempt = this.#begun.get(position);
+      if (attempt !== undefined) this.#running.set(position, attempt);
+      this.#begun.delete(position);
+    }
     try {
       return await work();
     } catch (error) {
-      if (isOthersFault(error)) { for (const position of this.#running) this.#begun.add(position); }
+      if (isOthersFault(error)) { for (const [position, attempt] of this.#running) this.#begun.set(position, attempt); }
       throw error;
     } finally {
       this.#running.clear();

@@ -46,12 +46,14 @@ export interface FeedOptions {
    * {false}
    */
   readonly quarantined?: boolean;
-  /** The positions of attempts that were begun and counted here, and whose end was not written. @default {none} */
-  readonly begun?: Set<number>;
+  /** By position, attempts that were begun and counted here, that no crash ended, and whose end was not written. @default {none} */
+  readonly begun?: Map<number, number>;
   /** How many messages may be handled together at first; more and more as that succeeds. @default {as configured} */
   readonly most?: number;
   /** Returns whose turn it is in a category. @default {as nothing was done} */
   readonly turns?: (category: string) => Turns;
+  /** What ended the worker before this one, if that is known. @default {unknown} */
+  readonly crash?: string;
   /** Aborted once nothing may be written any more: with the error to throw instead. @default {never} */
   readonly halted?: AbortSignal;
   /** Called with each version of a type, like `Deposited@2`, that this code lacks. @default {nobody} */

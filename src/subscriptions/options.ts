@@ -14,13 +14,15 @@ export interface Turns {
   hasRetried: boolean;
   /** What comes first in the next retry. */
   prefers: "alone" | "batch";
+  /** The position that was last tried alone. */
+  alone: number;
 }
 
 /** Returns a memory of whose turn it is in each category. */
 export function turnsOf(): (category: string) => Turns {
   const known = new Map<string, Turns>();
   return (category) => {
-    const turns = known.get(category) ?? { hasRetried: false, prefers: "alone" };
+    const turns = known.get(category) ?? { hasRetried: false, prefers: "alone", alone: 0 };
     known.set(category, turns);
     return turns;
   };
@@ -64,12 +66,14 @@ export interface SubscriptionOptions {
    * {false}
    */
   readonly quarantined?: boolean;
-  /** The positions of attempts that were begun and counted here, and whose end was not written. @default {none} */
-  readonly begun?: Set<number>;
+  /** By position, attempts that were begun and counted here, that no crash ended, and whose end was not written. @default {none} */
+  readonly begun?: Map<number, number>;
   /** How many messages may be handled together at first; more and more as that succeeds. @default {as configured} */
   readonly most?: number;
   /** Returns whose turn it is in a category: it goes on where the last subscription ended. @default {as nothing was done} */
   readonly turns?: (category: string) => Turns;
+  /** What ended the worker before this one, if that is known. @default {unknown} */
+  readonly crash?: string;
   /** Aborted once nothing may be written any more: with the error to throw instead. @default {never} */
   readonly halted?: AbortSignal;
   /** The source of time and randomness. @default {the real ones} */
@@ -90,7 +94,7 @@ export function complete(options: SubscriptionOptions): Complete {
     outbox: true,
     mutex: new Mutex(),
     quarantined: false,
-    begun: new Set(),
+    begun: new Map(),
     turns: turnsOf(),
     ...options,
     clock: clockOf(options.clock),

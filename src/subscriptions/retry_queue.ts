@@ -111,6 +111,11 @@ export class RetryQueue {
     if (queue.length === 0) this.#streams.delete(stream);
   }
 
+  /** All messages, by stream. */
+  *[Symbol.iterator](): Generator<Deferred> {
+    for (const queue of this.#streams.values()) yield* queue;
+  }
+
   /** How long until the next message is due, in milliseconds, at most 0 if one is; `Infinity` if there is none. */
   untilDue(now: number): number {
     let left = Infinity;
@@ -131,8 +136,9 @@ export class RetryQueue {
    * @param most The most messages of a batch.
    * @param prefer Which of the two comes first; in turns, neither keeps the other waiting. Of the single ones, that which
    *   has been due for longest. @default {"alone"}
+   * @param last The position that was last tried alone: others come first. @default {none}
    */
-  due(now: number, most: number, prefer: "alone" | "batch" = "alone"): Deferred[] {
+  due(now: number, most: number, prefer: "alone" | "batch" = "alone", last = 0): Deferred[] {
     const batch: Deferred[] = [];
     let alone: Deferred | undefined;
     let least = Infinity;
@@ -141,7 +147,8 @@ export class RetryQueue {
       const left = head.awaits === null ? this.#left(head, now) : Infinity;
       if (left > 0) continue;
       if (head.attempts > 0 || head.quarantined) {
-        if (left < least) [alone, least] = [head, left];
+        const isNext = alone === undefined || (alone.position === last) || (left < least && head.position !== last);
+        if (isNext) [alone, least] = [head, left];
         continue;
       }
       for (const deferred of queue) {

@@ -1,5 +1,6 @@
 import { messageOf, recoveryOf } from "../lib/annals_error.ts";
 import { retry } from "../lib/retry.ts";
+import { storable } from "../messages/text.ts";
 import { knows, versionName } from "../messages/known_types.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { StoreUnavailableError } from "../store/errors.ts";
@@ -19,7 +20,10 @@ const REPLAY_INTERVAL = 250;
 
 /** The error recorded for an attempt that ended with the worker. */
 const ENDED =
-  "The worker ended while it handled this message: it was killed, ran out of memory, or looped after an await";
+  "The worker ended while it handled this message: it was killed, ran out of memory, or looped after an await; or its server was cut off";
+
+/** The longest reason of an end, in characters. */
+const LONGEST = 1_000;
 
 /** After so many batches that were as large as they may be, larger ones are tried: each that fails can take a whole timeout. */
 const FULL = 10;
@@ -108,6 +112,7 @@ export class Subscription {
     }
     await this.#patiently(async () => {
       await this.#checkpointer.flush();
+      await this.#checkpointer.forgive();
       await this.#options.source.close();
     }, signal);
   }
@@ -145,7 +150,7 @@ export class Subscription {
     const { retryQueue } = this.#checkpointer;
     await this.#pickUpReplays();
     const turns = this.#turns;
-    const due = retryQueue.due(now(), this.#most, turns.prefers);
+    const due = retryQueue.due(now(), this.#most, turns.prefers, turns.alone);
     // In turns: what fails again and again must not hold up what is new.
     if (due.length > 0 && !turns.hasRetried) {
       turns.hasRetried = true;
@@ -309,6 +314,7 @@ export class Subscription {
     let room = MOST_CHARACTERS;
     const records = await this.#readAll(due);
     const isAlone = due[0].attempts > 0 || due[0].quarantined;
+    if (isAlone) this.#turns.alone = due[0].position;
     for (const deferred of due) {
       let record = records.get(deferred.position);
       if (!record || isLeftOut(record)) record = await this.#read(deferred);
@@ -356,8 +362,8 @@ export class Subscription {
         this.#full = 0;
       }
     } catch (error) {
-      if (items.length > 1 && recoveryOf(error) !== "none") {
-        this.#most = Math.max(1, Math.min(items.length, this.#most) >> 1);
+      if (size > 1 && recoveryOf(error) !== "none") {
+        this.#most = Math.max(1, Math.min(size, this.#most) >> 1);
         this.#full = 0;
       }
       throw error;
@@ -394,7 +400,11 @@ export class Subscription {
   /** Its failed attempts, with those that ended with their worker. */
   #failuresOf({ failures, attempts }: Deferred): readonly FailedAttempt[] {
     const missing = Math.max(0, attempts - failures.length);
-    return [...failures, ...Array.from({ length: missing }, () => ({ at: this.#options.clock.now(), error: ENDED }))];
+    const { clock, crash } = this.#options;
+    const error = crash === undefined
+      ? ENDED
+      : storable(`The worker ended while it handled this message: ${crash}`, LONGEST);
+    return [...failures, ...Array.from({ length: missing }, () => ({ at: clock.now(), error }))];
   }
 
   /** Records the start of an attempt, so that it counts even if the process crashes. */

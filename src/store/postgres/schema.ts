@@ -668,6 +668,11 @@ begin
     where l."group" = p_group and l.partitions <> p_partitions and not l.clean;
   if found then
     said := 0;
+    -- What may have been in flight there is now anybody's.
+    insert into annals.leases (name, "group", partitions, owner, token, expires_at, clean)
+      select p_group || '#' || i || '/' || p_partitions, p_group, p_partitions, '', 0, 0, false
+        from generate_series(0, p_partitions - 1) i
+      on conflict (name) do update set clean = false;
   end if;
   clean := (said & 1) = 1;
   again := (said & 2) = 2;

@@ -203,7 +203,7 @@ export abstract class PostgresTables implements EventStore {
   async leases(): Promise<Lease[]> {
     const rows = await this.ask(
       `select name, "group", partitions, owner, token, expires_at, expires_at > ${NOW}, ends::text
-       from annals.leases order by name`,
+       from annals.leases where token > 0 order by name`,
       [this.now()],
     );
     return rows.map(toLease);

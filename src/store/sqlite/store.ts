@@ -24,6 +24,7 @@ import type {
   ReadLogOptions,
   ReadStreamOptions,
 } from "../port.ts";
+import { leaseNames } from "../../groups/partition.ts";
 import { grantOf, type LastGrant } from "../grant.ts";
 import { MOST_REPLAYED } from "../port.ts";
 import { SqliteCommitter } from "./commit.ts";
@@ -312,6 +313,13 @@ export class SqliteEventStore implements EventStore {
       others.run(group, partitions);
       const ends = (last?.ends ?? null) as string | null;
       const { token, clean, again, granted } = grantOf(last as LastGrant | undefined, request, vanished);
+      // What may have been in flight there is now anybody's.
+      for (const sibling of vanished ? leaseNames(group, partitions) : []) {
+        this.#statement(
+          `insert into leases (name, "group", partitions, owner, token, expires_at, clean) values (?, ?, ?, '', 0, 0, 0)
+           on conflict do update set clean = 0`,
+        ).run(sibling, group, partitions);
+      }
       this.#statement("insert or replace into leases values (?, ?, ?, ?, ?, ?, 0, ?, ?)")
         .run(name, group, partitions, owner, token, now + ttl, ends, granted);
       return { token, clean, again, ends: ends && JSON.parse(ends) };
@@ -367,7 +375,8 @@ export class SqliteEventStore implements EventStore {
 
   async leases(): Promise<Lease[]> {
     const rows = await this.#all<Omit<Lease, "ends" | "isHeld"> & { ends: string | null }>(
-      `select name, "group", partitions, owner, token, expires_at as expiresAt, ends from leases order by name`,
+      `select name, "group", partitions, owner, token, expires_at as expiresAt, ends from leases where token > 0
+       order by name`,
     );
     const now = this.#now();
     return rows.map(({ ends, ...lease }) => ({

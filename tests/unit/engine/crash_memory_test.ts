@@ -445,3 +445,34 @@ Deno.test("the crash of a server with another number of workers is not taken for
     assert.deepEqual(attempts, [1, 3]);
   }, { clock: { ...REAL_CLOCK, random: () => 1 } });
 });
+
+Deno.test("in quarantine, a lost answer to the commit of its effects charges no attempt", async () => {
+  let calls = 0;
+  await withRunner(
+    (items) => calls++ === 0 ? Promise.reject(new WorkerEndedError("killed", true)) : Promise.resolve(handled(items)),
+    async ({ store }) => {
+      store.breaks = ({ resume }) => resume?.length && store.broken < 2 ? "unsure" : null;
+      await store.put("test::a");
+      await until(async () => store.broken === 2 && (await store.deferred("G")).length === 0, () => "handled");
+      assert.deepEqual(await store.deadLetters(), []);
+    },
+    { clock: FAST, maxRetries: 0 },
+  );
+});
+
+Deno.test("in quarantine, another group's fault ends no quarantine", async () => {
+  let calls = 0;
+  const sizes: number[] = [];
+  await withRunner((items) => {
+    sizes.push(items.length);
+    return calls++ < 2 ? Promise.reject(new WorkerEndedError("killed", calls === 1)) : Promise.resolve(handled(items));
+  }, async ({ store }) => {
+    for (let i = 0; i < 5; i++) await store.commit({ appends: [at(String(i))] });
+    await until(
+      async () =>
+        (await store.checkpoints("G")).some((c) => c.position === 5) && (await store.deferred("G")).length === 0,
+      () => "handled",
+    );
+    assert.ok(sizes.slice(-5).every((n) => n === 1));
+  }, { clock: FAST });
+});

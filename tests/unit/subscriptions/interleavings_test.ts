@@ -130,7 +130,7 @@ Deno.test("a message that kills, far behind the checkpoint, is found and given u
     if (n === POISON) fuse.dead = true;
   });
   const handler = killing.handlers.get("Reactor")!;
-  const settings = { maxRetries: 3, blockingTimeoutMs: 1, messagesPerTick: 100 };
+  const settings = { maxRetries: 3, retryDelaySeconds: 0, blockingTimeoutMs: 1, messagesPerTick: 100 };
   let deaths = 0;
   while (deaths < 20) {
     fuse = new Fuse(Infinity);
