@@ -25,6 +25,8 @@ export class Breaking extends MemoryEventStore {
   /** For each lease that was granted, whether the one before it was given back in order. */
   readonly granted: boolean[] = [];
   broken = 0;
+  /** Whether commits whose answer is lost happen all the same. */
+  lands = false;
 
   override async acquireLease(request: LeaseRequest): Promise<GrantedLease | null> {
     const found = await super.acquireLease(request);
@@ -36,8 +38,20 @@ export class Breaking extends MemoryEventStore {
     const reason = this.breaks(commit);
     if (reason === null) return super.commit(commit);
     this.broken++;
+    if (this.lands) {
+      return super.commit(commit).then(() =>
+        Promise.reject(new StoreUnavailableError("Lost the answer", reason, true))
+      );
+    }
     this.late.push(commit);
     return Promise.reject(new StoreUnavailableError("Lost the connection before it answered", reason, true));
+  }
+
+  /** Appends a message to a stream, like `test::a-1`. */
+  async putTo(stream: string, type = "Ticked"): Promise<void> {
+    const [category] = stream.split("-");
+    const messages = [sampleMessage({}, { type })];
+    await super.commit({ appends: [{ category, stream, expected: "any", publish: true, messages }] });
   }
 
   /** Lets the first of them happen after all. */
@@ -63,40 +77,61 @@ export interface Ground {
 export async function withRunner(
   handle: (items: readonly BatchItem[]) => Promise<BatchResult>,
   test: (ground: Ground) => Promise<void>,
-  { categories = ["test::a"], clock = REAL_CLOCK, maxRetries = 3, prepare = async () => {}, isReady = true }: {
+  {
+    categories = ["test::a"],
+    clock = REAL_CLOCK,
+    maxRetries = 3,
+    prepare = async () => {},
+    isReady = true,
+    store = new Breaking(),
+    types = ["Ticked", "Passed"],
+    load = () => Promise.resolve(),
+    owner = "me",
+    keep = false,
+    perTick = 100,
+    delay = 0.01,
+  }: {
     prepare?: (store: Breaking) => Promise<void>;
     isReady?: boolean;
+    store?: Breaking;
+    /** The types that the code knows; it handles all but `Passed`. */
+    types?: readonly string[];
+    load?: () => Promise<void>;
+    owner?: string;
+    /** Whether the store is still needed. */
+    keep?: boolean;
+    perTick?: number;
+    delay?: number;
     categories?: string[];
     clock?: Clock;
     maxRetries?: number;
   } = {},
 ): Promise<void> {
-  const store = new Breaking();
   const seen: string[] = [];
   await prepare(store);
   const runner = new GroupRunner({
     store,
     broker: null,
-    owner: "me",
+    owner,
     group: {
       name: "G",
       categories,
-      handles: new Set(["Ticked"]),
-      types: new Map([["Ticked", 1], ["Passed", 1]]),
+      handles: new Set(types.filter((type) => type !== "Passed")),
+      types: new Map(types.map((type) => [type, 1])),
     },
     partition: 0,
     partitions: 1,
     settings: {
-      messagesPerTick: 100,
+      messagesPerTick: perTick,
       blockingTimeoutMs: 20,
       maxRetries,
-      retryDelaySeconds: 0.01,
+      retryDelaySeconds: delay,
       enableDlq: true,
       handlerTimeoutSeconds: 30,
     },
     outbox: true,
     worker: {
-      load: () => Promise.resolve(),
+      load,
       open: () => ({ run: handle, settle: () => {}, forget: () => {}, abandon: () => {}, close: () => {} }),
       replace: () => {},
     },
@@ -118,7 +153,7 @@ export async function withRunner(
     runner.stop();
     await running;
     stopped.abort();
-    await store.close();
+    if (!keep) await store.close();
   }
 }
 
