@@ -6,6 +6,9 @@ import { checkLength } from "../messages/json.ts";
 import { validate } from "../messages/schema.ts";
 import type { Delivery, Effects, HandlerBatch, Reading } from "./batch.ts";
 
+/** Messages whose rows have more characters than that are handled one by one: of each, there is what is read and what is made. */
+const MOST_READ = 32_000_000;
+
 /**
  * Projects a batch of events: each row is read once, unless it is known from an earlier batch, folded in memory, and written once. It is kept as text, so that
  * every message gets a copy of its own, and a row that is too long fails the message that made it, not the batch.
@@ -39,7 +42,14 @@ export class ProjectionBatch implements HandlerBatch {
       this.#rows.set(key, cached ?? null);
     }
     if (unread.length === 0) return;
-    for (const { key, row } of await readRows(this.#projector.projection.name, unread)) this.#rows.set(key, row);
+    let characters = 0;
+    for (const { key, row } of await readRows(this.#projector.projection.name, unread)) {
+      this.#rows.set(key, row);
+      characters += row?.length ?? 0;
+    }
+    if (characters > MOST_READ && messages.length > 1) {
+      throw new RangeError("These rows are too large to be changed together");
+    }
   }
 
   #keyOf(message: Message): string {

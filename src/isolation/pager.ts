@@ -16,6 +16,7 @@ const MOST_STREAMS = 1_000;
  */
 export class Pager {
   #limits = new Map<string, number>();
+  #keys = new Map<string, number>();
 
   /** How many records to read for the next page of a stream. */
   limitOf(stream: string): number {
@@ -45,5 +46,33 @@ export class Pager {
       this.#limits.set(stream, end < 0 ? Math.min(MOST_RECORDS, 4 * limit) : records.length);
     }
     return { records, more };
+  }
+
+  /** How many keys of a projection to read rows for at a time. */
+  keysOf(projection: string): number {
+    return this.#keys.get(projection) ?? MOST_RECORDS;
+  }
+
+  /**
+   * Cuts rows that were read to a page.
+   *
+   * @param projection The projection.
+   * @param keys The keys that rows were read for, by {@linkcode Pager.keysOf}.
+   * @param found The rows there are.
+   * @returns The rows of the first keys, and how many keys that are: at least one.
+   */
+  rows(
+    projection: string,
+    keys: readonly string[],
+    found: readonly { readonly key: string; readonly row: string | null }[],
+  ): { rows: { key: string; row: string | null }[]; read: number } {
+    const rows = new Map(found.map(({ key, row }) => [key, row]));
+    let characters = 0;
+    const end = keys.findIndex((key, i) => (characters += rows.get(key)?.length ?? 0) > MOST_CHARACTERS && i > 0);
+    const read = end < 0 ? keys.length : end;
+    if (this.#keys.size >= MOST_STREAMS) this.#keys.clear();
+    this.#keys.set(projection, end < 0 ? Math.min(MOST_RECORDS, 4 * this.keysOf(projection)) : read);
+    const page = keys.slice(0, read).filter((key) => rows.has(key)).map((key) => ({ key, row: rows.get(key)! }));
+    return { rows: page, read };
   }
 }

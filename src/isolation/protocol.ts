@@ -112,7 +112,13 @@ export type ToWorker =
   }
   | { readonly t: "abort"; readonly session: string; readonly n: number }
   | { readonly t: "records"; readonly q: number; readonly records: readonly MessageRecord[]; readonly more: boolean }
-  | { readonly t: "rows"; readonly q: number; readonly rows: readonly { key: string; row: string | null }[] }
+  | {
+    readonly t: "rows";
+    readonly q: number;
+    readonly rows: readonly { key: string; row: string | null }[];
+    /** How many of the keys, from the first on, they are for. */
+    readonly read: number;
+  }
   | { readonly t: "unread"; readonly q: number };
 
 /** What the engine sends a host on stdin when it starts. */

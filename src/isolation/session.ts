@@ -238,8 +238,10 @@ export class WorkerSession implements HandlerSession {
         const found = await store.readStream(stream, { from, limit });
         pending.worker.send({ t: "records", q, ...this.#pager.page(stream, limit, found) });
       } else {
-        const rows = await store.readRows(question.projection, question.keys);
-        pending.worker.send({ t: "rows", q, rows: rows.map(({ key, row }) => ({ key, row })) });
+        const { projection } = question;
+        const keys = question.keys.slice(0, this.#pager.keysOf(projection));
+        const found = await store.readRows(projection, keys);
+        pending.worker.send({ t: "rows", q, ...this.#pager.rows(projection, keys, found) });
       }
     } catch (error) {
       pending.unread ??= { error };

@@ -71,7 +71,8 @@ class HostedWorker {
     this.#socket = socket;
     this.#module = module;
     socket.send(encodeFrame({ t: "hello", secret }));
-    void socket.read((payload) => this.#take(decodeFrame(payload) as ToWorker));
+    // Whoever hears nothing any more has to be replaced.
+    void socket.read((payload) => this.#take(decodeFrame(payload) as ToWorker)).finally(() => socket.close());
     scope.addEventListener("unhandledrejection", (event) => {
       event.preventDefault();
       this.#unhandled.add(event.reason ?? new Error("A promise was rejected without a reason"));
@@ -275,8 +276,21 @@ class HostedWorker {
   }
 
   async #readRows(session: string, projection: string, keys: readonly string[]) {
-    const n = this.#sessions.get(session)!.n;
-    return (await this.#ask<"rows">((q) => ({ t: "keys", session, n, q, projection, keys: [...keys] }))).rows;
+    const found: { key: string; row: string | null }[] = [];
+    for (let left = keys; left.length > 0;) {
+      const n = this.#sessions.get(session)!.n;
+      const { rows, read } = await this.#ask<"rows">((q) => ({
+        t: "keys",
+        session,
+        n,
+        q,
+        projection,
+        keys: [...left],
+      }));
+      found.push(...rows);
+      left = left.slice(Math.max(1, read));
+    }
+    return found;
   }
 }
 

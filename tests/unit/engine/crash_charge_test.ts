@@ -39,7 +39,7 @@ Deno.test("an attempt whose begin was written and not heard of is not charged", 
   let calls = 0;
   await withRunner(
     (items) => calls++ === 0 ? Promise.reject(new WorkerEndedError("killed", true)) : Promise.resolve(handled(items)),
-    async ({ store, seen }) => {
+    async ({ store }) => {
       store.lands = true;
       store.breaks = ({ defer }) => defer?.some((d) => d.attempts > 0) && store.broken === 0 ? "unsure" : null;
       await store.put("test::a");

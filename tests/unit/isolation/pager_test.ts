@@ -44,3 +44,25 @@ Deno.test("reads of two who read the same stream at once are told apart", () => 
   assert.ok(pager.limitOf("s") > limit);
   assert.equal(pager.page("s", limit, found).more, true);
 });
+
+Deno.test("rows are read whole, whatever they are like, and in pages that fit into a message", () => {
+  const sizes = fc.array(fc.option(fc.integer({ min: 2, max: 9_000_000 })), { minLength: 1, maxLength: 300 });
+  fc.assert(fc.property(fc.array(sizes, { minLength: 1, maxLength: 3 }), (questions) => {
+    const pager = new Pager();
+    for (const sizes of questions) {
+      const all = sizes.map((_, i) => String(i));
+      const rowOf = (key: string) => ({ key, row: { length: sizes[Number(key)] } as never });
+      const got: string[] = [];
+      for (let left = all; left.length > 0;) {
+        const keys = left.slice(0, pager.keysOf("P"));
+        const { rows, read } = pager.rows("P", keys, keys.filter((key) => sizes[Number(key)] !== null).map(rowOf));
+        assert.ok(read > 0 && read <= keys.length);
+        const characters = rows.reduce((sum, { row }) => sum + row!.length, 0);
+        assert.ok(rows.length <= 1 || characters <= 4_000_000, `${characters} in a page`);
+        got.push(...rows.map(({ key }) => key));
+        left = left.slice(read);
+      }
+      assert.deepEqual(got, all.filter((key) => sizes[Number(key)] !== null));
+    }
+  }));
+});
