@@ -56,12 +56,25 @@ export function projection<
  * @param projection The projection's name.
  * @param key The key.
  * @param who The origin of the key, for the error.
+ * @param doing What it is needed for. @default {"write"}
  * @throws {DomainDefinitionError} If it cannot.
  */
-export function checkKey(projection: string, key: unknown, who: string): void {
+export function checkKey(projection: string, key: unknown, who: string, doing: "write" | "read" = "write"): void {
   const fault = idFault(key);
   if (fault === null) return;
   throw new DomainDefinitionError(
-    `Cannot write a row of projection "${projection}": the key from ${who} is wrong: ${fault}`,
+    `Cannot ${doing} a row of projection "${projection}": the key from ${who} is wrong: ${fault}`,
   );
+}
+
+/**
+ * Checks that something is a projection.
+ *
+ * @param projection What a handler has passed.
+ * @throws {DomainDefinitionError} If it is none.
+ */
+export function checkProjection(projection: unknown): void {
+  if ((projection as { kind?: unknown } | null | undefined)?.kind === "projection") return;
+  const given = typeof projection === "string" ? JSON.stringify(projection) : String(projection);
+  throw new DomainDefinitionError(`Cannot use ${given} as a projection; pass what projection() returned`);
 }

@@ -21,7 +21,7 @@ import { codeOf, environmentOf, explainLoad, inspect, poolFor } from "../isolati
 import { exposing } from "../isolation/visible_files.ts";
 import { type CodeLocation, ungranted, workerPermissions } from "../isolation/permissions.ts";
 import type { DomainDescription, HandlerDescription } from "../isolation/protocol.ts";
-import { renamesIn, RETIRED_GROUP } from "../groups/renames.ts";
+import { movesIn, renamesIn, RETIRED_GROUP, retiredMove } from "../groups/renames.ts";
 import { type Clock, clockOf } from "../lib/clock.ts";
 import { didYouMean } from "../lib/did_you_mean.ts";
 import { dropDivergedCopies } from "../outbox/divergence.ts";
@@ -288,8 +288,20 @@ export class Engine {
   async #checkRenames({ handlers }: DomainDescription): Promise<void> {
     const checkpoints = await this.#patiently(() => this.#store.checkpoints());
     const renames = renamesIn(handlers, checkpoints);
-    if (renames.length === 0) return;
-    if (!this.#options.acceptNewGroups) {
+    const moves = movesIn(handlers, checkpoints);
+    if (!this.#options.acceptNewGroups && moves.length > 0) {
+      const found = moves.map(({ group, left, fresh }) =>
+        `  "${group}" has read ${left} and does not any more; it now reads ${
+          fresh.join(", ")
+        }, which it has not read before`
+      );
+      throw new EngineStartError(
+        `Aggregates may have been renamed:\n\n${found.join("\n")}\n\n` +
+          `Under a new name an aggregate has no events: it decides as if nothing had happened. Give it its old name. ` +
+          `If it is another one, start once with --accept-new-groups.`,
+      );
+    }
+    if (!this.#options.acceptNewGroups && renames.length > 0) {
       const found = renames.map(({ gone, fresh, category }) =>
         `  "${fresh}" is new and would handle every message of ${category} since the beginning; "${gone}", which has handled them, is not in the code any more`
       );
@@ -299,7 +311,7 @@ export class Engine {
           `If it is another one, start once with --accept-new-groups.`,
       );
     }
-    for (const category of new Set(renames.map(({ gone }) => gone))) {
+    for (const category of new Set([...renames.map(({ gone }) => gone), ...moves.map(retiredMove)])) {
       const checkpoint = { group: RETIRED_GROUP, category, partitions: 1, partition: 0, position: 0 };
       await this.#patiently(() => this.#store.commit({ checkpoint }));
     }

@@ -45,3 +45,41 @@ export function renamesIn(
   }
   return [...renames.values()];
 }
+
+/** A group that does not read what it has read, and reads something new. */
+export interface Move {
+  /** The group. */
+  readonly group: string;
+  /** A category that it has read, and does not any more. */
+  readonly left: string;
+  /** The categories that it reads now and has not read before. */
+  readonly fresh: readonly string[];
+}
+
+/** What is kept in place of a category once it was said that a group is to leave one. */
+export function retiredMove({ group, left }: Move): string {
+  return `${group} ${left}`;
+}
+
+/**
+ * Finds groups that read other categories than before: an aggregate may have been renamed. Under its new name it has no
+ * events, and commands that were sent under the old one are handled by nobody.
+ *
+ * @param groups The groups of the code, with the categories they read.
+ * @param checkpoints All checkpoints.
+ * @returns The groups, by name.
+ */
+export function movesIn(
+  groups: readonly { readonly name: string; readonly categories: readonly string[] }[],
+  checkpoints: readonly Checkpoint[],
+): Move[] {
+  const retired = new Set(checkpoints.filter(({ group }) => group === RETIRED_GROUP).map(({ category }) => category));
+  return groups.flatMap(({ name: group, categories }) => {
+    const read = checkpoints.filter((checkpoint) => checkpoint.group === group);
+    const fresh = categories.filter((category) => !read.some((checkpoint) => checkpoint.category === category));
+    if (fresh.length === 0) return [];
+    const left = read.filter(({ category, position }) => position > 0 && !categories.includes(category));
+    return [...new Set(left.map(({ category }) => category))].map((category) => ({ group, left: category, fresh }))
+      .filter((move) => !retired.has(retiredMove(move)));
+  });
+}

@@ -1,7 +1,7 @@
 import type { EventContext } from "../domain/context.ts";
 import type { CommandDraft, EventHandler } from "../domain/handlers.ts";
 import type { Domain } from "../domain/model.ts";
-import { checkKey, type Projection } from "../domain/projection.ts";
+import { checkKey, checkProjection, type Projection } from "../domain/projection.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { checkLength } from "../messages/json.ts";
 import { validate } from "../messages/schema.ts";
@@ -12,6 +12,11 @@ import { UnitOfWork } from "./unit_of_work.ts";
 
 function lengthOf(values: readonly unknown[]): number {
   return values.reduce<number>((sum, value) => sum + (typeof value === "string" ? value.length : 0), 0);
+}
+
+function isDraft(value: unknown): boolean {
+  const kind = (value as { kind?: unknown } | null | undefined)?.kind;
+  return typeof value === "object" && (kind === "command" || kind === "event");
 }
 
 /** Handles a batch of events; the commands, rows and statements of handlers are written with the checkpoint. */
@@ -58,6 +63,7 @@ export class EventBatch implements HandlerBatch {
     };
     const write = (projection: Projection, key: string, row: string | null): void => {
       stillOpen();
+      checkProjection(projection);
       checkKey(projection.name, key, `"${this.#handler.name}"`);
       const keeper = this.#domain.keeperOf(projection.name);
       if (keeper && keeper !== this.#handler) {
@@ -78,6 +84,7 @@ export class EventBatch implements HandlerBatch {
         this.#send(command);
       },
       put: (projection, row) => {
+        checkProjection(projection);
         const checked = validate(projection.name, projection.schema, row);
         const key = (checked as Record<string, unknown>)[projection.key];
         const text = JSON.stringify(checked);
@@ -99,9 +106,20 @@ export class EventBatch implements HandlerBatch {
         statements.push({ parts: [...parts], values });
         this.#characters += lengthOf(parts) + lengthOf(values);
       },
-      get: async (projection, key) => await this.#get(projection, key, step),
+      get: async (projection, key) => {
+        checkProjection(projection);
+        checkKey(projection.name, key, `get in "${this.#handler.name}"`, "read");
+        return await this.#get(projection, key, step);
+      },
     };
-    const keep = (): void => {
+    const keep = (returned: unknown): void => {
+      if (isDraft(returned) || (Array.isArray(returned) && returned.some(isDraft))) {
+        return drop(
+          new DomainDefinitionError(
+            `"${this.#handler.name}" returned a message for "${message.type}", which has no effect: pass it to context.send`,
+          ),
+        );
+      }
       open = false;
       this.#unit.keep();
       // At once: a time limit that is over must not find half of it kept.
@@ -114,8 +132,8 @@ export class EventBatch implements HandlerBatch {
     };
     try {
       const done = this.#handler.on[message.type](message, context);
-      if (isThenable(done)) return Promise.resolve(done).then(keep, drop);
-      keep();
+      if (isThenable(done)) return Promise.resolve(done).then(keep).catch(drop);
+      keep(done);
     } catch (error) {
       drop(error);
     }

@@ -236,6 +236,9 @@ export class UnitOfWork {
     const domain = this.#domain;
     const { readStream } = this.#reading;
     const fault = idFault(value);
+    if (typeof value !== "string") {
+      throw new DomainDefinitionError(`Cannot claim or release a value of "${field}": ${fault}`);
+    }
     if (fault !== null) throw new DomainRuleError(field, `cannot be claimed: ${fault}`);
     const category = reservationCategory(domain.name);
     const field_ = checkField(field);

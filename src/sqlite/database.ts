@@ -35,10 +35,37 @@ export interface SqliteOptions {
 
 /** Creates a file that only its owner can read, if there is none; SQLite gives the files beside it the same mode. */
 function createFor(path: string): void {
+  create(path, 0o600);
+}
+
+/** Creates a file beside the database, which whoever may use that can use as well. */
+function createBeside(path: string, { mode, uid, gid }: Deno.FileInfo): void {
+  if (!create(path, (mode ?? 0o600) & 0o666) || Deno.build.os === "windows") return;
   try {
-    Deno.openSync(path, { write: true, createNew: true, mode: 0o600 }).close();
+    // An operator's command may be run as another user than the server.
+    if (uid !== Deno.uid() || gid !== Deno.gid()) Deno.chownSync(path, uid, gid);
+  } catch {
+    // Only root may.
+  }
+}
+
+/** Creates a file; returns whether there was none. */
+function create(path: string, mode: number): boolean {
+  try {
+    Deno.openSync(path, { write: true, createNew: true, mode }).close();
+    return true;
   } catch {
     // It exists, or SQLite will say what is wrong.
+    return false;
+  }
+}
+
+/** The file that is touched after commits: beside the database itself, like SQLite's own, wherever a link to that is. */
+function notifyFileOf(path: string): string {
+  try {
+    return `${Deno.realPathSync(path)}-notify`;
+  } catch {
+    return `${path}-notify`;
   }
 }
 
@@ -60,8 +87,8 @@ export class SqliteDatabase {
   #inode: number | null = null;
   #closed = false;
   /** The file that is touched after each commit, if this process may. */
-  #touched: string;
-  #mayTouch: boolean;
+  #touched = "";
+  #mayTouch = false;
 
   /**
    * Opens the file.
@@ -77,12 +104,6 @@ export class SqliteDatabase {
     this.path = path;
     this.#schema = schema;
     this.#lockTimeout = lockTimeout;
-    this.#touched = `${path}-notify`;
-    this.#mayTouch = path !== ":memory:" &&
-      Deno.permissions.querySync({ name: "write", path: this.#touched }).state === "granted";
-    if (pollInterval > 0 && path !== ":memory:") {
-      this.#watcher = new FileWatcher(this.#touched, () => this.#look(), pollInterval);
-    }
     const settings =
       `pragma journal_mode = wal; pragma synchronous = ${synchronous}; pragma cache_size = -32000; pragma wal_autocheckpoint = ${autoCheckpoint}`;
     try {
@@ -90,8 +111,14 @@ export class SqliteDatabase {
       if (path !== ":memory:" && create) createFor(path);
       this.#db = new DatabaseSync(path, { open: false });
       this.#open(create, settings);
-      if (path !== ":memory:") this.#inode = Deno.statSync(path).ino;
-      if (this.#mayTouch) createFor(this.#touched);
+      if (path !== ":memory:") {
+        const file = Deno.statSync(path);
+        this.#inode = file.ino;
+        this.#touched = notifyFileOf(path);
+        this.#mayTouch = Deno.permissions.querySync({ name: "write", path: this.#touched }).state === "granted";
+        if (this.#mayTouch) createBeside(this.#touched, file);
+        if (pollInterval > 0) this.#watcher = new FileWatcher(this.#touched, () => this.#look(), pollInterval);
+      }
       if (maxPages !== undefined) this.#db.exec(`pragma max_page_count = ${maxPages}`);
       // From here on, wait for locks in JavaScript, because SQLite would block the event loop. For the first 2 ms,
       // which is as long as most locks last, SQLite's sleep is more precise than a timer.
@@ -268,6 +295,15 @@ export class SqliteDatabase {
     return result;
   }
 
+  /** To set its times, one has to own the file; to write to it, one need not. */
+  #write(): void {
+    try {
+      Deno.writeFileSync(this.#touched, new Uint8Array(1), { create: false });
+    } catch {
+      // The others look by themselves now and then.
+    }
+  }
+
   /** Tells those who watch that there is a commit to be seen. */
   #touch(): void {
     if (!this.#mayTouch) return;
@@ -275,7 +311,7 @@ export class SqliteDatabase {
     try {
       Deno.utimeSync(this.#touched, now, now);
     } catch {
-      // The others look by themselves now and then.
+      this.#write();
     }
   }
 

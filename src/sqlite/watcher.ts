@@ -7,8 +7,11 @@ const [BUSY, CALM] = Deno.build.os === "linux" ? [500, 100] : [0, 1];
 /** How often that is decided, in milliseconds. While notified, it also looks by itself this often. */
 const PERIOD = 250;
 
-/** After so many periods in which only looking found the writes, notifications are taken for broken. */
+/** After so many more periods in which looking found writes than in which it did not, notifications are taken for broken. */
 const DEAF = 4;
+
+/** How long it polls then, before it tries again, in milliseconds: the file may be there again, or the process less busy. */
+const RETRY = 60_000;
 
 /**
  * Detects writes of other connections, in this process or another.
@@ -32,9 +35,14 @@ export class FileWatcher {
   #notified = 0;
   #heard = 0;
   #changes = 0;
-  /** Periods in which only looking found changes. This process's own commits are notified of as well, and prove nothing. */
+  /**
+   * How many more periods looking found what nobody had told of than there were without. One writer that is heard does not
+   * prove that all are, nor do this process's own commits, which are notified of as well.
+   */
   #unheard = 0;
   #mayWatch: boolean;
+  /** From when on it tries again after notifications were broken. */
+  #deafUntil = 0;
 
   /**
    * Creates a watcher; it is not started yet.
@@ -55,12 +63,21 @@ export class FileWatcher {
   start(): void {
     if (this.#period !== undefined) return;
     this.#period = setInterval(() => this.#decide(), PERIOD);
-    if (this.#mayWatch) this.#startWatching();
+    if (this.#isFitToWatch) this.#startWatching();
     else this.#startPolling();
+  }
+
+  get #isFitToWatch(): boolean {
+    return this.#mayWatch && performance.now() >= this.#deafUntil;
   }
 
   #check(): void {
     if (this.#look()) this.#changes++;
+  }
+
+  #giveUp(): void {
+    this.#unheard = 0;
+    this.#deafUntil = performance.now() + RETRY;
   }
 
   #startPolling(): void {
@@ -71,11 +88,13 @@ export class FileWatcher {
   /** Once in a period: how to go on. */
   #decide(): void {
     if (this.#watch) {
+      const told = this.#changes;
       this.#check();
-      if (this.#heard > 0) this.#unheard = 0;
-      else if (this.#changes > 0 && ++this.#unheard >= DEAF) this.#mayWatch = false;
-      if (!this.#mayWatch) this.#startPolling();
-    } else if (this.#mayWatch && this.#changes < CALM) this.#startWatching();
+      if (this.#changes > told) this.#unheard++;
+      else if (this.#heard > 0) this.#unheard = Math.max(0, this.#unheard - 1);
+      if (this.#unheard >= DEAF) this.#giveUp();
+      if (!this.#isFitToWatch) this.#startPolling();
+    } else if (this.#isFitToWatch && this.#changes < CALM) this.#startWatching();
     this.#notified = this.#heard = 0;
     this.#changes = 0;
   }
@@ -85,7 +104,7 @@ export class FileWatcher {
       this.#watch = Deno.watchFs(this.#path);
     } catch {
       // Too many watches, or no such file.
-      this.#mayWatch = false;
+      this.#giveUp();
       return this.#poll === undefined ? this.#startPolling() : undefined;
     }
     clearInterval(this.#poll);

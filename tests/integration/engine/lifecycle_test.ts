@@ -134,6 +134,19 @@ Deno.test("a handler that seems to be renamed is not run from the beginning, unl
   await runs();
   await write("Mail", "Mailer");
   await runs();
+  // An aggregate under a new name has no events.
+  const text = await Deno.readTextFile(`${folder}/domain.ts`);
+  await Deno.writeTextFile(`${folder}/domain.ts`, text.replace(`aggregate("Bell"`, `aggregate("Gong"`));
+  const moved = start();
+  assert.equal((await moved.status).code, 1);
+  await moved.kill();
+  assert.match(
+    moved.stderr,
+    /"Ringer" has read bells::bell:command and does not any more; it now reads bells::gong:command/,
+  );
+  assert.match(moved.stderr, /"Mail" has read bells::bell /);
+  await runs("--accept-new-groups");
+  await runs();
   await Deno.remove(folder, { recursive: true });
 });
 

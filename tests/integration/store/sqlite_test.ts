@@ -262,3 +262,35 @@ Deno.test("a file that was deleted or replaced while it was open is written to n
   assert.equal(await store.lastPosition(), 2);
   await store.close();
 });
+
+Deno.test("a commit touches the file that others watch once it can be seen, also through a link", async () => {
+  const folder = Deno.makeTempDirSync();
+  const path = `${folder}/log.db`;
+  const reader = new SqliteEventStore({ path });
+  await reader.commit({ appends: [sampleAppend("a", 1)] });
+  Deno.symlinkSync(path, `${folder}/link.db`);
+  const { utimeSync } = Deno;
+  const seen: [file: string, position: Promise<number>][] = [];
+  const writers = [new SqliteEventStore({ path }), new SqliteEventStore({ path: `${folder}/link.db` })];
+  try {
+    Deno.utimeSync = (...given) => {
+      seen.push([String(given[0]), reader.lastPosition()]);
+      utimeSync(...given);
+    };
+    for (const writer of writers) await writer.commit({ appends: [sampleAppend("a", 1)] });
+    const found = await Promise.all(seen.map(async ([file, position]) => [file, await position]));
+    const touched = `${Deno.realPathSync(path)}-notify`;
+    assert.deepEqual(found, [[touched, 2], [touched, 3]]);
+    // Where one may write to the file and does not own it.
+    Deno.utimeSync = () => {
+      throw new Deno.errors.PermissionDenied();
+    };
+    utimeSync(touched, 0, 0);
+    await writers[0].commit({ appends: [sampleAppend("a", 1)] });
+    assert.notEqual(Deno.statSync(touched).mtime!.getTime(), 0);
+  } finally {
+    Deno.utimeSync = utimeSync;
+    for (const store of [reader, ...writers]) await store.close();
+    Deno.removeSync(folder, { recursive: true });
+  }
+});

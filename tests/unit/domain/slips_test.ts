@@ -259,6 +259,32 @@ const SLIPS: Record<string, Case> = {
     project: () => undefined,
     told: /"Noter" returned undefined for "Opened"; return the row, or null to delete it \(missing return\?\)/,
   },
+  "a row that is read without a key": {
+    react: (c) => c.get(Put, undefined),
+    told: /Cannot read a row of projection "Put": the key from get in "Reactor" is wrong: undefined is not a non-empty/,
+  },
+  "a row that is read by a symbol": { react: (c) => c.get(Put, Symbol()), told: /is not a non-empty string/ },
+  "a name in place of a projection": { react: (c) => c.get("Put", "x"), told: /Cannot use "Put" as a projection/ },
+  "a name in place of a projection of which a row is removed": {
+    react: (c) => c.remove("Put", "x"),
+    told: /Cannot use "Put" as a projection/,
+  },
+  "nothing in place of a projection": {
+    react: (c) => c.put(undefined, {}),
+    told: /Cannot use undefined as a projection/,
+  },
+  "a command that is returned in place of being sent": {
+    react: () => Do({ id: "1", what: "x" }),
+    told: /"Reactor" returned a message for "Opened", which has no effect: pass it to context.send/,
+  },
+  "commands that are returned by an asynchronous handler": {
+    react: () => Promise.resolve([Do({ id: "1", what: "x" })]),
+    told: /returned a message for "Opened", which has no effect/,
+  },
+  "a value to claim that is no text": {
+    decide: (c) => (c.reserve("email", undefined), []),
+    told: /Cannot claim or release a value of "email": undefined is not a non-empty string/,
+  },
   "a row without a key": { react: (c) => c.put(Put, { n: 1 }), told: /undefined is not a non-empty string/ },
   "a row whose key is an object": { react: (c) => c.put(Put, { id: {} }), told: /is not a non-empty string/ },
   "an error without a text": { react: () => Promise.reject(new Error("", { cause: new Error("deep") })), told: /deep/ },
