@@ -77,7 +77,13 @@ type End =
   | { readonly reason: "stuck"; readonly session: HandlerSession }
   | { readonly reason: "unsure" | "failed" | "refused"; readonly message: string }
   | { readonly reason: "unknown type"; readonly type: string }
-  | { readonly reason: "worker ended"; readonly message: string; readonly isSuspect: boolean };
+  | {
+    readonly reason: "worker ended";
+    readonly message: string;
+    readonly isSuspect: boolean;
+    /** Whether that is counted already, as the attempt of one message. */
+    readonly isCharged?: boolean;
+  };
 
 /** The ends that count towards a rest of the group. */
 const COUNTED: ReadonlySet<End["reason"]> = new Set(["failed", "refused", "worker ended", "stuck"]);
@@ -123,6 +129,8 @@ export class GroupRunner {
   #turns = turnsOf();
   /** The last token of its lease, and whether its work under that ended in order. */
   #held: { readonly token: number; readonly clean: boolean } | undefined;
+  /** Whether another process had the lease before, and did not give it back in order. */
+  #isTakenOver = false;
   /** What ended the last worker, if a message may have. */
   #crash: string | undefined;
   /** Ends all writing of the running subscription. */
@@ -176,6 +184,7 @@ export class GroupRunner {
         this.#begun.clear();
         this.#crash = undefined;
       }
+      this.#isTakenOver = !granted.again && !granted.clean;
       this.#held = { token: granted.token, clean: false };
       this.#fence = { lease, token: granted.token };
       this.#ends = granted.ends;
@@ -224,7 +233,7 @@ export class GroupRunner {
         const ends = await this.#count("A handler did not finish within handler_timeout_seconds");
         await this.#wait(this.#rests(ends) ? ends : null, stop);
       } else if (end.reason === "worker ended") {
-        if (end.isSuspect) await this.#wait(await this.#count(end.message), stop);
+        if (end.isSuspect) await this.#wait(await this.#count(end.message, end.isCharged), stop);
         // Another group's fault costs no pause, unless it comes again and again.
         else if (shortLives > MOST_SHORT_LIVES) await clock.sleep(SHORT_LIFE, stop);
       } else return end;
@@ -272,6 +281,7 @@ export class GroupRunner {
       begun: this.#begun,
       turns: this.#turns,
       halted: this.#halt.signal,
+      takenOver: this.#isTakenOver,
       ...(this.#crash !== undefined && { crash: this.#crash }),
       most: this.#most,
       replays,
@@ -292,8 +302,9 @@ export class GroupRunner {
       const end = endOf(error, session);
       // Whatever else it ended by.
       hasCrashed = end.reason === "worker ended" && end.isSuspect;
-      if (hasCrashed && "message" in end) this.#crash = end.message;
-      return this.#abandoned ?? end;
+      if (hasCrashed && "message" in end) [this.#crash, this.#isTakenOver] = [end.message, false];
+      const isCharged = subscription?.isCharged ?? false;
+      return this.#abandoned ?? (end.reason === "worker ended" ? { ...end, isCharged } : end);
     } finally {
       this.#abandoned = undefined;
       this.#mayStillCommit = subscription?.mayStillCommit ?? false;
@@ -309,14 +320,17 @@ export class GroupRunner {
   }
 
   /** Records the end of a worker, here and in the store. */
-  async #count(message: string): Promise<Ends | null> {
+  async #count(message: string, isCharged = false): Promise<Ends | null> {
     const { settings, clock } = this.#options;
     if (this.#stop.signal.aborted) return null;
     this.#total++;
     this.#lastError = storable(message, LONGEST_REASON);
-    this.#ends = countEnd(this.#ends, clock.now(), this.#lastError, settings.maxRetries);
-    await this.#record(this.#ends);
-    return this.#ends;
+    const ends = countEnd(this.#ends, clock.now(), this.#lastError, settings.maxRetries);
+    // A message has only so many attempts: the group need not rest because it has many of that kind.
+    if (isCharged) return { ...ends, restingUntil: 0 };
+    this.#ends = ends;
+    await this.#record(ends);
+    return ends;
   }
 
   /** Whoever works has rested, also if the clock was set back meanwhile: the next one need not rest again. */

@@ -57,3 +57,17 @@ const CLOCKS_DIFFER = 1_000;
 export function longestDelay(settings: SubscriptionSettings, attempts: number): number {
   return 2 * retryDelay(settings, Math.max(1, attempts), 1) + CLOCKS_DIFFER;
 }
+
+/**
+ * How many attempts whose end nobody knows are not counted. Servers that are stopped or cut off again and again while they
+ * handle a slow message are no fault of it; one that takes down whole machines is given up all the same.
+ */
+const MOST_LOST = 10;
+
+/** How many attempts a message has, given those that failed. */
+export function attemptsOf(
+  { maxRetries }: Pick<SubscriptionSettings, "maxRetries">,
+  failures: readonly { readonly lost?: true }[],
+): number {
+  return maxRetries + 1 + Math.min(MOST_LOST, failures.filter(({ lost }) => lost).length);
+}

@@ -60,6 +60,8 @@ export interface FailedAttempt {
   readonly at: number;
   /** The error's message. */
   readonly error: string;
+  /** Whether it is only known that another process had begun it and lost its lease. @default {false} */
+  readonly lost?: true;
 }
 
 /** A deferred message: it failed and will be retried, or waits behind a failed one of its stream. */

@@ -45,6 +45,7 @@ export class Checkpointer {
   /** Those of them that run now. */
   #running = new Map<number, number>();
   #mayStillCommit = false;
+  #isCharged = false;
 
   /** Creates a checkpointer; read it before use. */
   constructor(options: Complete) {
@@ -162,6 +163,11 @@ export class Checkpointer {
     this.retryQueue.put(deferred);
   }
 
+  /** Whether a worker has ended by one message, whose attempt was counted before: it will be given up. */
+  get isCharged(): boolean {
+    return this.#isCharged;
+  }
+
   /** Takes back what was counted and did not end: the next process would take that for a crash. */
   async forgive(): Promise<void> {
     if (this.#begun.size === 0) return;
@@ -181,9 +187,11 @@ export class Checkpointer {
       if (attempt !== undefined) this.#running.set(position, attempt);
       this.#begun.delete(position);
     }
+    const isOne = positions.length === 1 && this.#running.size === 1;
     try {
       return await work();
     } catch (error) {
+      this.#isCharged = isOne && error instanceof WorkerEndedError && error.isSuspect;
       if (isOthersFault(error)) { for (const [position, attempt] of this.#running) this.#begun.set(position, attempt); }
       throw error;
     } finally {

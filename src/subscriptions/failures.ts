@@ -6,7 +6,7 @@ import type { Complete } from "./options.ts";
 import type { Deferred } from "./retry_queue.ts";
 import type { PendingCommit } from "./pending_commit.ts";
 import { storable } from "../messages/text.ts";
-import { retryDelay } from "../groups/settings.ts";
+import { attemptsOf, retryDelay } from "../groups/settings.ts";
 
 /**
  * How much of an error a row keeps of an attempt, in characters; a dead letter has the last one in full besides. A group
@@ -61,7 +61,7 @@ export class Failures {
       this.giveUp(record, { attempts, failures }, { reason: unreadable, error, stack }, commit);
       return;
     }
-    if (attempts > settings.maxRetries) {
+    if (attempts >= attemptsOf(settings, failures)) {
       this.giveUp(record, { attempts, failures }, { reason: "handler failed", error, stack }, commit);
       return;
     }
@@ -72,7 +72,7 @@ export class Failures {
       type: "message.failed",
       ...this.#factsOf(record),
       attempt: attempts,
-      attempts: settings.maxRetries + 1,
+      attempts: attemptsOf(settings, failures),
       retryInMs: delay,
       error,
     });

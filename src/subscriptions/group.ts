@@ -52,6 +52,8 @@ export interface FeedOptions {
   readonly most?: number;
   /** Returns whose turn it is in a category. @default {as nothing was done} */
   readonly turns?: (category: string) => Turns;
+  /** Whether another process had the lease before, and did not give it back in order. @default {false} */
+  readonly takenOver?: boolean;
   /** What ended the worker before this one, if that is known. @default {unknown} */
   readonly crash?: string;
   /** Aborted once nothing may be written any more: with the error to throw instead. @default {never} */
@@ -176,6 +178,11 @@ export class GroupSubscription {
   /** How many messages may be handled together, after what could be written last. */
   get most(): number {
     return Math.min(...this.#subscriptions.map((subscription) => subscription.most));
+  }
+
+  /** Whether a worker has ended by one message, whose attempt was counted: each message has only so many. */
+  get isCharged(): boolean {
+    return this.#subscriptions.some((subscription) => subscription.isCharged);
   }
 
   /** Whether a crash before it is not dealt with: one of its first messages may end a worker. */

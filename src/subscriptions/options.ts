@@ -72,6 +72,8 @@ export interface SubscriptionOptions {
   readonly most?: number;
   /** Returns whose turn it is in a category: it goes on where the last subscription ended. @default {as nothing was done} */
   readonly turns?: (category: string) => Turns;
+  /** Whether another process had the lease before, and did not give it back in order. @default {false} */
+  readonly takenOver?: boolean;
   /** What ended the worker before this one, if that is known. @default {unknown} */
   readonly crash?: string;
   /** Aborted once nothing may be written any more: with the error to throw instead. @default {never} */

@@ -7,6 +7,7 @@ import { StoreUnavailableError } from "../store/errors.ts";
 import type { FailedAttempt } from "../store/port.ts";
 import { inParts, isLeftOut, LARGE, MOST_CHARACTERS } from "../store/large.ts";
 import { StoppedError } from "./errors.ts";
+import { attemptsOf } from "../groups/settings.ts";
 import { UnknownTypes } from "./unknown_types.ts";
 import { Failures } from "./failures.ts";
 import { BatchWriter, type Item } from "./batch_writer.ts";
@@ -20,7 +21,10 @@ const REPLAY_INTERVAL = 250;
 
 /** The error recorded for an attempt that ended with the worker. */
 const ENDED =
-  "The worker ended while it handled this message: it was killed, ran out of memory, or looped after an await; or its server was cut off";
+  "The worker ended while it handled this message: it was killed, ran out of memory, or looped after an await";
+
+/** That of one after which another process has taken over. */
+const LOST = "The server that handled this message ended, was stopped for seconds, or was cut off from the store";
 
 /** The longest reason of an end, in characters. */
 const LONGEST = 1_000;
@@ -91,6 +95,11 @@ export class Subscription {
     return this.#most;
   }
 
+  /** Whether a worker has ended by one message, whose attempt was counted. */
+  get isCharged(): boolean {
+    return this.#checkpointer.isCharged;
+  }
+
   /** Whether there may still be something of its first messages that ends a worker: the crash before it is not dealt with. */
   get isQuarantined(): boolean {
     return this.#quarantined > 0 || this.#checkpointer.isQuarantined;
@@ -151,8 +160,10 @@ export class Subscription {
     await this.#pickUpReplays();
     const turns = this.#turns;
     const due = retryQueue.due(now(), this.#most, turns.prefers, turns.alone);
+    // What a crash may be due to comes before what is new: that may have the next one.
+    const isUrgent = due.length === 1 && due[0].suspect && due[0].position !== turns.alone;
     // In turns: what fails again and again must not hold up what is new.
-    if (due.length > 0 && !turns.hasRetried) {
+    if (due.length > 0 && (isUrgent || !turns.hasRetried)) {
       turns.hasRetried = true;
       turns.prefers = turns.prefers === "alone" ? "batch" : "alone";
       await this.#retry(due, signal);
@@ -400,11 +411,12 @@ export class Subscription {
   /** Its failed attempts, with those that ended with their worker. */
   #failuresOf({ failures, attempts }: Deferred): readonly FailedAttempt[] {
     const missing = Math.max(0, attempts - failures.length);
-    const { clock, crash } = this.#options;
-    const error = crash === undefined
+    const { clock, crash, takenOver } = this.#options;
+    const how = crash === undefined
       ? ENDED
       : storable(`The worker ended while it handled this message: ${crash}`, LONGEST);
-    return [...failures, ...Array.from({ length: missing }, () => ({ at: clock.now(), error }))];
+    const ended = { at: clock.now(), ...(takenOver ? { error: LOST, lost: true as const } : { error: how }) };
+    return [...failures, ...Array.from({ length: missing }, () => ended)];
   }
 
   /** Records the start of an attempt, so that it counts even if the process crashes. */
@@ -412,7 +424,7 @@ export class Subscription {
     const { settings } = this.#options;
     const failures = this.#failuresOf(deferred);
     const attempts = deferred.attempts + 1;
-    if (attempts <= settings.maxRetries + 1) {
+    if (attempts <= attemptsOf(settings, failures)) {
       const counted = { ...deferred, failures, attempts, quarantined: true, replayed: false };
       await this.#checkpointer.begin(counted);
       return counted;
