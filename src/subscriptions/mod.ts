@@ -8,3 +8,4 @@ export {
 } from "./group.ts";
 export { DEFAULT_SETTINGS, type SubscriptionSettings } from "../groups/settings.ts";
 export { HandlerStuckError, SharedRowError, UnknownTypeError } from "./errors.ts";
+export type { Turns } from "./options.ts";
