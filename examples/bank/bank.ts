@@ -6,7 +6,7 @@ const target = (payload: { accountId: string }) => payload.accountId;
 
 export const Deposited = event("Deposited", { schema: move });
 export const Withdrawn = event("Withdrawn", { schema: move });
-const Account = aggregate("Account", {
+export const Account = aggregate("Account", {
   events: [Deposited, Withdrawn],
   initial: () => 0,
   evolve: {

@@ -145,7 +145,7 @@ export class HostPool {
       hosted: undefined,
       stopLoading: undefined,
       sessions: new Map(),
-      quota: new LogQuota(() => performance.now()),
+      quota: new LogQuota(() => performance.now(), 2),
     });
   }
 
@@ -422,6 +422,12 @@ export class HostPool {
     // If this process itself was stalled, missed heartbeats mean nothing.
     if (late) return;
     for (const placed of this.#units.values()) {
+      const dropped = placed.quota.takeDropped();
+      if (dropped > 0) {
+        const text = `${dropped} log lines were dropped`;
+        const [group = ""] = placed.unit.groups;
+        this.#options.report({ type: "handler.logged", group, level: "warn", text, fields: {} });
+      }
       for (const session of placed.sessions.values()) session.look(now, GRACE);
       if (now - placed.apartSince > APART && ![...placed.sessions.values()].some((session) => session.isBusy)) {
         placed.apartSince = Infinity;

@@ -254,14 +254,14 @@ export class MemoryEventStore implements EventStore {
     for (const lease of this.#leases.values()) {
       if (lease.group !== group || lease.partitions === partitions || lease.clean) continue;
       vanished = true;
-      this.#leases.set(lease.name, { ...lease, token: lease.token + 1, expiresAt: 0, clean: true });
+      this.#leases.set(lease.name, { ...lease, token: lease.token + 1, expiresAt: 0, clean: true, owner: "" });
     }
     const { token, clean, again, granted } = grantOf(last, request, vanished);
     // What may have been in flight there is now anybody's.
     for (const sibling of vanished ? leaseNames(group, partitions) : []) {
       const { ends = null, ...known } = this.#leases.get(sibling) ?? { token: 0 };
       const unheld = { owner: "", expiresAt: 0, granted: null, ...known, name: sibling, group, partitions, ends };
-      this.#leases.set(sibling, { ...unheld, clean: false });
+      this.#leases.set(sibling, { ...unheld, owner: "", clean: false });
     }
     const ends = last?.ends ?? null;
     this.#leases.set(name, {

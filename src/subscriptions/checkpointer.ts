@@ -4,7 +4,8 @@ import { recoveryOf } from "../lib/annals_error.ts";
 import { knows, parseVersionName } from "../messages/known_types.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { partitionOf } from "../messages/ids.ts";
-import type { Commit, DeferredMessage } from "../store/port.ts";
+import { storable } from "../messages/text.ts";
+import type { Commit, DeferredMessage, FailedAttempt } from "../store/port.ts";
 import { PartitionProgress } from "../groups/progress.ts";
 import { longestDelay, retryDelay } from "../groups/settings.ts";
 import type { Complete } from "./options.ts";
@@ -18,6 +19,19 @@ const FLUSH_INTERVAL = 50;
 const CAREFUL = 500;
 
 const UNSUSPICIOUS = { quarantined: false, suspect: false };
+
+/** The longest reason of an end, in characters. */
+const LONGEST = 1_000;
+
+/** How an attempt ended whose end nobody has written. */
+function endOf(crash: string | undefined, takenOver = false): Pick<FailedAttempt, "error" | "lost"> {
+  if (takenOver) {
+    const error = "The server that handled this message ended, was stopped for seconds, or was cut off from the store";
+    return { error, lost: true };
+  }
+  const how = crash ?? "it was killed, ran out of memory, or looped after an await";
+  return { error: storable(`The worker ended while it handled this message: ${how}`, LONGEST) };
+}
 
 /** Whether what ends a subscription has nothing to do with its messages. */
 function isOthersFault(error: unknown): boolean {
@@ -65,31 +79,38 @@ export class Checkpointer {
     this.#progress = new PartitionProgress(groupPartition, checkpoints);
     this.retryQueue = new RetryQueue((attempts) => longestDelay(settings, attempts));
     const triedStreams = new Set<string>();
+    const charged: DeferredMessage[] = [];
     for (const deferred of rows) {
       const { attempts, failures, position, stream } = deferred;
+      // Of another partition.
+      if (!this.lacks(deferred)) continue;
       // Whoever counted this attempt went on or stopped in order: its effects could not be written, or another group's
       // fault ended the worker. The message has no part in that.
       const isInnocent = attempts > failures.length && (!quarantined || this.#begun.get(position) === attempts);
       // What is known of a crash from before, or what is to be feared.
       const known = before ? before.get(stream, position) ?? UNSUSPICIOUS : { quarantined, suspect: quarantined };
       if (isInnocent) this.#adopt({ ...deferred, attempts: failures.length }, { ...known, quarantined: true });
-      // A crash ended this attempt. What was not tried since comes first.
-      else if (attempts > failures.length) {
-        const dueAt = before?.get(stream, position)?.dueAt ?? this.#restUntil();
-        this.#adopt({ ...deferred, dueAt }, { ...known, quarantined: false });
-      } else {
+      else if (attempts > failures.length) charged.push(this.#charge(deferred));
+      else {
         // What waits behind a message that was tried was not in flight, and attempts of that are counted before they begin.
         if (attempts > 0 || this.#isUnknown(deferred)) triedStreams.add(stream);
         this.#adopt(deferred, triedStreams.has(stream) ? UNSUSPICIOUS : known);
       }
       if (attempts > 0) triedStreams.add(stream);
     }
+    if (charged.length === 0) return;
+    // At once: how it ended would not be known any more after the next crash.
+    await this.#commit({ defer: charged });
+    for (const deferred of charged) this.#adopt(deferred, UNSUSPICIOUS);
   }
 
-  /** As long as the first retry waits: the pauses of the group get longer anyway. */
-  #restUntil(): number {
-    const { settings, clock } = this.#options;
-    return Math.round(clock.now() + retryDelay(settings, 1, clock.random()));
+  /** Counts an attempt that a crash ended. It waits like a first retry, so that others come before the next crash. */
+  #charge(deferred: DeferredMessage): DeferredMessage {
+    const { settings, clock, crash, takenOver } = this.#options;
+    const failures = [...deferred.failures];
+    while (failures.length < deferred.attempts) failures.push({ at: clock.now(), ...endOf(crash, takenOver) });
+    const dueAt = Math.round(clock.now() + retryDelay(settings, 1, clock.random()));
+    return { ...deferred, failures, dueAt };
   }
 
   /** Whether a crash before it may be due to something that was not tried since. */

@@ -14,15 +14,17 @@ export interface Turns {
   hasRetried: boolean;
   /** What comes first in the next retry. */
   prefers: "alone" | "batch";
-  /** The position that was last tried alone. */
-  alone: number;
+  /** The positions that were tried alone, and could not be written. */
+  readonly tried: Set<number>;
+  /** The positions that came before what is new, because a crash may have been due to them: once each. */
+  readonly urgent: Set<number>;
 }
 
 /** Returns a memory of whose turn it is in each category. */
 export function turnsOf(): (category: string) => Turns {
   const known = new Map<string, Turns>();
   return (category) => {
-    const turns = known.get(category) ?? { hasRetried: false, prefers: "alone", alone: 0 };
+    const turns = known.get(category) ?? { hasRetried: false, prefers: "alone", tried: new Set(), urgent: new Set() };
     known.set(category, turns);
     return turns;
   };

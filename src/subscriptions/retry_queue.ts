@@ -136,19 +136,25 @@ export class RetryQueue {
    * @param most The most messages of a batch.
    * @param prefer Which of the two comes first; in turns, neither keeps the other waiting. Of the single ones, that which
    *   has been due for longest. @default {"alone"}
-   * @param last The position that was last tried alone: others come first. @default {none}
+   * @param tried The positions that were tried alone, and could not be written: all others come first. @default {none}
    */
-  due(now: number, most: number, prefer: "alone" | "batch" = "alone", last = 0): Deferred[] {
+  due(
+    now: number,
+    most: number,
+    prefer: "alone" | "batch" = "alone",
+    tried: ReadonlySet<number> = new Set(),
+  ): Deferred[] {
     const batch: Deferred[] = [];
     let alone: Deferred | undefined;
     let least = Infinity;
+    let isAgain = true;
     for (const queue of this.#streams.values()) {
       const [head] = queue;
       const left = head.awaits === null ? this.#left(head, now) : Infinity;
       if (left > 0) continue;
       if (head.attempts > 0 || head.quarantined) {
-        const isNext = alone === undefined || (alone.position === last) || (left < least && head.position !== last);
-        if (isNext) [alone, least] = [head, left];
+        const again = tried.has(head.position);
+        if (again === isAgain ? left < least : isAgain) [alone, least, isAgain] = [head, left, again];
         continue;
       }
       for (const deferred of queue) {

@@ -1,10 +1,8 @@
 import { messageOf, recoveryOf } from "../lib/annals_error.ts";
 import { retry } from "../lib/retry.ts";
-import { storable } from "../messages/text.ts";
 import { knows, versionName } from "../messages/known_types.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { StoreUnavailableError } from "../store/errors.ts";
-import type { FailedAttempt } from "../store/port.ts";
 import { inParts, isLeftOut, LARGE, MOST_CHARACTERS } from "../store/large.ts";
 import { StoppedError } from "./errors.ts";
 import { attemptsOf } from "../groups/settings.ts";
@@ -18,16 +16,6 @@ import { PendingCommit } from "./pending_commit.ts";
 
 /** Polling interval for replayed dead letters, in milliseconds. */
 const REPLAY_INTERVAL = 250;
-
-/** The error recorded for an attempt that ended with the worker. */
-const ENDED =
-  "The worker ended while it handled this message: it was killed, ran out of memory, or looped after an await";
-
-/** That of one after which another process has taken over. */
-const LOST = "The server that handled this message ended, was stopped for seconds, or was cut off from the store";
-
-/** The longest reason of an end, in characters. */
-const LONGEST = 1_000;
 
 /** After so many batches that were as large as they may be, larger ones are tried: each that fails can take a whole timeout. */
 const FULL = 10;
@@ -159,9 +147,10 @@ export class Subscription {
     const { retryQueue } = this.#checkpointer;
     await this.#pickUpReplays();
     const turns = this.#turns;
-    const due = retryQueue.due(now(), this.#most, turns.prefers, turns.alone);
+    const due = retryQueue.due(now(), this.#most, turns.prefers, turns.tried);
     // What a crash may be due to comes before what is new: that may have the next one.
-    const isUrgent = due.length === 1 && due[0].suspect && due[0].position !== turns.alone;
+    const isUrgent = due.length === 1 && due[0].suspect && !turns.urgent.has(due[0].position);
+    if (isUrgent) turns.urgent.add(due[0].position);
     // In turns: what fails again and again must not hold up what is new.
     if (due.length > 0 && (isUrgent || !turns.hasRetried)) {
       turns.hasRetried = true;
@@ -325,7 +314,11 @@ export class Subscription {
     let room = MOST_CHARACTERS;
     const records = await this.#readAll(due);
     const isAlone = due[0].attempts > 0 || due[0].quarantined;
-    if (isAlone) this.#turns.alone = due[0].position;
+    const [{ position }] = due;
+    const { tried } = this.#turns;
+    // Those that are tried again all had their turn.
+    if (tried.has(position)) tried.clear();
+    if (isAlone) tried.add(position);
     for (const deferred of due) {
       let record = records.get(deferred.position);
       if (!record || isLeftOut(record)) record = await this.#read(deferred);
@@ -336,8 +329,7 @@ export class Subscription {
       if (!knows(types, record)) {
         // Deferred by newer code.
         await this.#unknown.leaveToOthers([versionName(record)], record.position);
-        const failures = this.#failuresOf(deferred);
-        commit.deferred.push({ ...deferred, failures, suspect: false, awaits: versionName(record) });
+        commit.deferred.push({ ...deferred, suspect: false, awaits: versionName(record) });
         continue;
       }
       if (!handles.has(record.type)) {
@@ -353,6 +345,7 @@ export class Subscription {
       if (room < 0) break;
     }
     await this.#write(items, commit, undefined, signal, isAlone ? 0 : due.length);
+    tried.delete(position);
   }
 
   /**
@@ -373,7 +366,7 @@ export class Subscription {
         this.#full = 0;
       }
     } catch (error) {
-      if (size > 1 && recoveryOf(error) !== "none") {
+      if (size > 1 && recoveryOf(error) !== "none" && !(error instanceof StoppedError)) {
         this.#most = Math.max(1, Math.min(size, this.#most) >> 1);
         this.#full = 0;
       }
@@ -408,21 +401,10 @@ export class Subscription {
     );
   }
 
-  /** Its failed attempts, with those that ended with their worker. */
-  #failuresOf({ failures, attempts }: Deferred): readonly FailedAttempt[] {
-    const missing = Math.max(0, attempts - failures.length);
-    const { clock, crash, takenOver } = this.#options;
-    const how = crash === undefined
-      ? ENDED
-      : storable(`The worker ended while it handled this message: ${crash}`, LONGEST);
-    const ended = { at: clock.now(), ...(takenOver ? { error: LOST, lost: true as const } : { error: how }) };
-    return [...failures, ...Array.from({ length: missing }, () => ended)];
-  }
-
   /** Records the start of an attempt, so that it counts even if the process crashes. */
   async #countAttempt(deferred: Deferred, record: MessageRecord): Promise<Deferred | null> {
     const { settings } = this.#options;
-    const failures = this.#failuresOf(deferred);
+    const { failures } = deferred;
     const attempts = deferred.attempts + 1;
     if (attempts <= attemptsOf(settings, failures)) {
       const counted = { ...deferred, failures, attempts, quarantined: true, replayed: false };

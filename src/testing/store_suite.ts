@@ -405,6 +405,30 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.deepEqual(await ask(13), { token: 15, clean: false, again: false, ends: null });
   });
 
+  test(
+    "a lease of another number of partitions is nobody's any more, nor are those beside one that hears of it",
+    async (store, advance) => {
+      const ask = (name: string, partitions: number, owner: string, held = 0) =>
+        store.acquireLease({ name, group: "g", partitions, owner, held, ttl: 1000 });
+      await ask("g#1/3", 3, "me");
+      await store.releaseLease({ lease: "g#1/3", token: 1 }, true);
+      await ask("g#0/2", 2, "you");
+      advance(1001);
+      assert.equal((await ask("g#0/3", 3, "other"))!.clean, false);
+      assert.deepEqual(await ask("g#1/3", 3, "me", 1), { token: 3, clean: false, again: false, ends: null });
+      for (const [lease, token] of [["g#0/3", 1], ["g#1/3", 3]] as const) {
+        await store.releaseLease(
+          { lease, token },
+          true,
+        );
+      }
+      await ask("g#2/3", 3, "other");
+      await store.releaseLease({ lease: "g#2/3", token: 1 }, true);
+      // All of it was handled by others meanwhile.
+      assert.equal((await ask("g#0/2", 2, "you", 1))!.again, false);
+    },
+  );
+
   test("members are there until their time is over, or they leave", async (store, advance) => {
     await store.enroll({ owner: "b", types: { B: 2 } }, 1000);
     await store.enroll({ owner: "a", types: {} }, 1000);

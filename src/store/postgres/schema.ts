@@ -664,7 +664,7 @@ begin
     end if;
   end if;
   -- Whoever still believes in another number of partitions is fenced with it.
-  update annals.leases l set token = l.token + 1, expires_at = 0, clean = true
+  update annals.leases l set token = l.token + 1, expires_at = 0, clean = true, owner = ''
     where l."group" = p_group and l.partitions <> p_partitions and not l.clean;
   if found then
     said := 0;
@@ -672,7 +672,7 @@ begin
     insert into annals.leases (name, "group", partitions, owner, token, expires_at, clean)
       select p_group || '#' || i || '/' || p_partitions, p_group, p_partitions, '', 0, 0, false
         from generate_series(0, p_partitions - 1) i
-      on conflict (name) do update set clean = false;
+      on conflict (name) do update set clean = false, owner = '';
   end if;
   clean := (said & 1) = 1;
   again := (said & 2) = 2;

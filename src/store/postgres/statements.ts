@@ -21,8 +21,8 @@ const LONGEST_KEY = 10_000;
 export class Statements {
   #answers: () => Promise<unknown>;
   /**
-   * By group and statement: how often in a row, and when last, it failed with what may happen to any. Not by its values, which
-   * may be others each time.
+   * By message and statement: how often in a row, and when last, it failed with what may happen to any. Not by its values,
+   * which may be others each time.
    */
   #failures = new Map<string, { readonly count: number; readonly at: number }>();
   #elapsed: () => number;
@@ -39,7 +39,7 @@ export class Statements {
   /**
    * Runs statements and a commit in one transaction.
    *
-   * @param scope Whose statements they are.
+   * @param scope Of which message they are.
    * @param statements The statements.
    * @param transact Begins the transaction, runs the work in it, and commits.
    * @param work What to run before and after the statements.
@@ -55,7 +55,8 @@ export class Statements {
     const begunAt = this.#elapsed();
     let current: { readonly text: string; readonly key: string } | undefined;
     try {
-      return await transact(async (session) => {
+      const keys: string[] = [];
+      const result = await transact(async (session) => {
         await work.before(session);
         for (const { parts, values } of statements) {
           const text = parts.reduce((text, part, i) => i === 0 ? part : `${text}$${i}${part}`, "");
@@ -67,7 +68,7 @@ export class Statements {
           await Promise.resolve(session.unsafe(text, values, { simple: false })).catch((error) => {
             throw mayBefallAny(error) ? error : new StatementError(text, (error as Error).message);
           });
-          this.#failures.delete(current.key);
+          keys.push(key);
         }
         // A constraint that waits for the end is its fault as well.
         await Promise.resolve(session.unsafe("set constraints all immediate")).catch((error) => {
@@ -78,6 +79,9 @@ export class Statements {
         current = undefined;
         return await work.after(session);
       });
+      // Of the same text, one may succeed and the next fail.
+      for (const key of keys) this.#failures.delete(key);
+      return result;
     } catch (error) {
       // One that ends its session, or takes longer than a pooler permits, would be tried for ever.
       const isOthers = current === undefined || error instanceof StatementError || codeOf(error) === DEADLOCK;

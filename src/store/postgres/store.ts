@@ -112,6 +112,12 @@ class Refused extends Error {
   }
 }
 
+/** Identifies the messages that a commit is of: the same when it is tried again. */
+function scopeOf({ fence, checkpoint, resume = [], defer = [] }: Commit): string {
+  const positions = [...resume, ...defer].map(({ position }) => position);
+  return JSON.stringify([fence?.lease, checkpoint?.category, checkpoint?.position, positions]);
+}
+
 /**
  * A store in a PostgreSQL database (14 or newer), shared by any number of processes and machines.
  *
@@ -452,7 +458,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     try {
       await this.#know();
       return await this.#watched.run<any[][]>(
-        commit.fence?.lease ?? "",
+        scopeOf(commit),
         commit.statements!,
         (work) =>
           this.#handlers.use((driver, begun) => transaction(driver, ISOLATION, work, { begun, timeout }), {

@@ -304,7 +304,7 @@ export class SqliteEventStore implements EventStore {
       ).get(name);
       // Fence holders that assume another number of partitions.
       const others = this.#statement(
-        `update leases set token = token + 1, expires_at = 0, clean = 1 where "group" = ? and partitions <> ?
+        `update leases set token = token + 1, expires_at = 0, clean = 1, owner = '' where "group" = ? and partitions <> ?
          and clean = 0`,
       );
       const vanished = this.#statement(
@@ -317,7 +317,7 @@ export class SqliteEventStore implements EventStore {
       for (const sibling of vanished ? leaseNames(group, partitions) : []) {
         this.#statement(
           `insert into leases (name, "group", partitions, owner, token, expires_at, clean) values (?, ?, ?, '', 0, 0, 0)
-           on conflict do update set clean = 0`,
+           on conflict do update set clean = 0, owner = ''`,
         ).run(sibling, group, partitions);
       }
       this.#statement("insert or replace into leases values (?, ?, ?, ?, ?, ?, 0, ?, ?)")

@@ -4,6 +4,7 @@ import { leaseName } from "../../../src/groups/partition.ts";
 import { WorkerEndedError } from "../../../src/handling/errors.ts";
 import { ModuleLoadError } from "../../../src/isolation/errors.ts";
 import { REAL_CLOCK } from "../../../src/lib/clock.ts";
+import { sampleMessage } from "../../../src/testing/store_suite.ts";
 import { BOOM, Breaking, FAST, handled, withRunner } from "../../support/breaking_group.ts";
 import { until } from "../../support/server.ts";
 
@@ -225,7 +226,7 @@ Deno.test("a crash of X on another server is not forgotten by one that began X b
   );
 });
 
-Deno.test("a quarantine does not end before the crashed message was counted (waits behind a replay)", async () => {
+Deno.test("a crash is counted at once, although its message waits behind a replay", async () => {
   const store = new Breaking();
   await store.putTo("test::a-1");
   await store.putTo("test::a-1");
@@ -246,9 +247,10 @@ Deno.test("a quarantine does not end before the crashed message was counted (wai
   await withRunner((items) => Promise.resolve(handled(items)), async ({ store, runner }) => {
     await sleep(150);
     const grants = store.granted.length;
+    const [, crashed] = await store.deferred("G");
+    assert.deepEqual([crashed.position, crashed.attempts, crashed.failures.length], [2, 1, 1]);
     runner.yield();
     await until(() => store.granted.length > grants, () => "next");
-    assert.equal(store.granted.at(-1), false);
   }, { store });
 });
 
@@ -476,4 +478,104 @@ Deno.test("a message is not given up because servers are stopped while they hand
       () => "it to be given up, as it may end machines",
     );
   }, { clock: FAST, store, maxRetries: 1 });
+});
+
+const dead = (store: Breaking) =>
+  store.acquireLease({ name: leaseName("G", 0, 1), group: "G", partitions: 1, owner: "dead", ttl: 0 });
+
+for (const reason of ["unsure", "unreachable"] as const) {
+  Deno.test(`messages whose effects can never be written after a crash do not keep new ones waiting (${reason})`, async () => {
+    const store = new Breaking();
+    for (const n of [1, 2, 3]) await store.putTo(`test::a-${n}`);
+    await dead(store);
+    store.breaks = ({ resume }) => resume?.some(({ position }) => position <= 3) ? reason : null;
+    const runs = new Set<number>();
+    await withRunner((items) => {
+      for (const { record } of items) runs.add(record.position);
+      return Promise.resolve(handled(items));
+    }, async ({ store }) => {
+      await until(() => runs.size === 3, () => "those of the crash");
+      await store.putTo("test::a-99");
+      await until(() => runs.has(4), () => "the new one", 10_000);
+    }, { store, clock: FAST });
+  });
+}
+
+Deno.test("what was lost with a server is not charged because another message ends the worker then", async () => {
+  const store = new Breaking();
+  for (const n of [1, 2]) await store.putTo(`test::a-${n}`);
+  const row = (position: number) => ({
+    ...{ group: "G", category: "test::a", stream: `test::a-${position}`, position, attempts: 1, dueAt: 0 },
+    ...{ failures: [], replayed: false, awaits: null },
+  });
+  const checkpoint = { group: "G", category: "test::a", partitions: 1, partition: 0, position: 2 };
+  await store.commit({ defer: [row(1), row(2)], checkpoint });
+  await dead(store);
+  const runs: number[] = [];
+  await withRunner((items) => {
+    runs.push(...items.map(({ record }) => record.position));
+    return runs.at(-1) === 2 ? Promise.reject(new WorkerEndedError("killed", true)) : Promise.resolve(handled(items));
+  }, async ({ store }) => {
+    await until(async () => (await store.deferred("G")).length === 0, () => "the end");
+    assert.deepEqual((await store.deadLetters()).map(({ message }) => message.position), [2]);
+    const [{ attempts }] = await store.deadLetters();
+    assert.deepEqual(attempts.map(({ lost }) => lost ?? false), [true, false]);
+    assert.match(attempts[1].error, /^The worker ended while it handled this message: killed$/);
+    assert.ok(runs.includes(1));
+  }, { store, clock: FAST, maxRetries: 0 });
+});
+
+Deno.test("a crash is not taken back because the next attempt cannot be counted before the server stops", async () => {
+  const store = new Breaking();
+  await store.putTo("test::a-1");
+  let kills = 0;
+  const kill = () => {
+    kills++;
+    return Promise.reject(new WorkerEndedError("killed", true));
+  };
+  for (let round = 0; round < 6 && (await store.deadLetters()).length === 0; round++) {
+    let isBroken = false;
+    const before = kills;
+    await withRunner(kill, async ({ store, runner }) => {
+      store.breaks = ({ defer }) => {
+        if (
+          isBroken || kills === before ||
+          !defer?.some(({ attempts, failures }) => failures.length > 0 && attempts > failures.length)
+        ) {
+          return null;
+        }
+        isBroken = true;
+        runner.stop();
+        return "unreachable";
+      };
+      await until(async () => isBroken || (await store.deadLetters()).length > 0, () => "the next attempt");
+      await until(() => !isBroken || runner.health.state === "stopped", () => "the end");
+    }, { store, keep: true, clock: FAST, maxRetries: 1, owner: `p${round}` });
+  }
+  assert.equal((await store.deadLetters()).length, 1);
+  assert.ok(kills <= 4, `${kills} kills`);
+});
+
+Deno.test("handing over does not make batches smaller", async () => {
+  const store = new Breaking();
+  const sizes: number[] = [];
+  await withRunner(async (items) => {
+    sizes.push(items.length);
+    await sleep(5);
+    return handled(items);
+  }, async ({ store, runner }) => {
+    for (let round = 0; round < 8; round++) {
+      for (const n of Array(16).keys()) for (const c of ["a", "b"]) await store.putTo(`test::${c}-${n}`);
+      await until(() => runner.health.state === "running", () => "running");
+      runner.yield();
+      await sleep(20);
+    }
+    await store.commit({
+      appends: Array.from({ length: 64 }, (_, n) => ({
+        ...{ category: "test::a", stream: `test::a-${n}`, expected: "any" as const, publish: true },
+        messages: [sampleMessage({}, { type: "Ticked" })],
+      })),
+    });
+    await until(() => sizes.at(-1)! >= 32, () => `a large batch: ${sizes}`);
+  }, { store, categories: ["test::a", "test::b"], perTick: 64, clock: FAST });
 });

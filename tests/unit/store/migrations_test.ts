@@ -16,7 +16,7 @@ const DIGESTS: Record<string, readonly string[]> = {
     "42e079cd177f",
     "57ba9e919b2b",
     "ee312289c761",
-    "4b1b9323856b",
+    "331af686680e",
   ],
   sqlite: ["55e50935aeda", "602664d59157", "e418e9bb4148", "52b15c6b8e2e", "59edb96804b7", "7518000e763d"],
   "sqlite broker": ["6421888f84c7", "1979c55dabac"],

@@ -54,6 +54,21 @@ Deno.test("a statement is to blame although its values are others each time, and
   await assert.rejects(attempt(3, "H"), { code: "57P01" });
 });
 
+Deno.test("a statement is to blame although one of the same text succeeds before it each time", async () => {
+  const statements = new Statements(answers);
+  const session = {
+    unsafe: (_sql: string, [n]: number[] = []) => n === 2 ? Promise.reject(failing("57P01")) : Promise.resolve([]),
+  } as unknown as Session;
+  const given = [1, 2].map((n) => ({ ...UPDATE[0], values: [n] }));
+  const attempt = () =>
+    statements.run("G", given, (work) => work(session), {
+      before: () => Promise.resolve(),
+      after: () => Promise.resolve(),
+    });
+  for (let i = 0; i < 2; i++) await assert.rejects(attempt(), { code: "57P01" });
+  await assert.rejects(attempt(), StatementError);
+});
+
 Deno.test("a constraint that is checked at the end fails the statement before, with what the database says", async () => {
   const statements = new Statements(answers);
   await assert.rejects(run(statements, { deferred: "23503" }), (error: Error) => {
