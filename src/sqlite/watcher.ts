@@ -7,7 +7,7 @@ const [BUSY, CALM] = Deno.build.os === "linux" ? [500, 100] : [0, 1];
 /** How often that is decided, in milliseconds. While notified, it also looks by itself this often. */
 const PERIOD = 250;
 
-/** After so many more periods in which looking found writes than in which it did not, notifications are taken for broken. */
+/** After so many periods in which only looking found the writes, notifications are taken for broken. */
 const DEAF = 4;
 
 /** How long it polls then, before it tries again, in milliseconds: the file may be there again, or the process less busy. */
@@ -35,10 +35,7 @@ export class FileWatcher {
   #notified = 0;
   #heard = 0;
   #changes = 0;
-  /**
-   * How many more periods looking found what nobody had told of than there were without. One writer that is heard does not
-   * prove that all are, nor do this process's own commits, which are notified of as well.
-   */
+  /** Periods in which only looking found changes. This process's own commits are notified of as well, and prove nothing. */
   #unheard = 0;
   #mayWatch: boolean;
   /** From when on it tries again after notifications were broken. */
@@ -88,11 +85,9 @@ export class FileWatcher {
   /** Once in a period: how to go on. */
   #decide(): void {
     if (this.#watch) {
-      const told = this.#changes;
       this.#check();
-      if (this.#changes > told) this.#unheard++;
-      else if (this.#heard > 0) this.#unheard = Math.max(0, this.#unheard - 1);
-      if (this.#unheard >= DEAF) this.#giveUp();
+      if (this.#heard > 0) this.#unheard = 0;
+      else if (this.#changes > 0 && ++this.#unheard >= DEAF) this.#giveUp();
       if (!this.#isFitToWatch) this.#startPolling();
     } else if (this.#isFitToWatch && this.#changes < CALM) this.#startWatching();
     this.#notified = this.#heard = 0;
