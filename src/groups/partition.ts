@@ -1,5 +1,7 @@
 import type { Fence } from "../store/port.ts";
 
+export { leaseName } from "../store/grant.ts";
+
 /** One partition of a group in one category, processed by one worker at a time. */
 export interface GroupPartition {
   /** The consumer group. */
@@ -12,23 +14,6 @@ export interface GroupPartition {
   readonly partition: number;
   /** The name of its lease. */
   readonly fence?: Fence;
-}
-
-/**
- * Returns the name of a partition's lease.
- *
- * @param group The consumer group.
- * @param partition The partition's index.
- * @param partitions The number of partitions.
- * @returns Like `NotificationHandler#0/1`.
- */
-export function leaseName(group: string, partition: number, partitions: number): string {
-  return `${group}#${partition}/${partitions}`;
-}
-
-/** Returns the names of the leases of all partitions. */
-export function leaseNames(group: string, partitions: number): string[] {
-  return Array.from({ length: partitions }, (_, partition) => leaseName(group, partition, partitions));
 }
 
 /** Parses a name made by {@linkcode leaseName}. */

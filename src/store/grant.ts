@@ -36,3 +36,20 @@ export function grantOf(
   const granted = vanished ? 0 : said;
   return { token: (last?.token ?? 0) + 1, clean: (granted & 1) === 1, again: (granted & 2) === 2, granted };
 }
+
+/**
+ * Returns the name of a partition's lease.
+ *
+ * @param group The consumer group.
+ * @param partition The partition's index.
+ * @param partitions The number of partitions.
+ * @returns Like `NotificationHandler#0/1`.
+ */
+export function leaseName(group: string, partition: number, partitions: number): string {
+  return `${group}#${partition}/${partitions}`;
+}
+
+/** Returns the names of the leases of all partitions. */
+export function leaseNames(group: string, partitions: number): string[] {
+  return Array.from({ length: partitions }, (_, partition) => leaseName(group, partition, partitions));
+}

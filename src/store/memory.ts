@@ -21,8 +21,7 @@ import type {
   ReadStreamOptions,
   StreamAppend,
 } from "./port.ts";
-import { leaseNames } from "../groups/partition.ts";
-import { grantOf, type LastGrant } from "./grant.ts";
+import { grantOf, type LastGrant, leaseNames } from "./grant.ts";
 import { MOST_REPLAYED } from "./port.ts";
 import { type Clock, clockOf } from "../lib/clock.ts";
 import { Notifier } from "../lib/notifier.ts";

@@ -24,8 +24,7 @@ import type {
   ReadLogOptions,
   ReadStreamOptions,
 } from "../port.ts";
-import { leaseNames } from "../../groups/partition.ts";
-import { grantOf, type LastGrant } from "../grant.ts";
+import { grantOf, type LastGrant, leaseNames } from "../grant.ts";
 import { MOST_REPLAYED } from "../port.ts";
 import { SqliteCommitter } from "./commit.ts";
 
