@@ -301,10 +301,10 @@ export class GroupRunner {
     } catch (error) {
       const end = endOf(error, session);
       // Whatever else it ended by.
-      hasCrashed = end.reason === "worker ended" && end.isSuspect;
-      if (hasCrashed && "message" in end) [this.#crash, this.#isTakenOver] = [end.message, false];
-      const isCharged = subscription?.isCharged ?? false;
-      return this.#abandoned ?? (end.reason === "worker ended" ? { ...end, isCharged } : end);
+      if (end.reason !== "worker ended") return this.#abandoned ?? end;
+      hasCrashed = end.isSuspect;
+      if (hasCrashed) [this.#crash, this.#isTakenOver] = [end.message, false];
+      return this.#abandoned ?? { ...end, isCharged: subscription?.isCharged ?? false };
     } finally {
       this.#abandoned = undefined;
       this.#mayStillCommit = subscription?.mayStillCommit ?? false;

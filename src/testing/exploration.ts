@@ -5,20 +5,13 @@ import type { Domain, Handler } from "../domain/model.ts";
 import type { Projection, RowOf } from "../domain/projection.ts";
 import type { StateOf } from "../domain/aggregate.ts";
 import type { Effects } from "../handling/batch.ts";
-import { LocalRunner } from "../handling/runner.ts";
+import type { LocalRunner } from "../handling/runner.ts";
 import { decode } from "../messages/codec.ts";
 import { type Draft, isInternal, type Message, type MessageRecord } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
-import { newId } from "../messages/ids.ts";
 import { WrongExpectedVersionError } from "../store/errors.ts";
 import { MemoryEventStore } from "../store/memory.ts";
-import { SILENT } from "./world.ts";
-
-/** When a run begins. */
-const BEGIN = Date.UTC(2026, 0, 1);
-
-/** How long a handler may take, in milliseconds. */
-const TIMEOUT = 10_000;
+import { BEGIN, handleOne, newMessage, runnerOf } from "./world.ts";
 
 /** How many messages a run may lead to before it is taken for endless. */
 const ENDLESS = 10_000;
@@ -123,14 +116,10 @@ export class Exploration {
   }
 
   #runner(handler: Handler): LocalRunner {
-    return new LocalRunner(this.#domain, handler, {
-      reading: {
-        readStream: (stream, from) => this.#store.readStream(stream, { from }),
-        readRows: (projection, keys) => this.#store.readRows(projection, keys),
-        now: () => this.#now,
-      },
-      timeout: TIMEOUT,
-      log: SILENT,
+    return runnerOf(this.#domain, handler, {
+      readStream: (stream, from) => this.#store.readStream(stream, { from }),
+      readRows: (projection, keys) => this.#store.readRows(projection, keys),
+      now: () => this.#now,
     });
   }
 
@@ -148,18 +137,8 @@ export class Exploration {
     }
     this.#history.push(`${textOf(command)} is sent`);
     const { category, stream } = commandStream(this.#domain, handler, command.aggregateId);
-    const id = newId();
-    const message = {
-      id,
-      type: command.type,
-      schemaVersion: command.schemaVersion,
-      time: this.#now,
-      correlationId: id,
-      causationId: null,
-      data: JSON.stringify(command.payload),
-      metadata: null,
-    };
-    await this.#store.commit({ appends: [{ category, stream, expected: "any", messages: [message], publish: true }] });
+    const messages = [newMessage(command, this.#now)];
+    await this.#store.commit({ appends: [{ category, stream, expected: "any", messages, publish: true }] });
     await this.#look();
   }
 
@@ -197,11 +176,7 @@ export class Exploration {
     const group = this.#groups[index];
     const record = group.inHand ? undefined : this.#next(group);
     if (!record) return;
-    const { handler: { name } } = group;
-    const result = await group.runner.run([{ record, attempt: 1 }], new AbortController().signal);
-    if (result === "apart") throw new Error(`"${name}" has no result for "${record.type}"`);
-    for (const { error } of result.failures.values()) throw new Error(`"${name}" failed on "${record.type}": ${error}`);
-    group.inHand = { record, effects: result.effects };
+    group.inHand = { record, effects: await handleOne(group.runner, group.handler, record) };
   }
 
   /** Writes what a group has handled; if the state that it was decided on has changed, it is handled again. */

@@ -4,7 +4,7 @@ import type { Domain, Handler } from "../domain/model.ts";
 import type { Projection, RowOf } from "../domain/projection.ts";
 import type { Draft, Message } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
-import { type Decided, stored, World } from "./world.ts";
+import { BEGIN, type Decided, stored, World } from "./world.ts";
 import { withStubs } from "./stubs.ts";
 
 /** A length of time, like `25h`. */
@@ -12,9 +12,6 @@ export type Duration = `${number}${"ms" | "s" | "m" | "h" | "d"}`;
 
 /** Events that have happened, in order: of the aggregate with an id, or of the one that the first command is for. */
 export type Happened = Draft | readonly [id: string, ...events: readonly Draft[]];
-
-/** When a test begins, unless it says otherwise. */
-const BEGIN = Date.UTC(2026, 0, 1);
 
 /** The id of an aggregate that nothing else names. */
 const NAMELESS = "given";

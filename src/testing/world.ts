@@ -4,9 +4,9 @@ import type { CommandDraft } from "../domain/handlers.ts";
 import type { Domain, Handler } from "../domain/model.ts";
 import type { Projection } from "../domain/projection.ts";
 import { LocalRunner } from "../handling/runner.ts";
-import type { Effects } from "../handling/batch.ts";
+import type { Effects, Reading } from "../handling/batch.ts";
 import { decode } from "../messages/codec.ts";
-import { type Draft, isInternal, type Message, type MessageRecord } from "../messages/envelope.ts";
+import { type Draft, isInternal, type Message, type MessageRecord, type NewMessage } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { newId } from "../messages/ids.ts";
 
@@ -18,12 +18,42 @@ export type Decided =
 /** What a handler may take: nothing takes long here, but a promise that never resolves must end. */
 const TIMEOUT = 10_000;
 
-/** The log of handlers in tests. */
-export const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
+const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** Copies a payload as it would be stored and read. */
 export function stored(payload: unknown): unknown {
   return JSON.parse(JSON.stringify(payload));
+}
+
+/** When a test begins, unless it says otherwise. */
+export const BEGIN: number = Date.UTC(2026, 0, 1);
+
+/** Creates a message as a client would store it. */
+export function newMessage({ type, schemaVersion, payload }: Draft, now: number): NewMessage {
+  const id = newId();
+  const data = JSON.stringify(payload);
+  return { id, type, schemaVersion, time: now, correlationId: id, causationId: null, data, metadata: null };
+}
+
+/** Creates what runs a handler as on a server. */
+export function runnerOf(
+  domain: Domain,
+  handler: Handler,
+  reading: Pick<Reading, "readStream" | "readRows" | "now">,
+): LocalRunner {
+  return new LocalRunner(domain, handler, { reading, timeout: TIMEOUT, log: SILENT });
+}
+
+/** Lets a handler handle one message; throws if that fails other than by a refusal. */
+export async function handleOne(runner: LocalRunner, { name }: Handler, record: MessageRecord): Promise<Effects> {
+  const result = await runner.run([{ record, attempt: 1 }], new AbortController().signal);
+  if (result === "apart") throw new Error(`"${name}" has no result for "${record.type}"`);
+  for (const { error, stack } of result.failures.values()) {
+    const failure = new Error(`"${name}" failed on "${record.type}": ${error}`);
+    if (stack !== null) failure.stack = `Error: ${failure.message}\n${stack}`;
+    throw failure;
+  }
+  return result.effects;
 }
 
 /** The streams and rows of a domain in plain maps. Handlers run as on a server, one message at a time. */
@@ -62,7 +92,7 @@ export class World {
     return drafts.flatMap((draft) => {
       const aggregate = this.aggregateOf(draft);
       const stream = this.#domain.streamOf(aggregate, id);
-      return this.#append(this.#domain.categoryOf(aggregate), stream, [this.#record(draft)]);
+      return this.#append(this.#domain.categoryOf(aggregate), stream, [newMessage(draft, this.now)]);
     });
   }
 
@@ -74,7 +104,7 @@ export class World {
     }
     const { category, stream } = commandStream(this.#domain, handler, command.aggregateId);
     const { appends, outcomes } = await this.#run(handler, {
-      ...this.#record(command),
+      ...newMessage(command, this.now),
       category,
       stream,
       version: 0,
@@ -124,27 +154,16 @@ export class World {
   }
 
   async #run(handler: Handler, record: MessageRecord): Promise<Effects> {
-    const runner = new LocalRunner(this.#domain, handler, {
-      reading: {
-        readStream: (stream, from) => Promise.resolve(this.#streams.get(stream)?.slice(from) ?? []),
-        readRows: (projection, keys) =>
-          Promise.resolve(keys.flatMap((key) => {
-            const row = this.#rows.get(rowName(projection, key));
-            return row === undefined ? [] : [{ key, row }];
-          })),
-        now: () => this.now,
-      },
-      timeout: TIMEOUT,
-      log: SILENT,
+    const runner = runnerOf(this.#domain, handler, {
+      readStream: (stream, from) => Promise.resolve(this.#streams.get(stream)?.slice(from) ?? []),
+      readRows: (projection, keys) =>
+        Promise.resolve(keys.flatMap((key) => {
+          const row = this.#rows.get(rowName(projection, key));
+          return row === undefined ? [] : [{ key, row }];
+        })),
+      now: () => this.now,
     });
-    const result = await runner.run([{ record, attempt: 1 }], new AbortController().signal);
-    if (result === "apart") throw new Error(`"${handler.name}" has no result for "${record.type}"`);
-    for (const { error, stack } of result.failures.values()) {
-      const failure = new Error(`"${handler.name}" failed on "${record.type}": ${error}`);
-      if (stack !== null) failure.stack = `Error: ${failure.message}\n${stack}`;
-      throw failure;
-    }
-    return result.effects;
+    return await handleOne(runner, handler, record);
   }
 
   #write(appends: Effects["appends"]): Message[] {
@@ -154,7 +173,7 @@ export class World {
     });
   }
 
-  #append(category: string, stream: string, messages: Effects["appends"][number]["messages"]): Message[] {
+  #append(category: string, stream: string, messages: readonly NewMessage[]): Message[] {
     const before = this.#streams.get(stream) ?? [];
     this.#streams.set(stream, before);
     return messages.map((message) => {
@@ -164,20 +183,6 @@ export class World {
       // Unique values are no message of the domain.
       return isInternal(category) ? record as never : decode(record, this.#domain.types);
     });
-  }
-
-  #record({ type, schemaVersion, payload }: Draft): Effects["appends"][number]["messages"][number] {
-    const id = newId();
-    return {
-      id,
-      type,
-      schemaVersion,
-      time: this.now,
-      correlationId: id,
-      causationId: null,
-      data: JSON.stringify(payload),
-      metadata: null,
-    };
   }
 }
 
