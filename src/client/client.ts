@@ -7,7 +7,7 @@ import { commandStream } from "../domain/command_handler.ts";
 import type { Loaded } from "../domain/context.ts";
 import type { CommandDraft } from "../domain/handlers.ts";
 import type { Domain, Handler } from "../domain/model.ts";
-import type { Projection, RowOf } from "../domain/projection.ts";
+import { checkKey, checkProjection, type Projection, type RowOf } from "../domain/projection.ts";
 import { locate, openStore } from "../adapters/open.ts";
 import { socketPath } from "../adapters/socket.ts";
 import { awaitsFirstAttempts, hasPassed } from "../groups/progress.ts";
@@ -225,6 +225,7 @@ export class Client {
   }
 
   async #wait(commandId: string, timeout: number): Promise<Outcome> {
+    checkTimeout(timeout);
     const until = performance.now() + timeout;
     let servedAt = performance.now();
     while (true) {
@@ -285,6 +286,12 @@ export class Client {
   ): Promise<Loaded<StateOf<A>>> {
     const stream = this.domain.streamOf(aggregate, id);
     const { atVersion, asOf } = options;
+    if (atVersion !== undefined && !(Number.isSafeInteger(atVersion) && atVersion >= 0)) {
+      throw new DomainDefinitionError(`Cannot load at version ${atVersion}: versions are whole numbers from 0`);
+    }
+    if (asOf !== undefined && !(asOf instanceof Date && Number.isFinite(asOf.getTime()))) {
+      throw new DomainDefinitionError(`Cannot load as of ${String(asOf)}: it is no valid Date`);
+    }
     const records = await this.store.readStream(stream, atVersion === undefined ? {} : { to: atVersion });
     let state = aggregate.initial();
     let version = -1;
@@ -304,7 +311,9 @@ export class Client {
    * @returns Whether the position was reached in time.
    */
   async caughtUp(options: { readonly timeout?: number; readonly position?: number } = {}): Promise<boolean> {
-    const until = performance.now() + (options.timeout ?? 30_000);
+    const { timeout = 30_000 } = options;
+    checkTimeout(timeout);
+    const until = performance.now() + timeout;
     const position = options.position ?? await this.store.lastPosition();
     for (const handler of this.domain.handlers.values()) {
       const categories = this.domain.categoriesOf(handler);
@@ -323,12 +332,15 @@ export class Client {
 
   /** Returns a row of a projection; `null` if there is none. */
   async row<P extends Projection>(projection: P, key: string): Promise<RowOf<P> | null> {
+    checkProjection(projection);
+    checkKey(projection.name, key, "row()", "read");
     const found = await this.store.readRow(projection.name, key);
     return found?.row ? JSON.parse(found.row) : null;
   }
 
   /** Returns all rows of a projection, by key. */
   async rows<P extends Projection>(projection: P): Promise<RowOf<P>[]> {
+    checkProjection(projection);
     return (await this.store.listRows(projection.name)).map(({ row }) => JSON.parse(row!));
   }
 
@@ -341,6 +353,13 @@ export class Client {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+function checkTimeout(timeout: unknown): void {
+  if (typeof timeout === "number" && timeout >= 0) return;
+  throw new DomainDefinitionError(
+    `Cannot wait for ${String(timeout)}: a timeout is a number of milliseconds, 0 or more`,
+  );
 }
 
 function outcomeOf({ status, detail }: CommandOutcome): Outcome {

@@ -1,6 +1,7 @@
 import type { Draft, Message } from "../messages/envelope.ts";
 import { didYouMean, didYouWrite } from "../lib/did_you_mean.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
+import { checkName, checkParts } from "../messages/names.ts";
 import type { EventType, MessageType, NameOf, PayloadOf } from "../messages/message_type.ts";
 import { DomainRuleError } from "./errors.ts";
 import { deepFreeze, explainFrozen } from "./freeze.ts";
@@ -93,6 +94,15 @@ export function aggregate<const Name extends string, State, const Events extends
   options: AggregateOptions<State, Events>,
 ): Aggregate<Name, State, Events> {
   const { events, initial, evolve, invariants = {} } = options;
+  checkName("aggregate", name);
+  const own = `aggregate "${name}"`;
+  checkParts(own, "events", events, ({ kind }) => kind === "event");
+  if (typeof initial !== "function") {
+    throw new DomainDefinitionError(`Cannot define ${own}: "initial" is no function; write initial: () => …`);
+  }
+  if (typeof evolve !== "object" || evolve === null) {
+    throw new DomainDefinitionError(`Cannot define ${own}: it has no "evolve"; write evolve: { … }`);
+  }
   const functions = evolve as Readonly<Record<string, (state: State, event: any) => State>>;
   for (const { type } of events) {
     if (!Object.hasOwn(functions, type) || typeof functions[type] !== "function") {
@@ -117,7 +127,11 @@ export function aggregate<const Name extends string, State, const Events extends
     name,
     events,
     // States are frozen because they are cached: a mutation by a refused command would persist.
-    initial: () => deepFreeze(initial()),
+    initial: () => {
+      const state = initial();
+      if (!isPromise(state)) return deepFreeze(state);
+      throw new DomainDefinitionError(`initial of "${name}" returned a promise; return the state itself`);
+    },
     apply: (state: State, event: AppliedEvent) => {
       try {
         const next = functions[event.type](state, event);

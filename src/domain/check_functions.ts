@@ -1,13 +1,29 @@
 import { didYouWrite } from "../lib/did_you_mean.ts";
+import type { MessageType } from "../messages/message_type.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
+import { checkName, checkParts } from "../messages/names.ts";
 
-/** Checks that a handler has exactly one function for each message type it lists. */
-export function checkFunctions(handler: string, names: readonly string[], functions: object): void {
-  if (!/^[A-Za-z]\w*$/.test(handler)) {
-    throw new DomainDefinitionError(
-      `Cannot define handler "${handler}": a name starts with a letter and has only letters, digits and "_"`,
-    );
+/**
+ * Checks that a handler has exactly one function for each message type it lists.
+ *
+ * @param handler The handler's name.
+ * @param kind Which of the two it handles.
+ * @param types What it lists.
+ * @param functions Its functions.
+ * @throws {DomainDefinitionError} If they do not match.
+ */
+export function checkFunctions(
+  handler: string,
+  kind: "event" | "command",
+  types: readonly MessageType[],
+  functions: object,
+): void {
+  checkName("handler", handler);
+  checkParts(`handler "${handler}"`, `${kind}s`, types, (type) => type.kind === kind);
+  if (typeof functions !== "object" || functions === null) {
+    throw new DomainDefinitionError(`Cannot define handler "${handler}": it has no functions`);
   }
+  const names = types.map(({ type }) => type);
   if (names.length === 0) throw new DomainDefinitionError(`Cannot define handler "${handler}": it handles nothing`);
   for (const name of names) {
     if (!Object.hasOwn(functions, name) || typeof (functions as Record<string, unknown>)[name] !== "function") {

@@ -1,5 +1,6 @@
 import { CommandBatch } from "../handling/command_batch.ts";
 import { streamName } from "../messages/envelope.ts";
+import { checkParts } from "../messages/names.ts";
 import type { CommandType } from "../messages/message_type.ts";
 import type { Aggregate } from "./aggregate.ts";
 import { checkFunctions, checkOptions } from "./check_functions.ts";
@@ -61,7 +62,8 @@ export function commandHandler<A extends Aggregate, const Commands extends reado
   },
 ): CommandHandler {
   const { commands, handle, permissions = {}, retries } = options;
-  checkFunctions(name, commands.map((command) => command.type), handle);
+  checkFunctions(name, "command", commands, handle);
+  checkParts(`handler "${name}"`, "aggregate", [target], ({ kind }) => kind === "aggregate");
   checkOptions(name, options);
   return Object.freeze({
     kind: COMMAND_HANDLER,

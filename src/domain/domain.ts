@@ -1,6 +1,7 @@
 import { categoryName, commandCategory, streamName } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { idFault } from "../messages/ids.ts";
+import { checkParts } from "../messages/names.ts";
 import type { EventType, MessageType } from "../messages/message_type.ts";
 import type { Aggregate } from "./aggregate.ts";
 import type { Domain, Handler } from "./model.ts";
@@ -56,12 +57,9 @@ export function domain(name: string, options: DomainOptions): Domain {
   const deciders = new Map<string, Handler>();
   const categories = new Set<string>();
 
+  checkParts(`domain "${name}"`, "aggregates", options.aggregates, ({ kind }) => kind === "aggregate");
+  checkParts(`domain "${name}"`, "handlers", options.handlers, ({ kind }) => typeof kind?.begin === "function");
   for (const aggregate of options.aggregates) {
-    if (!/^[A-Za-z]\w*$/.test(aggregate.name)) {
-      throw new DomainDefinitionError(
-        `Cannot define domain "${name}": aggregate "${aggregate.name}" needs a name that starts with a letter and has only letters, digits and "_"`,
-      );
-    }
     addUnique(aggregates, "aggregate", aggregate.name, aggregate);
     const category = categoryName(name, aggregate.name);
     if (categories.has(category)) {

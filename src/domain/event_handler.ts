@@ -50,7 +50,7 @@ export function eventHandler<const Events extends readonly EventType[]>(
   },
 ): EventHandler {
   const { events, on, permissions = {}, retries } = options;
-  checkFunctions(name, events.map((event) => event.type), on);
+  checkFunctions(name, "event", events, on);
   checkOptions(name, options);
   return Object.freeze({
     kind: EVENT_HANDLER,

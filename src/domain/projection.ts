@@ -1,6 +1,7 @@
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { idFault } from "../messages/ids.ts";
-import type { OutputOf, Schema } from "../messages/schema.ts";
+import { checkName } from "../messages/names.ts";
+import { checkSchema, type OutputOf, type Schema } from "../messages/schema.ts";
 
 /** Settings of {@linkcode projection}. */
 export interface ProjectionOptions<S extends Schema, Key extends string> {
@@ -33,6 +34,7 @@ export type RowOf<P> = P extends Projection<string, infer Row> ? Row : never;
  * @param name Its name, unique in the domain.
  * @param options Its key and the schema of its rows.
  * @returns The projection.
+ * @throws {DomainDefinitionError} If its name, key or schema cannot be used.
  *
  * @example A row per account
  * ```ts
@@ -47,7 +49,13 @@ export function projection<
   S extends Schema,
   const Key extends keyof OutputOf<S> & string,
 >(name: Name, options: ProjectionOptions<S, Key>): Projection<Name, OutputOf<S>, Key> {
-  return Object.freeze({ kind: "projection" as const, name, key: options.key, schema: options.schema });
+  const { key, schema } = options;
+  checkName("projection", name, ".-");
+  checkSchema(`projection "${name}"`, schema);
+  if (typeof key !== "string" || key === "") {
+    throw new DomainDefinitionError(`Cannot define projection "${name}": "key" is not the name of a field of its rows`);
+  }
+  return Object.freeze({ kind: "projection" as const, name, key, schema });
 }
 
 /**

@@ -4,7 +4,7 @@ import type { EventType, NameOf, PayloadOf } from "../messages/message_type.ts";
 import { checkFunctions, checkOptions } from "./check_functions.ts";
 import type { ProjectFunctions, Projector } from "./handlers.ts";
 import type { HandlerKind } from "./model.ts";
-import type { Projection } from "./projection.ts";
+import { checkProjection, type Projection } from "./projection.ts";
 
 /** A message of one of several types: its `type` tells which payload it has. */
 export type AnyOf<Events extends readonly EventType[]> = {
@@ -63,7 +63,8 @@ export function projector<Row, const Events extends readonly EventType[]>(
   },
 ): Projector {
   const { events, on, retries } = options;
-  checkFunctions(name, events.map((event) => event.type), on);
+  checkFunctions(name, "event", events, on);
+  checkProjection(target);
   checkOptions(name, options);
   const keyOf = (event: Message<any, any>): string => {
     const key = event.payload?.[target.key];

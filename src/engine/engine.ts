@@ -21,7 +21,6 @@ import { codeOf, environmentOf, explainLoad, inspect, poolFor } from "../isolati
 import { exposing } from "../isolation/visible_files.ts";
 import { type CodeLocation, ungranted, workerPermissions } from "../isolation/permissions.ts";
 import type { DomainDescription, HandlerDescription } from "../isolation/protocol.ts";
-import { movesIn, renamesIn, RETIRED_GROUP, retiredMove } from "../groups/renames.ts";
 import { type Clock, clockOf } from "../lib/clock.ts";
 import { didYouMean } from "../lib/did_you_mean.ts";
 import { dropDivergedCopies } from "../outbox/divergence.ts";
@@ -32,6 +31,7 @@ import { announceAdapters, announceSubscriptions } from "./announce.ts";
 import { EngineStartError } from "./errors.ts";
 import type { GroupHealth } from "./group_runner.ts";
 import { placeWorkers } from "./placement.ts";
+import { checkRenames } from "./renamed.ts";
 import { retryUntilUp } from "./retry.ts";
 import { type GroupPlan, Supervisor } from "./supervisor.ts";
 
@@ -219,7 +219,7 @@ export class Engine {
     await this.#open(domain, print);
     for (const line of announceSubscriptions(domain, this.#config)) print(line);
     await this.#inspect();
-    await this.#checkRenames(domain);
+    await this.#patiently(() => checkRenames(this.#store, domain, this.#options.acceptNewGroups ?? false));
     await this.#checkCopies(domain);
     const supervisor = new Supervisor({
       store: this.#store,
@@ -281,39 +281,6 @@ export class Engine {
     for (const warning of warnings) {
       if (!this.#warnings.has(warning)) this.#report({ type: "service.warned", warning });
       this.#warnings.add(warning);
-    }
-  }
-
-  /** Refuses to run what may be a renamed group from the beginning of the log. */
-  async #checkRenames({ handlers }: DomainDescription): Promise<void> {
-    const checkpoints = await this.#patiently(() => this.#store.checkpoints());
-    const renames = renamesIn(handlers, checkpoints);
-    const moves = movesIn(handlers, checkpoints);
-    if (!this.#options.acceptNewGroups && moves.length > 0) {
-      const found = moves.map(({ group, left, fresh }) =>
-        `  "${group}" has read ${left} and does not any more; it now reads ${
-          fresh.join(", ")
-        }, which it has not read before`
-      );
-      throw new EngineStartError(
-        `Aggregates may have been renamed:\n\n${found.join("\n")}\n\n` +
-          `Under a new name an aggregate has no events: it decides as if nothing had happened. Give it its old name. ` +
-          `If it is another one, start once with --accept-new-groups.`,
-      );
-    }
-    if (!this.#options.acceptNewGroups && renames.length > 0) {
-      const found = renames.map(({ gone, fresh, category }) =>
-        `  "${fresh}" is new and would handle every message of ${category} since the beginning; "${gone}", which has handled them, is not in the code any more`
-      );
-      throw new EngineStartError(
-        `Handlers may have been renamed:\n\n${found.join("\n")}\n\n` +
-          `A renamed handler has all its effects a second time (rows counted twice, mails sent again): give it its old name. ` +
-          `If it is another one, start once with --accept-new-groups.`,
-      );
-    }
-    for (const category of new Set([...renames.map(({ gone }) => gone), ...moves.map(retiredMove)])) {
-      const checkpoint = { group: RETIRED_GROUP, category, partitions: 1, partition: 0, position: 0 };
-      await this.#patiently(() => this.#store.commit({ checkpoint }));
     }
   }
 

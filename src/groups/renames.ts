@@ -83,3 +83,48 @@ export function movesIn(
       .filter((move) => !retired.has(retiredMove(move)));
   });
 }
+
+/** The group whose checkpoints name, in place of a category, the projections that a group has kept. */
+export const KEPT_GROUP = "$kept";
+
+type Keeper = { readonly name: string; readonly keeps: readonly string[] };
+
+function keptName(group: string, projection: string): string {
+  return `${group} ${projection}`;
+}
+
+/** A group that is to keep a projection, and has kept others. */
+export interface Unkept {
+  /** The group. */
+  readonly group: string;
+  /** The projections that it has kept. */
+  readonly before: readonly string[];
+  /** The projection that it is to keep now. */
+  readonly projection: string;
+}
+
+/**
+ * Finds groups that are to keep another projection than before: it has no rows, and the group does not begin anew.
+ *
+ * @param groups The groups of the code, with the projections they keep.
+ * @param checkpoints All checkpoints.
+ * @returns The groups, by name.
+ */
+export function unkeptIn(groups: readonly Keeper[], checkpoints: readonly Checkpoint[]): Unkept[] {
+  const noted = checkpoints.filter(({ group }) => group === KEPT_GROUP).map(({ category }) => category);
+  return groups.flatMap(({ name: group, keeps }) => {
+    if (!checkpoints.some((checkpoint) => checkpoint.group === group && checkpoint.position > 0)) return [];
+    const start = keptName(group, "");
+    const before = noted.filter((name) => name.startsWith(start)).map((name) => name.slice(start.length));
+    if (before.length === 0) return [];
+    return keeps.filter((projection) => !before.includes(projection))
+      .map((projection) => ({ group, before, projection }));
+  });
+}
+
+/** What is to be noted of the projections that groups keep: names in place of a category, see {@linkcode KEPT_GROUP}. */
+export function keptBy(groups: readonly Keeper[], checkpoints: readonly Checkpoint[]): string[] {
+  const noted = new Set(checkpoints.filter(({ group }) => group === KEPT_GROUP).map(({ category }) => category));
+  return groups.flatMap(({ name, keeps }) => keeps.map((projection) => keptName(name, projection)))
+    .filter((name) => !noted.has(name));
+}

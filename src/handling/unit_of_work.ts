@@ -8,6 +8,7 @@ import { DomainDefinitionError, PayloadError } from "../messages/errors.ts";
 import { checkLength, jsonFaults } from "../messages/json.ts";
 import { isStorable } from "../messages/text.ts";
 import { idFault, newId } from "../messages/ids.ts";
+import { whatIs } from "../messages/names.ts";
 import type { StreamAppend } from "../store/port.ts";
 import type { Reading } from "./batch.ts";
 
@@ -179,9 +180,7 @@ export class UnitOfWork {
       checkDraft(draft);
       if (draft?.kind !== "event" || !aggregate.events.some((event) => event.type === draft.type)) {
         throw new DomainDefinitionError(
-          `Cannot append to "${stream}": ${
-            draft?.kind === "event" ? `"${draft.type}"` : "a handler's result"
-          } is not an event of "${aggregate.name}"`,
+          `Cannot append ${whatIs(draft)} to "${stream}": it is not an event of "${aggregate.name}"`,
         );
       }
       const message = this.#message(draft);

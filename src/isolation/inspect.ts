@@ -1,3 +1,5 @@
+import { existsSync } from "node:fs";
+import { isAbsolute } from "node:path";
 import { NO_REPORT, type Report } from "../telemetry/events.ts";
 import { REAL_CLOCK } from "../lib/clock.ts";
 import { storable } from "../messages/text.ts";
@@ -178,7 +180,9 @@ export async function readPayloads(
 
 /** Formats the reason why a domain cannot be loaded. */
 export function explainLoad(module: string, error: unknown): string {
-  return `Cannot load the domain from ${module}: ${
-    textOf(error).replace(/^(ModuleLoadError: |WorkerEndedError: )+/, "")
-  }`;
+  const text = textOf(error).replace(/^(ModuleLoadError: |WorkerEndedError: )+/, "");
+  // A worker may not look whether there is what it may not read.
+  const [, path] = /Refused read access to "([^"]+)"/.exec(text) ?? [];
+  const isMissing = path !== undefined && isAbsolute(path) && !existsSync(path);
+  return `Cannot load the domain from ${module}: ${isMissing ? `"${path}" does not exist` : text}`;
 }

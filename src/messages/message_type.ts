@@ -1,7 +1,8 @@
 import type { Draft } from "./envelope.ts";
 import { DomainDefinitionError } from "./errors.ts";
 import { idFault, newId } from "./ids.ts";
-import { type InputOf, type OutputOf, type Schema, validate } from "./schema.ts";
+import { checkName } from "./names.ts";
+import { checkSchema, type InputOf, type OutputOf, type Schema, validate } from "./schema.ts";
 
 /** Converts a payload from one version to the next; must be pure. */
 export type Upcaster = (payload: any) => unknown;
@@ -97,11 +98,7 @@ export interface CommandOptions<S extends Schema, V extends number = number> ext
 }
 
 function checkVersions(kind: string, name: string, version: number, upcast: Readonly<Record<number, Upcaster>>): void {
-  if (!/^[A-Za-z][\w.]*$/.test(name)) {
-    throw new DomainDefinitionError(
-      `Cannot define ${kind} "${name}": a name starts with a letter and has only letters, digits, "_" and "."`,
-    );
-  }
+  checkName(kind, name, ".");
   if (!Number.isSafeInteger(version) || version < 1) {
     throw new DomainDefinitionError(`Cannot define ${kind} "${name}": version ${version} is not a whole number from 1`);
   }
@@ -126,11 +123,7 @@ function checkVersions(kind: string, name: string, version: number, upcast: Read
 function define<F extends object>(make: F, kind: string, name: string, options: EventOptions<Schema>): F {
   const { version = 1, schema, upcast = {} } = options;
   checkVersions(kind, name, version, upcast);
-  if (typeof schema?.["~standard"]?.validate !== "function") {
-    throw new DomainDefinitionError(
-      `Cannot define ${kind} "${name}": its schema is not a Standard Schema; use zod, valibot, arktype or type<T>()`,
-    );
-  }
+  checkSchema(`${kind} "${name}"`, schema);
   return Object.freeze(
     Object.assign(make, { kind, type: name, version, schema, upcast: Object.freeze({ ...upcast }) }),
   );

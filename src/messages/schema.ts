@@ -1,4 +1,4 @@
-import { type Fault, PayloadError } from "./errors.ts";
+import { DomainDefinitionError, type Fault, PayloadError } from "./errors.ts";
 import { extendPath, jsonFaults } from "./json.ts";
 
 /** A fault found by a validator. */
@@ -53,6 +53,20 @@ export type OutputOf<S extends Schema> = NonNullable<S["~standard"]["types"]>["o
  */
 export function type<T>(): Schema<T, T> {
   return { "~standard": { version: 1, vendor: "annals", validate: (value) => ({ value: value as T }) } };
+}
+
+/**
+ * Checks that something is a schema.
+ *
+ * @param owner What it belongs to, like `event "Deposited"`.
+ * @param schema What was passed.
+ * @throws {DomainDefinitionError} If it is none.
+ */
+export function checkSchema(owner: string, schema: unknown): void {
+  if (typeof (schema as Partial<Schema> | null | undefined)?.["~standard"]?.validate === "function") return;
+  throw new DomainDefinitionError(
+    `Cannot define ${owner}: its schema is not a Standard Schema; use zod, valibot, arktype or type<T>()`,
+  );
 }
 
 function pathOf(issue: SchemaIssue): string {

@@ -1,4 +1,5 @@
 import type { HandlerLog } from "../domain/context.ts";
+import { storable } from "../messages/text.ts";
 import type { EngineEvent, Level, OfMessage, Report } from "./events.ts";
 
 /** A log line. */
@@ -12,6 +13,9 @@ export interface LogLine {
   /** Structured fields. */
   readonly fields?: Readonly<Record<string, unknown>>;
 }
+
+/** The longest text of the engine's own lines, in characters. */
+const LONGEST_TEXT = 2_000;
 
 type Said = [level: Level, text: string, fields?: Readonly<Record<string, unknown>>];
 
@@ -111,7 +115,9 @@ export function lineOf(event: EngineEvent): LogLine | null {
   const said = (LINES[event.type] as (event: EngineEvent) => Said | null)(event);
   if (said === null) return null;
   const [level, text, fields] = said;
-  return { group: "group" in event ? event.group : "", level, text, ...(fields && { fields }) };
+  // A thousand messages may fail with errors of 10,000 characters each; dead letters keep them in full.
+  const shown = event.type === "handler.logged" ? text : storable(text, LONGEST_TEXT);
+  return { group: "group" in event ? event.group : "", level, text: shown, ...(fields && { fields }) };
 }
 
 /**

@@ -90,7 +90,7 @@ Deno.test("a handler that seems to be renamed is not run from the beginning, unl
   const write = (...names: string[]) =>
     Deno.writeTextFile(
       `${folder}/domain.ts`,
-      `import { aggregate, command, commandHandler, domain, event, eventHandler, type } from ${mod};
+      `import { aggregate, command, commandHandler, domain, event, eventHandler, projection, projector, type } from ${mod};
       const Rung = event("Rung", { schema: type<{ id: string }>() });
       const Bell = aggregate("Bell", { events: [Rung], initial: () => 0, evolve: { Rung: (n) => n + 1 } });
       export const Ring = command("Ring", { schema: type<{ id: string }>(), target: ({ id }) => id });
@@ -98,8 +98,13 @@ Deno.test("a handler that seems to be renamed is not run from the beginning, unl
         commands: [Ring],
         handle: { Ring: (_, { payload }) => Rung(payload) },
       });
+      const Count = projection("Count", { key: "id", schema: type<{ id: string; n: number }>() });
+      const counter = projector("Counter", Count, {
+        events: [Rung],
+        on: { Rung: (row, { payload }) => ({ ...payload, n: (row?.n ?? 0) + 1 }) },
+      });
       const hear = (name: string) => eventHandler(name, { events: [Rung], on: { Rung: () => {} } });
-      export default domain("bells", { aggregates: [Bell], handlers: [Ringer, ...${
+      export default domain("bells", { aggregates: [Bell], handlers: [Ringer, counter, ...${
         JSON.stringify(names)
       }.map((name) => hear(name))] });`,
     );
@@ -145,6 +150,13 @@ Deno.test("a handler that seems to be renamed is not run from the beginning, unl
     /"Ringer" has read bells::bell:command and does not any more; it now reads bells::gong:command/,
   );
   assert.match(moved.stderr, /"Mail" has read bells::bell /);
+  // Nor has a projection any rows.
+  await Deno.writeTextFile(`${folder}/domain.ts`, text.replace(`projection("Count"`, `projection("Total"`));
+  const unkept = start();
+  assert.equal((await unkept.status).code, 1);
+  await unkept.kill();
+  assert.match(unkept.stderr, /"Counter" has kept "Count" and is now to keep "Total"/);
+  await Deno.writeTextFile(`${folder}/domain.ts`, text.replace(`aggregate("Bell"`, `aggregate("Gong"`));
   await runs("--accept-new-groups");
   await runs();
   await Deno.remove(folder, { recursive: true });

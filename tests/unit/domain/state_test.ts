@@ -224,8 +224,10 @@ Deno.test("two aggregates never share a stream: an id that would name one of ano
 });
 
 Deno.test("an aggregate's name has only letters, digits and _", () => {
-  const weird = aggregate("Loan:command", { events: [In], initial: () => 0, evolve: { In: (n) => n } });
-  assert.throws(() => domain("bank", { aggregates: [weird], handlers: [] }), /needs a name that starts with a letter/);
+  assert.throws(
+    () => aggregate("Loan:command", { events: [In], initial: () => 0, evolve: { In: (n) => n } }),
+    /a name starts with a letter and has only letters, digits and "_"/,
+  );
 });
 
 Deno.test("what no store can keep is refused where it is made", async () => {

@@ -72,3 +72,19 @@ Deno.test("a listener that throws ends nothing, and is reported once", () => {
 Deno.test("a group may be called like something that every object has", () => {
   for (const group of ["constructor", "toString", "hasOwnProperty"]) logLine(group, "debug", "heard");
 });
+
+Deno.test("a long error is cut in the log, and what a handler logs is not", () => {
+  const facts = { group: "G", category: "c", stream: "s", position: 1, messageType: "T" };
+  const failed = lineOf({
+    type: "message.failed",
+    ...facts,
+    attempt: 1,
+    attempts: 4,
+    retryInMs: 100,
+    error: "x".repeat(10_000),
+  });
+  assert.ok(failed !== null && failed.text.length < 2_100);
+  assert.match(failed.text, /more characters\)$/);
+  const logged = lineOf({ type: "handler.logged", group: "G", level: "info", text: "x".repeat(10_000), fields: {} });
+  assert.equal(logged?.text.length, 10_000);
+});

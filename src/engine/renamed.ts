@@ -1,0 +1,61 @@
+import { KEPT_GROUP, keptBy, movesIn, renamesIn, RETIRED_GROUP, retiredMove, unkeptIn } from "../groups/renames.ts";
+import type { DomainDescription } from "../isolation/protocol.ts";
+import type { EventStore } from "../store/port.ts";
+import { EngineStartError } from "./errors.ts";
+
+const ACCEPT = "If it is another one, start once with --accept-new-groups.";
+
+/**
+ * Refuses to run what may be a renamed handler, aggregate or projection: under its new name it begins anew.
+ *
+ * @param store Knows what has run before.
+ * @param domain What is to run.
+ * @param accept Whether the operator has said that nothing was renamed.
+ * @throws {EngineStartError} If something may have been renamed, with what to do.
+ */
+export async function checkRenames(
+  store: EventStore,
+  { handlers }: DomainDescription,
+  accept: boolean,
+): Promise<void> {
+  const checkpoints = await store.checkpoints();
+  const renames = renamesIn(handlers, checkpoints);
+  const moves = movesIn(handlers, checkpoints);
+  const unkept = unkeptIn(handlers, checkpoints);
+  if (!accept && moves.length > 0) {
+    const found = moves.map(({ group, left, fresh }) =>
+      `  "${group}" has read ${left} and does not any more; it now reads ${
+        fresh.join(", ")
+      }, which it has not read before`
+    );
+    throw new EngineStartError(
+      `Aggregates may have been renamed:\n\n${found.join("\n")}\n\n` +
+        `Under a new name an aggregate has no events: it decides as if nothing had happened. Give it its old name. ${ACCEPT}`,
+    );
+  }
+  if (!accept && renames.length > 0) {
+    const found = renames.map(({ gone, fresh, category }) =>
+      `  "${fresh}" is new and would handle every message of ${category} since the beginning; "${gone}", which has handled them, is not in the code any more`
+    );
+    throw new EngineStartError(
+      `Handlers may have been renamed:\n\n${found.join("\n")}\n\n` +
+        `A renamed handler has all its effects a second time (rows counted twice, mails sent again): give it its old name. ${ACCEPT}`,
+    );
+  }
+  if (!accept && unkept.length > 0) {
+    const found = unkept.map(({ group, before, projection }) =>
+      `  "${group}" has kept ${before.map((name) => `"${name}"`).join(", ")} and is now to keep "${projection}"`
+    );
+    throw new EngineStartError(
+      `Projections may have been renamed:\n\n${found.join("\n")}\n\n` +
+        `Under a new name a projection has no rows, and its projector goes on where it was: what happened before would be missing. Give it its old name, or give the projector a new name as well, so that it builds the rows from the beginning. ${ACCEPT}`,
+    );
+  }
+  const noted = [
+    ...[...renames.map(({ gone }) => gone), ...moves.map(retiredMove)].map((name) => [RETIRED_GROUP, name]),
+    ...keptBy(handlers, checkpoints).map((name) => [KEPT_GROUP, name]),
+  ];
+  for (const [group, category] of noted) {
+    await store.commit({ checkpoint: { group, category, partitions: 1, partition: 0, position: 0 } });
+  }
+}
