@@ -3,6 +3,7 @@ import { BrokerBehindError, BrokerUnavailableError, GroupMissingError } from "..
 import {
   DuplicateMessageError,
   FencedError,
+  ScheduleChangedError,
   StatementError,
   StoreUnavailableError,
   WrongExpectedVersionError,
@@ -42,6 +43,7 @@ const SIGNAL = "\u0000signal";
 const ERRORS: Record<string, (fields: any) => Error> = {
   WrongExpectedVersionError: (e) => new WrongExpectedVersionError(e.stream, e.expected, e.actual),
   FencedError: (e) => new FencedError(e.lease, e.token),
+  ScheduleChangedError: (e) => new ScheduleChangedError(e.keys),
   StoreUnavailableError: (e) => new StoreUnavailableError(e.message, e.reason, e.retryable),
   StatementError: (e) => new StatementError(e.statement, e.reason),
   DuplicateMessageError: (e) => new DuplicateMessageError(e.message),

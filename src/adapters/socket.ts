@@ -46,6 +46,8 @@ const METHODS: ReadonlySet<keyof EventStore> = new Set([
   "deferred",
   "replayed",
   "lag",
+  "due",
+  "scheduled",
   "outcome",
   "deadLetters",
   "deadLetter",

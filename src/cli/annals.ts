@@ -11,6 +11,7 @@ import { addEvents } from "./events.ts";
 import { addHealth } from "./health.ts";
 import { addOutbox } from "./outbox.ts";
 import { runCommand } from "./run.ts";
+import { addSchedule } from "./schedule.ts";
 import { addStore } from "./store.ts";
 import { addSubscriptions } from "./subscriptions.ts";
 
@@ -31,7 +32,9 @@ export async function annalsCommand(args: readonly string[]): Promise<number> {
       .allowExcessArguments(false)
       .showHelpAfterError("(run with --help for usage)")
       .exitOverride();
-    for (const add of [addSubscriptions, addDlq, addOutbox, addEvents, addStore, addConfig, addHealth]) add(program);
+    for (const add of [addSubscriptions, addDlq, addSchedule, addOutbox, addEvents, addStore, addConfig, addHealth]) {
+      add(program);
+    }
     await program.parseAsync([...args], { from: "user" });
   });
 }

@@ -8,6 +8,7 @@ import type { Loaded } from "../domain/context.ts";
 import type { CommandDraft } from "../domain/handlers.ts";
 import type { Domain, Handler } from "../domain/model.ts";
 import { checkKey, checkProjection, type Projection, type RowOf } from "../domain/projection.ts";
+import { dueOf, keyless, scheduleKey, type SendOptions } from "../domain/scheduling.ts";
 import { locate, openStore } from "../adapters/open.ts";
 import { socketPath } from "../adapters/socket.ts";
 import { awaitsFirstAttempts, hasPassed } from "../groups/progress.ts";
@@ -16,8 +17,8 @@ import type { Message, NewMessage } from "../messages/envelope.ts";
 import { DomainDefinitionError, PayloadError } from "../messages/errors.ts";
 import { idFault, newId } from "../messages/ids.ts";
 import { checkLength, jsonFaults } from "../messages/json.ts";
-import { WrongExpectedVersionError } from "../store/errors.ts";
-import type { CommandOutcome, EventStore } from "../store/port.ts";
+import { ScheduleChangedError, WrongExpectedVersionError } from "../store/errors.ts";
+import type { CommandOutcome, Due, EventStore } from "../store/port.ts";
 import { handleInline } from "./sync.ts";
 import { reconnecting } from "./reconnect.ts";
 
@@ -52,14 +53,14 @@ export interface Receipt {
   readonly commandId: string;
   /** The target aggregate's id. */
   readonly aggregateId: string;
-  /** The command's position in the log; 0 if it was handled at once or had been sent before. */
+  /** The command's position in the log; 0 if it was handled at once, is scheduled, or had been sent before. */
   readonly position: number;
   /** Its outcome; `null` unless `wait` was set. */
   readonly outcome: Outcome | null;
 }
 
-/** Settings of {@linkcode Client.process}. */
-export interface ProcessOptions {
+/** Settings of {@linkcode Client.process}. With `after`, `at` or `key`, the command is scheduled. */
+export interface ProcessOptions extends SendOptions {
   /** Whether to wait until the command is decided. @default {false} */
   readonly wait?: boolean;
   /** How long to wait, in milliseconds. @default {30_000} */
@@ -153,6 +154,8 @@ export class Client {
     const once = key === undefined
       ? {}
       : { once: { key: `${this.domain.name}:command:${key}`, value: JSON.stringify({ id, aggregateId }) } };
+    const due = dueOf(options);
+    if (due !== null) return await this.#schedule(handler, command, message, due, options, once);
     if (this.#config.commandProcessing === "sync") return await this.#decide(handler, command, message, once);
     const { category, stream } = commandStream(this.domain, handler, aggregateId);
     const publish = this.#config.enableOutbox;
@@ -161,6 +164,48 @@ export class Client {
     const sent = repeated === null ? { id, aggregateId } : JSON.parse(repeated) as { id: string; aggregateId: string };
     const outcome = options.wait ? await this.#wait(sent.id, options.timeout ?? 30_000) : null;
     return { commandId: sent.id, aggregateId: sent.aggregateId, position: lastPosition, outcome };
+  }
+
+  /** Stores a command that a server will send when it is due. */
+  async #schedule(
+    handler: Handler,
+    { aggregateId }: CommandDraft,
+    message: NewMessage,
+    due: Due,
+    { key, wait }: ProcessOptions,
+    once: { once?: { key: string; value: string } },
+  ): Promise<Receipt> {
+    if (wait) {
+      throw new DomainDefinitionError(
+        `Cannot wait for "${message.type}", which is sent later; ask for its outcome() when it was`,
+      );
+    }
+    const { category, stream } = commandStream(this.domain, handler, aggregateId);
+    const entry = { key: key === undefined ? keyless(message.id) : scheduleKey(key), due, category, stream, message };
+    const { repeated } = await this.store.commit({ schedule: [entry], ...once });
+    const sent = repeated === null ? { id: message.id, aggregateId } : JSON.parse(repeated);
+    return { commandId: sent.id, aggregateId: sent.aggregateId, position: 0, outcome: null };
+  }
+
+  /**
+   * Cancels a scheduled command.
+   *
+   * @param key Its key.
+   * @returns Whether there was one; `false` also if it was sent already.
+   */
+  async cancel(key: string): Promise<boolean> {
+    const name = scheduleKey(key);
+    while (true) {
+      const [found] = await this.store.scheduled({ key: name });
+      if (!found) return false;
+      try {
+        await this.store.commit({ release: [{ key: name, dueAt: found.dueAt, id: found.message.id }] });
+        return true;
+      } catch (error) {
+        // It was replaced or sent meanwhile.
+        if (!(error instanceof ScheduleChangedError)) throw error;
+      }
+    }
   }
 
   /** Handles a command in this process. */

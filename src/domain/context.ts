@@ -1,6 +1,7 @@
 import type { Draft, Message } from "../messages/envelope.ts";
 import type { Aggregate, EventsOf, StateOf } from "./aggregate.ts";
 import type { Projection, RowOf } from "./projection.ts";
+import type { SendOptions } from "./scheduling.ts";
 
 /** The log of a handler; every line carries the group and the message. */
 export interface HandlerLog {
@@ -59,8 +60,15 @@ export interface CommandContext extends HandlerContext {
 export interface EventContext extends HandlerContext {
   /** Aborts when the handler times out or the server stops. */
   readonly signal: AbortSignal;
-  /** Sends a command. */
-  send(command: Draft & { readonly aggregateId: string }): void;
+  /**
+   * Sends a command, at once or later: `send(Remind({ … }), { after: "30d", key: "reminder-42" })`.
+   *
+   * @param command The command.
+   * @param when When, if not at once.
+   */
+  send(command: Draft & { readonly aggregateId: string }, when?: SendOptions): void;
+  /** Cancels a scheduled command by its key; without effect if there is none, or if it was sent already. */
+  cancel(key: string): void;
   /** Writes a row of a projection. */
   put<P extends Projection>(projection: P, row: RowOf<P>): void;
   /** Deletes a row of a projection. */

@@ -8,3 +8,4 @@ export * from "./handlers.ts";
 export type { Domain, Handler, HandlerKind, PermissionRequest, Writes } from "./model.ts";
 export { type Projection, projection, type ProjectionOptions, type RowOf } from "./projection.ts";
 export { type AnyOf, projector } from "./projector.ts";
+export type { SendOptions } from "./scheduling.ts";

@@ -13,6 +13,7 @@ import type { Group } from "../subscriptions/group.ts";
 import type { Report } from "../telemetry/events.ts";
 import { type GroupHealth, GroupRunner } from "./group_runner.ts";
 import { RelayRunner } from "./relay_runner.ts";
+import { ScheduleRunner } from "./schedule_runner.ts";
 import { retryForever } from "./retry.ts";
 
 /** How long a lookup of replayed dead letters is cached, in milliseconds. */
@@ -81,6 +82,7 @@ export class Supervisor {
   #balancer: Balancer;
   #runners: GroupRunner[] = [];
   #relay: RelayRunner;
+  #schedule: ScheduleRunner;
   #running: Promise<unknown>[] = [];
   #stop = new AbortController();
   /** The history that this process follows, and the last message of it that it has seen. */
@@ -130,6 +132,7 @@ export class Supervisor {
       return [category, [...new Set(fed.map(({ group }) => group.name))]];
     }));
     this.#relay = new RelayRunner({ store, broker, readers, report, clock }, owner);
+    this.#schedule = new ScheduleRunner({ store, outbox, report, clock }, owner);
   }
 
   /** Registers this process as a member and releases the leases of processes that have ended. */
@@ -145,6 +148,7 @@ export class Supervisor {
     this.#running = [
       ...this.#runners.map((runner) => this.#persist(() => runner.run())),
       this.#relay.run(signal),
+      this.#schedule.run(signal),
       this.#persist(() => this.#renew(signal)),
       this.#persist(() => this.#balancer.run(signal)),
     ];
@@ -195,7 +199,7 @@ export class Supervisor {
     await this.#balancer.enroll();
     const held = this.#runners.flatMap((runner) => runner.fence ? [{ runner, fence: runner.fence }] : []);
     const fences: Fence[] = held.map(({ fence }) => fence);
-    if (this.#relay.fence) fences.push(this.#relay.fence);
+    for (const { fence } of [this.#relay, this.#schedule]) if (fence) fences.push(fence);
     if (fences.length === 0) return;
     const lost = await this.#options.store.renewLeases(fences, LEASE_TTL);
     for (const { runner, fence } of held) {

@@ -5,10 +5,19 @@ import type { RowCache } from "./row_cache.ts";
 import type { StateCache } from "./state_cache.ts";
 
 /** The effects of handlers: the part of a commit that comes from the domain's code. */
-export type Effects = Required<Pick<Commit, "appends" | "rows" | "outcomes" | "statements">>;
+export type Effects = Required<
+  Pick<Commit, "appends" | "rows" | "outcomes" | "statements" | "schedule" | "unschedule">
+>;
 
 /** No effects. */
-export const NO_EFFECTS: Effects = Object.freeze({ appends: [], rows: [], outcomes: [], statements: [] });
+export const NO_EFFECTS: Effects = Object.freeze({
+  appends: [],
+  rows: [],
+  outcomes: [],
+  statements: [],
+  schedule: [],
+  unschedule: [],
+});
 
 /** Reads a stream from a version onwards. */
 export type ReadStream = (stream: string, from: number) => Promise<readonly MessageRecord[]>;

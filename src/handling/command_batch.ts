@@ -7,7 +7,7 @@ import type { Domain } from "../domain/model.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { storable } from "../messages/text.ts";
 import type { CommandOutcome } from "../store/port.ts";
-import { type Delivery, type Effects, type HandlerBatch, isThenable, type Reading } from "./batch.ts";
+import { type Delivery, type Effects, type HandlerBatch, isThenable, NO_EFFECTS, type Reading } from "./batch.ts";
 import { UnitOfWork } from "./unit_of_work.ts";
 
 /** A pending append to another aggregate; records whether the handler awaits it. */
@@ -200,7 +200,7 @@ export class CommandBatch implements HandlerBatch {
   }
 
   effects(): Effects {
-    return { appends: this.#unit.appends(), rows: [], outcomes: this.#outcomes, statements: [] };
+    return { ...NO_EFFECTS, appends: this.#unit.appends(), outcomes: this.#outcomes };
   }
 
   settle(written: boolean): void {

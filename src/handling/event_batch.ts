@@ -2,6 +2,7 @@ import type { EventContext } from "../domain/context.ts";
 import type { CommandDraft, EventHandler } from "../domain/handlers.ts";
 import type { Domain } from "../domain/model.ts";
 import { checkKey, checkProjection, type Projection } from "../domain/projection.ts";
+import { dueOf, scheduleKey, type SendOptions } from "../domain/scheduling.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { checkLength } from "../messages/json.ts";
 import { validate } from "../messages/schema.ts";
@@ -79,9 +80,13 @@ export class EventBatch implements HandlerBatch {
       now: message.time,
       log: delivery.log,
       signal: delivery.signal,
-      send: (command) => {
+      send: (command, when) => {
         stillOpen();
-        this.#send(command);
+        this.#send(command, when);
+      },
+      cancel: (key) => {
+        stillOpen();
+        this.#unit.unschedule(scheduleKey(key));
       },
       put: (projection, row) => {
         checkProjection(projection);
@@ -139,7 +144,7 @@ export class EventBatch implements HandlerBatch {
     }
   }
 
-  #send(command: CommandDraft): void {
+  #send(command: CommandDraft, when: SendOptions = {}): void {
     if (typeof command === "function") {
       const { type } = command as { type: string };
       throw new DomainDefinitionError(`Cannot send "${type}" itself: call it with a payload, like ${type}({ … })`);
@@ -148,7 +153,11 @@ export class EventBatch implements HandlerBatch {
     if (!handler) {
       throw new DomainDefinitionError(`Cannot send "${command?.type}": no handler of the domain takes this command`);
     }
-    this.#unit.queue(commandStream(this.#domain, handler, command.aggregateId).category, command.aggregateId, command);
+    const { category } = commandStream(this.#domain, handler, command.aggregateId);
+    const due = dueOf(when);
+    if (due === null) return this.#unit.queue(category, command.aggregateId, command);
+    const key = when.key === undefined ? undefined : scheduleKey(when.key);
+    this.#unit.schedule(category, command.aggregateId, command, due, key);
   }
 
   async #get(projection: Projection, key: string, step: readonly ProjectionRow[]): Promise<any> {
@@ -173,6 +182,7 @@ export class EventBatch implements HandlerBatch {
       rows: [...rows.values()],
       outcomes: [],
       statements: this.#kept.flatMap(({ statements }) => statements),
+      ...this.#unit.scheduling(),
     };
   }
 

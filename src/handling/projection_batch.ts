@@ -4,7 +4,7 @@ import type { Message } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { checkLength } from "../messages/json.ts";
 import { validate } from "../messages/schema.ts";
-import type { Delivery, Effects, HandlerBatch, Reading } from "./batch.ts";
+import { type Delivery, type Effects, type HandlerBatch, NO_EFFECTS, type Reading } from "./batch.ts";
 
 /** Messages whose rows have more characters than that are handled one by one: of each, there is what is read and what is made. */
 const MOST_READ = 32_000_000;
@@ -97,7 +97,7 @@ export class ProjectionBatch implements HandlerBatch {
       row: this.#rows.get(key) ?? null,
       position,
     }));
-    return { appends: [], rows, outcomes: [], statements: [] };
+    return { ...NO_EFFECTS, rows };
   }
 
   settle(written: boolean): void {

@@ -2,6 +2,7 @@ import type { Aggregate } from "../domain/aggregate.ts";
 import type { Loaded } from "../domain/context.ts";
 import { DomainRuleError } from "../domain/errors.ts";
 import type { Domain } from "../domain/model.ts";
+import { keyless } from "../domain/scheduling.ts";
 import { decode } from "../messages/codec.ts";
 import { type Draft, type Message, type NewMessage, reservationCategory, streamName } from "../messages/envelope.ts";
 import { DomainDefinitionError, PayloadError } from "../messages/errors.ts";
@@ -9,7 +10,7 @@ import { checkLength, jsonFaults } from "../messages/json.ts";
 import { isStorable } from "../messages/text.ts";
 import { idFault, newId } from "../messages/ids.ts";
 import { whatIs } from "../messages/names.ts";
-import type { StreamAppend } from "../store/port.ts";
+import type { Due, ScheduleEntry, StreamAppend } from "../store/port.ts";
 import type { Reading } from "./batch.ts";
 
 /** A stream as it was read, before pending appends. */
@@ -74,6 +75,9 @@ export class UnitOfWork {
   #step = new Map<string, Touched>();
   #queued: StreamAppend[] = [];
   #stepQueued: StreamAppend[] = [];
+  /** What is scheduled by key; `null`: not any more. */
+  #scheduled = new Map<string, ScheduleEntry | null>();
+  #stepScheduled = new Map<string, ScheduleEntry | null>();
   #cause: Message | undefined;
   #characters = 0;
 
@@ -99,8 +103,10 @@ export class UnitOfWork {
   keep(): void {
     for (const [stream, touched] of this.#step) this.#kept.set(stream, touched);
     this.#queued.push(...this.#stepQueued);
+    for (const [key, entry] of this.#stepScheduled) this.#scheduled.set(key, entry);
     this.#step = new Map();
     this.#stepQueued = [];
+    this.#stepScheduled = new Map();
   }
 
   /** Drops the changes since {@linkcode UnitOfWork.begin}. */
@@ -112,6 +118,7 @@ export class UnitOfWork {
     }
     this.#step = new Map();
     this.#stepQueued = [];
+    this.#stepScheduled = new Map();
   }
 
   #find(stream: string): Touched | undefined {
@@ -224,6 +231,33 @@ export class UnitOfWork {
   queue(category: string, aggregateId: string, draft: Draft): void {
     const stream = streamName(category, aggregateId);
     this.#stepQueued.push({ category, stream, expected: "any", messages: [this.#message(draft)], publish: true });
+  }
+
+  /** Schedules a message for a stream; one with the same key is replaced. */
+  schedule(category: string, aggregateId: string, draft: Draft, due: Due, key?: string): void {
+    const message = this.#message(draft);
+    const entry = {
+      key: key ?? keyless(message.id),
+      due,
+      category,
+      stream: streamName(category, aggregateId),
+      message,
+    };
+    this.#stepScheduled.set(entry.key, entry);
+  }
+
+  /** Takes a message out of the schedule. */
+  unschedule(key: string): void {
+    this.#stepScheduled.set(key, null);
+  }
+
+  /** What is to be scheduled, and what is not any more. */
+  scheduling(): { readonly schedule: ScheduleEntry[]; readonly unschedule: string[] } {
+    const entries = [...this.#scheduled];
+    return {
+      schedule: entries.flatMap(([, entry]) => entry ?? []),
+      unschedule: entries.flatMap(([key, entry]) => entry === null ? [key] : []),
+    };
   }
 
   /**

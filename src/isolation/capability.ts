@@ -1,7 +1,8 @@
 import type { z } from "zod";
 import type { Effects } from "../handling/batch.ts";
 import type { BatchItem, BatchResult } from "../handling/executor.ts";
-import { isInternal, reservationCategory } from "../messages/envelope.ts";
+import { isGivenKey, keyless } from "../domain/scheduling.ts";
+import { isInternal, type NewMessage, reservationCategory } from "../messages/envelope.ts";
 import { storable } from "../messages/text.ts";
 import { DEEPEST, depthOf, isLonger, jsonFaults, LONGEST_JSON } from "../messages/json.ts";
 import { idFault } from "../messages/ids.ts";
@@ -129,24 +130,31 @@ export class Capability {
     if (Object.values(effects).every(({ length }) => length === 0)) return effects;
     const causes = new Map(handled.map((i) => [items[i].record.id, items[i].record]));
     const positions = new Set(handled.map((i) => items[i].record.position));
+    const checked = (category: string, message: NewMessage): NewMessage => {
+      const { type, schemaVersion, causationId, data, time } = message;
+      this.#checkType(category, type, schemaVersion);
+      const cause = causes.get(causationId ?? "") ?? refuse(`a message not caused by any message of the batch`);
+      if (Math.abs(time - now) > CLOCK_TOLERANCE) {
+        refuse(`a message dated ${time}, more than a day from this machine's clock`);
+      }
+      if (!isJson(data)) refuse("a payload that is not JSON");
+      this.#checkLength("a payload", data);
+      return { ...message, correlationId: cause.correlationId, metadata: cause.metadata };
+    };
     const appends = effects.appends.map((append) => {
       const { stream, category, expected, messages, publish } = append;
       this.#checkStream(stream, category, expected, publish);
-      return {
-        ...append,
-        messages: messages.map((message) => {
-          const { type, schemaVersion, causationId, data, time } = message;
-          this.#checkType(category, type, schemaVersion);
-          const cause = causes.get(causationId ?? "") ?? refuse(`a message not caused by any message of the batch`);
-          if (Math.abs(time - now) > CLOCK_TOLERANCE) {
-            refuse(`a message dated ${time}, more than a day from this machine's clock`);
-          }
-          if (!isJson(data)) refuse("a payload that is not JSON");
-          this.#checkLength("a payload", data);
-          return { ...message, correlationId: cause.correlationId, metadata: cause.metadata };
-        }),
-      };
+      return { ...append, messages: messages.map((message) => checked(category, message)) };
     });
+    const schedule = effects.schedule.map((entry) => {
+      const { key, category, stream, message } = entry;
+      this.#checkStream(stream, category, "any", true);
+      if (!this.#isOwnKey(key) && key !== keyless(message.id)) refuse(`a scheduled message with the key "${key}"`);
+      return { ...entry, message: checked(category, message) };
+    });
+    for (const key of effects.unschedule) {
+      if (!this.#isOwnKey(key)) refuse(`the cancellation of what is scheduled as "${key}"`);
+    }
     for (const { projection, key, row, position } of effects.rows) {
       if (!this.#mayWriteRows(projection)) refuse(`a row of projection "${projection}", which it may not write`);
       if (idFault(key) !== null) refuse(`a row with the key ${JSON.stringify(key.slice(0, 40))}`);
@@ -165,7 +173,12 @@ export class Capability {
     for (const { parts, values } of effects.statements) {
       if (parts.length !== values.length + 1) refuse("an SQL statement with the wrong number of values");
     }
-    return { ...effects, appends };
+    return { ...effects, appends, schedule };
+  }
+
+  /** Whether it may schedule something by a key, or cancel it. */
+  #isOwnKey(key: string): boolean {
+    return this.#handler.writes.commands && isGivenKey(key);
   }
 
   #checkLength(what: string, text: string): void {

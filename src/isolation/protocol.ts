@@ -170,6 +170,13 @@ const append = z.strictObject({
   publish: z.boolean(),
 });
 const row = z.strictObject({ projection: name, key: name, row: z.string().nullable(), position: whole });
+const scheduleEntry = z.strictObject({
+  key: name,
+  due: z.union([z.strictObject({ at: z.number().int() }), z.strictObject({ after: whole })]),
+  category: name,
+  stream: name,
+  message: newMessage,
+});
 const outcome = z.strictObject({
   commandId: name,
   status: z.enum(["accepted", "refused"]),
@@ -191,6 +198,8 @@ const effects = z.strictObject({
   rows: list(row, MOST),
   outcomes: list(outcome, MOST_MESSAGES),
   statements: list(statement, MOST),
+  schedule: list(scheduleEntry, MOST),
+  unschedule: list(name, MOST),
 });
 
 /** A worker's answer to a batch. */

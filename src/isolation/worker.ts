@@ -294,8 +294,9 @@ class HostedWorker {
   }
 }
 
-function countOf({ appends, rows, statements }: Pick<Effects, "appends" | "rows" | "statements">): number {
-  return appends.reduce((sum, { messages }) => sum + messages.length, rows.length + statements.length);
+function countOf({ appends, rows, statements, schedule, unschedule }: Omit<Effects, "outcomes">): number {
+  const others = rows.length + statements.length + schedule.length + unschedule.length;
+  return appends.reduce((sum, { messages }) => sum + messages.length, others);
 }
 
 function shown(value: unknown): string {

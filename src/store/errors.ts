@@ -38,6 +38,21 @@ export class FencedError extends AnnalsError {
   }
 }
 
+/** Thrown when a scheduled message was moved, replaced, cancelled or released meanwhile. Nothing was written. */
+export class ScheduleChangedError extends AnnalsError {
+  /** Always `ScheduleChangedError`. */
+  override readonly name = "ScheduleChangedError";
+
+  /**
+   * Creates the error.
+   *
+   * @param keys The messages that the commit was to release.
+   */
+  constructor(readonly keys: readonly string[]) {
+    super(`Cannot release ${keys.length} scheduled messages: at least one was changed or released meanwhile`);
+  }
+}
+
 /** Thrown when the store cannot be used; the message says why and what to do. */
 export class StoreUnavailableError extends AnnalsError {
   /** Always `StoreUnavailableError`. */

@@ -1,5 +1,11 @@
 import type { MessageRecord } from "../messages/envelope.ts";
-import { FencedError, StatementError, StoreUnavailableError, WrongExpectedVersionError } from "./errors.ts";
+import {
+  FencedError,
+  ScheduleChangedError,
+  StatementError,
+  StoreUnavailableError,
+  WrongExpectedVersionError,
+} from "./errors.ts";
 import { LONGEST_LEASE } from "./membership.ts";
 import type {
   Checkpoint,
@@ -9,6 +15,7 @@ import type {
   DeadLetter,
   DeferredMessage,
   DeferredOptions,
+  DueMessages,
   Ends,
   EventStore,
   Fence,
@@ -19,8 +26,10 @@ import type {
   ProjectionRow,
   ReadLogOptions,
   ReadStreamOptions,
+  ScheduledMessage,
   StreamAppend,
 } from "./port.ts";
+import { MemorySchedule } from "./memory_schedule.ts";
 import { grantOf, type LastGrant, leaseNames } from "./grant.ts";
 import { MOST_REPLAYED } from "./port.ts";
 import { type Clock, clockOf } from "../lib/clock.ts";
@@ -82,6 +91,7 @@ export class MemoryEventStore implements EventStore {
   #rows = new Map<string, Map<string, ProjectionRow>>();
   #outcomes = new Map<string, CommandOutcome>();
   #once = new Map<string, string>();
+  #schedule = new MemorySchedule();
   #signal: Notifier;
   #closed = false;
 
@@ -138,6 +148,9 @@ export class MemoryEventStore implements EventStore {
       if (repeated !== undefined) return Promise.resolve({ lastPosition: 0, versions: [], repeated });
       const [statement] = commit.statements ?? [];
       if (statement) throw new StatementError(statement.parts.join("?"), "an in-memory store has no SQL");
+      if (!this.#schedule.hasAll(commit.release ?? [])) {
+        throw new ScheduleChangedError(commit.release!.map(({ key }) => key));
+      }
       const ahead = new Map<string, number>();
       for (const append of commit.appends ?? []) this.#check(append, ahead);
     } catch (error) {
@@ -155,6 +168,7 @@ export class MemoryEventStore implements EventStore {
     for (const dead of commit.deadLetters ?? []) this.#dead.set(dead.id, dead);
     for (const row of commit.rows ?? []) this.#writeRow(row);
     for (const outcome of commit.outcomes ?? []) this.#outcomes.set(outcome.commandId, outcome);
+    this.#schedule.change(commit, this.#clock.now());
     this.#signal.notify();
     return Promise.resolve({
       lastPosition: this.#log.length > before ? this.#log.length : 0,
@@ -357,6 +371,16 @@ export class MemoryEventStore implements EventStore {
     const messages = this.#categories.get(category) ?? [];
     const first = firstAfter(messages, after);
     return { messages: messages.length - first, oldest: messages[first]?.time ?? null };
+  }
+
+  async due(limit: number): Promise<DueMessages> {
+    this.#open();
+    return this.#schedule.due(limit, this.#clock.now());
+  }
+
+  async scheduled(options: { key?: string; after?: string; limit?: number } = {}): Promise<ScheduledMessage[]> {
+    this.#open();
+    return this.#schedule.list(options);
   }
 
   async deadLetters(

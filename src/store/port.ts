@@ -134,6 +134,43 @@ export interface Statement {
   readonly values: readonly (string | number | boolean | null)[];
 }
 
+/** When a scheduled message is due: at a time, or some time after the commit, by the store's clock. In milliseconds. */
+export type Due = { readonly at: number; readonly after?: undefined } | {
+  readonly after: number;
+  readonly at?: undefined;
+};
+
+/** A message to be appended later. */
+export interface ScheduleEntry {
+  /** Its key: a message that is scheduled with the same key is replaced. */
+  readonly key: string;
+  /** When it is due. */
+  readonly due: Due;
+  /** The category. */
+  readonly category: string;
+  /** The stream. */
+  readonly stream: string;
+  /** The message; its time will be that of its release. */
+  readonly message: NewMessage;
+}
+
+/** A message that will be appended to the log when it is due. */
+export interface ScheduledMessage {
+  /** Its key. */
+  readonly key: string;
+  /** When it is due, in milliseconds since 1970, by the store's clock. */
+  readonly dueAt: number;
+  /** The category. */
+  readonly category: string;
+  /** The stream. */
+  readonly stream: string;
+  /** The message. */
+  readonly message: NewMessage;
+}
+
+/** A scheduled message as it was read: once it is moved, replaced, cancelled or released, there is none such. */
+export type ScheduledAs = Pick<ScheduledMessage, "key" | "dueAt"> & { readonly id: string };
+
 /** Everything written in one transaction. */
 export interface Commit {
   /** Messages for one or more streams. */
@@ -154,6 +191,12 @@ export interface Commit {
   readonly outcomes?: readonly CommandOutcome[];
   /** SQL statements of a handler, run in the same transaction before everything else. */
   readonly statements?: readonly Statement[];
+  /** Scheduled messages that this commit takes out of the schedule; it is refused if one is not there as it was read. */
+  readonly release?: readonly ScheduledAs[];
+  /** The keys of messages that are no longer scheduled; unknown ones are ignored. */
+  readonly unschedule?: readonly string[];
+  /** Messages to schedule, after all that is taken out. */
+  readonly schedule?: readonly ScheduleEntry[];
   /** An idempotency key: if a commit with this key was made before, nothing is written and its `value` is returned. */
   readonly once?: { readonly key: string; readonly value: string };
 }
@@ -286,6 +329,7 @@ export interface EventLog {
    *
    * @throws {WrongExpectedVersionError} If a stream is not at the expected version.
    * @throws {FencedError} If the lease was lost.
+   * @throws {ScheduleChangedError} If a message to release is not scheduled like that any more.
    * @throws {StatementError} If an SQL statement fails.
    * @throws {DuplicateMessageError} If a message is already stored (stores over a network only).
    * @throws {StoreUnavailableError} If the store is unreachable, locked, full, damaged or closed.
@@ -359,6 +403,26 @@ export interface Groups {
   lag(category: string, after: number): Promise<{ readonly messages: number; readonly oldest: number | null }>;
 }
 
+/** What is due now, and when to look again. */
+export interface DueMessages {
+  /** The first that are due, in order of due time. */
+  readonly messages: readonly ScheduledMessage[];
+  /** The store's time, in milliseconds since 1970. */
+  readonly now: number;
+  /** How long until the next one is due, in milliseconds: 0 if there are more; `null` if nothing is scheduled. */
+  readonly wait: number | null;
+}
+
+/** Messages that are to be appended later. */
+export interface Schedule {
+  /** Returns the first messages that are due, at most `limit`. */
+  due(limit: number): Promise<DueMessages>;
+  /** Returns scheduled messages by key: those after a key, or the one with a key. */
+  scheduled(
+    options?: { readonly key?: string; readonly after?: string; readonly limit?: number },
+  ): Promise<ScheduledMessage[]>;
+}
+
 /** The dead letters of all groups. */
 export interface DeadLetters {
   /** Returns the newest dead letters, of one group or all; `before`: those that are older than the one with this id. */
@@ -396,7 +460,7 @@ export const MOST_REPLAYED = 1_000;
  *
  * An adapter is correct if it passes the suite of `@annals/annals/testing`.
  */
-export interface EventStore extends EventLog, Outbox, Groups, DeadLetters, Projections {
+export interface EventStore extends EventLog, Outbox, Groups, Schedule, DeadLetters, Projections {
   /** Its kind, like `sqlite`. */
   readonly kind: string;
   /** Its location, without secrets. */

@@ -229,15 +229,18 @@ export class Checkpointer {
    */
   async write(pending: PendingCommit, effects?: Effects, last?: number): Promise<void> {
     const { outbox, runner } = this.#options;
-    const { appends, rows, outcomes, statements } = effects ?? NO_EFFECTS;
+    const given = effects ?? NO_EFFECTS;
+    const { appends, rows, outcomes, statements, schedule, unschedule } = given;
     const moves = last !== undefined && last > this.#progress.position;
-    const effectless = pending.empty && appends.length + rows.length + outcomes.length + statements.length === 0;
+    const effectless = pending.empty && Object.values(given).every(({ length }) => length === 0);
     const reached = moves ? last : this.#unwritten ?? 0;
     const commit: Commit = {
       ...(reached > 0 && { checkpoint: this.#progress.checkpoint(reached) }),
       appends: outbox ? appends : appends.map((append) => ({ ...append, publish: false })),
       rows,
       ...(statements.length > 0 && { statements }),
+      schedule,
+      unschedule,
       outcomes: [...outcomes, ...pending.outcomes.map(({ position: _, ...outcome }) => outcome)],
       defer: pending.deferred.map(rowOf),
       resume: pending.resumed.map(({ group, position }) => ({ group, position })),

@@ -97,6 +97,8 @@ export type EngineEvent =
   /** A lease was fenced; or the outcome of a commit is unknown, so the group restarts under a new lease. */
   | { readonly type: "lease.lost"; readonly group: string; readonly lease: string }
   | { readonly type: "lease.unsure"; readonly group: string; readonly lease: string; readonly error: string }
+  /** Scheduled messages were due and are in the log now; `lateMs`: how late the first of them. */
+  | { readonly type: "schedule.released"; readonly messages: number; readonly lateMs: number }
   /** A group's worker ended, is replaced after a delay, or ended so often that the group is paused. */
   | { readonly type: "worker.ended"; readonly group: string; readonly reason: string }
   | { readonly type: "worker.replaced"; readonly group: string; readonly delayMs: number; readonly error: string }

@@ -77,6 +77,7 @@ const LINES: Lines = {
     `The broker has lost messages of ${e.category}; publishing again from position ${e.after}`,
   ],
   "relay.published": () => null,
+  "schedule.released": () => null,
   "lease.standby": (e) => ["info", `Another process has ${e.lease}; standing by`],
   "lease.acquired": (e) => e.afterStandby ? ["info", `Took over ${e.lease}`] : null,
   "lease.lost": () => ["warn", "Another process took over; restarting"],

@@ -2,13 +2,11 @@ import assert from "node:assert/strict";
 import type { CommandDraft } from "../domain/handlers.ts";
 import type { Domain, Handler } from "../domain/model.ts";
 import type { Projection, RowOf } from "../domain/projection.ts";
+import { type Duration, millisecondsOf } from "../lib/duration.ts";
 import type { Draft, Message } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { BEGIN, type Decided, stored, World } from "./world.ts";
 import { withStubs } from "./stubs.ts";
-
-/** A length of time, like `25h`. */
-export type Duration = `${number}${"ms" | "s" | "m" | "h" | "d"}`;
 
 /** Events that have happened, in order: of the aggregate with an id, or of the one that the first command is for. */
 export type Happened = Draft | readonly [id: string, ...events: readonly Draft[]];
@@ -18,14 +16,6 @@ const NAMELESS = "given";
 
 /** What a test expected did not come. */
 class Unexpected extends Error {}
-
-const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-
-function millisecondsOf(duration: string): number {
-  const [, amount, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(duration) ?? [];
-  if (unit === undefined) throw new RangeError(`"${duration}" is no length of time; write it like "90s" or "25h"`);
-  return Number(amount) * UNITS[unit];
-}
 
 /** Refuses what is no message: most often a type that was not called. */
 function checkDraft(draft: unknown): void {

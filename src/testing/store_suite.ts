@@ -1,13 +1,16 @@
 import assert from "node:assert/strict";
 import type { MessageRecord, NewMessage } from "../messages/envelope.ts";
 import { newId } from "../messages/ids.ts";
-import { FencedError, WrongExpectedVersionError } from "../store/errors.ts";
+import { FencedError, ScheduleChangedError, WrongExpectedVersionError } from "../store/errors.ts";
 import type {
   DeadLetter,
   DeferredMessage,
+  Due,
   EventStore,
   ExpectedVersion,
   LeaseRequest,
+  ScheduledMessage,
+  ScheduleEntry,
   StreamAppend,
 } from "../store/port.ts";
 
@@ -569,5 +572,125 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     await assert.rejects(store.commit({ appends: [sampleAppend("a")] }), { name: "StoreUnavailableError" });
     await assert.rejects(store.readLog(), { name: "StoreUnavailableError" });
     await store.close();
+  });
+
+  const entry = (key: string, due: Due, data: unknown = {}): ScheduleEntry => ({
+    key,
+    due,
+    category: "test",
+    stream: `test-${key}`,
+    message: sampleMessage(data),
+  });
+  const keysOf = (messages: readonly ScheduledMessage[]) => messages.map(({ key }) => key);
+
+  test("messages are scheduled by the store's clock, and due in order of due time", async (store, advance) => {
+    const { now } = await store.due(10);
+    assert.equal((await store.due(10)).wait, null);
+    await store.commit({ schedule: [entry("late", { after: 3_600_000 }), entry("b", { at: now - 5 })] });
+    await store.commit({ schedule: [entry("a", { at: now - 9 }), entry("c", { after: 0 })] });
+    advance(1);
+    const due = await store.due(10);
+    assert.deepEqual(keysOf(due.messages), ["a", "b", "c"]);
+    assert.equal(due.messages[0].dueAt, now - 9);
+    assert.ok(due.wait! > 3_590_000 && due.wait! <= 3_600_000, `${due.wait}`);
+    const first = await store.due(2);
+    assert.deepEqual([keysOf(first.messages), first.wait], [["a", "b"], 0]);
+    // Nothing of it is in the log.
+    assert.equal(await store.lastPosition(), 0);
+  });
+
+  test("a scheduled message keeps all that it has, and comes once it is due", async (store, advance) => {
+    const { now } = await store.due(1);
+    const one = entry("k", { at: now + 10_000 }, { text: 'quotes " and {braces}, \\ and é' });
+    await store.commit({ schedule: [one] });
+    const [found] = await store.scheduled();
+    assert.deepEqual({ ...found }, {
+      key: "k",
+      dueAt: now + 10_000,
+      category: "test",
+      stream: "test-k",
+      message: one.message,
+    });
+    advance(9_000);
+    assert.deepEqual(keysOf((await store.due(10)).messages), []);
+    advance(1_500);
+    assert.deepEqual(keysOf((await store.due(10)).messages), ["k"]);
+  });
+
+  test("a message with the same key replaces the one before", async (store) => {
+    const { now } = await store.due(1);
+    await store.commit({ schedule: [entry("k", { at: now - 2 })] });
+    const second = entry("k", { at: now - 1 });
+    // Of several in one commit, the last.
+    await store.commit({ schedule: [entry("k", { at: now + 9 }), second] });
+    const { messages } = await store.due(10);
+    assert.deepEqual(messages.map(({ message, dueAt }) => [message.id, dueAt]), [[second.message.id, now - 1]]);
+  });
+
+  test("what is unscheduled does not come, and what is unknown is ignored", async (store) => {
+    await store.commit({ schedule: [entry("a", { after: 0 }), entry("b", { after: 0 })] });
+    await store.commit({ unschedule: ["a", "nobody"] });
+    assert.deepEqual(keysOf(await store.scheduled()), ["b"]);
+    // It is taken out before anything is put in.
+    await store.commit({ unschedule: ["b", "c"], schedule: [entry("c", { after: 0 })] });
+    assert.deepEqual(keysOf(await store.scheduled()), ["c"]);
+  });
+
+  test("a release takes the message out and appends it, or does nothing if it has changed meanwhile", async (store) => {
+    const { now } = await store.due(1);
+    const one = entry("k", { at: now - 1 });
+    await store.commit({ schedule: [one, entry("other", { at: now - 1 })] });
+    const as = { key: "k", id: one.message.id, dueAt: now - 1 };
+    const append = {
+      category: "test",
+      stream: "test-k",
+      expected: "any" as const,
+      messages: [one.message],
+      publish: true,
+    };
+    for (const wrong of [{ ...as, id: newId() }, { ...as, dueAt: now }, { ...as, key: "nobody" }]) {
+      await assert.rejects(store.commit({ appends: [append], release: [wrong] }), ScheduleChangedError);
+    }
+    // All of it or nothing.
+    await assert.rejects(
+      store.commit({ appends: [append], release: [as, { ...as, key: "other" }] }),
+      ScheduleChangedError,
+    );
+    assert.equal(await store.lastPosition(), 0);
+    assert.deepEqual(keysOf(await store.scheduled()), ["k", "other"]);
+    assert.equal((await store.commit({ appends: [append], release: [as] })).lastPosition, 1);
+    assert.deepEqual(keysOf(await store.scheduled()), ["other"]);
+    await assert.rejects(store.commit({ release: [as] }), ScheduleChangedError);
+  });
+
+  test("a release and a change of the same message at the same time: one of the two", async (store) => {
+    const { now } = await store.due(1);
+    for (let round = 0; round < 20; round++) {
+      const one = entry("k", { at: now - 1 });
+      await store.commit({ schedule: [one] });
+      const as = { key: "k", id: one.message.id, dueAt: now - 1 };
+      const append = { category: "t", stream: "t-k", expected: "any" as const, messages: [one.message], publish: true };
+      const before = await store.lastPosition();
+      const [released] = await Promise.allSettled([
+        store.commit({ appends: [append], release: [as] }),
+        store.commit(round % 2 === 0 ? { unschedule: ["k"] } : { schedule: [entry("k", { at: now + 60_000 })] }),
+      ]);
+      assert.equal(await store.lastPosition() - before, released.status === "fulfilled" ? 1 : 0);
+      await store.commit({ unschedule: ["k"] });
+    }
+  });
+
+  test("nothing of a commit that is refused is scheduled", async (store) => {
+    const commit = { schedule: [entry("k", { after: 0 })], appends: [sampleAppend("a", 1, 7)] };
+    await assert.rejects(store.commit(commit), WrongExpectedVersionError);
+    assert.deepEqual(await store.scheduled(), []);
+  });
+
+  test("scheduled() pages by key", async (store) => {
+    await store.commit({ schedule: ["c", "a", "d", "b"].map((key) => entry(key, { after: 60_000 })) });
+    assert.deepEqual(keysOf(await store.scheduled({ limit: 2 })), ["a", "b"]);
+    assert.deepEqual(keysOf(await store.scheduled({ after: "b", limit: 9 })), ["c", "d"]);
+    assert.deepEqual(keysOf(await store.scheduled({ key: "c" })), ["c"]);
+    assert.deepEqual(keysOf(await store.scheduled({ key: "x" })), []);
   });
 }

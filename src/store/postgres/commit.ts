@@ -1,13 +1,13 @@
 import type { Fate } from "../../lib/group_commit.ts";
-import { FencedError, WrongExpectedVersionError } from "../errors.ts";
-import type { Commit, CommitResult, ExpectedVersion, ProjectionRow } from "../port.ts";
+import { FencedError, ScheduleChangedError, WrongExpectedVersionError } from "../errors.ts";
+import type { Commit, CommitResult, ExpectedVersion, ProjectionRow, ScheduleEntry } from "../port.ts";
 
 /** A parameter value; arrays are already encoded as PostgreSQL array literals. */
 export type Parameter = string | number | boolean | null;
 
 /** The result of `annals.commit()`. */
 export interface CommitAnswer {
-  /** Per commit: 0 written, 1 wrong version, 2 fenced, 3 repeated. */
+  /** Per commit: 0 written, 1 wrong version, 2 fenced, 3 repeated, 4 something to release is scheduled otherwise. */
   readonly status: readonly number[];
   /** Per commit: the last position, or the actual version. */
   readonly detail: readonly number[];
@@ -65,6 +65,9 @@ function claims(commit: Commit): string[] {
   for (const { group, position } of commit.resume ?? []) keys.push(`defer ${group} ${position}`);
   for (const { commandId } of commit.outcomes ?? []) keys.push(`outcome ${commandId}`);
   for (const { id } of commit.deadLetters ?? []) keys.push(`dead ${id}`);
+  for (const { key } of commit.release ?? []) keys.push(`schedule ${key}`);
+  for (const key of commit.unschedule ?? []) keys.push(`schedule ${key}`);
+  for (const { key } of commit.schedule ?? []) keys.push(`schedule ${key}`);
   return keys;
 }
 
@@ -72,13 +75,14 @@ function claims(commit: Commit): string[] {
 const MOST_CHARACTERS = 32_000_000;
 
 /** Roughly how many characters a commit has, as far as its size can matter. */
-function sizeOf({ appends = [], rows = [], deadLetters = [] }: Commit): number {
+function sizeOf({ appends = [], rows = [], deadLetters = [], schedule = [] }: Commit): number {
   let size = 0;
   for (const { messages } of appends) {
     for (const { data, metadata } of messages) size += data.length + (metadata?.length ?? 0);
   }
   for (const { row } of rows) size += row?.length ?? 0;
   for (const { message } of deadLetters) size += message.data.length;
+  for (const { message } of schedule) size += message.data.length;
   return size;
 }
 
@@ -107,8 +111,13 @@ function lastOf(rows: readonly ProjectionRow[]): Iterable<ProjectionRow> {
   return new Map(rows.map((row) => [`${row.projection}\n${row.key}`, row])).values();
 }
 
+/** Keeps the last of several entries with the same key. */
+function lastEntries(entries: readonly ScheduleEntry[]): Iterable<ScheduleEntry> {
+  return new Map(entries.map((entry) => [entry.key, entry])).values();
+}
+
 /** Encodes the parts of commits other than messages: one JSON document per kind of row, empty if there are none. */
-function restOf(commits: readonly Commit[]): string {
+function restOf(commits: readonly Commit[], now: number | null): string {
   const rest: Record<string, object[]> = {};
   const add = (section: string, row: object): void => void (rest[section] ??= []).push(row);
   commits.forEach((commit, i) => {
@@ -119,11 +128,30 @@ function restOf(commits: readonly Commit[]): string {
     for (const row of commit.deadLetters ?? []) add("deadLetters", { c, ...row });
     for (const row of lastOf(commit.rows ?? [])) add(row.row === null ? "removed" : "rows", { c, ...row });
     for (const row of commit.outcomes ?? []) add("outcomes", { c, ...row });
+    for (const key of commit.unschedule ?? []) add("unschedule", { c, key });
+    for (const { due: { at, after = 0 }, message, ...entry } of lastEntries(commit.schedule ?? [])) {
+      const due = at !== undefined || now !== null ? { at: at ?? now! + after } : { after };
+      add("schedule", { c, ...due, ...entry, id: message.id, message });
+    }
+    for (const row of commit.release ?? []) add("release", { c, ...row });
   });
   // Separate documents, because PostgreSQL parses a document again for each part extracted from it.
-  return ["checkpoints", "resume", "defer", "deadLetters", "rows", "removed", "outcomes"]
-    .map((section) => rest[section] ? JSON.stringify(rest[section]) : "").join(SEPARATOR);
+  return SECTIONS.map((section) => rest[section] ? JSON.stringify(rest[section]) : "").join(SEPARATOR);
 }
+
+/** The documents of what commits write besides messages, in the order in which `annals.commit` takes them. */
+const SECTIONS = [
+  "checkpoints",
+  "resume",
+  "defer",
+  "deadLetters",
+  "rows",
+  "removed",
+  "outcomes",
+  "unschedule",
+  "schedule",
+  "release",
+];
 
 /** The function call that writes commits; its parameters come from {@linkcode encodeCommits}. */
 export const CALL = "annals.commit($1, $2, $3, $4, $5, $6, $7)";
@@ -133,8 +161,14 @@ export const CALL = "annals.commit($1, $2, $3, $4, $5, $6, $7)";
  * @param commits The commits to write.
  * @param origin The id sent with the notification, so that the writer can ignore its own.
  * @param lineage The lineage that the writer follows; empty for any.
+ * @param now The time, in milliseconds since 1970; `null` for the database's clock.
  */
-export function encodeCommits(commits: readonly Commit[], origin = "", lineage = ""): Parameter[] {
+export function encodeCommits(
+  commits: readonly Commit[],
+  origin = "",
+  lineage = "",
+  now: number | null = null,
+): Parameter[] {
   const streams = new Map<string, number>();
   const c = { first: [] as number[], last: [] as number[] };
   const a = { stream: [] as number[], expected: [] as number[], count: [] as number[] };
@@ -208,7 +242,7 @@ export function encodeCommits(commits: readonly Commit[], origin = "", lineage =
     ]),
     m.data.join(SEPARATOR),
     m.metadata.join(SEPARATOR),
-    restOf(commits),
+    restOf(commits, now),
     origin,
     lineage,
   ];
@@ -228,6 +262,8 @@ export function fatesOf(commits: readonly Commit[], answer: CommitAnswer): Fate<
       }
       case 2:
         return { error: new FencedError(fence!.lease, fence!.token) };
+      case 4:
+        return { error: new ScheduleChangedError(commit.release!.map(({ key }) => key)) };
       case 3:
         return { ok: { lastPosition: 0, versions: [], repeated: answer.repeated![i] } };
       case 0: {

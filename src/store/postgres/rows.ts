@@ -1,5 +1,5 @@
 import type { MessageRecord } from "../../messages/envelope.ts";
-import type { Checkpoint, DeadLetter, DeferredMessage, Lease, ProjectionRow } from "../port.ts";
+import type { Checkpoint, DeadLetter, DeferredMessage, Lease, ProjectionRow, ScheduledMessage } from "../port.ts";
 
 /** A message of the log. */
 export function toMessage(row: any[]): MessageRecord {
@@ -34,6 +34,11 @@ export function toDeferred(
 /** A dead letter. */
 export function toDeadLetter([id, group, message, reason, error, stack, attempts, deadAt]: any[]): DeadLetter {
   return { id, group, message: JSON.parse(message), reason, error, stack, attempts: JSON.parse(attempts), deadAt };
+}
+
+/** A scheduled message. */
+export function toScheduled([key, dueAt, category, stream, message]: any[]): ScheduledMessage {
+  return { key, dueAt, category, stream, message: JSON.parse(message) };
 }
 
 /** A checkpoint. */

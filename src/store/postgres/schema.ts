@@ -6,6 +6,54 @@ export interface Migration {
   readonly sql: string;
 }
 
+/** What the function that writes commits does with messages that are appended later. */
+interface Scheduling {
+  readonly documents: string;
+  readonly declared: string;
+  readonly checked: string;
+  readonly refused: string;
+  readonly written: string;
+}
+
+/** Before there were any. */
+const UNSCHEDULED: Scheduling = { documents: "seven", declared: "", checked: "", refused: "", written: "" };
+
+/** A message is released only as it was read; whoever changes the same rows waits for us, or we for him. */
+const SCHEDULED: Scheduling = {
+  documents: "ten",
+  declared: "  changed int[];\n  moment bigint;\n",
+  checked: `  if docs[10] is not null then
+    perform from annals.schedule s where s.key in (select x.key from json_to_recordset(docs[10]::json) as x(key text))
+      order by s.key for update;
+    changed := array(
+      select distinct x.c from json_to_recordset(docs[10]::json) as x(c int, key text, id uuid, "dueAt" bigint)
+      where not exists (select from annals.schedule s where s.key = x.key and s.id = x.id and s.due_at = x."dueAt"));
+  end if;
+`,
+  refused: `    elsif c = any(changed) then
+      status[c] := 4;
+`,
+  written: `  if docs[10] is not null then
+    delete from annals.schedule s using json_to_recordset(docs[10]::json) as x(c int, key text)
+      where commit.status[x.c] = 0 and s.key = x.key;
+  end if;
+  if docs[8] is not null then
+    delete from annals.schedule s using json_to_recordset(docs[8]::json) as x(c int, key text)
+      where commit.status[x.c] = 0 and s.key = x.key;
+  end if;
+  if docs[9] is not null then
+    moment := annals.server_time();
+    insert into annals.schedule
+      select x.key, coalesce(x.at, moment + x.after), x.category, x.stream, x.id, x.message
+      from json_to_recordset(docs[9]::json)
+        as x(c int, key text, at bigint, after bigint, category text, stream text, id uuid, message json)
+      where commit.status[x.c] = 0
+    on conflict (key) do update set due_at = excluded.due_at, category = excluded.category, stream = excluded.stream,
+      id = excluded.id, message = excluded.message;
+  end if;
+`,
+};
+
 /** How the function that writes commits finds the versions of streams, and what else it writes of messages. */
 interface Versions {
   readonly declared: string;
@@ -46,13 +94,18 @@ ${LATEST("      ")}    end if;
 };
 
 /** The function that writes commits; it has been created with more than one end. */
-const commitFunction = (create: string, end: string, { declared, versions, recorded } = WHOLE): string => `
+const commitFunction = (
+  create: string,
+  end: string,
+  { declared, versions, recorded } = WHOLE,
+  schedule = UNSCHEDULED,
+): string => `
 -- Appends and everything that must agree with it, for many commits of one process at once, each with its own fate:
 -- one call, one transaction.
 --   numbers, texts  columns of the commits (c_*), of their appends (a_*) and of the messages in these (m_*), one behind
 --                   the other, in the order in which they are taken out below; how long each is stands in front
 --   data, metadata  JSON of each message, separated by \\x1e, which JSON text never contains
---   rest            what else is written: seven JSON documents (each may be empty), separated likewise
+--   rest            what else is written: ${schedule.documents} JSON documents (each may be empty), separated likewise
 --   origin          who writes: goes with the notification, so that nobody is woken by what he knows already
 ${create} annals.commit(
   numbers bigint[], texts text[], data text, metadata text, rest text, origin text,
@@ -71,7 +124,7 @@ declare
   tokens bigint[];
   places bigint[];
   last bigint;
-${declared}  x int; v int; e int; bad int;
+${declared}${schedule.declared}  x int; v int; e int; bad int;
 begin
   c_first := numbers[at + 1 : at + n]; at := at + n;
   c_last := numbers[at + 1 : at + n]; at := at + n;
@@ -106,12 +159,12 @@ ${versions}  end if;
       select (select o.value from annals.once o where o.key = x.key)
       from unnest(c_once) with ordinality x(key, n) order by x.n);
   end if;
-  for c in 1..n loop
+${schedule.checked}  for c in 1..n loop
     if c_lease[c] is not null and tokens[c] <> c_token[c] then
       status[c] := 2;
     elsif repeated[c] is not null then
       status[c] := 3;
-    else
+${schedule.refused}    else
       bad := 0;
       for a in c_first[c]..c_last[c] loop
         x := a_stream[a]; v := versions[x]; e := a_expected[a];
@@ -204,7 +257,23 @@ ${recorded}  end if;
       where commit.status[x.c] = 0
     on conflict (command_id) do update set status = excluded.status, detail = excluded.detail;
   end if;
-${end}end $$;
+${schedule.written}${end}end $$;
+`;
+
+/** Grants tables to whoever may write messages. */
+const grantAs = (privileges: string, ...tables: string[]): string =>
+  `-- Whoever may write messages writes these.
+do $grants$
+declare x record;
+begin
+  for x in select distinct case when a.grantee = 0 then 'public' else a.grantee::regrole::text end as role
+    from pg_class c, aclexplode(c.relacl) a
+    where c.oid = 'annals.messages'::regclass and a.grantee <> c.relowner and a.privilege_type = 'INSERT'
+  loop
+    execute format('grant ${privileges} on ${tables.map(() => "%s").join(", ")} to %s',
+      ${tables.map((table) => `'${table}'::regclass`).join(", ")}, x.role);
+  end loop;
+end $grants$;
 `;
 
 /** What the relay has still to publish; bound to the table of messages that there is when it is made. */
@@ -613,19 +682,9 @@ create table annals.message_ids (id uuid primary key);
 alter table annals.identity
   add column partitioned boolean not null default false,
   add column heads_upto bigint not null default 0;
--- Whoever may write messages writes these.
-do $grants$
-declare x record;
-begin
-  for x in select distinct case when a.grantee = 0 then 'public' else a.grantee::regrole::text end as role
-    from pg_class c, aclexplode(c.relacl) a
-    where c.oid = 'annals.messages'::regclass and a.grantee <> c.relowner and a.privilege_type = 'INSERT'
-  loop
-    execute format('grant select, insert, update on %s, %s to %s',
-      'annals.stream_heads'::regclass, 'annals.message_ids'::regclass, x.role);
-  end loop;
-end $grants$;
-${commitFunction("create or replace function", NOTIFY_MESSAGES, PARTITIONED)}`,
+${grantAs("select, insert, update", "annals.stream_heads", "annals.message_ids")}${
+    commitFunction("create or replace function", NOTIFY_MESSAGES, PARTITIONED)
+  }`,
 }, {
   name: "what was said when a lease was granted",
   sql: `
@@ -683,6 +742,20 @@ begin
       granted = excluded.granted;
 end $$;
 `,
+}, {
+  name: "messages that are appended later",
+  sql: `
+create table annals.schedule (
+  key      text   primary key collate "C",
+  due_at   bigint not null,
+  category text   not null,
+  stream   text   not null,
+  id       uuid   not null,
+  message  json   not null
+);
+create index schedule_due on annals.schedule (due_at, key);
+${grantAs("select, insert, update, delete", "annals.schedule")}
+${commitFunction("create or replace function", NOTIFY_MESSAGES, PARTITIONED, SCHEDULED)}`,
 }];
 
 const COMMIT = "annals.commit(bigint[], text[], text, text, text, text)";

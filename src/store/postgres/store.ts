@@ -470,7 +470,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
           before: async (sql) => sqlRole !== undefined && await sql.unsafe(`set local role "${sqlRole}"`),
           after: async (sql) => {
             if (sqlRole !== undefined) await sql.unsafe("reset role");
-            const values = encodeCommits([commit], this.#origin, this.followed);
+            const values = encodeCommits([commit], this.#origin, this.followed, this.now());
             const answer = await sql.unsafe(this.#text(COMMIT), values).values();
             if (answer[0][0] !== "{0}") throw new Refused(answer);
             return answer;
@@ -500,7 +500,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     try {
       const [[status, detail, culprit, bases, repeated]] = commits[0].statements?.length
         ? await this.#transact(commits[0])
-        : await this.ask(COMMIT, encodeCommits(commits, this.#origin, this.followed), true);
+        : await this.ask(COMMIT, encodeCommits(commits, this.#origin, this.followed, this.now()), true);
       return fatesOf(commits, {
         status: numbers(status),
         detail: numbers(detail),

@@ -9,6 +9,7 @@ import type {
   DeadLetter,
   DeferredMessage,
   DeferredOptions,
+  DueMessages,
   Ends,
   EventStore,
   Fence,
@@ -19,11 +20,12 @@ import type {
   ProjectionRow,
   ReadLogOptions,
   ReadStreamOptions,
+  ScheduledMessage,
 } from "../port.ts";
 import { MOST_REPLAYED } from "../port.ts";
 import { arrayLiteral, type Parameter } from "./commit.ts";
 import { lag, LAST_POSITION, OUTBOX_STATUS, type Query, readLog, readStream } from "./queries.ts";
-import { toCheckpoint, toDeadLetter, toDeferred, toLease, toMessage, toRow } from "./rows.ts";
+import { toCheckpoint, toDeadLetter, toDeferred, toLease, toMessage, toRow, toScheduled } from "./rows.ts";
 
 const DEFERRED = `select "group", category, stream, position, attempts, due_at, failures::text, replayed, awaits
   from annals.deferred where "group" = $1 and ($3::text is null or category = $3)`;
@@ -32,6 +34,7 @@ const REPLAYED = `select "group", category, stream, position, attempts, due_at, 
   order by position limit ${MOST_REPLAYED}`;
 const DEAD_LETTER = `select id, "group", message::text, reason, error, stack, attempts::text, dead_at
   from annals.dead_letters`;
+const SCHEDULED = "select s.key, s.due_at, s.category, s.stream, s.message::text from annals.schedule s";
 const ROW = `select projection, key, "row"::text, position from annals.projections`;
 const NOW = "coalesce($1::bigint, annals.server_time())";
 
@@ -223,6 +226,26 @@ export abstract class PostgresTables implements EventStore {
     const { sql, values } = lag(category, after);
     const [[messages, oldest]] = await this.ask(sql, values);
     return { messages, oldest };
+  }
+
+  async due(limit: number): Promise<DueMessages> {
+    // Most often there is nothing, and one round trip says when there will be.
+    const rows = await this.ask(
+      `with moment as materialized (select ${NOW} as now)
+       select now, (select min(due_at) from annals.schedule where due_at > now), s.*
+       from moment left join lateral (${SCHEDULED} where s.due_at <= now order by s.due_at, s.key limit $2) s on true`,
+      [this.now(), limit],
+    );
+    const [[now, next]] = rows;
+    const messages = rows.filter((row) => row[2] !== null).map((row) => toScheduled(row.slice(2)));
+    const wait = messages.length === limit ? 0 : next === null ? null : Math.max(0, next - now);
+    return { messages, now, wait };
+  }
+
+  async scheduled(options: { key?: string; after?: string; limit?: number } = {}): Promise<ScheduledMessage[]> {
+    const { key = null, after = "", limit = null } = options;
+    const sql = `${SCHEDULED} where ($1::text is null or s.key = $1) and s.key > $2 order by s.key limit $3`;
+    return (await this.ask(sql, [key, after, limit])).map(toScheduled);
   }
 
   async deadLetters(

@@ -1,6 +1,6 @@
 import type { StatementSync } from "node:sqlite";
 import type { SqliteDatabase } from "../../sqlite/database.ts";
-import { FencedError, StatementError, WrongExpectedVersionError } from "../errors.ts";
+import { FencedError, ScheduleChangedError, StatementError, WrongExpectedVersionError } from "../errors.ts";
 import { statementFault } from "../single_statement.ts";
 import type { Commit, CommitResult, Fence, StreamAppend } from "../port.ts";
 
@@ -29,6 +29,9 @@ const SQL = {
   outcome: "insert or replace into outcomes values (?, ?, ?)",
   once: "select value from once where key = ?",
   insertOnce: "insert into once values (?, ?)",
+  scheduledAs: "select 1 from schedule where key = ? and id = ? and due_at = ?",
+  unschedule: "delete from schedule where key = ?",
+  schedule: "insert or replace into schedule (key, due_at, category, stream, id, message) values (?, ?, ?, ?, ?, ?)",
 };
 
 /** Applies commits within the caller's transaction: each is checked first, then written. */
@@ -36,9 +39,15 @@ export class SqliteCommitter {
   #db: SqliteDatabase;
   #sql: Record<keyof typeof SQL, StatementSync>;
 
-  /** @param db The connection. */
-  constructor(db: SqliteDatabase) {
+  #now: () => number;
+
+  /**
+   * @param db The connection.
+   * @param now Returns the time, in milliseconds since 1970.
+   */
+  constructor(db: SqliteDatabase, now: () => number) {
     this.#db = db;
+    this.#now = now;
     this.#sql = prepareAll(db, SQL);
   }
 
@@ -73,6 +82,10 @@ export class SqliteCommitter {
         const repeated = this.#sql.once.get(commit.once.key)?.value;
         if (repeated !== undefined) return { lastPosition: 0, versions: [], repeated: repeated as string };
       }
+      const { release = [] } = commit;
+      if (!release.every(({ key, id, dueAt }) => this.#sql.scheduledAs.get(key, id, dueAt))) {
+        throw new ScheduleChangedError(release.map(({ key }) => key));
+      }
       const appends = commit.appends ?? [];
       const ahead = new Map<string, number>();
       const before = appends.map((append) => this.#check(append, ahead));
@@ -80,6 +93,7 @@ export class SqliteCommitter {
       if (commit.statements) this.#run(commit.statements);
       appends.forEach((append, i) => last = this.#append(append, before[i], last));
       this.#rest(commit);
+      this.#reschedule(commit);
       return {
         lastPosition: last > first ? last : 0,
         versions: appends.map((append, i) => before[i] + append.messages.length),
@@ -121,6 +135,15 @@ export class SqliteCommitter {
       } catch (error) {
         throw new StatementError(text, (error as Error).message);
       }
+    }
+  }
+
+  #reschedule({ release = [], unschedule = [], schedule = [] }: Commit): void {
+    const sql = this.#sql;
+    for (const { key } of release) sql.unschedule.run(key);
+    for (const key of unschedule) sql.unschedule.run(key);
+    for (const { key, due: { at, after = 0 }, category, stream, message } of schedule) {
+      sql.schedule.run(key, at ?? this.#now() + after, category, stream, message.id, JSON.stringify(message));
     }
   }
 

@@ -131,5 +131,18 @@ alter table identity add column domain text;
     sql: `
 alter table leases add column granted integer;
 `,
+  }, {
+    name: "messages that are appended later",
+    sql: `
+create table schedule (
+  key      text    primary key,
+  due_at   integer not null,
+  category text    not null,
+  stream   text    not null,
+  id       text    not null,
+  message  text    not null
+) strict, without rowid;
+create index schedule_due on schedule (due_at, key);
+`,
   }],
 };

@@ -3,7 +3,7 @@ import { type Fate, GroupCommit } from "../../lib/group_commit.ts";
 import type { MessageRecord } from "../../messages/envelope.ts";
 import { SqliteDatabase, type SqliteOptions } from "../../sqlite/database.ts";
 import { STORE_SCHEMA } from "./schema.ts";
-import { FencedError, StoreUnavailableError, WrongExpectedVersionError } from "../errors.ts";
+import { FencedError, ScheduleChangedError, StoreUnavailableError, WrongExpectedVersionError } from "../errors.ts";
 import { FORGOTTEN, LONGEST_LEASE } from "../membership.ts";
 import type {
   Checkpoint,
@@ -13,6 +13,7 @@ import type {
   DeadLetter,
   DeferredMessage,
   DeferredOptions,
+  DueMessages,
   Ends,
   EventStore,
   Fence,
@@ -23,6 +24,7 @@ import type {
   ProjectionRow,
   ReadLogOptions,
   ReadStreamOptions,
+  ScheduledMessage,
 } from "../port.ts";
 import { grantOf, type LastGrant, leaseNames } from "../grant.ts";
 import { MOST_REPLAYED } from "../port.ts";
@@ -48,6 +50,7 @@ function columnsOf(largest: number | undefined): string {
 }
 
 const DEAD_LETTER = `select id, "group", message, reason, error, stack, attempts, dead_at as deadAt from dead_letters`;
+const SCHEDULED = "select key, due_at as dueAt, category, stream, message from schedule";
 const ROW = "select projection, key, row, position from projections";
 
 /** Reading rows as arrays takes a fifth of the time of objects, and most rows are messages. */
@@ -70,6 +73,10 @@ function toMessage(row: any[]): MessageRecord {
 
 function toDeadLetter(row: Record<string, any>): DeadLetter {
   return { ...row, message: JSON.parse(row.message), attempts: JSON.parse(row.attempts) } as DeadLetter;
+}
+
+function toScheduled({ message, ...row }: Record<string, any>): ScheduledMessage {
+  return { ...row, message: JSON.parse(message) } as ScheduledMessage;
 }
 
 /** Rows of `node:sqlite` have no prototype; the port returns plain objects. */
@@ -113,7 +120,7 @@ export class SqliteEventStore implements EventStore {
     this.walFiles = options.path === ":memory:" ? [] : [options.path];
     this.#now = options.now ?? Date.now;
     this.#db = new SqliteDatabase(options, STORE_SCHEMA);
-    this.#committer = new SqliteCommitter(this.#db);
+    this.#committer = new SqliteCommitter(this.#db, this.#now);
     this.#commits = new GroupCommit((batch) => this.#run(batch));
   }
 
@@ -167,7 +174,9 @@ export class SqliteEventStore implements EventStore {
         } catch (error) {
           // Only these are thrown before anything is written. After any other error, the whole transaction is rolled
           // back.
-          if (error instanceof WrongExpectedVersionError || error instanceof FencedError) return { error };
+          const isHarmless = error instanceof WrongExpectedVersionError || error instanceof FencedError ||
+            error instanceof ScheduleChangedError;
+          if (isHarmless) return { error };
           throw error;
         }
       });
@@ -416,6 +425,28 @@ export class SqliteEventStore implements EventStore {
       after,
     );
     return lag!;
+  }
+
+  due(limit: number): Promise<DueMessages> {
+    return this.#db.read(() => {
+      const now = this.#now();
+      const messages = this.#statement(`${SCHEDULED} where due_at <= ? order by due_at, key limit ?`).all(now, limit)
+        .map(toScheduled);
+      const [{ next }] = messages.length === limit
+        ? [{ next: now }]
+        : this.#statement("select min(due_at) as next from schedule where due_at > ?").all(now);
+      return { messages, now, wait: next === null ? null : Math.max(0, next as number - now) };
+    });
+  }
+
+  async scheduled(options: { key?: string; after?: string; limit?: number } = {}): Promise<ScheduledMessage[]> {
+    const rows = await this.#all<Record<string, unknown>>(
+      `${SCHEDULED} where (?1 is null or key = ?1) and key > ?2 order by key limit ?3`,
+      options.key ?? null,
+      options.after ?? "",
+      options.limit ?? -1,
+    );
+    return rows.map(toScheduled);
   }
 
   async deadLetters(

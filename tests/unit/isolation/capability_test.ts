@@ -31,7 +31,7 @@ const item = (position: number, type = "DepositMade", category = "fidelis::accou
 });
 const items = [item(1), item(2)];
 const NOTHING: Answer = {
-  effects: { appends: [], rows: [], outcomes: [], statements: [] },
+  effects: { appends: [], rows: [], outcomes: [], statements: [], schedule: [], unschedule: [] },
   handled: [0, 1],
   failures: [],
   stuck: false,
@@ -57,6 +57,14 @@ const append = (over: object = {}, messageOver: object = {}) => ({
 });
 const effects = (over: object): Answer => ({ ...NOTHING, effects: { ...NOTHING.effects, ...over } }) as Answer;
 const row = (over: object = {}) => ({ projection: "AccountSummary", key: "1", row: "{}", position: 1, ...over });
+const later = (over: object = {}, messageOver: object = {}) => ({
+  key: "key:k",
+  due: { after: 5 },
+  category: "fidelis::account:command",
+  stream: "fidelis::account:command-1",
+  message: message(items[0], { type: "CloseAccount", schemaVersion: 1, ...messageOver }),
+  ...over,
+});
 const outcome = (over: object = {}) => ({ commandId: items[0].record.id, status: "accepted", detail: "{}", ...over });
 
 const DECIDER = "AccountCommandHandler";
@@ -72,6 +80,7 @@ Deno.test("what a handler of a kind may have written is accepted, with the corre
     const [group, answer] of [
       [PROJECTOR, effects({ rows: [row()] })],
       [POLICY, effects({ rows: [row({ projection: "ComplianceAlert" })] })],
+      [POLICY, effects({ schedule: [later()], unschedule: ["key:other"] })],
       [DECIDER, effects({ appends: [append({ messages: [] })] })],
       [
         DECIDER,
@@ -115,6 +124,28 @@ const FORGED: [what: string, group: string, answer: Answer][] = [
   ["two outcomes", DECIDER, effects({ outcomes: [outcome(), outcome()] })],
   ["an outcome by a projector", PROJECTOR, effects({ outcomes: [outcome()] })],
   ["a statement without a grant", POLICY, effects({ statements: [{ parts: ["select 1"], values: [] }] })],
+  ["something scheduled by a projector", PROJECTOR, effects({ schedule: [later()] })],
+  ["something scheduled by a decider", DECIDER, effects({ schedule: [later()] })],
+  [
+    "an event that comes later",
+    POLICY,
+    effects({ schedule: [later({ category: "fidelis::account", stream: "fidelis::account-1" })] }),
+  ],
+  ["a command of no one that comes later", POLICY, effects({ schedule: [later({}, { type: "Steal" })] })],
+  ["something scheduled from nowhere", POLICY, effects({ schedule: [later({}, { causationId: null })] })],
+  [
+    "something scheduled by a key that is not the code's",
+    POLICY,
+    effects({ schedule: [later({ key: "timer:Transfer" })] }),
+  ],
+  [
+    "something scheduled by the key of another message",
+    POLICY,
+    effects({ schedule: [later({ key: `id:${newId()}` })] }),
+  ],
+  ["something scheduled by a key that cannot be stored", POLICY, effects({ schedule: [later({ key: "key:" })] })],
+  ["a cancellation by a projector", PROJECTOR, effects({ unschedule: ["key:k"] })],
+  ["a cancellation of what is not the code's", POLICY, effects({ unschedule: ["timer:Transfer"] })],
   ["a message that is not in the batch", PROJECTOR, { ...NOTHING, handled: [2] }],
   ["a message twice", PROJECTOR, { ...NOTHING, handled: [0, 0] }],
   [
@@ -175,6 +206,17 @@ Deno.test("of answers of the right shape, only those pass that touch nothing of 
       rows: fc.array(fc.record({ projection: text, key: text, row: text, position: fc.nat(3) }), { maxLength: 2 }),
       outcomes: fc.constant([]),
       statements: fc.constant([]),
+      schedule: fc.array(
+        fc.record({
+          key: text,
+          due: fc.constant({ after: 0 }),
+          category: text,
+          stream: text,
+          message: fc.constant(message(items[0])),
+        }),
+        { maxLength: 1 },
+      ),
+      unschedule: fc.array(text, { maxLength: 1 }),
     }),
     handled: fc.array(fc.nat(3)),
     failures: fc.constant([]),
@@ -183,7 +225,7 @@ Deno.test("of answers of the right shape, only those pass that touch nothing of 
   fc.assert(fc.property(answers, (answer) => {
     const result = capabilityOf(PROJECTOR).check(answer as unknown as Answer, items, NOW);
     if (typeof result === "string") return;
-    assert.deepEqual(result.effects.appends, []);
+    assert.deepEqual([result.effects.appends, result.effects.schedule, result.effects.unschedule], [[], [], []]);
     for (const { projection } of result.effects.rows) assert.equal(projection, "AccountSummary");
   }));
 });

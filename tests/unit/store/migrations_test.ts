@@ -17,8 +17,17 @@ const DIGESTS: Record<string, readonly string[]> = {
     "57ba9e919b2b",
     "ee312289c761",
     "331af686680e",
+    "1f73ddfdcb8b",
   ],
-  sqlite: ["55e50935aeda", "602664d59157", "e418e9bb4148", "52b15c6b8e2e", "59edb96804b7", "7518000e763d"],
+  sqlite: [
+    "55e50935aeda",
+    "602664d59157",
+    "e418e9bb4148",
+    "52b15c6b8e2e",
+    "59edb96804b7",
+    "7518000e763d",
+    "470576e50344",
+  ],
   "sqlite broker": ["6421888f84c7", "1979c55dabac"],
 };
 
