@@ -45,6 +45,11 @@ export const MakeWithdrawal = command("MakeWithdrawal", {
   schema: z.object({ accountId, amount: z.int(), reference: z.string().optional() }),
   target,
 });
+/** Gives back what was withdrawn for a transfer that has failed: also to an account that was closed meanwhile. */
+export const ReturnWithdrawal = command("ReturnWithdrawal", {
+  schema: z.object({ accountId, amount: z.int(), reference: z.string() }),
+  target,
+});
 export const CloseAccount = command("CloseAccount", {
   schema: z.object({ accountId, reason: z.string().optional() }),
   target,
@@ -98,7 +103,7 @@ function given<T extends object>(value: T): T {
 }
 
 export const AccountCommandHandler = commandHandler("AccountCommandHandler", Account, {
-  commands: [OpenAccount, MakeDeposit, MakeWithdrawal, CloseAccount, AddSignatory, RemoveSignatory],
+  commands: [OpenAccount, MakeDeposit, MakeWithdrawal, ReturnWithdrawal, CloseAccount, AddSignatory, RemoveSignatory],
   handle: {
     OpenAccount: (account, { payload }, context) => {
       if (account.status !== "none") throw new DomainRuleError("accountId", "the account exists already");
@@ -114,6 +119,11 @@ export const AccountCommandHandler = commandHandler("AccountCommandHandler", Acc
       requireActive(account);
       requirePositive(payload.amount);
       return WithdrawalMade(given(payload));
+    },
+    ReturnWithdrawal: (account, { payload }) => {
+      if (account.status === "none") throw new DomainRuleError("accountId", "there is no such account");
+      requirePositive(payload.amount);
+      return DepositMade({ ...payload, sourceType: "returned transfer" });
     },
     CloseAccount: (account, { payload }) => {
       requireActive(account);

@@ -1,9 +1,17 @@
 import { domain } from "@annals/annals";
 import { Account, AccountCommandHandler } from "./account.ts";
 import { AccountSummaryProjector, ComplianceAlertHandler, NotificationHandler } from "./reactions.ts";
+import { FundsTransfer, Transfer, TransferCommandHandler } from "./transfer.ts";
 
-/** The bank ledger: accounts, their summaries, and notifications. */
+/** The bank ledger: accounts, transfers between them, summaries, and notifications. */
 export default domain("fidelis", {
-  aggregates: [Account],
-  handlers: [AccountCommandHandler, AccountSummaryProjector, ComplianceAlertHandler, NotificationHandler],
+  aggregates: [Account, Transfer],
+  handlers: [
+    AccountCommandHandler,
+    TransferCommandHandler,
+    FundsTransfer,
+    AccountSummaryProjector,
+    ComplianceAlertHandler,
+    NotificationHandler,
+  ],
 });

@@ -29,6 +29,7 @@ const METHODS: ReadonlySet<keyof EventStore> = new Set([
   "commit",
   "readStream",
   "readLog",
+  "readAt",
   "logId",
   "lastPosition",
   "changed",

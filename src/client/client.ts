@@ -17,6 +17,7 @@ import type { Message, NewMessage } from "../messages/envelope.ts";
 import { DomainDefinitionError, PayloadError } from "../messages/errors.ts";
 import { idFault, newId } from "../messages/ids.ts";
 import { checkLength, jsonFaults } from "../messages/json.ts";
+import { isReserved } from "../messages/sender.ts";
 import { ScheduleChangedError, WrongExpectedVersionError } from "../store/errors.ts";
 import type { CommandOutcome, Due, EventStore } from "../store/port.ts";
 import { handleInline } from "./sync.ts";
@@ -134,6 +135,9 @@ export class Client {
     if (!handler) throw new DomainDefinitionError(`No handler of domain "${this.domain.name}" takes "${command.type}"`);
     const faults = jsonFaults(options.metadata ?? {});
     if (faults.length > 0) throw new PayloadError("metadata", faults);
+    if (isReserved(options.metadata ?? {})) {
+      throw new DomainDefinitionError("Cannot use these metadata: names of fields that start with $ are reserved");
+    }
     const key = options.idempotencyKey;
     const fault = key === undefined ? null : idFault(key);
     if (fault !== null) throw new DomainDefinitionError(`Cannot use this idempotencyKey: ${fault}`);

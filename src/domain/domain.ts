@@ -1,4 +1,4 @@
-import { categoryName, commandCategory, streamName } from "../messages/envelope.ts";
+import { categoryName, commandCategory, partCategory, streamName } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { idFault } from "../messages/ids.ts";
 import { checkParts } from "../messages/names.ts";
@@ -122,8 +122,9 @@ export function domain(name: string, options: DomainOptions): Domain {
     );
   };
   const read = new Map<Handler, readonly string[]>();
+  const parts = new Map<string, readonly string[]>();
   const keepers = new Map<string, Handler>();
-  for (const handler of options.handlers) {
+  for (const handler of options.handlers.flatMap((one) => [one, ...one.kind.companions?.(one) ?? []])) {
     if (handlers.has(handler.name)) {
       throw new DomainDefinitionError(`Cannot define domain "${name}": two handlers are called "${handler.name}"`);
     }
@@ -137,8 +138,19 @@ export function domain(name: string, options: DomainOptions): Domain {
       }
       keepers.set(rows, handler);
     }
+    const partsRead = handler.kind.reads?.(handler);
+    for (const { owner, part, types: its } of [...partsRead ?? [], ...handler.kind.appends?.(handler) ?? []]) {
+      const category = partCategory(name, owner, part);
+      parts.set(category, [...new Set([...parts.get(category) ?? [], ...its.map(({ type }) => type)])]);
+      for (const type of its) addUnique(types, "message type", type.type, type);
+    }
+    for (const event of handler.kind.refersTo?.(handler) ?? []) {
+      own(handler, owners.get(event as EventType), `event "${event.type}", which no aggregate has`);
+    }
     const decidedFor = handler.kind.decidesFor(handler);
-    if (decidedFor) {
+    if (partsRead) {
+      read.set(handler, partsRead.map(({ owner, part }) => partCategory(name, owner, part)));
+    } else if (decidedFor) {
       const category = categoryOf(own(handler, decidedFor, `aggregate "${decidedFor.name}"`));
       read.set(handler, [commandCategory(category)]);
       for (const command of handler.kind.handles(handler)) {
@@ -166,6 +178,7 @@ export function domain(name: string, options: DomainOptions): Domain {
     types,
     categoryOf,
     streamOf,
+    parts,
     categoriesOf: (handler: Handler) => read.get(handler) ?? [],
     handlerOf: (command: string) => deciders.get(command),
     keeperOf: (projection: string) => keepers.get(projection),

@@ -7,5 +7,6 @@ export { eventHandler } from "./event_handler.ts";
 export * from "./handlers.ts";
 export type { Domain, Handler, HandlerKind, PermissionRequest, Writes } from "./model.ts";
 export { type Projection, projection, type ProjectionOptions, type RowOf } from "./projection.ts";
+export * from "./process_manager.ts";
 export { type AnyOf, projector } from "./projector.ts";
 export type { SendOptions } from "./scheduling.ts";

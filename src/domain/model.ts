@@ -25,6 +25,24 @@ export interface Handler {
   readonly permissions: PermissionRequest;
   /** Retries of a failed message, if different from the server's. */
   readonly retries?: number;
+  /** Where it begins to read when it is new and the log is not. @default {"start"} */
+  readonly startsAt?: "now" | "start";
+}
+
+/** A category that is not an aggregate's: a part of what belongs to a handler. */
+export interface Part {
+  /** The name that the category is made of, like that of an aggregate. */
+  readonly owner: string;
+  /** What follows it. */
+  readonly part: string;
+  /** What is in it. */
+  readonly types: readonly MessageType[];
+}
+
+/** A category that a handler appends to. */
+export interface AppendedPart extends Part {
+  /** Whether each append expects a version; otherwise, any. */
+  readonly isVersioned: boolean;
 }
 
 /** What handlers of a kind may write; anything else is rejected. */
@@ -56,6 +74,16 @@ export interface HandlerKind<H extends Handler = any> {
   readonly keeps: (handler: H) => readonly Projection[];
   /** What it may write. */
   readonly writes: Writes;
+  /** What it reads in place of the streams of the messages that it handles. @default {those} */
+  readonly reads?: (handler: H) => readonly Part[];
+  /** What it appends to besides the streams of aggregates and commands. @default {nothing} */
+  readonly appends?: (handler: H) => readonly AppendedPart[];
+  /** Events that what it handles refers to; besides, to commands. @default {none} */
+  readonly refersTo?: (handler: H) => readonly MessageType[];
+  /** Handlers that come with it. @default {none} */
+  readonly companions?: (handler: H) => readonly Handler[];
+  /** Whether the stream of a dead letter waits until that is replayed, instead of going on without it. @default {false} */
+  readonly haltsOnDeath?: boolean;
   /**
    * Starts a batch.
    *
@@ -84,6 +112,8 @@ export interface Domain {
    * @throws {DomainDefinitionError} If the id is invalid or would name a stream of another aggregate.
    */
   readonly streamOf: (aggregate: Aggregate, id: string) => string;
+  /** The categories that are not those of aggregates and their commands, with the names of what is in them. */
+  readonly parts: ReadonlyMap<string, readonly string[]>;
   /** Returns the categories that a handler reads. */
   readonly categoriesOf: (handler: Handler) => readonly string[];
   /** Returns the handler of a command. */

@@ -23,6 +23,7 @@ import { type CodeLocation, ungranted, workerPermissions } from "../isolation/pe
 import type { DomainDescription, HandlerDescription } from "../isolation/protocol.ts";
 import { type Clock, clockOf } from "../lib/clock.ts";
 import { didYouMean } from "../lib/did_you_mean.ts";
+import { isInternal } from "../messages/envelope.ts";
 import { dropDivergedCopies } from "../outbox/divergence.ts";
 import { CHECKPOINTED, startWalCheckpointer } from "../sqlite/wal_checkpointer.ts";
 import type { EventStore } from "../store/port.ts";
@@ -32,6 +33,7 @@ import { EngineStartError } from "./errors.ts";
 import type { GroupHealth } from "./group_runner.ts";
 import { placeWorkers } from "./placement.ts";
 import { checkRenames } from "./renamed.ts";
+import { placeStarts } from "./starts.ts";
 import { retryUntilUp } from "./retry.ts";
 import { type GroupPlan, Supervisor } from "./supervisor.ts";
 
@@ -221,13 +223,14 @@ export class Engine {
     await this.#inspect();
     await this.#patiently(() => checkRenames(this.#store, domain, this.#options.acceptNewGroups ?? false));
     await this.#checkCopies(domain);
+    await this.#patiently(() => placeStarts(this.#store, domain));
     const supervisor = new Supervisor({
       store: this.#store,
       broker: this.#broker,
       owner: this.#owner,
       types: domain.types,
       plans: await this.#plan(domain, pool),
-      categories: Object.keys(domain.categories),
+      categories: published(domain),
       outbox: this.#config.enableOutbox,
       clock: this.#clock,
       report: this.#report,
@@ -285,11 +288,11 @@ export class Engine {
   }
 
   /** Deletes broker entries of another log, or ones the log no longer has, before any group reads them. */
-  async #checkCopies({ categories }: DomainDescription): Promise<void> {
+  async #checkCopies(domain: DomainDescription): Promise<void> {
     if (await this.#patiently(async () => await this.#broker.adopt(await this.#store.logId()))) {
       this.#report({ type: "broker.foreign" });
     }
-    const dropped = await this.#patiently(() => dropDivergedCopies(this.#store, this.#broker, Object.keys(categories)));
+    const dropped = await this.#patiently(() => dropDivergedCopies(this.#store, this.#broker, published(domain)));
     for (const category of dropped) this.#report({ type: "broker.diverged", category });
   }
 
@@ -327,6 +330,7 @@ export class Engine {
         handles: new Set(handles),
         types: new Map(Object.entries(domain.types)),
         keepsRows: handler.keeps.length > 0,
+        halts: handler.halts,
         ...(retries !== undefined && { retries }),
       },
       settings,
@@ -379,4 +383,9 @@ export class Engine {
     await this.#broker?.close();
     await this.#store?.close();
   }
+}
+
+/** The categories that the broker has copies of. */
+function published({ categories }: DomainDescription): string[] {
+  return Object.keys(categories).filter((category) => !isInternal(category));
 }

@@ -34,6 +34,8 @@ export interface Reading {
   readonly readStream: ReadStream;
   /** Reads rows of projections. */
   readonly readRows: ReadRows;
+  /** Reads messages by their positions, in any order; for handlers of kinds that refer to some. */
+  readonly readAt?: (positions: readonly number[]) => Promise<readonly MessageRecord[]>;
   /** Cached states of earlier batches. */
   readonly cache?: StateCache;
   /** Cached rows of earlier batches, for a handler that alone writes them. */

@@ -5,7 +5,9 @@ import { explainFrozen } from "../domain/freeze.ts";
 import type { CommandHandler } from "../domain/handlers.ts";
 import type { Domain } from "../domain/model.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
+import { senderOf } from "../messages/sender.ts";
 import { storable } from "../messages/text.ts";
+import { commandEnd } from "../processes/command_end.ts";
 import type { CommandOutcome } from "../store/port.ts";
 import { type Delivery, type Effects, type HandlerBatch, isThenable, NO_EFFECTS, type Reading } from "./batch.ts";
 import { UnitOfWork } from "./unit_of_work.ts";
@@ -52,6 +54,7 @@ const MOST_NAMES = 1_000;
 
 /** Handles a batch of commands on one unit of work. */
 export class CommandBatch implements HandlerBatch {
+  #domain: Domain;
   #handler: CommandHandler;
   #unit: UnitOfWork;
   #outcomes: CommandOutcome[] = [];
@@ -64,6 +67,7 @@ export class CommandBatch implements HandlerBatch {
    * @param reading What to read from, and cached states of earlier batches.
    */
   constructor(domain: Domain, handler: CommandHandler, reading: Reading) {
+    this.#domain = domain;
     this.#handler = handler;
     this.#unit = new UnitOfWork(domain, reading);
   }
@@ -176,6 +180,7 @@ export class CommandBatch implements HandlerBatch {
       aggregateId: command.aggregateId,
       events: this.#unit.made.slice(0, MOST_NAMES),
     });
+    this.#tell(command, "accepted", "");
     this.#unit.keep();
     this.#outcomes.push({ commandId: command.id, status: "accepted", detail });
   }
@@ -192,7 +197,15 @@ export class CommandBatch implements HandlerBatch {
       rule: cut(rule),
       message: cut(message),
     });
+    this.#tell(command, "refused", cut(message));
+    this.#unit.keep();
     this.#outcomes.push({ commandId: command.id, status: "refused", detail });
+  }
+
+  /** Tells the instance of a process that has sent a command how it ended. */
+  #tell(command: Message, status: "accepted" | "refused", rule: string): void {
+    const told = commandEnd(command, senderOf(command.metadata), status, rule);
+    if (told && this.#domain.parts.has(told.inbox)) this.#unit.queue(told.inbox, told.id, told.draft);
   }
 
   get characters(): number {

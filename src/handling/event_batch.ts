@@ -155,9 +155,9 @@ export class EventBatch implements HandlerBatch {
     }
     const { category } = commandStream(this.#domain, handler, command.aggregateId);
     const due = dueOf(when);
-    if (due === null) return this.#unit.queue(category, command.aggregateId, command);
     const key = when.key === undefined ? undefined : scheduleKey(when.key);
-    this.#unit.schedule(category, command.aggregateId, command, due, key);
+    if (due === null) this.#unit.queue(category, command.aggregateId, command);
+    else this.#unit.schedule(category, command.aggregateId, command, due, key);
   }
 
   async #get(projection: Projection, key: string, step: readonly ProjectionRow[]): Promise<any> {

@@ -7,6 +7,7 @@ import { decode } from "../messages/codec.ts";
 import { type Draft, type Message, type NewMessage, reservationCategory, streamName } from "../messages/envelope.ts";
 import { DomainDefinitionError, PayloadError } from "../messages/errors.ts";
 import { checkLength, jsonFaults } from "../messages/json.ts";
+import { inherited, type Sender, withSender } from "../messages/sender.ts";
 import { isStorable } from "../messages/text.ts";
 import { idFault, newId } from "../messages/ids.ts";
 import { whatIs } from "../messages/names.ts";
@@ -190,7 +191,7 @@ export class UnitOfWork {
           `Cannot append ${whatIs(draft)} to "${stream}": it is not an event of "${aggregate.name}"`,
         );
       }
-      const message = this.#message(draft);
+      const message = this.message(draft);
       version++;
       state = aggregate.apply(state, {
         type: draft.type,
@@ -205,7 +206,13 @@ export class UnitOfWork {
     this.#step.set(stream, { ...found, state, version, messages });
   }
 
-  #message(draft: Draft): NewMessage {
+  /**
+   * Makes a message that the current one causes.
+   *
+   * @param draft What it says.
+   * @param sender Who is to hear how it ends, if it is a command. @default {nobody}
+   */
+  message(draft: Draft, sender?: Sender): NewMessage {
     const { type } = draft;
     // The payload was checked when the message was made; handlers may have changed it since.
     const faults = jsonFaults(draft.payload);
@@ -215,6 +222,7 @@ export class UnitOfWork {
     this.#characters += data.length;
     const id = (this.#reading.newId ?? newId)();
     const cause = this.#cause;
+    const metadata = cause && Object.keys(cause.metadata).length > 0 ? inherited(JSON.stringify(cause.metadata)) : null;
     return {
       id,
       type: draft.type,
@@ -223,19 +231,29 @@ export class UnitOfWork {
       correlationId: cause?.correlationId ?? id,
       causationId: cause?.id ?? null,
       data,
-      metadata: cause && Object.keys(cause.metadata).length > 0 ? JSON.stringify(cause.metadata) : null,
+      metadata: sender ? withSender(metadata, sender) : metadata,
     };
   }
 
-  /** Queues a message, such as a command, for a stream that is not read. */
-  queue(category: string, aggregateId: string, draft: Draft): void {
+  /**
+   * Queues a message, such as a command, for a stream that is not read.
+   *
+   * @returns Its id.
+   */
+  queue(category: string, aggregateId: string, draft: Draft, sender?: Sender): string {
     const stream = streamName(category, aggregateId);
-    this.#stepQueued.push({ category, stream, expected: "any", messages: [this.#message(draft)], publish: true });
+    const message = this.message(draft, sender);
+    this.#stepQueued.push({ category, stream, expected: "any", messages: [message], publish: true });
+    return message.id;
   }
 
-  /** Schedules a message for a stream; one with the same key is replaced. */
-  schedule(category: string, aggregateId: string, draft: Draft, due: Due, key?: string): void {
-    const message = this.#message(draft);
+  /**
+   * Schedules a message for a stream; one with the same key is replaced.
+   *
+   * @returns Its id.
+   */
+  schedule(category: string, aggregateId: string, draft: Draft, due: Due, key?: string): string {
+    const message = this.message(draft);
     const entry = {
       key: key ?? keyless(message.id),
       due,
@@ -244,6 +262,7 @@ export class UnitOfWork {
       message,
     };
     this.#stepScheduled.set(entry.key, entry);
+    return message.id;
   }
 
   /** Takes a message out of the schedule. */
@@ -288,7 +307,7 @@ export class UnitOfWork {
     if (!release && current !== null && current !== holder) throw new DomainRuleError(field, `"${value}" is taken`);
     if (release ? current !== holder : current === holder) return;
     const type = release ? RELEASED : RESERVED;
-    const message = this.#message({ kind: "event", type, schemaVersion: 1, payload: { field, value, holder } });
+    const message = this.message({ kind: "event", type, schemaVersion: 1, payload: { field, value, holder } });
     this.#step.set(stream, {
       ...found,
       state: { holder: release ? null : holder },

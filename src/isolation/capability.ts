@@ -2,7 +2,15 @@ import type { z } from "zod";
 import type { Effects } from "../handling/batch.ts";
 import type { BatchItem, BatchResult } from "../handling/executor.ts";
 import { isGivenKey, keyless } from "../domain/scheduling.ts";
-import { isInternal, type NewMessage, reservationCategory } from "../messages/envelope.ts";
+import {
+  isInternal,
+  type MessageRecord,
+  type NewMessage,
+  reservationCategory,
+  streamName,
+} from "../messages/envelope.ts";
+import { inherited, senderOf, withSender } from "../messages/sender.ts";
+import { COMMAND_END, timerKeys } from "../processes/names.ts";
 import { storable } from "../messages/text.ts";
 import { DEEPEST, depthOf, isLonger, jsonFaults, LONGEST_JSON } from "../messages/json.ts";
 import { idFault } from "../messages/ids.ts";
@@ -43,6 +51,21 @@ function categoryOf(stream: string, categories: Iterable<string>): string | unde
   return found;
 }
 
+/** Checks that a sender is told of the end of a command that it has sent, and of nothing else. */
+function checkEnd(
+  stream: string,
+  category: string,
+  { type, causationId, data }: NewMessage,
+  causes: ReadonlyMap<string, MessageRecord>,
+): void {
+  const cause = causes.get(causationId ?? "");
+  const sender = cause ? senderOf(cause.metadata) : null;
+  const isSender = sender !== null && sender.inbox === category && streamName(sender.inbox, sender.id) === stream;
+  if (!isSender || type !== COMMAND_END.type) refuse(`an append to "${stream}", which has not sent the command`);
+  const { position, id, run } = Object(isJson(data) ? JSON.parse(data) : null);
+  if (position !== cause!.position || id !== cause!.id || run !== sender.run) refuse("the end of another command");
+}
+
 /** What a group may read and write, derived from its handler's description at startup. Answers are untrusted input. */
 export class Capability {
   #domain: DomainDescription;
@@ -52,6 +75,10 @@ export class Capability {
   #events: ReadonlySet<string>;
   #commands: ReadonlySet<string>;
   #reservations: string;
+  /** Its own categories, and whether appends to them expect a version. */
+  #parts: ReadonlyMap<string, boolean>;
+  #referred: ReadonlySet<string>;
+  #all: readonly string[];
   #keptByOthers: ReadonlySet<string>;
 
   /**
@@ -68,14 +95,28 @@ export class Capability {
     this.#reservations = reservationCategory(domain.name);
     const commands = domain.handlers.filter(({ writes }) => writes.outcomes).flatMap(({ categories }) => categories);
     this.#commands = new Set(commands);
-    this.#events = new Set(Object.keys(domain.categories).filter((category) => !this.#commands.has(category)));
+    const parts = new Set(domain.parts);
+    this.#events = new Set(
+      Object.keys(domain.categories).filter((category) => !this.#commands.has(category) && !parts.has(category)),
+    );
+    this.#parts = new Map(handler.appends.map(({ category, isVersioned }) => [category, isVersioned]));
+    this.#referred = new Set(handler.refersTo);
+    this.#all = [...Object.keys(domain.categories), this.#reservations];
     const others = domain.handlers.filter(({ name }) => name !== handler.name);
     this.#keptByOthers = new Set(others.flatMap(({ keeps }) => keeps));
   }
 
   /** Whether it may read a stream. */
   mayRead(stream: string): boolean {
-    return this.#handler.writes.events && categoryOf(stream, [...this.#events, this.#reservations]) !== undefined;
+    const category = categoryOf(stream, this.#all);
+    if (category === undefined) return false;
+    if (this.#parts.get(category)) return true;
+    return this.#handler.writes.events && (this.#events.has(category) || category === this.#reservations);
+  }
+
+  /** Whether it may read a message by its position. */
+  mayReadAt({ category }: MessageRecord): boolean {
+    return this.#referred.has(category);
   }
 
   /** Whether it may read rows of a projection. */
@@ -131,7 +172,7 @@ export class Capability {
     const causes = new Map(handled.map((i) => [items[i].record.id, items[i].record]));
     const positions = new Set(handled.map((i) => items[i].record.position));
     const checked = (category: string, message: NewMessage): NewMessage => {
-      const { type, schemaVersion, causationId, data, time } = message;
+      const { type, schemaVersion, causationId, data, time, metadata } = message;
       this.#checkType(category, type, schemaVersion);
       const cause = causes.get(causationId ?? "") ?? refuse(`a message not caused by any message of the batch`);
       if (Math.abs(time - now) > CLOCK_TOLERANCE) {
@@ -139,21 +180,23 @@ export class Capability {
       }
       if (!isJson(data)) refuse("a payload that is not JSON");
       this.#checkLength("a payload", data);
-      return { ...message, correlationId: cause.correlationId, metadata: cause.metadata };
+      return { ...message, correlationId: cause.correlationId, metadata: this.#metadata(category, metadata, cause) };
     };
     const appends = effects.appends.map((append) => {
       const { stream, category, expected, messages, publish } = append;
       this.#checkStream(stream, category, expected, publish);
+      if (this.#isTelling(category)) { for (const message of messages) checkEnd(stream, category, message, causes); }
       return { ...append, messages: messages.map((message) => checked(category, message)) };
     });
     const schedule = effects.schedule.map((entry) => {
       const { key, category, stream, message } = entry;
       this.#checkStream(stream, category, "any", true);
-      if (!this.#isOwnKey(key) && key !== keyless(message.id)) refuse(`a scheduled message with the key "${key}"`);
+      const isOwn = this.#parts.has(category) ? this.#isTimer(key) : this.#isOwnKey(key) || key === keyless(message.id);
+      if (!isOwn) refuse(`a scheduled message with the key "${key}"`);
       return { ...entry, message: checked(category, message) };
     });
     for (const key of effects.unschedule) {
-      if (!this.#isOwnKey(key)) refuse(`the cancellation of what is scheduled as "${key}"`);
+      if (!this.#isOwnKey(key) && !this.#isTimer(key)) refuse(`the cancellation of what is scheduled as "${key}"`);
     }
     for (const { projection, key, row, position } of effects.rows) {
       if (!this.#mayWriteRows(projection)) refuse(`a row of projection "${projection}", which it may not write`);
@@ -181,6 +224,27 @@ export class Capability {
     return this.#handler.writes.commands && isGivenKey(key);
   }
 
+  /** Whether a key in the schedule is that of one of its timers. */
+  #isTimer(key: string): boolean {
+    return this.#parts.size > 0 && this.#handler.writes.commands && key.startsWith(timerKeys(this.#handler.name));
+  }
+
+  /** Whether it is only by telling the senders of commands how these ended that it appends to a category. */
+  #isTelling(category: string): boolean {
+    return this.#handler.writes.outcomes && this.#domain.parts.includes(category);
+  }
+
+  /** What a message inherits, and who is to hear how it ends: an instance whose input it follows from. */
+  #metadata(category: string, metadata: string | null, cause: MessageRecord): string | null {
+    const inheritance = inherited(cause.metadata);
+    const sender = this.#commands.has(category) ? senderOf(metadata) : null;
+    if (sender === null) return inheritance;
+    if (this.#parts.get(sender.inbox) !== false || cause.stream !== streamName(sender.inbox, sender.id)) {
+      refuse("a command in the name of another");
+    }
+    return withSender(inheritance, sender);
+  }
+
   #checkLength(what: string, text: string): void {
     if (isLonger(text, this.#longest)) refuse(`${what} of more than max_message_bytes = ${this.#longest}`);
   }
@@ -189,10 +253,12 @@ export class Capability {
     const { writes } = this.#handler;
     const isCommand = this.#commands.has(category);
     const isEvent = this.#events.has(category) || category === this.#reservations;
-    if (!(isCommand && writes.commands) && !(isEvent && writes.events)) {
+    const isVersioned = this.#parts.get(category);
+    const isPart = isVersioned !== undefined || this.#isTelling(category);
+    if (!(isCommand && writes.commands) && !(isEvent && writes.events) && !isPart) {
       refuse(`an append to category "${category}", which it may not write`);
     }
-    if (categoryOf(stream, [...this.#events, ...this.#commands, this.#reservations]) !== category) {
+    if (categoryOf(stream, this.#all) !== category) {
       refuse(`an append to stream "${stream}", which is not of category "${category}"`);
     }
     const id = stream.slice(category.length + 1);
@@ -200,7 +266,8 @@ export class Capability {
     if (idFault(category === this.#reservations ? id.slice(id.indexOf(":") + 1) : id) !== null) {
       refuse("an append to a stream whose name cannot be stored");
     }
-    if ((expected === "any") !== isCommand) refuse(`an append to "${stream}" that expects ${expected}`);
+    const isAny = isCommand || (isPart && !isVersioned);
+    if ((expected === "any") !== isAny) refuse(`an append to "${stream}" that expects ${expected}`);
     if (publish === isInternal(category)) refuse(`an append to "${stream}" that is${publish ? "" : " not"} published`);
   }
 

@@ -1,4 +1,6 @@
 import type { Projection } from "../domain/projection.ts";
+import { partCategory } from "../messages/envelope.ts";
+import type { MessageType } from "../messages/message_type.ts";
 import type { Schema } from "../messages/schema.ts";
 import type { Domain } from "../domain/model.ts";
 import type { DomainDescription, HandlerDescription } from "./protocol.ts";
@@ -50,6 +52,15 @@ function typeOf(field: Record<string, any>): string {
   return types.size === 1 && typeof type === "string" ? type : "json";
 }
 
+/** The categories of events, and those of all commands. */
+function referredBy(domain: Domain, events: readonly MessageType[]): string[] {
+  const aggregates = [...domain.aggregates.values()].filter((one) =>
+    one.events.some((event) => events.includes(event))
+  );
+  const deciders = [...domain.handlers.values()].filter((handler) => handler.kind.decidesFor(handler) !== null);
+  return [...aggregates.map(domain.categoryOf), ...deciders.flatMap((handler) => [...domain.categoriesOf(handler)])];
+}
+
 /**
  * Describes a domain as plain data for the engine.
  *
@@ -77,9 +88,18 @@ export function describe(domain: Domain): DomainDescription {
       keeps: kind.keeps(handler).map((projection) => projection.name),
       permissions: JSON.parse(JSON.stringify(permissions)),
       ...(retries === undefined ? {} : { retries }),
+      appends: (kind.appends?.(handler) ?? []).map(({ owner, part, isVersioned }) => ({
+        category: partCategory(domain.name, owner, part),
+        isVersioned,
+      })),
+      refersTo: kind.refersTo ? referredBy(domain, kind.refersTo(handler)) : [],
+      startsAt: handler.startsAt ?? "start",
+      halts: kind.haltsOnDeath ?? false,
     };
   });
+  for (const [category, names] of domain.parts) categories[category] = [...names];
+  const parts = [...domain.parts.keys()];
   const projections = projectionsOf(domain).map(({ name, schema }) => ({ name, fields: fieldsOf(schema) }));
   const types = Object.fromEntries([...domain.types.values()].map(({ type, version }) => [type, version]));
-  return { name: domain.name, handlers, categories, types, projections };
+  return { name: domain.name, handlers, categories, parts, types, projections };
 }

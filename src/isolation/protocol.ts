@@ -23,6 +23,14 @@ export interface HandlerDescription {
   readonly permissions: PermissionGrant;
   /** Retry settings that override the server's. */
   readonly retries?: number;
+  /** Categories that it appends to besides those of aggregates and commands. */
+  readonly appends: readonly { readonly category: string; readonly isVersioned: boolean }[];
+  /** Categories whose messages it reads by their positions. */
+  readonly refersTo: readonly string[];
+  /** Where it begins to read when it is new and the log is not. */
+  readonly startsAt: "now" | "start";
+  /** Whether the stream of a dead letter waits until that is replayed. */
+  readonly halts: boolean;
 }
 
 /** A domain, as described by its code. */
@@ -31,8 +39,10 @@ export interface DomainDescription {
   readonly name: string;
   /** Its handlers. */
   readonly handlers: readonly HandlerDescription[];
-  /** The categories of its aggregates and their commands, each with its message types. */
+  /** The categories of its aggregates, of their commands and of parts of handlers, each with its message types. */
   readonly categories: Readonly<Record<string, readonly string[]>>;
+  /** Those of them that are parts of handlers. */
+  readonly parts: readonly string[];
   /** The message types its code knows, with their versions. */
   readonly types: Readonly<Record<string, number>>;
   /** Its projections, and the fields their schemas declare. */
@@ -117,6 +127,13 @@ export type ToWorker =
     readonly q: number;
     readonly rows: readonly { key: string; row: string | null }[];
     /** How many of the keys, from the first on, they are for. */
+    readonly read: number;
+  }
+  | {
+    readonly t: "found";
+    readonly q: number;
+    readonly records: readonly MessageRecord[];
+    /** How many of the positions, from the first on, they are for. */
     readonly read: number;
   }
   | { readonly t: "unread"; readonly q: number };
@@ -236,6 +253,13 @@ export const fromWorkerSchema = z.discriminatedUnion("t", [
     keys: list(name, 100_000),
   }),
   z.strictObject({
+    t: z.literal("positions"),
+    session: name,
+    n: whole,
+    q: whole,
+    positions: list(whole, 1_000),
+  }),
+  z.strictObject({
     t: z.literal("log"),
     session: name,
     level: z.enum(["debug", "info", "warn", "error"]),
@@ -278,8 +302,13 @@ export const descriptionSchema: z.ZodType<DomainDescription> = z.strictObject({
     keeps: names,
     permissions: grant,
     retries: z.number().int().min(0).max(1_000).optional(),
+    appends: z.array(z.strictObject({ category: name, isVersioned: z.boolean() })).max(100),
+    refersTo: names,
+    startsAt: z.enum(["now", "start"]),
+    halts: z.boolean(),
   })).max(10_000),
   categories: z.record(name, names),
+  parts: names,
   types,
   projections: z.array(z.strictObject({ name, fields: z.array(z.strictObject({ name, type: name })) })),
 }) as z.ZodType<DomainDescription>;

@@ -2,6 +2,7 @@ import { LONGEST_JSON } from "../messages/json.ts";
 import type { BatchItem, BatchResult } from "../handling/executor.ts";
 import type { HandlerSession } from "../handling/runner.ts";
 import { newId } from "../messages/ids.ts";
+import { readSome } from "../store/large.ts";
 import type { EventStore } from "../store/port.ts";
 import type { Capability } from "./capability.ts";
 import { WorkerEndedError } from "./errors.ts";
@@ -31,7 +32,7 @@ export interface WorkerSessionOptions {
   /** The longest payload or row, in bytes of JSON. @default {16 MiB} */
   readonly longest?: number;
   /** The store it reads from. */
-  readonly store: Pick<EventStore, "readStream" | "readRows">;
+  readonly store: Pick<EventStore, "readStream" | "readRows" | "readAt">;
   /** Returns the time, in milliseconds since 1970. */
   readonly now: () => number;
   /** The worker, once loaded. */
@@ -44,7 +45,7 @@ export interface WorkerSessionOptions {
   readonly closed: () => void;
 }
 
-type Question = FromWorker & { t: "stream" | "keys" };
+type Question = FromWorker & { t: "stream" | "keys" | "positions" };
 
 interface Pending {
   readonly n: number;
@@ -224,9 +225,8 @@ export class WorkerSession implements HandlerSession {
     if (worker && worker.waiting() > MOST_WAITING) return this.#violated("it does not consume the data it requested");
     if (!pending) return worker?.send({ t: "unread", q: question.q });
     const { capability, store } = this.#options;
-    const mayRead = question.t === "stream"
-      ? capability.mayRead(question.stream)
-      : capability.mayReadRows(question.projection);
+    const mayRead = question.t === "positions" ||
+      (question.t === "stream" ? capability.mayRead(question.stream) : capability.mayReadRows(question.projection));
     if (!mayRead || ++pending.questions > MOST_QUESTIONS) {
       return this.#violated(mayRead ? "it has too many pending reads" : "it requested data it may not read");
     }
@@ -237,6 +237,12 @@ export class WorkerSession implements HandlerSession {
         const limit = this.#pager.limitOf(stream);
         const found = await store.readStream(stream, { from, limit });
         pending.worker.send({ t: "records", q, ...this.#pager.page(stream, limit, found) });
+      } else if (question.t === "positions") {
+        const found = await readSome(store, question.positions);
+        if (!found.records.every((record) => capability.mayReadAt(record))) {
+          return this.#violated("it requested messages it may not read");
+        }
+        pending.worker.send({ t: "found", q, ...found });
       } else {
         const { projection } = question;
         const keys = question.keys.slice(0, this.#pager.keysOf(projection));

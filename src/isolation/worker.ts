@@ -192,6 +192,7 @@ class HostedWorker {
       reading: {
         readStream: (stream, from) => this.#readStream(spec.session, stream, from),
         readRows: (projection, keys) => this.#readRows(spec.session, projection, keys),
+        readAt: (positions) => this.#readAt(spec.session, positions),
         sql: spec.sql,
         longest: spec.longest,
       },
@@ -275,6 +276,18 @@ class HostedWorker {
     }
   }
 
+  async #readAt(session: string, positions: readonly number[]): Promise<readonly MessageRecord[]> {
+    const found: MessageRecord[] = [];
+    for (let left = [...positions].sort((a, b) => a - b); left.length > 0;) {
+      const n = this.#sessions.get(session)!.n;
+      const asked = left.slice(0, MOST_POSITIONS);
+      const { records, read } = await this.#ask<"found">((q) => ({ t: "positions", session, n, q, positions: asked }));
+      found.push(...records);
+      left = left.slice(Math.max(1, read));
+    }
+    return found;
+  }
+
   async #readRows(session: string, projection: string, keys: readonly string[]) {
     const found: { key: string; row: string | null }[] = [];
     for (let left = keys; left.length > 0;) {
@@ -293,6 +306,9 @@ class HostedWorker {
     return found;
   }
 }
+
+/** Most messages that are asked for by position at a time. */
+const MOST_POSITIONS = 1_000;
 
 function countOf({ appends, rows, statements, schedule, unschedule }: Omit<Effects, "outcomes">): number {
   const others = rows.length + statements.length + schedule.length + unschedule.length;

@@ -105,6 +105,21 @@ export function streamName(category: string, id: string): string {
   return `${category}-${id}`;
 }
 
+/**
+ * Returns the category of a part of what belongs to a handler.
+ *
+ * @param domain The domain's name.
+ * @param owner The handler's name.
+ * @param part The part.
+ * @returns Like `bank::funds-transfer:inbox`.
+ */
+export function partCategory(domain: string, owner: string, part: string): string {
+  return `${categoryName(domain, owner)}:${part}`;
+}
+
+/** What follows the name of a process manager in the category of what its instances have handled. */
+export const JOURNAL = "process";
+
 /** A name that no aggregate's category can have, since aggregate names contain no `$`. */
 const RESERVATION = "$reservation";
 
@@ -119,10 +134,10 @@ export function reservationCategory(domain: string): string {
 }
 
 /**
- * Whether a category is internal: unknown to the domain's code and never published.
+ * Whether a category is internal: read by no group and never published.
  *
  * @param category The category.
  */
 export function isInternal(category: string): boolean {
-  return category.endsWith(`::${RESERVATION}`);
+  return category.endsWith(`::${RESERVATION}`) || category.endsWith(`:${JOURNAL}`);
 }

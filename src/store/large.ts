@@ -37,6 +37,30 @@ export function inParts(records: readonly MessageRecord[], most = Infinity): Mes
 }
 
 /**
+ * Reads the messages at some positions with their payloads, however large they are.
+ *
+ * @param store The log.
+ * @param positions The positions, in order.
+ * @returns Those of the first so many positions, at least one.
+ */
+export async function readSome(
+  store: Pick<EventLog, "readAt">,
+  positions: readonly number[],
+): Promise<{ readonly records: readonly MessageRecord[]; readonly read: number }> {
+  const found = new Map((await store.readAt(positions, { largest: LARGE })).map((record) => [record.position, record]));
+  const records: MessageRecord[] = [];
+  let [characters, read] = [0, 0];
+  for (; read < positions.length && (characters <= MOST_CHARACTERS || read === 0); read++) {
+    let record = found.get(positions[read]);
+    if (record && isLeftOut(record)) [record] = await store.readAt([positions[read]]);
+    if (!record) continue;
+    characters += record.data.length;
+    records.push(record);
+  }
+  return { records, read };
+}
+
+/**
  * Reads messages with their payloads, however large they are, without holding more of them than a batch may have.
  *
  * @param store The log.

@@ -216,6 +216,17 @@ export class MemoryEventStore implements EventStore {
     return found;
   }
 
+  async readAt(
+    positions: readonly number[],
+    { largest = Infinity }: { largest?: number } = {},
+  ): Promise<MessageRecord[]> {
+    this.#open();
+    return [...new Set(positions)].sort((a, b) => a - b).flatMap((position) => {
+      const message = this.#log[position - 1];
+      return message ? [leaveOut(message, largest)] : [];
+    });
+  }
+
   async lastPosition(): Promise<number> {
     this.#open();
     return this.#log.length;

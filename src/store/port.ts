@@ -342,6 +342,13 @@ export interface EventLog {
    * read.
    */
   readLog(options?: ReadLogOptions): Promise<MessageRecord[]>;
+  /**
+   * Reads the messages at some positions, in order of position; missing ones are omitted.
+   *
+   * @param positions The positions, in any order.
+   * @param options Payloads of more bytes than `largest` are left out, as in `readLog`.
+   */
+  readAt(positions: readonly number[], options?: Pick<ReadLogOptions, "largest">): Promise<MessageRecord[]>;
   /** Returns the unique, permanent id of this log. */
   logId(): Promise<string>;
   /** Returns the position of the last message; 0 if there is none. */

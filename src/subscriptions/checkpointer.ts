@@ -9,7 +9,7 @@ import type { Commit, DeferredMessage, FailedAttempt } from "../store/port.ts";
 import { PartitionProgress } from "../groups/progress.ts";
 import { longestDelay, retryDelay } from "../groups/settings.ts";
 import type { Complete } from "./options.ts";
-import { type Deferred, RetryQueue } from "./retry_queue.ts";
+import { type Deferred, REPLAY, RetryQueue } from "./retry_queue.ts";
 import type { PendingCommit } from "./pending_commit.ts";
 
 /** How long writing the checkpoint may be postponed if there are no effects, in milliseconds. */
@@ -120,9 +120,11 @@ export class Checkpointer {
   }
 
   /** Whether a deferred row is of this partition, and unknown. */
-  lacks({ category, stream, position }: DeferredMessage): boolean {
+  lacks({ category, stream, position, replayed }: DeferredMessage): boolean {
     const { groupPartition: { category: own, partition, partitions } } = this.#options;
-    return category === own && partitionOf(stream, partitions) === partition && !this.retryQueue.has(stream, position);
+    if (category !== own || partitionOf(stream, partitions) !== partition) return false;
+    const known = this.retryQueue.get(stream, position);
+    return known === undefined || (known.awaits === REPLAY && replayed);
   }
 
   /** Adopts an unknown deferred row of this partition. */
@@ -133,13 +135,13 @@ export class Checkpointer {
   #adopt(deferred: DeferredMessage, { quarantined, suspect }: Pick<Deferred, "quarantined" | "suspect">): void {
     if (!this.lacks(deferred)) return;
     const isStillUnknown = this.#isUnknown(deferred);
-    if (isStillUnknown) this.#options.lacks(deferred.awaits!);
+    if (isStillUnknown && deferred.awaits !== REPLAY) this.#options.lacks(deferred.awaits!);
     this.retryQueue.put({ ...deferred, awaits: isStillUnknown ? deferred.awaits : null, quarantined, suspect });
   }
 
   /** Whether it waits for code other than this. */
   #isUnknown({ awaits }: DeferredMessage): boolean {
-    return awaits !== null && !knows(this.#options.types, parseVersionName(awaits));
+    return awaits !== null && (awaits === REPLAY || !knows(this.#options.types, parseVersionName(awaits)));
   }
 
   /** Everything up to here is handled or deferred. */
@@ -236,7 +238,9 @@ export class Checkpointer {
     const reached = moves ? last : this.#unwritten ?? 0;
     const commit: Commit = {
       ...(reached > 0 && { checkpoint: this.#progress.checkpoint(reached) }),
-      appends: outbox ? appends : appends.map((append) => ({ ...append, publish: false })),
+      appends: [...appends, ...pending.told.map(({ position: _, ...append }) => append)].map((append) =>
+        outbox ? append : { ...append, publish: false }
+      ),
       rows,
       ...(statements.length > 0 && { statements }),
       schedule,

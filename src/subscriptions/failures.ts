@@ -1,9 +1,11 @@
-import type { MessageRecord } from "../messages/envelope.ts";
+import { type MessageRecord, streamName } from "../messages/envelope.ts";
+import { inherited, senderOf } from "../messages/sender.ts";
+import { commandEnd } from "../processes/command_end.ts";
 import type { OfMessage } from "../telemetry/events.ts";
 import type { Failure } from "../handling/executor.ts";
 import type { DeadLetter, DeferredMessage } from "../store/port.ts";
 import type { Complete } from "./options.ts";
-import type { Deferred } from "./retry_queue.ts";
+import { type Deferred, REPLAY } from "./retry_queue.ts";
 import type { PendingCommit } from "./pending_commit.ts";
 import { storable } from "../messages/text.ts";
 import { attemptsOf, retryDelay } from "../groups/settings.ts";
@@ -88,10 +90,16 @@ export class Failures {
     const { report, settings, clock } = this.#options;
     const { position, stream } = record;
     const { group } = this.#options.groupPartition;
-    commit.resumed.push({ group, position, stream });
+    const isHalted = this.#options.halts === true && settings.enableDlq;
+    if (isHalted) {
+      // What follows in its stream waits behind it.
+      const row = this.waiting(record, false, REPLAY);
+      commit.deferred.push({ ...row, attempts: failures.length, failures });
+    } else commit.resumed.push({ group, position, stream });
     if (record.category.endsWith(":command")) {
       const detail = JSON.stringify({ message: error, reason });
       commit.outcomes.push({ commandId: record.id, status: "failed", detail, position });
+      this.#tell(record, error, commit);
     }
     const id = settings.enableDlq ? clock.newId() : null;
     if (id !== null) {
@@ -99,6 +107,33 @@ export class Failures {
       commit.deadLetters.push({ id, group, message: record, reason, error, stack, attempts: failures, deadAt });
     }
     report({ type: "message.dead", ...this.#factsOf(record), attempts, deadLetter: id, error });
+  }
+
+  /** Tells the instance of a process that has sent a command that it is given up. */
+  #tell(record: MessageRecord, error: string, commit: PendingCommit): void {
+    const told = commandEnd(record, senderOf(record.metadata), "failed", storable(error, LONGEST_NOTED));
+    if (told === null) return;
+    const { clock } = this.#options;
+    const { inbox: category, id, draft: { type, schemaVersion, payload } } = told;
+    const message = {
+      id: clock.newId(),
+      type,
+      schemaVersion,
+      time: clock.now(),
+      correlationId: record.correlationId,
+      causationId: record.id,
+      data: JSON.stringify(payload),
+      metadata: inherited(record.metadata),
+    };
+    const stream = streamName(category, id);
+    commit.told.push({
+      category,
+      stream,
+      expected: "any",
+      messages: [message],
+      publish: true,
+      position: record.position,
+    });
   }
 
   #factsOf({ category, stream, position, type }: MessageRecord): OfMessage {

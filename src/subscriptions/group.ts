@@ -92,6 +92,8 @@ export interface Group {
   readonly types: KnownTypes;
   /** Retries of a failed message, where it wants other than the server's. */
   readonly retries?: number;
+  /** Whether the stream of a dead letter waits until that is replayed. @default {false} */
+  readonly halts?: boolean;
   /** Whether it reads rows that it writes: partitions of it must not share one. @default {false} */
   readonly keepsRows?: boolean;
 }
@@ -145,7 +147,7 @@ export class GroupSubscription {
     sourceOf: (groupPartition: GroupPartition) => Source,
   ) {
     const { partitions = 1, partition = 0, fence } = options;
-    const { name, categories, handles, types, retries, keepsRows = false } = group;
+    const { name, categories, handles, types, retries, keepsRows = false, halts = false } = group;
     const groupPartitions = categories.map((category): GroupPartition => ({
       group: name,
       category,
@@ -161,6 +163,7 @@ export class GroupSubscription {
         source: sourceOf(groupPartition),
         types,
         handles,
+        halts,
         rows: !keepsRows || partitions === 1 ? "any" : categories.length === 1 ? "its stream's" : "none",
         mutex: this.#mutex,
         report: reportOf(options),
@@ -245,6 +248,7 @@ function groupOf({ domain, handler }: GroupOptions): Group {
     handles: new Set(handler.kind.handles(handler).map(({ type }) => type)),
     types: knownTypesOf(domain.types),
     keepsRows: handler.kind.keeps(handler).length > 0,
+    halts: handler.kind.haltsOnDeath ?? false,
     ...(handler.retries !== undefined && { retries: handler.retries }),
   };
 }
@@ -255,6 +259,7 @@ function runnerOf(options: GroupOptions): LocalRunner {
     reading: {
       readStream: (stream, from) => store.readStream(stream, { from }),
       readRows: (projection, keys) => store.readRows(projection, keys),
+      readAt: (positions) => store.readAt(positions),
       ...(clock?.now && { now: clock.now }),
       ...(clock?.newId && { newId: clock.newId }),
     },

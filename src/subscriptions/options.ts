@@ -49,6 +49,8 @@ export interface SubscriptionOptions {
    * row that several streams share; no stream of another category has a row of its own. @default {"any"}
    */
   readonly rows?: "any" | "its stream's" | "none";
+  /** Whether the stream of a dead letter waits until that is replayed. @default {false} */
+  readonly halts?: boolean;
   /** Runs the handlers. */
   readonly runner: BatchRunner;
   /** Receives events. */

@@ -1,4 +1,4 @@
-import type { CommandOutcome, DeadLetter } from "../store/port.ts";
+import type { CommandOutcome, DeadLetter, StreamAppend } from "../store/port.ts";
 import type { Deferred } from "./retry_queue.ts";
 
 /** A message that is no longer deferred. */
@@ -19,6 +19,8 @@ export class PendingCommit {
   readonly resumed: Resumed[] = [];
   /** Dead letters. */
   readonly deadLetters: DeadLetter[] = [];
+  /** What those who sent commands are to hear, which became dead letters. */
+  readonly told: (StreamAppend & { readonly position: number })[] = [];
   /** Outcomes of commands that became dead letters. */
   readonly outcomes: (CommandOutcome & { readonly position: number })[] = [];
 
@@ -34,6 +36,7 @@ export class PendingCommit {
     copy.resumed.push(...this.resumed);
     copy.deadLetters.push(...this.deadLetters);
     copy.outcomes.push(...this.outcomes);
+    copy.told.push(...this.told);
     return copy.takeUpTo(position);
   }
 
@@ -49,6 +52,7 @@ export class PendingCommit {
     move(this.resumed, taken.resumed, (entry) => entry.position);
     move(this.deadLetters, taken.deadLetters, (entry) => entry.message.position);
     move(this.outcomes, taken.outcomes, (entry) => entry.position);
+    move(this.told, taken.told, (entry) => entry.position);
     return taken;
   }
 }

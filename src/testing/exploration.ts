@@ -10,6 +10,7 @@ import { decode } from "../messages/codec.ts";
 import { type Draft, isInternal, type Message, type MessageRecord } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { WrongExpectedVersionError } from "../store/errors.ts";
+import { Scheduler } from "../outbox/scheduler.ts";
 import { MemoryEventStore } from "../store/memory.ts";
 import { BEGIN, handleOne, newMessage, runnerOf } from "./world.ts";
 
@@ -91,6 +92,7 @@ export class Exploration {
   #groups: Progress[];
   #history: string[];
   #changed: () => void;
+  #scheduler: Scheduler;
 
   /**
    * Creates a run in which nothing has happened.
@@ -103,6 +105,7 @@ export class Exploration {
     this.#history = history;
     this.#domain = domain;
     this.#store = new MemoryEventStore({ clock: { now: () => this.#now } });
+    this.#scheduler = new Scheduler({ store: this.#store, outbox: true, clock: { now: () => this.#now } });
     this.seen = new Seen(domain);
     this.#changed = () => changed(this.seen);
     this.#groups = [...domain.handlers.values()].map((handler) => ({
@@ -119,14 +122,25 @@ export class Exploration {
     return runnerOf(this.#domain, handler, {
       readStream: (stream, from) => this.#store.readStream(stream, { from }),
       readRows: (projection, keys) => this.#store.readRows(projection, keys),
+      readAt: (positions) => this.#store.readAt(positions),
       now: () => this.#now,
     });
   }
 
-  /** Lets time pass, in milliseconds. */
-  elapse(ms: number): void {
+  /** Lets time pass, in milliseconds; what is due is sent. */
+  async elapse(ms: number): Promise<void> {
     this.#now += ms;
     this.#history.push(`${ms / 1_000} s pass`);
+    while (await this.#scheduler.release() === 0);
+    await this.#look();
+  }
+
+  /** Lets time pass until something is due; returns whether there was anything. */
+  async elapseUntilDue(): Promise<boolean> {
+    const { wait } = await this.#store.due(1);
+    if (wait === null) return false;
+    await this.elapse(wait);
+    return true;
   }
 
   /** Sends a command. */
@@ -186,9 +200,9 @@ export class Exploration {
     const { record, effects } = group.inHand;
     group.inHand = undefined;
     const { handler: { name } } = group;
-    const { appends, rows, outcomes } = effects;
+    const { appends, rows, outcomes, schedule, unschedule } = effects;
     try {
-      await this.#store.commit({ appends, rows, outcomes });
+      await this.#store.commit({ appends, rows, outcomes, schedule, unschedule });
     } catch (error) {
       group.runner.settle(false);
       if (!(error instanceof WrongExpectedVersionError)) throw error;
@@ -199,6 +213,7 @@ export class Exploration {
     const made = appends.flatMap(({ category, messages }) => isInternal(category) ? [] : messages);
     const what = [
       ...made.map(({ type, data }) => `${type} ${data}`),
+      ...schedule.map(({ message: { type, data } }) => `${type} ${data} later`),
       ...rows.map(({ projection, key, row }) => `row "${key}" of ${projection}: ${row}`),
       ...outcomes.flatMap(({ status, detail }) =>
         status === "refused" ? [`refused: ${JSON.parse(detail).message}`] : []

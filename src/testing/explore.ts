@@ -93,11 +93,13 @@ async function run(domain: Domain, options: ExploreOptions, plan: readonly Step[
       else if (what === "handle") await exploration.handle(group());
       else if (what === "write") await exploration.write(group());
       else if (what === "crash") exploration.crash(group());
-      else exploration.elapse(1_000 * choose.int(1, 100_000));
+      else await exploration.elapse(1_000 * choose.int(1, 100_000));
     }
-    for (let busy = exploration.busy; busy.length > 0; busy = exploration.busy) {
-      for (const group of busy) await work(group);
-    }
+    do {
+      for (let busy = exploration.busy; busy.length > 0; busy = exploration.busy) {
+        for (const group of busy) await work(group);
+      }
+    } while (await exploration.elapseUntilDue());
     check(" after everything is handled", eventually, exploration.seen);
   } finally {
     await exploration.close();

@@ -583,6 +583,15 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
   });
   const keysOf = (messages: readonly ScheduledMessage[]) => messages.map(({ key }) => key);
 
+  test("readAt() returns the messages at some positions, in order, and leaves out what is not there", async (store) => {
+    await store.commit({ appends: [sampleAppend("a", 3), sampleAppend("b", 2)] });
+    assert.deepEqual(positions(await store.readAt([5, 2, 2, 99])), [2, 5]);
+    assert.deepEqual(await store.readAt([]), []);
+    const [whole] = await store.readAt([4]);
+    assert.deepEqual(whole, (await store.readStream("test-b"))[0]);
+    assert.equal((await store.readAt([4], { largest: 3 }))[0].data, "");
+  });
+
   test("messages are scheduled by the store's clock, and due in order of due time", async (store, advance) => {
     const { now } = await store.due(10);
     assert.equal((await store.due(10)).wait, null);

@@ -92,6 +92,14 @@ export function readLog(options: ReadLogOptions): Query {
   return { sql: `select * from (${sql}) m where ${condition} ${found.value(bound)}`, values: found.values };
 }
 
+/** Reads the messages at some positions. */
+export function readAt(positions: readonly number[], largest: number | undefined): Query {
+  return {
+    sql: `select ${columnsOf(largest)} from annals.messages m where m.position = any($1::bigint[]) order by m.position`,
+    values: [`{${positions.join(",")}}`],
+  };
+}
+
 /** Counts messages of a category after a position, with the time of the first. */
 export function lag(category: string, after: number): Query {
   return {

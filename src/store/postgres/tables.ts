@@ -24,7 +24,7 @@ import type {
 } from "../port.ts";
 import { MOST_REPLAYED } from "../port.ts";
 import { arrayLiteral, type Parameter } from "./commit.ts";
-import { lag, LAST_POSITION, OUTBOX_STATUS, type Query, readLog, readStream } from "./queries.ts";
+import { lag, LAST_POSITION, OUTBOX_STATUS, type Query, readAt, readLog, readStream } from "./queries.ts";
 import { toCheckpoint, toDeadLetter, toDeferred, toLease, toMessage, toRow, toScheduled } from "./rows.ts";
 
 const DEFERRED = `select "group", category, stream, position, attempts, due_at, failures::text, replayed, awaits
@@ -78,6 +78,10 @@ export abstract class PostgresTables implements EventStore {
 
   readLog(options: ReadLogOptions = {}): Promise<MessageRecord[]> {
     return this.#read(readLog(options));
+  }
+
+  readAt(positions: readonly number[], { largest }: { largest?: number } = {}): Promise<MessageRecord[]> {
+    return positions.length === 0 ? Promise.resolve([]) : this.#read(readAt(positions, largest));
   }
 
   async lastPosition(): Promise<number> {
@@ -274,7 +278,8 @@ export abstract class PostgresTables implements EventStore {
        put as (insert into annals.deferred ("group", position, category, stream, attempts, due_at, failures, replayed)
          select distinct on ("group", (message->>'position')::bigint) "group", (message->>'position')::bigint,
            message->>'category', message->>'stream', 0, 0, '[]', true from gone
-         on conflict ("group", position) do update set attempts = 0, due_at = 0, failures = '[]', replayed = true)
+         on conflict ("group", position) do update set attempts = 0, due_at = 0, failures = '[]', replayed = true,
+           awaits = null)
        select count(*) from gone`,
       [arrayLiteral(ids.filter((id) => UUID.test(id)))],
       true,

@@ -228,6 +228,14 @@ export class SqliteEventStore implements EventStore {
     );
   }
 
+  readAt(positions: readonly number[], { largest }: { largest?: number } = {}): Promise<MessageRecord[]> {
+    return this.#messages(
+      `select ${columnsOf(largest)} from messages m where m.position in (select value from json_each(?))
+       order by m.position`,
+      JSON.stringify(positions),
+    );
+  }
+
   async lastPosition(): Promise<number> {
     return (await this.#one<{ last: number | null }>("select max(position) as last from messages"))?.last ?? 0;
   }

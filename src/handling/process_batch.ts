@@ -1,0 +1,452 @@
+import type { CommandDraft } from "../domain/handlers.ts";
+import { commandStream } from "../domain/command_handler.ts";
+import { deepFreeze, explainFrozen } from "../domain/freeze.ts";
+import type { Domain } from "../domain/model.ts";
+import type { ProcessManager } from "../domain/process_manager.ts";
+import { decode } from "../messages/codec.ts";
+import { type Message, type NewMessage, streamName } from "../messages/envelope.ts";
+import { DomainDefinitionError } from "../messages/errors.ts";
+import { ABSENT, after, type Entry, type InputReference, type Instance } from "../processes/instance.ts";
+import {
+  COMMAND_END,
+  type CommandEnd,
+  EVENT,
+  type EventReference,
+  type Fired,
+  HANDLED,
+  inboxCategory,
+  journalCategory,
+  TIMER,
+  timerKey,
+} from "../processes/names.ts";
+import { type Decision, type Effect, StepMaker } from "../processes/steps.ts";
+import type { StreamAppend } from "../store/port.ts";
+import { type Delivery, type Effects, type HandlerBatch, NO_EFFECTS, type Reading } from "./batch.ts";
+import { UnitOfWork } from "./unit_of_work.ts";
+
+/** How long events wait for an instance to begin, in milliseconds. */
+const ABSENT_LIMIT = 3_600_000;
+
+/** The timer that ends this; no timer of a process has such a name. */
+const ABSENT_TIMER = "$absent";
+
+/** What has become of an instance in this batch. */
+interface Touched {
+  /** The version of its journal before. */
+  readonly expected: number;
+  readonly instance: Instance;
+  readonly messages: readonly NewMessage[];
+}
+
+/** What an input leads to, as it is collected. */
+type Draft = { -readonly [K in keyof Entry]: Entry[K] } & {
+  sent: { id: string; type: string; to: string }[];
+  set: { name: string; id: string }[];
+  unset: string[];
+  undo: CommandDraft[];
+};
+
+/** Lets instances of a process manager handle their inputs; what an instance does on one of them is one transaction. */
+export class ProcessBatch implements HandlerBatch {
+  #domain: Domain;
+  #process: ProcessManager;
+  #reading: Reading;
+  #unit: UnitOfWork;
+  #inbox: string;
+  #journal: string;
+  #touched = new Map<string, Touched>();
+  /** Instances whose state could not be folded, with the error. */
+  #broken = new Map<string, unknown>();
+  /** What the inputs refer to, by position. */
+  #referred = new Map<number, Message>();
+
+  /**
+   * Creates an empty batch.
+   *
+   * @param domain The domain.
+   * @param process The process manager.
+   * @param reading What to read from, and cached instances of earlier batches.
+   */
+  constructor(domain: Domain, process: ProcessManager, reading: Reading) {
+    this.#domain = domain;
+    this.#process = process;
+    this.#reading = reading;
+    this.#unit = new UnitOfWork(domain, reading);
+    this.#inbox = inboxCategory(domain.name, process.name);
+    this.#journal = journalCategory(domain.name, process.name);
+  }
+
+  async prepare(messages: readonly Message[]): Promise<void> {
+    const ids = [...new Set(messages.map(({ aggregateId }) => aggregateId))];
+    await Promise.all(ids.map((id) => this.#load(id)));
+    const positions = new Set<number>();
+    for (const { type, payload } of messages) {
+      if (type !== TIMER.type) positions.add((payload as EventReference | CommandEnd).position);
+    }
+    for (const { instance } of this.#touched.values()) {
+      for (const { position } of instance.waiting) positions.add(position);
+    }
+    await this.#refer(positions);
+  }
+
+  /** Reads what inputs refer to. */
+  async #refer(positions: Iterable<number>): Promise<void> {
+    const missing = [...positions].filter((position) => !this.#referred.has(position));
+    if (missing.length === 0) return;
+    const { readAt, guard = (work) => work() } = this.#reading;
+    const records = await readAt!(missing);
+    guard(() => {
+      for (const record of records) {
+        // One that cannot be read fails those that refer to it.
+        try {
+          this.#referred.set(record.position, decode(record, this.#domain.types));
+        } catch {
+          continue;
+        }
+      }
+    });
+  }
+
+  #at({ position, type }: InputReference): Message {
+    const found = this.#referred.get(position);
+    if (found) return found;
+    throw new DomainDefinitionError(`Cannot read "${type}" at ${position}, which an instance is to handle`);
+  }
+
+  /** Loads an instance from the cache, or from its journal and the events that this refers to. */
+  async #load(id: string): Promise<void> {
+    const { cache, readStream, guard = (work) => work() } = this.#reading;
+    const stream = streamName(this.#journal, id);
+    const cached = cache?.get(stream);
+    let instance = cached ? cached.state as Instance : ABSENT;
+    if (!cached?.trusted) {
+      const records = await readStream(stream, instance.version + 1);
+      const entries = records.map((record) => JSON.parse(record.data) as Entry);
+      await this.#refer(entries.filter(isEvent).map(({ input }) => input.position));
+      try {
+        guard(() => {
+          for (const entry of entries) {
+            instance = after(instance, entry, this.#stateAfter(instance, entry));
+          }
+        });
+      } catch (error) {
+        this.#broken.set(id, error);
+      }
+    }
+    this.#touched.set(id, { expected: instance.version, instance, messages: [] });
+  }
+
+  #stateAfter({ state }: Instance, entry: Entry): unknown {
+    const before = entry.begins ? this.#initial() : state;
+    return isEvent(entry) ? this.#evolve(before, this.#at(entry.input)) : before;
+  }
+
+  #initial(): unknown {
+    return this.#checked(this.#process.initial(), `initial of "${this.#process.name}"`);
+  }
+
+  #checked(state: unknown, what: string): unknown {
+    const isPromise = typeof (state as { then?: unknown } | null | undefined)?.then === "function";
+    if (state !== undefined && !isPromise) return deepFreeze(state);
+    throw new DomainDefinitionError(
+      `${what} returned ${isPromise ? "a promise" : "undefined (missing return?)"}; return the state`,
+    );
+  }
+
+  #evolve(state: unknown, event: Message): unknown {
+    const { name, evolve } = this.#process;
+    const change = Object.hasOwn(evolve, event.type) ? evolve[event.type] : undefined;
+    if (change === undefined) return state;
+    return this.#checked(this.#purely(() => change(state, event)), `evolve of "${name}" for "${event.type}"`);
+  }
+
+  #purely<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw explainFrozen(error, `"${this.#process.name}"`, "return a new state in evolve, and what to do in react");
+    }
+  }
+
+  handle({ message }: Delivery): void {
+    const id = message.aggregateId;
+    if (this.#broken.has(id)) throw this.#broken.get(id);
+    const before = this.#touched.get(id)!;
+    this.#unit.begin(message);
+    const run = new InstanceRun(id, before.instance, message);
+    switch (message.type) {
+      case EVENT.type:
+        this.#event(run, message.payload as EventReference);
+        break;
+      case COMMAND_END.type:
+        this.#commandEnd(run, message.payload as CommandEnd);
+        break;
+      default:
+        this.#timer(run, message.payload as Fired);
+    }
+    const entries = run.entries.map((entry) => this.#unit.message({ ...HANDLED_DRAFT, payload: entry }));
+    this.#touched.set(id, { ...before, instance: run.instance, messages: [...before.messages, ...entries] });
+    this.#unit.keep();
+  }
+
+  #event(run: InstanceRun, input: EventReference): void {
+    const { name, starts, absent, ended } = this.#process;
+    const { instance } = run;
+    const event = this.#at(input);
+    const isStart = starts.has(input.type);
+    if (instance.recent.includes(input.position)) return this.#ignore(run, input, "it was handled before");
+    if (isStart && (instance.status === "absent" || (instance.status === "ended" && ended === "restart"))) {
+      this.#begin(run, event);
+      // What came too early, in order.
+      for (const early of run.instance.waiting) {
+        if (run.instance.status === "ended") this.#ignore(run, early, "the instance has ended");
+        else this.#react(run, this.#at(early));
+      }
+      return;
+    }
+    if (instance.status === "ended") {
+      if (ended === "fail") {
+        throw new Error(`Instance "${run.id}" of "${name}" has ended, and "${input.type}" is for it`);
+      }
+      return this.#ignore(run, input, "the instance has ended");
+    }
+    if (instance.status === "absent") {
+      if (absent === "fail") {
+        throw new Error(`Instance "${run.id}" of "${name}" has not begun, and "${input.type}" is for it`);
+      }
+      return absent === "ignore" ? this.#ignore(run, input, "the instance has not begun") : this.#wait(run, input);
+    }
+    if (isStart) return this.#ignore(run, input, "the instance has begun already");
+    this.#react(run, event);
+  }
+
+  #ignore(run: InstanceRun, { position, type }: InputReference, why: string): void {
+    run.add({ ...this.#blank(run, { position, type }), did: "ignored", why }, run.instance.state);
+  }
+
+  #wait(run: InstanceRun, { position, type }: InputReference): void {
+    const entry = this.#blank(run, { position, type });
+    entry.did = "waits";
+    if (run.instance.waiting.length === 0) this.#set(run, entry, ABSENT_TIMER, ABSENT_LIMIT, null);
+    run.add(entry, run.instance.state);
+  }
+
+  #blank({ instance: { run, status } }: InstanceRun, input: InputReference): Draft {
+    const code = this.#process.version;
+    return { input, did: "handled", code, run, sent: [], set: [], unset: [], undo: [], status };
+  }
+
+  #begin(run: InstanceRun, event: Message): void {
+    const { position, type } = event;
+    const entry = this.#blank(run, { position, type });
+    entry.run++;
+    entry.begins = true;
+    entry.status = "running";
+    for (const name of run.instance.timers.keys()) this.#unset(run, entry, name);
+    this.#carryOut(run, entry, this.#evolve(this.#initial(), event), event);
+  }
+
+  #react(run: InstanceRun, event: Message): void {
+    const { position, type } = event;
+    this.#carryOut(run, this.#blank(run, { position, type }), this.#evolve(run.instance.state, event), event);
+  }
+
+  /** Asks the process what to do on an event, and does it. */
+  #carryOut(run: InstanceRun, entry: Draft, state: unknown, event: Message): void {
+    const { react } = this.#process;
+    const decision = this.#decide(run, event.time, `"${event.type}"`, (step) => react[event.type](state, event, step));
+    this.#perform(run, entry, state, decision);
+  }
+
+  #decide(run: InstanceRun, now: Date, what: string, ask: (step: StepMaker) => unknown): Decision {
+    const { name, commands, timeouts } = this.#process;
+    const step = new StepMaker({ name, commands: new Set(commands.map(({ type }) => type)), timeouts }, run.id, now);
+    return step.take(this.#purely(() => ask(step)), what);
+  }
+
+  #commandEnd(run: InstanceRun, end: CommandEnd): void {
+    const { name, refused } = this.#process;
+    const { instance } = run;
+    const { type: command, id, status, rule } = end;
+    const input = { position: run.message.position, type: COMMAND_END.type };
+    if (end.run !== instance.run || instance.status === "absent" || instance.status === "ended") {
+      return this.#ignore(run, input, "the instance has ended");
+    }
+    if (id === instance.undoing) {
+      if (status !== "accepted") {
+        throw new Error(`Instance "${run.id}" of "${name}" cannot be undone: "${command}" was ${status}: ${rule}`);
+      }
+      const entry = this.#blank(run, input);
+      this.#undoNext(run, entry, instance.undo);
+      return run.add(entry, instance.state);
+    }
+    if (status === "accepted") return this.#ignore(run, input, "nothing waits for it");
+    if (!Object.hasOwn(refused, command)) {
+      throw new DomainDefinitionError(
+        `"${command}" was ${status} (${rule}), and "${name}" does not say what to do then`,
+      );
+    }
+    const { payload } = this.#at({ position: end.position, type: command });
+    const decision = this.#decide(
+      run,
+      run.message.time,
+      `the refusal of "${command}"`,
+      (step) => refused[command](instance.state, Object.freeze({ command, payload, status, rule }), step),
+    );
+    this.#perform(run, this.#blank(run, input), instance.state, decision);
+  }
+
+  #timer(run: InstanceRun, { name, data }: Fired): void {
+    const { late, name: process } = this.#process;
+    const { instance, message } = run;
+    const input = { position: message.position, type: TIMER.type };
+    if (instance.timers.get(name) !== message.id) {
+      return this.#ignore(run, input, `timer "${name}" is not set any more`);
+    }
+    if (name === ABSENT_TIMER) {
+      const [{ type, position }] = instance.waiting;
+      throw new Error(
+        `Instance "${run.id}" of "${process}" has not begun: ${instance.waiting.length} events wait for it, the first is "${type}" at ${position}`,
+      );
+    }
+    if (!Object.hasOwn(late, name)) {
+      throw new DomainDefinitionError(`Timer "${name}" of "${process}" has fired, and "late" has no function for it`);
+    }
+    const entry = this.#blank(run, input);
+    entry.unset.push(name);
+    const decision = this.#decide(
+      run,
+      message.time,
+      `timer "${name}"`,
+      (step) => late[name](instance.state, data, step),
+    );
+    this.#perform(run, entry, instance.state, decision);
+  }
+
+  /** Does what a reaction has decided, in order. */
+  #perform(run: InstanceRun, entry: Draft, state: unknown, decision: Decision): void {
+    let remembered: readonly CommandDraft[] = entry.begins ? [] : run.instance.undo;
+    let [isUndoing, isDone] = [false, false];
+    for (const one of decision) {
+      if (!("effect" in one)) {
+        this.#send(run, entry, one);
+        continue;
+      }
+      const effect: Effect = one;
+      if (effect.effect === "set") this.#set(run, entry, effect.name, effect.after, effect.data);
+      else if (effect.effect === "cancel") this.#unset(run, entry, effect.name);
+      else if (effect.effect === "undoWith") {
+        entry.undo.push(effect.command);
+        remembered = [...remembered, effect.command];
+      } else if (effect.effect === "undo") {
+        isUndoing = true;
+        // It comes last.
+        if (effect.then && !entry.then) [entry.then, remembered] = [effect.then, [effect.then, ...remembered]];
+      } else isDone = true;
+    }
+    const wasUndoing = !entry.begins && run.instance.undoing !== null;
+    if (isDone) entry.ends = true;
+    if (isUndoing && !wasUndoing) this.#undoNext(run, entry, remembered);
+    else if (isDone && !wasUndoing) this.#end(run, entry);
+    run.add(entry, state);
+  }
+
+  /** Sends what undoes the last step that is not undone. */
+  #undoNext(run: InstanceRun, entry: Draft, remembered: readonly CommandDraft[]): void {
+    const last = remembered.at(-1);
+    entry.left = Math.max(0, remembered.length - 1);
+    if (last) {
+      entry.status = "undoing";
+      entry.undoing = this.#send(run, entry, last, true);
+      return;
+    }
+    entry.undoing = null;
+    entry.status = "running";
+    if (entry.ends || (run.instance.ends && !entry.begins)) this.#end(run, entry);
+  }
+
+  #end(run: InstanceRun, entry: Draft): void {
+    entry.status = "ended";
+    const set = new Set([...entry.begins ? [] : run.instance.timers.keys(), ...entry.set.map(({ name }) => name)]);
+    for (const name of entry.unset) set.delete(name);
+    for (const name of set) this.#unset(run, entry, name);
+    entry.set = [];
+  }
+
+  #send(run: InstanceRun, entry: Draft, command: CommandDraft, all = false): string {
+    const handler = this.#domain.handlerOf(command.type);
+    if (!handler) {
+      throw new DomainDefinitionError(`Cannot send "${command.type}": no handler of the domain takes this command`);
+    }
+    const { category } = commandStream(this.#domain, handler, command.aggregateId);
+    const sender = { inbox: this.#inbox, id: run.id, run: entry.run, ...(all && { all }) };
+    const id = this.#unit.queue(category, command.aggregateId, command, sender);
+    entry.sent.push({ id, type: command.type, to: command.aggregateId });
+    return id;
+  }
+
+  #set(run: InstanceRun, entry: Draft, name: string, after: number, data: unknown): void {
+    const key = timerKey(this.#process.name, name, run.id);
+    const payload: Fired = { name, data: data ?? null };
+    const draft = { kind: "event", type: TIMER.type, schemaVersion: 1, payload } as const;
+    const id = this.#unit.schedule(this.#inbox, run.id, draft, { after }, key);
+    entry.unset = entry.unset.filter((other) => other !== name);
+    entry.set = [...entry.set.filter((other) => other.name !== name), { name, id }];
+  }
+
+  #unset(run: InstanceRun, entry: Draft, name: string): void {
+    this.#unit.unschedule(timerKey(this.#process.name, name, run.id));
+    entry.set = entry.set.filter((other) => other.name !== name);
+    if (!entry.unset.includes(name)) entry.unset.push(name);
+  }
+
+  get characters(): number {
+    return this.#unit.characters;
+  }
+
+  effects(): Effects {
+    const journal = [...this.#touched].flatMap(([id, { expected, messages }]): StreamAppend[] =>
+      messages.length === 0
+        ? []
+        : [{ category: this.#journal, stream: streamName(this.#journal, id), expected, messages, publish: false }]
+    );
+    return { ...NO_EFFECTS, appends: [...journal, ...this.#unit.appends()], ...this.#unit.scheduling() };
+  }
+
+  settle(written: boolean): void {
+    const { cache } = this.#reading;
+    for (const [id, { instance, messages }] of this.#touched) {
+      const stream = streamName(this.#journal, id);
+      if (!written) cache?.distrust(stream);
+      else if (messages.length > 0) cache?.set(stream, { state: instance, version: instance.version });
+    }
+  }
+}
+
+const HANDLED_DRAFT = { kind: "event", type: HANDLED.type, schemaVersion: 1 } as const;
+
+function isEvent({ did, input }: Entry): boolean {
+  return did === "handled" && !input.type.startsWith("$");
+}
+
+/** One input of an instance, and what came of it so far. */
+class InstanceRun {
+  readonly id: string;
+  readonly message: Message;
+  readonly entries: Entry[] = [];
+  instance: Instance;
+
+  constructor(id: string, instance: Instance, message: Message) {
+    this.id = id;
+    this.instance = instance;
+    this.message = message;
+  }
+
+  /** Adds what the instance did; empty parts are left out. */
+  add(draft: Draft, state: unknown): void {
+    const filled = Object.entries(draft).filter(([, value]) => !(Array.isArray(value) && value.length === 0));
+    const entry = Object.fromEntries(filled) as unknown as Entry;
+    this.entries.push(entry);
+    this.instance = after(this.instance, entry, state);
+  }
+}
