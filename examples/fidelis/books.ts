@@ -2,6 +2,7 @@ import type { Client } from "@annals/annals/client";
 import { Account } from "./account.ts";
 import { formatMoney } from "./money.ts";
 import { AccountSummary } from "./reactions.ts";
+import { REFERENCE, Transfer } from "./transfer.ts";
 
 /** The result of checking the books. */
 export interface Books {
@@ -11,7 +12,7 @@ export interface Books {
   readonly accounts: number;
   /** The sum of all balances, in cents. */
   readonly total: number;
-  /** The number of events not in the projection yet. */
+  /** The number of events not in the projection yet, and of transfers that have not ended. */
   readonly pending: number;
   /** The number of dead letters. */
   readonly deadLetters: number;
@@ -23,6 +24,8 @@ interface Entry {
   readonly position: number;
   readonly amount: number;
   readonly counts: boolean;
+  /** The transfer that it belongs to. */
+  readonly transfer: string | undefined;
 }
 
 /** Returns the change that an event makes to the balance. */
@@ -50,16 +53,54 @@ async function ledger({ store, domain }: Client): Promise<Map<string, Entry[]>> 
       const id = stream.slice(category.length + 1);
       const entries = accounts.get(id) ?? [];
       const counts = type === "DepositMade" || type === "WithdrawalMade";
-      entries.push({ position, amount: amountOf(type, JSON.parse(data)), counts });
+      const payload = JSON.parse(data);
+      const isMoved = counts && payload.reference?.startsWith(REFERENCE);
+      const transfer = isMoved ? payload.reference.slice(REFERENCE.length) : undefined;
+      entries.push({ position, amount: amountOf(type, payload), counts, transfer });
       accounts.set(id, entries);
     }
     after = records[records.length - 1].position;
   }
 }
 
+/** A transfer as its events tell. */
+interface Moved {
+  readonly amount: number;
+  readonly source: string;
+  readonly destination: string;
+  readonly end: string | undefined;
+}
+
+/** Reads all transfers. */
+async function transfers({ store, domain }: Client): Promise<Map<string, Moved>> {
+  const category = domain.categoryOf(Transfer);
+  const found = new Map<string, Moved>();
+  for (let after = 0;;) {
+    const records = await store.readLog({ category, after, limit: 5_000 });
+    if (records.length === 0) return found;
+    for (const { type, data } of records) {
+      const { transferId, amount, sourceAccountId: source, destinationAccountId: destination } = JSON.parse(data);
+      const known = found.get(transferId) ?? { amount, source, destination, end: undefined };
+      found.set(transferId, type === "TransferInitiated" ? known : { ...known, end: type });
+    }
+    after = records[records.length - 1].position;
+  }
+}
+
+/** What is wrong with a transfer that has ended: each moves its money once, or not at all. */
+function faultOf({ amount, source, destination, end }: Moved, moves: ReadonlyMap<string, readonly number[]>) {
+  const of = (account: string) => JSON.stringify(moves.get(account) ?? []);
+  const [out, into] = [of(source), of(destination)];
+  const isRight = end === "TransferCompleted"
+    ? out === `[${-amount}]` && into === `[${amount}]`
+    : (out === "[]" || out === `[${-amount},${amount}]`) && into === "[]";
+  if (isRight) return undefined;
+  return `is ${end}, and moved ${formatMoney(amount)}: of its source ${out}, of its destination ${into} (in cents)`;
+}
+
 /**
  * Checks the books: every balance recomputed from events equals the projection's row, the balances add up to deposits
- * minus withdrawals, and there are no dead letters.
+ * minus withdrawals, no transfer is half done, and there are no dead letters.
  *
  * @param client Connected to the ledger.
  * @returns The result.
@@ -73,11 +114,18 @@ export async function checkBooks(client: Client): Promise<Books> {
   const done = checkpoints.length === 0 ? 0 : Math.min(...checkpoints.map((c) => c.position));
   const deferred = new Set((await store.deferred("AccountSummaryProjector")).map((message) => message.stream));
   const rows = new Map((await store.listRows(AccountSummary.name)).map((row) => [row.key, row]));
+  const moved = await transfers(client);
   const accounts = await ledger(client);
+  const moves = new Map<string, Map<string, number[]>>();
   let total = 0;
   let pending = 0;
   let fromRows = 0;
   for (const [id, entries] of accounts) {
+    for (const { transfer, amount } of entries) {
+      if (transfer === undefined) continue;
+      const its = moves.get(transfer) ?? new Map<string, number[]>();
+      moves.set(transfer, its.set(id, [...its.get(id) ?? [], amount]));
+    }
     const row = rows.get(id);
     const upTo = row?.position ?? 0;
     const seen = entries.filter((entry) => entry.position <= upTo);
@@ -102,6 +150,13 @@ export async function checkBooks(client: Client): Promise<Books> {
     }
     if (balance < 0) problems.push(`account ${id}: its balance is ${formatMoney(balance)}`);
   }
+  for (const [id, transfer] of moved) {
+    if (transfer.end === undefined) pending++;
+    else {
+      const fault = faultOf(transfer, moves.get(id) ?? new Map());
+      if (fault) problems.push(`transfer ${id} ${fault}`);
+    }
+  }
   for (const id of rows.keys()) {
     if (!accounts.has(id)) problems.push(`account ${id}: the projection has a row, but there are no events`);
   }
@@ -114,7 +169,7 @@ export async function checkBooks(client: Client): Promise<Books> {
 }
 
 /**
- * Waits until the projection shows every event, then checks the books.
+ * Waits until the projection shows every event and every transfer has ended, then checks the books.
  *
  * @param client Connected to the ledger.
  * @param patience How long to wait without progress, in milliseconds.
@@ -126,7 +181,8 @@ export async function settleBooks(client: Client, patience: number): Promise<Boo
   let since = performance.now();
   while (books.pending > 0) {
     if (performance.now() - since > patience) {
-      const problem = `${books.pending} events have not reached the projection; is the server running?`;
+      const problem =
+        `${books.pending} events have not reached the projection, or transfers have not ended; is the server running?`;
       return { ...books, balanced: false, problems: [...books.problems, problem] };
     }
     await client.store.changed(200);

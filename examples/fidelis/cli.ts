@@ -8,6 +8,10 @@ import fidelis from "./domain.ts";
 import { CURRENCY, formatMoney, parseMoney } from "./money.ts";
 import { AccountSummary } from "./reactions.ts";
 import { simulate } from "./simulate.ts";
+import { InitiateTransfer, Transfer, type TransferState } from "./transfer.ts";
+
+/** How long to wait for the end of a transfer, in milliseconds. */
+const TRANSFER_PATIENCE = 30_000;
 
 interface Sending {
   readonly wait?: boolean;
@@ -81,6 +85,44 @@ async function send(
   });
 }
 
+/** Sends a transfer; with `wait`, until the money has arrived, or has come back. */
+async function transfer(
+  program: Command,
+  command: Parameters<Client["process"]>[0],
+  options: Sending,
+): Promise<void> {
+  if (!options.wait) return await send(program, command, options, (receipt) => receipt.aggregateId);
+  await withClient(program, async (client) => {
+    const { idempotencyKey } = options;
+    const receipt = await client.process(command, { wait: true, ...(idempotencyKey && { idempotencyKey }) });
+    const { outcome, aggregateId } = receipt;
+    const refused = outcome?.status === "accepted" ? undefined : outcome;
+    const ended = refused ? undefined : await endOf(client, aggregateId);
+    const reason = refused ? `${refused.status}: ${refused.message}` : ended?.status === "failed" && ended.reason;
+    if (reason) exitCode = 1;
+    if (options.json) console.log(JSON.stringify({ ...receipt, ...(ended && { transfer: ended }) }));
+    else if (!reason) console.log(aggregateId);
+    if (reason) console.error(refused ? reason : `failed: ${reason}`);
+  });
+}
+
+/** Waits until a transfer has ended. */
+async function endOf(client: Client, id: string): Promise<Exclude<TransferState, { status: "none" }>> {
+  const until = performance.now() + TRANSFER_PATIENCE;
+  while (true) {
+    const changed = client.store.changed(500);
+    const { state } = await client.load(Transfer, id);
+    if (state.status === "completed" || state.status === "failed") return state;
+    if (performance.now() > until) {
+      throw new Refusal(
+        `Transfer ${id} has not ended within ${TRANSFER_PATIENCE / 1000} s; it goes on while a server runs`,
+        1,
+      );
+    }
+    await changed;
+  }
+}
+
 function sending(command: Command): Command {
   return command
     .option("--wait", "wait until the command is decided; exit with 1 if it is refused")
@@ -138,6 +180,14 @@ function build(): Command {
       send(program, CloseAccount({ accountId, ...(reason && { reason }) }), options)
     );
 
+  sending(program.command("transfer").description("move money to another account; prints the transfer's id"))
+    .argument("<from>", "the id of the account that pays")
+    .argument("<to>", "the id of the account that receives")
+    .argument("<amount>", "like 300.00", money)
+    .action((sourceAccountId: string, destinationAccountId: string, amount: number, options) =>
+      transfer(program, InitiateTransfer({ sourceAccountId, destinationAccountId, amount }), options)
+    );
+
   program.command("summary").description("show accounts, from the projection")
     .argument("[account]", "its id")
     .option("--all", "all accounts")
@@ -158,7 +208,8 @@ function build(): Command {
 
   program.command("simulate").description("run random operations against the server, then check the books")
     .option("--accounts <n>", "the number of accounts", positive, 100)
-    .option("--operations <n>", "the number of deposits and withdrawals", positive, 10_000)
+    .option("--operations <n>", "the number of deposits, withdrawals and transfers", positive, 10_000)
+    .option("--transfers <percent>", "how many of a hundred operations are transfers", whole, 20)
     .option("--concurrency <n>", "the number of concurrent operations", positive, 50)
     .option("--rate <n>", "the maximum number per second", positive)
     .option("--seed <n>", "the seed; the same seed repeats the same operations", whole, 42)

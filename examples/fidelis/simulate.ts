@@ -1,15 +1,19 @@
 import type { EventStore } from "@annals/annals/store";
 import type { Client, Receipt } from "@annals/annals/client";
 import { SingleBar } from "cli-progress";
-import { Account, MakeDeposit, MakeWithdrawal, OpenAccount } from "./account.ts";
+import type { MessageRecord } from "@annals/annals";
+import { Account, CloseAccount, MakeDeposit, MakeWithdrawal, OpenAccount } from "./account.ts";
 import { settleBooks } from "./books.ts";
+import { InitiateTransfer, Transfer, TransferCompleted, TransferInitiated } from "./transfer.ts";
 
 /** Settings of {@linkcode simulate}. */
 export interface SimulateOptions {
   /** The number of accounts to open first. */
   readonly accounts: number;
-  /** The number of deposits and withdrawals. */
+  /** The number of deposits, withdrawals and transfers. */
   readonly operations: number;
+  /** How many of a hundred operations are transfers. @default {20} */
+  readonly transfers?: number;
   /** The number of concurrent operations. */
   readonly concurrency: number;
   /** The same seed repeats the same operations. */
@@ -28,11 +32,11 @@ export interface SimulationResult {
   readonly operations: number;
   /** The number of accepted operations. */
   readonly accepted: number;
-  /** The number of operations refused by a rule. */
+  /** The number of operations refused by a rule, and of transfers that failed. */
   readonly refused: number;
   /** Operations per second, from the first command to the last row of the projection. */
   readonly operationsPerSecond: number;
-  /** From sending a command to its effect in the projection, in milliseconds. */
+  /** From sending a command to its effect in the projection, in milliseconds; transfers are not among them. */
   readonly latencyMs: { readonly p50: number; readonly p99: number };
   /** The number of dead letters. */
   readonly deadLetters: number;
@@ -61,6 +65,9 @@ interface Sent {
   event?: number;
 }
 
+/** A transfer that was sent, and who is told when it has ended. */
+type Ended = (status: "accepted" | "refused") => void;
+
 /** The number of events per read. */
 const MOST_READ = 5_000;
 
@@ -76,17 +83,20 @@ class Follower {
   #waiting = new Map<string, Sent>();
   #projecting = new Map<string, Sent>();
   #early = new Map<string, number>();
+  #transfers = new Map<string, Ended>();
+  #endedEarly = new Map<string, "accepted" | "refused">();
   #after: number;
+  #transfersAfter: number;
   #stop = new AbortController();
 
   constructor(client: Client, after: number) {
     this.#client = client;
-    this.#after = after;
+    this.#after = this.#transfersAfter = after;
   }
 
   /** The number of commands sent but not in the projection yet. */
   get open(): number {
-    return this.#waiting.size + this.#projecting.size;
+    return this.#waiting.size + this.#projecting.size + this.#transfers.size;
   }
 
   /** Follows a command; resolves when it is decided. */
@@ -106,6 +116,35 @@ class Follower {
     return new Promise((decided) => this.#waiting.set(receipt.commandId, { receipt, at, decided }));
   }
 
+  /** Follows a transfer; resolves when it has ended. */
+  followTransfer(receipt: Receipt): Promise<void> {
+    const early = this.#endedEarly.get(receipt.aggregateId);
+    this.#endedEarly.delete(receipt.aggregateId);
+    return new Promise((resolve) => {
+      const ended: Ended = (status) => {
+        this.#count(status, receipt);
+        resolve();
+      };
+      if (early) ended(early);
+      else this.#transfers.set(receipt.aggregateId, ended);
+    });
+  }
+
+  /** Transfers that have ended. */
+  #end(records: readonly MessageRecord[]): void {
+    for (const { type, stream, category, position } of records) {
+      this.#transfersAfter = position;
+      if (type === TransferInitiated.type) continue;
+      const id = stream.slice(category.length + 1);
+      const status = type === TransferCompleted.type ? "accepted" : "refused";
+      const ended = this.#transfers.get(id);
+      this.#transfers.delete(id);
+      if (ended) ended(status);
+      // It has ended before the sender knew that it was stored.
+      else this.#endedEarly.set(id, status);
+    }
+  }
+
   stop(): void {
     this.#stop.abort();
   }
@@ -113,12 +152,15 @@ class Follower {
   async run(): Promise<void> {
     const { store, domain } = this.#client;
     const category = domain.categoryOf(Account);
+    const ofTransfers = domain.categoryOf(Transfer);
     while (!this.#stop.signal.aborted) {
       const changed = store.changed(100, this.#stop.signal);
-      const [checkpoints, records] = await Promise.all([
+      const [checkpoints, records, transfers] = await Promise.all([
         store.checkpoints(),
         store.readLog({ category, after: this.#after, limit: MOST_READ }),
+        store.readLog({ category: ofTransfers, after: this.#transfersAfter, limit: MOST_READ }),
       ]);
+      this.#end(transfers);
       const progress = progressOf(checkpoints, "AccountSummaryProjector", category);
       const decided = progressOf(checkpoints, "AccountCommandHandler", `${category}:command`);
       for (const { causationId, position } of records) {
@@ -177,6 +219,9 @@ function progressOf(
   return found.length === 0 ? 0 : Math.min(...found.map((c) => c.position));
 }
 
+/** How many accounts transfer money to each other. */
+const FEW_ACCOUNTS = 10;
+
 /** How long a simulation waits without progress before it gives up, in milliseconds. */
 const PATIENCE = 60_000;
 
@@ -186,14 +231,14 @@ function percentile(sorted: readonly number[], p: number): number {
 }
 
 /**
- * Opens accounts, then deposits and withdraws at random, waits until everything has settled, and checks the books.
+ * Opens accounts, then deposits, withdraws and transfers at random, waits until everything has settled, and checks the books.
  *
  * @param client Connected to the ledger of a running server.
  * @param options Its size and pace.
  * @returns The result.
  */
 export async function simulate(client: Client, options: SimulateOptions): Promise<SimulationResult> {
-  const { accounts, operations, concurrency, seed, rate } = options;
+  const { accounts, operations, concurrency, seed, rate, transfers = 20 } = options;
   const random = seededRandom(seed);
   const between = (low: number, high: number) => low + Math.floor(random() * (high - low + 1));
   const follower = new Follower(client, await client.store.lastPosition());
@@ -228,7 +273,8 @@ export async function simulate(client: Client, options: SimulateOptions): Promis
         const at = performance.now();
         const receipt = await client.process(command);
         ids[n] = receipt.aggregateId;
-        const decided = follower.follow(receipt, at);
+        const isTransfer = command.type === InitiateTransfer.type;
+        const decided = isTransfer ? follower.followTransfer(receipt) : follower.follow(receipt, at);
         await Promise.race([decided, stalled(watch)]);
         if (shown && ++sent % 20 === 0) bar.update(n, { rate: Math.round(n / (performance.now() - began) * 1000) });
       }
@@ -246,9 +292,27 @@ export async function simulate(client: Client, options: SimulateOptions): Promis
       openingDeposit: between(0, 200_000),
     }));
   while (follower.open > 0 && !watch.stalled) await client.store.changed(50);
+  // Among few accounts, so that some cannot pay; and one is closed, so that money has to come back.
+  const few = transfers > 0 && ids.length > 1 ? ids.slice(0, FEW_ACCOUNTS) : [];
+  if (few.length > 0) {
+    const [closed] = await drive(
+      1,
+      () => OpenAccount({ accountNumber: `SIM-${run}-closed`, holderName: "Closed", openingDeposit: 0 }),
+    );
+    await drive(1, () => CloseAccount({ accountId: closed }));
+    few.push(closed);
+  }
   const before = { latencies: follower.latencies.length, accepted: follower.accepted, refused: follower.refused };
   const began = performance.now();
   await drive(operations, () => {
+    if (few.length > 0 && random() * 100 < transfers) {
+      const [from, to] = [between(0, few.length - 2), between(1, few.length - 1)];
+      return InitiateTransfer({
+        sourceAccountId: few[from],
+        destinationAccountId: few[(from + to) % few.length],
+        amount: between(1, 120_000),
+      });
+    }
     const accountId = ids[between(0, ids.length - 1)];
     return random() < 0.6
       ? MakeDeposit({ accountId, amount: between(1, 150_000), reference: "simulation", sourceType: "cash" })

@@ -67,7 +67,8 @@ export const TransferCommandHandler = commandHandler("TransferCommandHandler", T
   },
 });
 
-const REFERENCE = "transfer ";
+/** What the references of money start with that is moved for a transfer. */
+export const REFERENCE = "transfer ";
 
 /** The transfer that money is moved for, by its reference: an account can be in many at once. */
 function transferOf({ payload: { reference } }: { readonly payload: { readonly reference?: string | undefined } }) {

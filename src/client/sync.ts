@@ -37,8 +37,10 @@ export async function handleInline(domain: Domain, store: EventStore, config: Co
     const open = [];
     for (const handler of deciders) if (!await isDone(handler, last)) open.push(handler);
     for (const handler of open) await handleGroup(domain, handler, store, config, last);
-    if (open.length === 0) return;
-    upTo = await store.lastPosition();
+    const end = await store.lastPosition();
+    // Followers write for each other only where a domain has processes.
+    if (open.length === 0 && (domain.parts.size === 0 || end === upTo)) return;
+    upTo = end;
   }
 }
 

@@ -362,7 +362,8 @@ export class HostPool {
         return;
       case "done":
       case "stream":
-      case "keys": {
+      case "keys":
+      case "positions": {
         const session = placed.sessions.get(message.session);
         // The session was closed in the meantime.
         session?.take(message);

@@ -197,7 +197,7 @@ export class WorkerSession implements HandlerSession {
   }
 
   /** Handles a message from the worker for this session. */
-  take(message: FromWorker & { t: "done" | "stream" | "keys" }): void {
+  take(message: FromWorker & { t: "done" | "stream" | "keys" | "positions" }): void {
     const pending = this.#pending;
     if (message.t !== "done") return void this.#answer(message, pending?.n === message.n ? pending : undefined);
     // From an aborted batch.
