@@ -1,6 +1,5 @@
 import type { CommandDraft } from "../domain/handlers.ts";
 import { commandStream } from "../domain/command_handler.ts";
-import { deepFreeze, explainFrozen } from "../domain/freeze.ts";
 import type { Domain } from "../domain/model.ts";
 import type { ProcessManager } from "../domain/process_manager.ts";
 import { decode } from "../messages/codec.ts";
@@ -19,6 +18,7 @@ import {
   TIMER,
   timerKey,
 } from "../processes/names.ts";
+import { isEvent, ProcessState } from "../processes/process_state.ts";
 import { type Decision, type Effect, StepMaker } from "../processes/steps.ts";
 import type { StreamAppend } from "../store/port.ts";
 import { type Delivery, type Effects, type HandlerBatch, NO_EFFECTS, type Reading } from "./batch.ts";
@@ -51,6 +51,7 @@ export class ProcessBatch implements HandlerBatch {
   #domain: Domain;
   #process: ProcessManager;
   #reading: Reading;
+  #state: ProcessState;
   #unit: UnitOfWork;
   #inbox: string;
   #journal: string;
@@ -70,6 +71,7 @@ export class ProcessBatch implements HandlerBatch {
   constructor(domain: Domain, process: ProcessManager, reading: Reading) {
     this.#domain = domain;
     this.#process = process;
+    this.#state = new ProcessState(process);
     this.#reading = reading;
     this.#unit = new UnitOfWork(domain, reading);
     this.#inbox = inboxCategory(domain.name, process.name);
@@ -125,47 +127,13 @@ export class ProcessBatch implements HandlerBatch {
       await this.#refer(entries.filter(isEvent).map(({ input }) => input.position));
       try {
         guard(() => {
-          for (const entry of entries) {
-            instance = after(instance, entry, this.#stateAfter(instance, entry));
-          }
+          for (const entry of entries) instance = this.#state.apply(instance, entry, (input) => this.#at(input));
         });
       } catch (error) {
         this.#broken.set(id, error);
       }
     }
     this.#touched.set(id, { expected: instance.version, instance, messages: [] });
-  }
-
-  #stateAfter({ state }: Instance, entry: Entry): unknown {
-    const before = entry.begins ? this.#initial() : state;
-    return isEvent(entry) ? this.#evolve(before, this.#at(entry.input)) : before;
-  }
-
-  #initial(): unknown {
-    return this.#checked(this.#process.initial(), `initial of "${this.#process.name}"`);
-  }
-
-  #checked(state: unknown, what: string): unknown {
-    const isPromise = typeof (state as { then?: unknown } | null | undefined)?.then === "function";
-    if (state !== undefined && !isPromise) return deepFreeze(state);
-    throw new DomainDefinitionError(
-      `${what} returned ${isPromise ? "a promise" : "undefined (missing return?)"}; return the state`,
-    );
-  }
-
-  #evolve(state: unknown, event: Message): unknown {
-    const { name, evolve } = this.#process;
-    const change = Object.hasOwn(evolve, event.type) ? evolve[event.type] : undefined;
-    if (change === undefined) return state;
-    return this.#checked(this.#purely(() => change(state, event)), `evolve of "${name}" for "${event.type}"`);
-  }
-
-  #purely<T>(work: () => T): T {
-    try {
-      return work();
-    } catch (error) {
-      throw explainFrozen(error, `"${this.#process.name}"`, "return a new state in evolve, and what to do in react");
-    }
   }
 
   handle({ message }: Delivery): void {
@@ -243,12 +211,12 @@ export class ProcessBatch implements HandlerBatch {
     entry.begins = true;
     entry.status = "running";
     for (const name of run.instance.timers.keys()) this.#unset(run, entry, name);
-    this.#carryOut(run, entry, this.#evolve(this.#initial(), event), event);
+    this.#carryOut(run, entry, this.#state.evolve(this.#state.initial(), event), event);
   }
 
   #react(run: InstanceRun, event: Message): void {
     const { position, type } = event;
-    this.#carryOut(run, this.#blank(run, { position, type }), this.#evolve(run.instance.state, event), event);
+    this.#carryOut(run, this.#blank(run, { position, type }), this.#state.evolve(run.instance.state, event), event);
   }
 
   /** Asks the process what to do on an event, and does it. */
@@ -261,7 +229,7 @@ export class ProcessBatch implements HandlerBatch {
   #decide(run: InstanceRun, now: Date, what: string, ask: (step: StepMaker) => unknown): Decision {
     const { name, commands, timeouts } = this.#process;
     const step = new StepMaker({ name, commands: new Set(commands.map(({ type }) => type)), timeouts }, run.id, now);
-    return step.take(this.#purely(() => ask(step)), what);
+    return step.take(this.#state.purely(() => ask(step)), what);
   }
 
   #commandEnd(run: InstanceRun, end: CommandEnd): void {
@@ -424,10 +392,6 @@ export class ProcessBatch implements HandlerBatch {
 }
 
 const HANDLED_DRAFT = { kind: "event", type: HANDLED.type, schemaVersion: 1 } as const;
-
-function isEvent({ did, input }: Entry): boolean {
-  return did === "handled" && !input.type.startsWith("$");
-}
 
 /** One input of an instance, and what came of it so far. */
 class InstanceRun {

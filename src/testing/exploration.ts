@@ -79,6 +79,8 @@ interface Progress {
   readonly handles: ReadonlySet<string>;
   position: number;
   runner: LocalRunner;
+  /** The worker of another server, which has the group now and then: what that remembers may be old. */
+  other: LocalRunner;
   inHand: { readonly record: MessageRecord; readonly effects: Effects } | undefined;
 }
 
@@ -114,6 +116,7 @@ export class Exploration {
       handles: new Set(handler.kind.handles(handler).map(({ type }) => type)),
       position: 0,
       runner: this.#runner(handler),
+      other: this.#runner(handler),
       inHand: undefined,
     }));
   }
@@ -233,6 +236,22 @@ export class Exploration {
     }
     group.inHand = undefined;
     group.runner = this.#runner(group.handler);
+  }
+
+  /** Gives a group to the other server; what it has handled is not written, and will be handled there. */
+  handOver(index: number): void {
+    this.swap(index);
+    this.#history.push(`${this.#groups[index].handler.name} goes on on another server`);
+  }
+
+  /** The same without a word in the history. */
+  swap(index: number): void {
+    const group = this.#groups[index];
+    group.runner.settle(false);
+    [group.runner, group.other, group.inHand] = [group.other, group.runner, undefined];
+    // Servers forget everything when they take over a group. States have a version that appends check, and are kept here, to
+    // see that they are checked; rows have none.
+    if (group.handler.kind.keeps(group.handler).length > 0) group.runner.forget();
   }
 
   /** Ends the run. */

@@ -39,7 +39,7 @@ export interface ExploreOptions {
 }
 
 const step = fc.record({
-  what: fc.constantFrom("send", "work", "handle", "write", "elapse", "again", "crash"),
+  what: fc.constantFrom("send", "work", "handle", "write", "elapse", "again", "crash", "hand over"),
   choices: fc.array(fc.nat(1_000_000), { maxLength: 8 }),
 });
 
@@ -93,11 +93,16 @@ async function run(domain: Domain, options: ExploreOptions, plan: readonly Step[
       else if (what === "handle") await exploration.handle(group());
       else if (what === "write") await exploration.write(group());
       else if (what === "crash") exploration.crash(group());
+      else if (what === "hand over") exploration.handOver(group());
       else await exploration.elapse(1_000 * choose.int(1, 100_000));
     }
     do {
       for (let busy = exploration.busy; busy.length > 0; busy = exploration.busy) {
-        for (const group of busy) await work(group);
+        // By two servers in turns: what one remembers is old.
+        for (const group of busy) {
+          await work(group);
+          exploration.swap(group);
+        }
       }
     } while (await exploration.elapseUntilDue());
     check(" after everything is handled", eventually, exploration.seen);
@@ -107,8 +112,8 @@ async function run(domain: Domain, options: ExploreOptions, plan: readonly Step[
 }
 
 /**
- * Tries a domain with random commands, some of them sent twice, while its groups lag behind each other and crash between
- * handling and writing. If a rule does not hold, or a handler fails other than by a refusal, it looks for the shortest
+ * Tries a domain with random commands, some of them sent twice, while its groups lag behind each other, crash between
+ * handling and writing, and move between servers. If a rule does not hold, or a handler fails other than by a refusal, it looks for the shortest
  * history that shows it.
  *
  * @param domain The domain.

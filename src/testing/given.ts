@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import type { CommandDraft } from "../domain/handlers.ts";
 import type { Domain, Handler } from "../domain/model.ts";
+import type { ProcessManager } from "../domain/process_manager.ts";
 import type { Projection, RowOf } from "../domain/projection.ts";
 import { type Duration, millisecondsOf } from "../lib/duration.ts";
 import type { Draft, Message } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
+import type { Status } from "../processes/instance.ts";
 import { BEGIN, type Decided, stored, World } from "./world.ts";
 import { withStubs } from "./stubs.ts";
 
@@ -83,8 +85,8 @@ export class Scenario {
   constructor(domain: Domain, history: readonly Happened[]) {
     this.#domain = domain;
     this.#world = new World(domain, BEGIN);
-    this.#add(given, () => {
-      for (const one of history) this.#happen(one);
+    this.#add(given, async () => {
+      for (const one of history) await this.#happen(one);
     });
   }
 
@@ -101,11 +103,11 @@ export class Scenario {
     return this;
   }
 
-  #happen(happened: Happened): Message[] {
+  async #happen(happened: Happened): Promise<readonly Message[]> {
     const isNamed = Array.isArray(happened);
     const events = (isNamed ? happened.slice(1) : [happened]) as Draft[];
     for (const event of events) checkDraft(event);
-    if (isNamed) return this.#world.happened(happened[0] as string, events);
+    if (isNamed) return await this.#begin(happened[0] as string, events);
     const [event] = events;
     const aggregate = this.#world.aggregateOf(event);
     const subject = this.#subject;
@@ -118,7 +120,13 @@ export class Scenario {
         }" is for "${target.name}": say whose event it is, like ["id", ${event.type}({ … })]`,
       );
     }
-    return this.#world.happened(subject?.id ?? NAMELESS, events);
+    return await this.#begin(subject?.id ?? NAMELESS, events);
+  }
+
+  async #begin(id: string, drafts: readonly Draft[]): Promise<readonly Message[]> {
+    const { events, sent } = await this.#world.happened(id, drafts);
+    this.#sent.push(...sent);
+    return events;
   }
 
   #checkRefusal(): void {
@@ -141,16 +149,17 @@ export class Scenario {
       for (const message of messages) {
         if (!Array.isArray(message)) checkDraft(message);
         if (!isCommand(message)) {
-          this.#events.push(...this.#happen(message));
+          this.#events.push(...await this.#happen(message));
           continue;
         }
         this.#checkRefusal();
-        const { decided, events } = await this.#world.decide(message);
+        const { decided, events, sent } = await this.#world.decide(message);
         this.#command = message.type;
         this.#decided = decided;
         this.#isRefusalExpected = false;
         this.#events.push(...events);
         this.#decidedEvents.push(...events);
+        this.#sent.push(...sent);
       }
     });
   }
@@ -233,8 +242,8 @@ export class Scenario {
   }
 
   /**
-   * Expects that exactly these commands were sent since the last `when`, in this order. They are not decided; a test that goes
-   * on with one passes it to `when`.
+   * Expects that exactly these commands were sent since the last `when` or `elapse`, in this order. They are decided only by
+   * `settling`; a test that goes on with one of them passes it to `when`.
    *
    * @param commands The commands; none if nothing is to be sent.
    */
@@ -243,6 +252,45 @@ export class Scenario {
       for (const draft of commands) checkDraft(draft);
       this.#checkRefusal();
       same("Other commands were sent:", shown(this.#sent), shown(commands));
+    });
+  }
+
+  /** Lets the domain decide the commands that were sent, and those that are sent for that, until nothing is left. */
+  settling(): this {
+    return this.#add(this.settling, async () => {
+      this.#checkRefusal();
+      const { events, sent } = await this.#world.settle();
+      this.#events.push(...events);
+      this.#sent.push(...sent);
+    });
+  }
+
+  /**
+   * Expects something of an instance of a process manager.
+   *
+   * @param manager The process manager.
+   * @param id The instance.
+   * @param expected Its status, its state, or both.
+   */
+  process(
+    manager: ProcessManager,
+    id: string,
+    expected: { readonly status?: Status; readonly state?: unknown },
+  ): this {
+    return this.#add(this.process, async () => {
+      this.#checkRefusal();
+      if (!manager || this.#domain.handlers.get(manager.name) !== manager || manager.router === undefined) {
+        throw new DomainDefinitionError(`"${manager?.name}" is no process manager of domain "${this.#domain.name}"`);
+      }
+      const { status, state } = await this.#world.instance(manager, id);
+      const actual = {
+        ...("status" in expected && { status }),
+        ...("state" in expected && { state: state === undefined ? undefined : stored(state) }),
+      };
+      const wanted = "state" in expected && expected.state !== undefined
+        ? { ...expected, state: stored(expected.state) }
+        : expected;
+      same(`Instance "${id}" of "${manager.name}" is another:`, actual, wanted);
     });
   }
 
@@ -277,13 +325,14 @@ export class Scenario {
   }
 
   /**
-   * Lets time pass; the time of a command is that of `context.now`.
+   * Lets time pass; the time of a command is that of `context.now`. Timers fire, and what was scheduled is sent, when it is due.
    *
    * @param duration How long, like `25h`.
    */
   elapse(duration: Duration): this {
-    return this.#add(this.elapse, () => {
-      this.#world.now += millisecondsOf(duration);
+    return this.#add(this.elapse, async () => {
+      this.#checkRefusal();
+      this.#sent = [...await this.#world.elapse(millisecondsOf(duration))];
     });
   }
 

@@ -6,14 +6,38 @@ import type { Projection } from "../domain/projection.ts";
 import { LocalRunner } from "../handling/runner.ts";
 import type { Effects, Reading } from "../handling/batch.ts";
 import { decode } from "../messages/codec.ts";
-import { type Draft, isInternal, type Message, type MessageRecord, type NewMessage } from "../messages/envelope.ts";
+import {
+  type Draft,
+  isInternal,
+  type Message,
+  type MessageRecord,
+  type NewMessage,
+  streamName,
+} from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { newId } from "../messages/ids.ts";
+import type { ProcessManager } from "../domain/process_manager.ts";
+import { ABSENT, type Instance } from "../processes/instance.ts";
+import { journalCategory } from "../processes/names.ts";
+import { ProcessState } from "../processes/process_state.ts";
+import { MemorySchedule } from "../store/memory_schedule.ts";
+import type { StreamAppend } from "../store/port.ts";
 
 /** How a command ended. */
 export type Decided =
   | { readonly status: "accepted" }
   | { readonly status: "refused"; readonly field: string; readonly rule: string; readonly message: string };
+
+/** What has happened, and the commands that processes have sent for it. */
+export interface Progress {
+  /** The events. */
+  readonly events: readonly Message[];
+  /** The commands. */
+  readonly sent: readonly Message[];
+}
+
+/** How many commands may be sent before that is taken for endless. */
+const ENDLESS = 10_000;
 
 /** What a handler may take: nothing takes long here, but a promise that never resolves must end. */
 const TIMEOUT = 10_000;
@@ -64,6 +88,11 @@ export class World {
   #rows = new Map<string, string>();
   /** How many messages of the log each projector has seen. */
   #projected = new Map<Handler, number>();
+  /** How many messages of the log each group of a process manager has seen. */
+  #seen = new Map<Handler, number>();
+  #schedule = new MemorySchedule();
+  /** Commands that were sent and are not decided. */
+  #undecided: StreamAppend[] = [];
   /** The time, in milliseconds since 1970. */
   now: number;
 
@@ -87,44 +116,136 @@ export class World {
     throw new DomainDefinitionError(`"${type}" is not an event of domain "${this.#domain.name}"`);
   }
 
-  /** Appends events that have happened. */
-  happened(id: string, drafts: readonly Draft[]): Message[] {
-    return drafts.flatMap((draft) => {
+  /** Appends events that have happened; processes react to them. */
+  async happened(id: string, drafts: readonly Draft[]): Promise<Progress> {
+    const events = drafts.flatMap((draft) => {
       const aggregate = this.aggregateOf(draft);
       const stream = this.#domain.streamOf(aggregate, id);
       return this.#append(this.#domain.categoryOf(aggregate), stream, [newMessage(draft, this.now)]);
     });
+    return { events, sent: await this.#proceed() };
   }
 
-  /** Lets the domain decide a command. */
-  async decide(command: CommandDraft): Promise<{ readonly decided: Decided; readonly events: readonly Message[] }> {
+  /** Lets the domain decide a command; processes react to what comes of it. */
+  async decide(command: CommandDraft): Promise<Progress & { readonly decided: Decided }> {
     const handler = this.#domain.handlerOf(command.type);
     if (!handler) {
       throw new DomainDefinitionError(`No handler of domain "${this.#domain.name}" takes "${command.type}"`);
     }
     const { category, stream } = commandStream(this.#domain, handler, command.aggregateId);
-    const { appends, outcomes } = await this.#run(handler, {
-      ...newMessage(command, this.now),
-      category,
-      stream,
-      version: 0,
-      position: this.#log.length + 1,
-    });
+    return await this.#decide(handler, { category, stream, messages: [newMessage(command, this.now)] });
+  }
+
+  async #decide(
+    handler: Handler,
+    { category, stream, messages }: Pick<StreamAppend, "category" | "stream" | "messages">,
+  ): Promise<Progress & { readonly decided: Decided }> {
+    this.#append(category, stream, messages);
+    const { appends, outcomes } = await this.#run(handler, this.#log.at(-1)!);
     const [{ status, detail }] = outcomes;
     const { field, rule, message } = JSON.parse(detail);
     const decided: Decided = status === "refused" ? { status, field, rule, message } : { status: "accepted" };
-    return { decided, events: this.#write(appends) };
+    const events = this.#write(appends);
+    return { decided, events, sent: await this.#proceed() };
+  }
+
+  /** Lets the domain decide what was sent, and what is sent for that, until nothing is left. */
+  async settle(): Promise<Progress> {
+    const [events, sent]: [Message[], Message[]] = [[], []];
+    for (let undecided = this.#undecided.shift(); undecided; undecided = this.#undecided.shift()) {
+      const handler = this.#domain.handlerOf(undecided.messages[0].type)!;
+      const progress = await this.#decide(handler, undecided);
+      events.push(...progress.events);
+      sent.push(...progress.sent);
+      if (sent.length > ENDLESS) throw new Error(`It does not come to an end: ${ENDLESS} commands were sent`);
+    }
+    return { events, sent };
+  }
+
+  /** Lets time pass: what becomes due meanwhile is sent when it is. */
+  async elapse(milliseconds: number): Promise<readonly Message[]> {
+    const end = this.now + milliseconds;
+    const sent: Message[] = [];
+    while (true) {
+      const { messages: [due], wait } = this.#schedule.due(1, this.now);
+      if (due) {
+        const { key, category, stream, message } = due;
+        this.#schedule.change({ unschedule: [key] }, this.now);
+        const append = { category, stream, expected: "any", messages: [{ ...message, time: this.now }] } as const;
+        sent.push(...this.#take([{ ...append, publish: true }]), ...await this.#proceed());
+      } else if (wait === null || this.now + wait > end) break;
+      else this.now += wait;
+    }
+    this.now = end;
+    return sent;
+  }
+
+  /** Returns an instance of a process manager. */
+  async instance(process: ProcessManager, id: string): Promise<Instance> {
+    const state = new ProcessState(process);
+    const category = journalCategory(this.#domain.name, process.name);
+    let instance = ABSENT;
+    for (const { data } of this.#streams.get(streamName(category, id)) ?? []) {
+      instance = state.apply(
+        instance,
+        JSON.parse(data),
+        ({ position }) => decode(this.#log[position - 1], this.#domain.types),
+      );
+    }
+    return await Promise.resolve(instance);
+  }
+
+  /** Lets processes react to what they have not seen; returns the commands that they send. */
+  async #proceed(): Promise<Message[]> {
+    const groups = [...this.#domain.handlers.values()].filter(({ kind }) => kind.appends !== undefined);
+    const sent: Message[] = [];
+    const next = (group: Handler): MessageRecord | undefined => {
+      const categories = this.#domain.categoriesOf(group);
+      const handles = new Set(group.kind.handles(group).map(({ type }) => type));
+      for (let seen = this.#seen.get(group) ?? 0; seen < this.#log.length; seen++) {
+        this.#seen.set(group, seen + 1);
+        const record = this.#log[seen];
+        if (categories.includes(record.category) && handles.has(record.type)) return record;
+      }
+    };
+    for (let isDone = false; !isDone;) {
+      isDone = true;
+      for (const group of groups) {
+        for (let record = next(group); record; record = next(group)) {
+          isDone = false;
+          sent.push(...this.#carryOut(await this.#run(group, record)));
+        }
+      }
+    }
+    return sent;
+  }
+
+  /** Keeps what was scheduled and appended; returns the commands that were sent. */
+  #carryOut({ appends, schedule, unschedule }: Effects): Message[] {
+    this.#schedule.change({ schedule, unschedule }, this.now);
+    return this.#take(appends);
+  }
+
+  /** Appends what is of processes; commands are kept until they are decided, and returned. */
+  #take(appends: readonly StreamAppend[]): Message[] {
+    return appends.flatMap((append) => {
+      const { category, stream, messages } = append;
+      if (this.#domain.parts.has(category)) {
+        this.#append(category, stream, messages);
+        return [];
+      }
+      this.#undecided.push(append);
+      return messages.map((message) =>
+        decode({ ...message, category, stream, version: 0, position: 0 }, this.#domain.types)
+      );
+    });
   }
 
   /** Lets a handler react to an event; returns the commands that it sends. */
   async react(handler: Handler, event: Message): Promise<readonly Message[]> {
-    const record = this.#log[event.position - 1];
-    const { appends, rows } = await this.#run(handler, record);
-    this.#keep(rows);
-    const commands = appends.flatMap(({ category, stream, messages }) =>
-      messages.map((message) => ({ ...message, category, stream, version: 0, position: 0 }))
-    );
-    return commands.map((command) => decode(command, this.#domain.types));
+    const effects = await this.#run(handler, this.#log[event.position - 1]);
+    this.#keep(effects.rows);
+    return this.#carryOut(effects);
   }
 
   /** Returns a row of a projection; whoever keeps it has seen everything. */
@@ -161,6 +282,7 @@ export class World {
           const row = this.#rows.get(rowName(projection, key));
           return row === undefined ? [] : [{ key, row }];
         })),
+      readAt: (positions) => Promise.resolve(positions.flatMap((position) => this.#log[position - 1] ?? [])),
       now: () => this.now,
     });
     return await handleOne(runner, handler, record);
@@ -169,7 +291,7 @@ export class World {
   #write(appends: Effects["appends"]): Message[] {
     return appends.flatMap(({ category, stream, messages }) => {
       const added = this.#append(category, stream, messages);
-      return isInternal(category) ? [] : added;
+      return isInternal(category) || this.#domain.parts.has(category) ? [] : added;
     });
   }
 

@@ -29,7 +29,7 @@ survives(
     const { servers, client, random } = ground;
     const owners = async () =>
       new Set(
-        (await client.store.leases()).filter(({ group, isHeld }) => group !== "$relay" && isHeld)
+        (await client.store.leases()).filter(({ group, isHeld }) => !group.startsWith("$") && isHeld)
           .map(({ owner }) => owner),
       );
     await until(async () => (await owners()).size === 3, () => "all three to have some");

@@ -35,6 +35,29 @@ Deno.test("the ledger's command line does what it says, with a server beside it"
   assert.equal((await fidelis("balance", account)).stdout, "1350.00\n");
   assert.equal((await fidelis("balance", account, "--at-version", "0")).stdout, "1000.00\n");
   assert.equal((await fidelis("balance", account, "--as-of", "2020-01-01")).code, 1);
+  // Money that cannot be paid or received stays where it was.
+  const other = (await fidelis("open", "--number", "B-1", "--holder", "Bob", "--wait")).stdout.trim();
+  const closed = (await fidelis("open", "--number", "C-1", "--holder", "Cy", "--wait")).stdout.trim();
+  assert.equal((await fidelis("close", closed, "--wait")).code, 0);
+  const [moved, unpayable, returned, same] = await Promise.all([
+    fidelis("transfer", account, other, "300.00", "--wait"),
+    fidelis("transfer", account, other, "99999", "--wait"),
+    fidelis("transfer", account, closed, "10.00", "--wait", "--json"),
+    fidelis("transfer", account, account, "1", "--wait"),
+  ]);
+  assert.match(moved.stdout, /^[0-9a-f-]{36}\n$/);
+  assert.deepEqual([moved, unpayable, returned, same].map(({ code }) => code), [0, 1, 1, 1]);
+  assert.equal(unpayable.stderr, "failed: Account: balance may not fall below zero\n");
+  assert.equal(returned.stderr, "failed: accountId: the account is closed\n");
+  assert.deepEqual(JSON.parse(returned.stdout).transfer, {
+    status: "failed",
+    amount: 1_000,
+    reason: "accountId: the account is closed",
+  });
+  assert.equal(same.stderr, "refused: destinationAccountId: must be another account than the source\n");
+  assert.equal((await fidelis("balance", account)).stdout, "1050.00\n");
+  assert.equal((await fidelis("balance", other)).stdout, "300.00\n");
+  assert.equal((await fidelis("balance", closed)).stdout, "0.00\n");
   const simulated = await fidelis("simulate", "--accounts", "10", "--operations", "300", "--json");
   assert.equal(simulated.code, 0, simulated.stderr);
   const result = JSON.parse(simulated.stdout);
@@ -43,8 +66,8 @@ Deno.test("the ledger's command line does what it says, with a server beside it"
     { balanced: true, operations: 300, dead: 0, problems: [] },
   );
   assert.equal(JSON.parse((await fidelis("check", "--json")).stdout).balanced, true);
-  assert.equal(JSON.parse((await fidelis("summary", account, "--json")).stdout).balance, 135_000);
-  assert.equal(JSON.parse((await fidelis("summary", "--all", "--json")).stdout).length, 11);
+  assert.equal(JSON.parse((await fidelis("summary", account, "--json")).stdout).balance, 105_000);
+  assert.equal(JSON.parse((await fidelis("summary", "--all", "--json")).stdout).length, 14);
   assert.equal(await server.stop(), 0);
 });
 
