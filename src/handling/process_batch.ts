@@ -294,6 +294,7 @@ export class ProcessBatch implements HandlerBatch {
   /** Does what a reaction has decided, in order. */
   #perform(run: InstanceRun, entry: Draft, state: unknown, decision: Decision): void {
     let remembered: readonly CommandDraft[] = entry.begins ? [] : run.instance.undo;
+    const wasUndoing = !entry.begins && run.instance.undoing !== null;
     let [isUndoing, isDone] = [false, false];
     for (const one of decision) {
       if (!("effect" in one)) {
@@ -308,11 +309,12 @@ export class ProcessBatch implements HandlerBatch {
         remembered = [...remembered, effect.command];
       } else if (effect.effect === "undo") {
         isUndoing = true;
-        // It comes last.
-        if (effect.then && !entry.then) [entry.then, remembered] = [effect.then, [effect.then, ...remembered]];
+        // It comes last. What is being undone already goes on as it was begun.
+        if (effect.then && !entry.then && !wasUndoing) {
+          [entry.then, remembered] = [effect.then, [effect.then, ...remembered]];
+        }
       } else isDone = true;
     }
-    const wasUndoing = !entry.begins && run.instance.undoing !== null;
     if (isDone) entry.ends = true;
     if (isUndoing && !wasUndoing) this.#undoNext(run, entry, remembered);
     else if (isDone && !wasUndoing) this.#end(run, entry);
