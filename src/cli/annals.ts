@@ -10,6 +10,7 @@ import { addDlq } from "./dlq.ts";
 import { addEvents } from "./events.ts";
 import { addHealth } from "./health.ts";
 import { addOutbox } from "./outbox.ts";
+import { addProcesses } from "./processes.ts";
 import { runCommand } from "./run.ts";
 import { addSchedule } from "./schedule.ts";
 import { addStore } from "./store.ts";
@@ -32,9 +33,18 @@ export async function annalsCommand(args: readonly string[]): Promise<number> {
       .allowExcessArguments(false)
       .showHelpAfterError("(run with --help for usage)")
       .exitOverride();
-    for (const add of [addSubscriptions, addDlq, addSchedule, addOutbox, addEvents, addStore, addConfig, addHealth]) {
-      add(program);
-    }
+    const parts = [
+      addSubscriptions,
+      addDlq,
+      addProcesses,
+      addSchedule,
+      addOutbox,
+      addEvents,
+      addStore,
+      addConfig,
+      addHealth,
+    ];
+    for (const add of parts) add(program);
     await program.parseAsync([...args], { from: "user" });
   });
 }

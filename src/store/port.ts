@@ -64,6 +64,9 @@ export interface FailedAttempt {
   readonly lost?: true;
 }
 
+/** What a message waits for that became a dead letter and keeps its stream waiting: an operator's replay. */
+export const REPLAY = "a replay";
+
 /** A deferred message: it failed and will be retried, or waits behind a failed one of its stream. */
 export interface DeferredMessage {
   /** The consumer group. */
@@ -82,7 +85,10 @@ export interface DeferredMessage {
   readonly failures: readonly FailedAttempt[];
   /** Whether it comes from an operator's replay and was not picked up yet. */
   readonly replayed: boolean;
-  /** The version of a type, like `Deposited@2`, that no code knew when it came: to be tried by code that does. */
+  /**
+   * The version of a type, like `Deposited@2`, that no code knew when it came: to be tried by code that does; or
+   * {@linkcode REPLAY}.
+   */
   readonly awaits: string | null;
 }
 

@@ -5,11 +5,11 @@ import { knows, parseVersionName } from "../messages/known_types.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { partitionOf } from "../messages/ids.ts";
 import { storable } from "../messages/text.ts";
-import type { Commit, DeferredMessage, FailedAttempt } from "../store/port.ts";
+import { type Commit, type DeferredMessage, type FailedAttempt, REPLAY } from "../store/port.ts";
 import { PartitionProgress } from "../groups/progress.ts";
 import { longestDelay, retryDelay } from "../groups/settings.ts";
 import type { Complete } from "./options.ts";
-import { type Deferred, REPLAY, RetryQueue } from "./retry_queue.ts";
+import { type Deferred, RetryQueue } from "./retry_queue.ts";
 import type { PendingCommit } from "./pending_commit.ts";
 
 /** How long writing the checkpoint may be postponed if there are no effects, in milliseconds. */

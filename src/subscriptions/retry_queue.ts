@@ -11,9 +11,6 @@ export interface Deferred extends DeferredMessage {
   readonly suspect: boolean;
 }
 
-/** What a message waits for that became a dead letter and keeps its stream waiting: an operator's replay. */
-export const REPLAY = "a replay";
-
 /** How much a group may have deferred, as it keeps that in memory: messages, and characters of their errors. */
 const MOST_DEFERRED = 100_000;
 const MOST_CHARACTERS = 64_000_000;

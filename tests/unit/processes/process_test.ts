@@ -216,3 +216,16 @@ for (const [what, changes, message] of UNDEFINED) {
     assert.throws(() => shop(changes as never), message);
   });
 }
+
+Deno.test("a refusal that comes after the end is ignored", async () => {
+  const { shop: domain, Delivery } = shop({
+    react: {
+      Ordered: () => [],
+      Paid: (_state, _event, step) => [Ship({ orderId: step.id }), step.done()],
+      Shipped: () => [],
+    },
+  });
+  const id = "sold out o";
+  await given(domain, [id, Ordered({ orderId: id, cents: 5 })], [id, Paid({ orderId: id, cents: 5 })]).settling()
+    .sent(Ship({ orderId: id })).process(Delivery, id, { status: "ended" });
+});

@@ -1,0 +1,134 @@
+import type { Command } from "commander";
+import { didYouMean } from "../lib/did_you_mean.ts";
+import { type HandledInput, type InstanceStatus, ProcessInspector } from "../processes/inspect.ts";
+import { WrongExpectedVersionError } from "../store/errors.ts";
+import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
+import { print, stamp, table } from "./output.ts";
+import { UsageError, whole } from "./run.ts";
+
+const STATUSES = ["absent", "running", "undoing", "ended", "set aside"];
+
+/** The names of the domain's process managers: those whose instances keep a journal. */
+function managersOf({ domain }: Operator): string[] {
+  return domain.handlers.filter(({ appends }) => appends.some(({ isVersioned }) => isVersioned)).map(({ name }) =>
+    name
+  );
+}
+
+function checkManager(operator: Operator, name: string): void {
+  const known = managersOf(operator);
+  if (known.includes(name)) return;
+  throw new UsageError(
+    `Domain "${operator.domain.name}" has no process manager "${name}"${didYouMean(name, known)}`,
+  );
+}
+
+function inspectorOf({ store, domain }: Operator): ProcessInspector {
+  return new ProcessInspector(store, domain.name);
+}
+
+function waitsFor({ timers, waiting, error }: InstanceStatus): string {
+  const text = error ??
+    [...timers.map((timer) => `timer ${timer}`), ...(waiting > 0 ? [`its start (${waiting} events)`] : [])].join(", ");
+  return text.length > 60 ? `${text.slice(0, 59)}…` : text;
+}
+
+/** What came of the commands that an instance has sent. */
+async function outcomesOf({ store }: Operator, history: readonly HandledInput[]): Promise<Map<string, string>> {
+  const outcomes = new Map<string, string>();
+  for (const { id } of history.flatMap(({ sent = [] }) => sent)) {
+    outcomes.set(id, (await store.outcome(id))?.status ?? "not decided");
+  }
+  return outcomes;
+}
+
+function lineOf({ at, input, did, why, sent = [], set = [], unset = [], undo = [], status }: HandledInput) {
+  return (outcomes: ReadonlyMap<string, string>): (string | number)[] => {
+    const led = [
+      ...sent.map(({ id, type, to }) => `${type} to ${to}: ${outcomes.get(id)}`),
+      ...set.map(({ name }) => `timer ${name} set`),
+      ...unset.map((name) => `timer ${name} over`),
+      ...undo.map(({ type }) => `undone by ${type}`),
+    ];
+    return [stamp(at), input.type, input.position, why ? `${did}: ${why}` : did, led.join("; "), status];
+  };
+}
+
+/** `annals processes …` */
+export function addProcesses(program: Command): void {
+  const run = (work: (operator: Operator) => Promise<void>) => withOperator(program.opts<GlobalOptions>(), work);
+  const processes = program.command("processes").description("inspect and repair the instances of process managers");
+
+  processes.command("list").description("list instances that have not ended")
+    .option("--manager <name>", "only of this process manager")
+    .option("--status <status>", `only these: ${STATUSES.join(", ")}`)
+    .option("--limit <n>", "the maximum number", whole, 100)
+    .option("--json", "print one JSON document")
+    .action(({ manager, status, limit, json }) =>
+      run(async (operator) => {
+        if (manager !== undefined) checkManager(operator, manager);
+        if (status !== undefined && !STATUSES.includes(status)) {
+          throw new UsageError(`There is no status "${status}"${didYouMean(status, STATUSES)}`);
+        }
+        const found: InstanceStatus[] = [];
+        for (const name of manager === undefined ? managersOf(operator) : [manager]) {
+          found.push(...await inspectorOf(operator).instances(name));
+        }
+        const shown = found.filter((one) => status === undefined ? one.status !== "ended" : one.status === status)
+          .slice(0, limit);
+        const rows = shown.map((one) => [one.manager, one.id, one.status, stamp(one.at), waitsFor(one)]);
+        const head = ["manager", "id", "status", "last input", "waits for"];
+        print(json, shown, () => rows.length === 0 ? "No instances." : table(head, rows));
+      })
+    );
+
+  processes.command("show").description("show what an instance has handled, and what came of it")
+    .argument("<manager>").argument("<id>")
+    .option("--json", "print one JSON document")
+    .action((manager: string, id: string, { json }) =>
+      run(async (operator) => {
+        checkManager(operator, manager);
+        const history = await inspectorOf(operator).history(manager, id);
+        if (history.length === 0) throw new UsageError(`"${manager}" has no instance "${id}"`);
+        const outcomes = await outcomesOf(operator, history);
+        const rows = history.map((input) => lineOf(input)(outcomes));
+        const value = history.map(({ sent = [], ...input }) => ({
+          ...input,
+          sent: sent.map((command) => ({ ...command, outcome: outcomes.get(command.id) })),
+        }));
+        print(json, value, () => table(["at", "input", "position", "did", "led to", "status"], rows));
+      })
+    );
+
+  processes.command("retry").description("let an instance try again what has set it aside")
+    .argument("<manager>").argument("<id>")
+    .option("--json", "print one JSON document")
+    .action((manager: string, id: string, { json }) =>
+      run(async (operator) => {
+        checkManager(operator, manager);
+        if (!await inspectorOf(operator).retry(manager, id)) {
+          throw new UsageError(`Instance "${id}" of "${manager}" is not set aside`);
+        }
+        print(json, { manager, id, retried: true }, () => "It is tried again.");
+      })
+    );
+
+  processes.command("abandon").description("end an instance as it is: nothing is sent or undone")
+    .argument("<manager>").argument("<id>")
+    .option("--json", "print one JSON document")
+    .action((manager: string, id: string, { json }) =>
+      run(async (operator) => {
+        checkManager(operator, manager);
+        for (let tries = 1;; tries++) {
+          try {
+            if (await inspectorOf(operator).abandon(manager, id)) break;
+            throw new UsageError(`"${manager}" has no instance "${id}" that has not ended`);
+          } catch (error) {
+            // It has handled something meanwhile.
+            if (!(error instanceof WrongExpectedVersionError) || tries === 10) throw error;
+          }
+        }
+        print(json, { manager, id, abandoned: true }, () => "Abandoned.");
+      })
+    );
+}
