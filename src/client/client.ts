@@ -15,12 +15,13 @@ import { awaitsFirstAttempts, hasPassed } from "../groups/progress.ts";
 import { decode } from "../messages/codec.ts";
 import type { Message, NewMessage } from "../messages/envelope.ts";
 import { DomainDefinitionError, PayloadError } from "../messages/errors.ts";
-import { idFault, newId } from "../messages/ids.ts";
+import { newId } from "../messages/ids.ts";
 import { checkLength, jsonFaults } from "../messages/json.ts";
 import { isReserved } from "../messages/sender.ts";
 import { ScheduleChangedError, WrongExpectedVersionError } from "../store/errors.ts";
 import type { CommandOutcome, Due, EventStore } from "../store/port.ts";
 import { handleInline } from "./sync.ts";
+import { Once } from "./once.ts";
 import { reconnecting } from "./reconnect.ts";
 
 /** The outcome of a command. */
@@ -58,6 +59,8 @@ export interface Receipt {
   readonly position: number;
   /** Its outcome; `null` unless `wait` was set. */
   readonly outcome: Outcome | null;
+  /** Whether it had been sent before with the same `idempotencyKey`: then nothing was sent. */
+  readonly repeated: boolean;
 }
 
 /** Settings of {@linkcode Client.process}. With `after`, `at` or `key`, the command is scheduled. */
@@ -66,7 +69,10 @@ export interface ProcessOptions extends SendOptions {
   readonly wait?: boolean;
   /** How long to wait, in milliseconds. @default {30_000} */
   readonly timeout?: number;
-  /** A key that makes sending idempotent: if it was used before, the first command's id is returned. */
+  /**
+   * A key that makes sending idempotent: if it was used before for this command, the first one's id is returned, and with
+   * `wait` its outcome. For another command it is an error.
+   */
   readonly idempotencyKey?: string;
   /** Metadata for the command and everything that follows from it. */
   readonly metadata?: Readonly<Record<string, unknown>>;
@@ -124,6 +130,7 @@ export class Client {
    * @param options Whether to wait, and other settings.
    * @returns Its id, and its outcome if known.
    * @throws {OutcomeTimeoutError} If it was not decided in time.
+   * @throws {IdempotencyKeyError} If its key was used for another command.
    * @throws {DomainDefinitionError} If the domain has no handler for it.
    */
   async process(command: CommandDraft, options: ProcessOptions = {}): Promise<Receipt> {
@@ -138,10 +145,8 @@ export class Client {
     if (isReserved(options.metadata ?? {})) {
       throw new DomainDefinitionError("Cannot use these metadata: names of fields that start with $ are reserved");
     }
-    const key = options.idempotencyKey;
-    const fault = key === undefined ? null : idFault(key);
-    if (fault !== null) throw new DomainDefinitionError(`Cannot use this idempotencyKey: ${fault}`);
     const id = newId();
+    const once = new Once(this.domain.name, command, id, options.idempotencyKey);
     const data = JSON.stringify(command.payload);
     checkLength(command.type, data, this.#config.store.maxMessageBytes);
     const message: NewMessage = {
@@ -155,19 +160,16 @@ export class Client {
       metadata: options.metadata ? JSON.stringify(options.metadata) : null,
     };
     const { aggregateId } = command;
-    const once = key === undefined
-      ? {}
-      : { once: { key: `${this.domain.name}:command:${key}`, value: JSON.stringify({ id, aggregateId }) } };
     const due = dueOf(options);
     if (due !== null) return await this.#schedule(handler, command, message, due, options, once);
     if (this.#config.commandProcessing === "sync") return await this.#decide(handler, command, message, once);
     const { category, stream } = commandStream(this.domain, handler, aggregateId);
     const publish = this.#config.enableOutbox;
     const append = { category, stream, expected: "any" as const, messages: [message], publish };
-    const { lastPosition, repeated } = await this.store.commit({ appends: [append], ...once });
-    const sent = repeated === null ? { id, aggregateId } : JSON.parse(repeated) as { id: string; aggregateId: string };
+    const { lastPosition, ...result } = await this.store.commit({ appends: [append], ...once.commit });
+    const { repeated, ...sent } = once.sent(result.repeated);
     const outcome = options.wait ? await this.#wait(sent.id, options.timeout ?? 30_000) : null;
-    return { commandId: sent.id, aggregateId: sent.aggregateId, position: lastPosition, outcome };
+    return { commandId: sent.id, aggregateId: sent.aggregateId, position: lastPosition, outcome, repeated };
   }
 
   /** Stores a command that a server will send when it is due. */
@@ -177,7 +179,7 @@ export class Client {
     message: NewMessage,
     due: Due,
     { key, wait }: ProcessOptions,
-    once: { once?: { key: string; value: string } },
+    once: Once,
   ): Promise<Receipt> {
     if (wait) {
       throw new DomainDefinitionError(
@@ -186,9 +188,9 @@ export class Client {
     }
     const { category, stream } = commandStream(this.domain, handler, aggregateId);
     const entry = { key: key === undefined ? keyless(message.id) : scheduleKey(key), due, category, stream, message };
-    const { repeated } = await this.store.commit({ schedule: [entry], ...once });
-    const sent = repeated === null ? { id: message.id, aggregateId } : JSON.parse(repeated);
-    return { commandId: sent.id, aggregateId: sent.aggregateId, position: 0, outcome: null };
+    const result = await this.store.commit({ schedule: [entry], ...once.commit });
+    const { repeated, ...sent } = once.sent(result.repeated);
+    return { commandId: sent.id, aggregateId: sent.aggregateId, position: 0, outcome: null, repeated };
   }
 
   /**
@@ -217,7 +219,7 @@ export class Client {
     handler: Handler,
     { aggregateId }: CommandDraft,
     message: NewMessage,
-    once: { once?: { key: string; value: string } },
+    once: Once,
   ): Promise<Receipt> {
     const { category, stream } = commandStream(this.domain, handler, aggregateId);
     const command: Message = decode({ ...message, category, stream, version: 0, position: 0 }, this.domain.types);
@@ -234,17 +236,17 @@ export class Client {
       const { appends, outcomes } = batch.effects();
       try {
         const publish = this.#config.enableOutbox;
-        const { lastPosition, repeated } = await this.store.commit({
+        const { lastPosition, ...result } = await this.store.commit({
           appends: appends.map((append) => ({ ...append, publish: publish && append.publish })),
           outcomes,
-          ...once,
+          ...once.commit,
         });
-        const sent = repeated === null ? { id: message.id, aggregateId } : JSON.parse(repeated);
+        const { repeated, ...sent } = once.sent(result.repeated);
         if (this.#config.eventProcessing === "sync" && lastPosition > 0) {
           await this.#handle(lastPosition);
         }
         const outcome = await this.outcome(sent.id);
-        return { commandId: sent.id, aggregateId: sent.aggregateId, position: 0, outcome };
+        return { commandId: sent.id, aggregateId: sent.aggregateId, position: 0, outcome, repeated };
       } catch (error) {
         if (!(error instanceof WrongExpectedVersionError) || rerun >= MOST_RERUNS) throw error;
         await REAL_CLOCK.sleep(pauseBefore(rerun, CONFLICT_BACKOFF, Math.random()));

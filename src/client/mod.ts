@@ -1,1 +1,2 @@
 export { Client, connect, type Outcome, OutcomeTimeoutError, type ProcessOptions, type Receipt } from "./client.ts";
+export { IdempotencyKeyError } from "./once.ts";

@@ -88,3 +88,44 @@ Deno.test("handling in the client's process keeps its lease for as long as it ta
   assert.deepEqual((await store.checkpoints("Slow")).map(({ position }) => position), [1]);
   await store.close();
 });
+
+Deno.test("a key of idempotency stands for one command: whatever comes with it is that, or an error that names both", async () => {
+  const store = new MemoryEventStore();
+  const client = new Client(tally, store, loadConfig({ text: "" }));
+  const first = await client.process(Add({ id: "a", n: 1 }), { idempotencyKey: "k" });
+  assert.equal(first.repeated, false);
+  // The order of fields is no difference.
+  const again = await client.process(Add({ n: 1, id: "a" }), { idempotencyKey: "k" });
+  assert.deepEqual([again.commandId, again.aggregateId, again.repeated], [first.commandId, "a", true]);
+  for (const other of [{ id: "a", n: 2 }, { id: "b", n: 1 }]) {
+    await assert.rejects(client.process(Add(other), { idempotencyKey: "k" }), {
+      name: "IdempotencyKeyError",
+      message:
+        `idempotencyKey "k" was used for Add ${first.commandId} with another payload; use another key for another command`,
+      commandId: first.commandId,
+    });
+  }
+  await assert.rejects(
+    client.process(Add({ id: "a", n: 2 }), { idempotencyKey: "k", after: "1h" }),
+    /was used for Add .* with another payload/,
+  );
+  assert.equal(await store.lastPosition(), 1);
+  assert.deepEqual(await store.scheduled(), []);
+  // What an earlier version has kept says nothing of the payload.
+  await store.commit({ once: { key: "tally:command:old", value: JSON.stringify({ id: "x", aggregateId: "a" }) } });
+  assert.equal((await client.process(Add({ id: "b", n: 9 }), { idempotencyKey: "old" })).commandId, "x");
+  await client.close();
+});
+
+Deno.test("who repeats a command that is pending waits for its outcome", async () => {
+  const store = new MemoryEventStore();
+  const client = new Client(tally, store, loadConfig({ text: "" }));
+  await store.enroll({ owner: "a server", types: {} }, 60_000);
+  const { commandId } = await client.process(Add({ id: "a", n: 1 }), { idempotencyKey: "k" });
+  const waiting = client.process(Add({ id: "a", n: 1 }), { idempotencyKey: "k", wait: true });
+  const detail = JSON.stringify({ events: ["Added"] });
+  await store.commit({ outcomes: [{ commandId, status: "accepted", detail }] });
+  const { outcome, repeated } = await waiting;
+  assert.deepEqual([outcome, repeated], [{ status: "accepted", events: ["Added"] }, true]);
+  await client.close();
+});
