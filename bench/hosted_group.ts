@@ -11,7 +11,7 @@ import { workerPermissions } from "../src/isolation/permissions.ts";
 import { REAL_CLOCK } from "../src/lib/clock.ts";
 
 /**
- * Runs one group in a host, as the engine does, until it has reached a position.
+ * Runs one group in a host, as the engine does, until it has reached a position; by default, that is the number of messages.
  *
  * @returns Messages per second, from when it is running.
  */
@@ -21,6 +21,7 @@ export async function feed(
   store: EventStore,
   broker: Broker | null,
   upTo: number,
+  messages = upTo,
 ): Promise<number> {
   const config = loadConfig({ text: "", env: () => undefined });
   const code = codeOf(module, config);
@@ -61,7 +62,7 @@ export async function feed(
   void runner.ready.then(() => began = performance.now());
   const running = runner.run();
   while ((await store.checkpoints(group))[0]?.position !== upTo) await store.changed(20);
-  const rate = upTo / ((performance.now() - began) / 1000);
+  const rate = messages / ((performance.now() - began) / 1000);
   runner.stop();
   await running;
   await pool.stop();

@@ -10,9 +10,11 @@ import { append } from "./append.ts";
 import { delivery, postgresAppend, relayCheck } from "./distributed.ts";
 import { faults, handlers, handlersDistributed } from "./hosts.ts";
 import { load } from "./load.ts";
+import { processes } from "./process.ts";
 import { relay } from "./relay.ts";
 import type { Result } from "./result.ts";
 import { growth } from "./growth.ts";
+import { schedule } from "./schedule.ts";
 import { idle, idleDistributed, simulate, simulateDistributed, size, sizeDistributed } from "./server.ts";
 import { subscription } from "./subscription.ts";
 
@@ -28,6 +30,8 @@ const BENCHES: Record<string, () => Promise<Result[]>> = {
   "postgres-append": postgresAppend,
   delivery,
   "relay-check": relayCheck,
+  schedule,
+  processes,
   "distributed-simulate": simulateDistributed,
   "distributed-size": sizeDistributed,
   "distributed-idle": idleDistributed,

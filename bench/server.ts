@@ -28,9 +28,15 @@ async function run(site: Site, ...args: string[]): Promise<Simulated> {
   return result;
 }
 
-const WARM = ["--accounts", "100", "--operations", "2000"];
-const FULL = ["--accounts", "100", "--operations", "10000"];
-const SLOW = ["--accounts", "100", "--operations", "1500", "--rate", "100"];
+// Transfers are several operations each, and are measured by themselves.
+const NO_TRANSFERS = ["--transfers", "0"];
+const WARM = ["--accounts", "100", "--operations", "2000", ...NO_TRANSFERS];
+const FULL = ["--accounts", "100", "--operations", "10000", ...NO_TRANSFERS];
+const SLOW = ["--accounts", "100", "--operations", "1500", "--rate", "100", ...NO_TRANSFERS];
+const TRANSFERS = ["--accounts", "100", "--operations", "3000", "--transfers", "100"];
+
+/** How many transfers a second are to end, of five messages each. */
+const TRANSFER_GOAL = 300;
 
 /** The services that the ledger runs on. */
 interface Setting {
@@ -108,11 +114,12 @@ async function simulateOn(make: () => Promise<Setting>): Promise<Result[]> {
   const floor = commits(site.folder);
   await run(site, ...WARM);
   const full = await run(site, ...FULL);
+  const transfers = await run(site, ...TRANSFERS);
   const slow = await run(site, ...SLOW);
   await server.stop();
   await setting.stop();
   const { on, goals } = setting;
-  const name = `${on}: simulate --accounts 100 --operations 10000`;
+  const name = `${on}: simulate --accounts 100 --operations 10000 --transfers 0`;
   return [
     atLeast(
       `${name}; floor: durable one-row commits`,
@@ -135,6 +142,7 @@ async function simulateOn(make: () => Promise<Setting>): Promise<Result[]> {
       goals.p99,
       floor.ms,
     ),
+    atLeast(`${on}: transfers, from end to end`, transfers.operationsPerSecond, "transfers/s", TRANSFER_GOAL),
   ];
 }
 
