@@ -355,6 +355,25 @@ export class Client {
   }
 
   /**
+   * Returns the events of an aggregate, each with the state after it.
+   *
+   * @param aggregate The aggregate.
+   * @param id Its id.
+   * @returns The events, the first one first; none if the aggregate does not exist (yet).
+   */
+  async history<A extends Aggregate>(
+    aggregate: A,
+    id: string,
+  ): Promise<readonly { readonly event: Message; readonly state: StateOf<A> }[]> {
+    let state = aggregate.initial();
+    return (await this.store.readStream(this.domain.streamOf(aggregate, id))).map((record) => {
+      const event = decode(record, this.domain.types);
+      state = aggregate.apply(state, event);
+      return { event, state };
+    });
+  }
+
+  /**
    * Waits until every handler has passed what is stored now, so that projections show it. A message waiting for a retry
    * counts as passed; messages that handlers send meanwhile are not waited for.
    *

@@ -19,7 +19,7 @@ import {
   timerKey,
 } from "../processes/names.ts";
 import { isEvent, ProcessState } from "../processes/process_state.ts";
-import { type Decision, type Effect, StepMaker } from "../processes/steps.ts";
+import { type Decision, type Effect, StepMaker, type Vocabulary } from "../processes/steps.ts";
 import type { StreamAppend } from "../store/port.ts";
 import { type Delivery, type Effects, type HandlerBatch, NO_EFFECTS, type Reading } from "./batch.ts";
 import { UnitOfWork } from "./unit_of_work.ts";
@@ -52,6 +52,7 @@ export class ProcessBatch implements HandlerBatch {
   #process: ProcessManager;
   #reading: Reading;
   #state: ProcessState;
+  #words: Vocabulary;
   #unit: UnitOfWork;
   #inbox: string;
   #journal: string;
@@ -72,6 +73,8 @@ export class ProcessBatch implements HandlerBatch {
     this.#domain = domain;
     this.#process = process;
     this.#state = new ProcessState(process);
+    const { name, commands, timeouts } = process;
+    this.#words = { name, commands: new Set(commands.map(({ type }) => type)), timeouts };
     this.#reading = reading;
     this.#unit = new UnitOfWork(domain, reading);
     this.#inbox = inboxCategory(domain.name, process.name);
@@ -79,8 +82,9 @@ export class ProcessBatch implements HandlerBatch {
   }
 
   async prepare(messages: readonly Message[]): Promise<void> {
-    const ids = [...new Set(messages.map(({ aggregateId }) => aggregateId))];
-    await Promise.all(ids.map((id) => this.#load(id)));
+    // Of each instance, the first.
+    const firsts = new Map(messages.toReversed().map((message) => [message.aggregateId, message]));
+    await Promise.all([...firsts.values()].map((first) => this.#load(first)));
     const positions = new Set<number>();
     for (const { type, payload } of messages) {
       if (type !== TIMER.type) positions.add((payload as EventReference | CommandEnd).position);
@@ -116,12 +120,14 @@ export class ProcessBatch implements HandlerBatch {
   }
 
   /** Loads an instance from the cache, or from its journal and the events that this refers to. */
-  async #load(id: string): Promise<void> {
+  async #load({ aggregateId: id, version }: Message): Promise<void> {
     const { cache, readStream, guard = (work) => work() } = this.#reading;
     const stream = streamName(this.#journal, id);
     const cached = cache?.get(stream);
     let instance = cached ? cached.state as Instance : ABSENT;
-    if (!cached?.trusted) {
+    // Nothing was handled before the first input; if somebody has ended the instance all the same, the append says so.
+    const isNew = cached === undefined && version === 0;
+    if (!cached?.trusted && !isNew) {
       const records = await readStream(stream, instance.version + 1);
       const entries = records.map((record) => JSON.parse(record.data) as Entry);
       await this.#refer(entries.filter(isEvent).map(({ input }) => input.position));
@@ -227,8 +233,7 @@ export class ProcessBatch implements HandlerBatch {
   }
 
   #decide(run: InstanceRun, now: Date, what: string, ask: (step: StepMaker) => unknown): Decision {
-    const { name, commands, timeouts } = this.#process;
-    const step = new StepMaker({ name, commands: new Set(commands.map(({ type }) => type)), timeouts }, run.id, now);
+    const step = new StepMaker(this.#words, run.id, now);
     return step.take(this.#state.purely(() => ask(step)), what);
   }
 
@@ -387,8 +392,11 @@ export class ProcessBatch implements HandlerBatch {
     const { cache } = this.#reading;
     for (const [id, { instance, messages }] of this.#touched) {
       const stream = streamName(this.#journal, id);
-      if (!written) cache?.distrust(stream);
-      else if (messages.length > 0) cache?.set(stream, { state: instance, version: instance.version });
+      if (!written) {
+        // It is read again, also if nothing was known of it.
+        if (!cache?.get(stream)) cache?.set(stream, { state: ABSENT, version: ABSENT.version });
+        cache?.distrust(stream);
+      } else if (messages.length > 0) cache?.set(stream, { state: instance, version: instance.version });
     }
   }
 }

@@ -129,3 +129,20 @@ Deno.test("who repeats a command that is pending waits for its outcome", async (
   assert.deepEqual([outcome, repeated], [{ status: "accepted", events: ["Added"] }, true]);
   await client.close();
 });
+
+Deno.test("the history of an aggregate has the state after each event", async () => {
+  const store = new MemoryEventStore();
+  const things = domain("things", { aggregates: [Thing], handlers: [] });
+  const client = new Client(things, store, loadConfig({ text: "" }));
+  const messages = [1, 2, 3].map((n) => sampleMessage({ n }, { type: "Happened" }));
+  const append = { category: "things::thing", stream: "things::thing-a", expected: "any" as const, publish: true };
+  await store.commit({ appends: [{ ...append, messages }] });
+  const history = await client.history(Thing, "a");
+  assert.deepEqual(history.map(({ event, state }) => [event.payload, event.version, state]), [
+    [{ n: 1 }, 0, 1],
+    [{ n: 2 }, 1, 2],
+    [{ n: 3 }, 2, 3],
+  ]);
+  assert.deepEqual(await client.history(Thing, "b"), []);
+  await client.close();
+});
