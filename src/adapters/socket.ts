@@ -48,6 +48,7 @@ const METHODS: ReadonlySet<keyof EventStore> = new Set([
   "replayed",
   "lag",
   "due",
+  "tidy",
   "scheduled",
   "outcome",
   "deadLetters",

@@ -70,6 +70,10 @@ export interface Config {
   readonly enableOutbox: boolean;
   /** The timeout of a graceful shutdown, in seconds. */
   readonly shutdownTimeoutSeconds: number;
+  /** How long outcomes of commands are kept, in milliseconds; `Infinity`: forever. */
+  readonly keepOutcomes: number;
+  /** The same of keys of idempotency. */
+  readonly keepIdempotencyKeys: number;
   /** The heap limit of each worker, in MiB. */
   readonly maxHeapMb: number;
   /** Memory that the workers of a host may use beyond their heaps, in total, in MiB. */

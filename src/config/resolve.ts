@@ -1,3 +1,4 @@
+import { millisecondsOf } from "../lib/duration.ts";
 import { LONGEST_JSON } from "../messages/json.ts";
 import { isAbsolute, resolve } from "node:path";
 import { DEFAULT_SETTINGS, type SubscriptionSettings } from "../groups/settings.ts";
@@ -24,6 +25,13 @@ const SCHEMES: Record<string, string> = {
   "postgres": "postgres",
   "postgresql": "postgres",
 };
+
+/** How long outcomes and keys of idempotency are kept. */
+const KEPT = "30d";
+
+function ageOf(text = KEPT): number {
+  return text === "forever" ? Infinity : millisecondsOf(text);
+}
 
 function locate<P extends string>(
   key: string,
@@ -221,6 +229,8 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     "brokers.default.prefix": brokerUrl.prefix,
     "server.default_subscription_type": server.default_subscription_type ?? "stream",
     "server.shutdown_timeout_seconds": server.shutdown_timeout_seconds ?? 10,
+    "server.keep_outcomes": server.keep_outcomes ?? KEPT,
+    "server.keep_idempotency_keys": server.keep_idempotency_keys ?? KEPT,
     "server.max_heap_mb": server.max_heap_mb ?? 2048,
     "server.host_memory_mb": server.host_memory_mb ?? 2048,
     "server.handlers_per_worker": server.handlers_per_worker ?? 1,
@@ -270,6 +280,8 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     commandProcessing: both("command_processing", "async"),
     enableOutbox: both("enable_outbox", true),
     shutdownTimeoutSeconds: server.shutdown_timeout_seconds ?? 10,
+    keepOutcomes: ageOf(server.keep_outcomes),
+    keepIdempotencyKeys: ageOf(server.keep_idempotency_keys),
     maxHeapMb: server.max_heap_mb ?? 2048,
     hostMemoryMb: server.host_memory_mb ?? 2048,
     handlersPerWorker: server.handlers_per_worker ?? 1,

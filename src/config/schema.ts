@@ -66,6 +66,13 @@ const variables = z.array(variable, { error: 'expected a list of names, like ["A
 const hosts = z.array(host, { error: 'expected a list of hosts, like ["smtp.example.com:587"]' }).optional();
 const permissions = z.strictObject({ net: hosts, env: variables, read: texts, write: texts, sql: flag }, table);
 
+const age = z.preprocess(
+  asText,
+  z.string().regex(/^(forever|[1-9]\d{0,5}(s|m|h|d))$/, {
+    error: 'expected a length of time, like "30d", or "forever"',
+  }),
+).optional();
+
 /** The schema of `domain.toml`. */
 export const configSchema = z.strictObject({
   ...processing,
@@ -98,6 +105,8 @@ export const configSchema = z.strictObject({
     messages_per_tick: subscription.messages_per_tick,
     handler_timeout_seconds: subscription.handler_timeout_seconds,
     shutdown_timeout_seconds: seconds(0.1, 3_600),
+    keep_outcomes: age,
+    keep_idempotency_keys: age,
     max_heap_mb: whole(64, 1_000_000),
     host_memory_mb: whole(64, 1_000_000),
     handlers_per_worker: whole(1, 1_000),

@@ -36,6 +36,7 @@ import { checkRenames } from "./renamed.ts";
 import { placeStarts } from "./starts.ts";
 import { retryUntilUp } from "./retry.ts";
 import { type GroupPlan, Supervisor } from "./supervisor.ts";
+import { Tidier } from "./tidier.ts";
 
 /** When to say that a module is slow to load, in milliseconds. */
 const SLOW_LOAD = 3_000;
@@ -239,6 +240,8 @@ export class Engine {
     this.#supervisor = supervisor;
     await supervisor.start();
     void this.#keepInspecting();
+    const [store, config, clock, report] = [this.#store, this.#config, this.#clock, this.#report];
+    void new Tidier({ store, domain, config, clock, report }).run(this.#ended.signal);
     print("Engine running. Press Ctrl+C to stop.");
   }
 

@@ -8,6 +8,7 @@ import {
 } from "./errors.ts";
 import { LONGEST_LEASE } from "./membership.ts";
 import type {
+  Ages,
   Checkpoint,
   CommandOutcome,
   Commit,
@@ -89,8 +90,8 @@ export class MemoryEventStore implements EventStore {
   #deferred = new Map<string, Map<number, DeferredMessage>>();
   #dead = new Map<string, DeadLetter>();
   #rows = new Map<string, Map<string, ProjectionRow>>();
-  #outcomes = new Map<string, CommandOutcome>();
-  #once = new Map<string, string>();
+  #outcomes = new Map<string, CommandOutcome & { readonly at: number }>();
+  #once = new Map<string, { readonly value: string; readonly at: number }>();
   #schedule = new MemorySchedule();
   #signal: Notifier;
   #closed = false;
@@ -144,7 +145,7 @@ export class MemoryEventStore implements EventStore {
     try {
       this.#open();
       this.#checkFence(commit.fence);
-      const repeated = commit.once && this.#once.get(commit.once.key);
+      const repeated = commit.once && this.#once.get(commit.once.key)?.value;
       if (repeated !== undefined) return Promise.resolve({ lastPosition: 0, versions: [], repeated });
       const [statement] = commit.statements ?? [];
       if (statement) throw new StatementError(statement.parts.join("?"), "an in-memory store has no SQL");
@@ -158,7 +159,8 @@ export class MemoryEventStore implements EventStore {
     }
     const before = this.#log.length;
     const versions = (commit.appends ?? []).map((append) => this.#append(append));
-    if (commit.once) this.#once.set(commit.once.key, commit.once.value);
+    const at = this.#clock.now();
+    if (commit.once) this.#once.set(commit.once.key, { value: commit.once.value, at });
     if (commit.checkpoint) {
       const { group, category, partitions, partition } = commit.checkpoint;
       this.#checkpoints.set(JSON.stringify([group, category, partitions, partition]), commit.checkpoint);
@@ -167,8 +169,8 @@ export class MemoryEventStore implements EventStore {
     for (const deferred of commit.defer ?? []) this.#defer(deferred);
     for (const dead of commit.deadLetters ?? []) this.#dead.set(dead.id, dead);
     for (const row of commit.rows ?? []) this.#writeRow(row);
-    for (const outcome of commit.outcomes ?? []) this.#outcomes.set(outcome.commandId, outcome);
-    this.#schedule.change(commit, this.#clock.now());
+    for (const outcome of commit.outcomes ?? []) this.#outcomes.set(outcome.commandId, { ...outcome, at });
+    this.#schedule.change(commit, at);
     this.#signal.notify();
     return Promise.resolve({
       lastPosition: this.#log.length > before ? this.#log.length : 0,
@@ -394,6 +396,19 @@ export class MemoryEventStore implements EventStore {
     return this.#schedule.list(options);
   }
 
+  async tidy({ outcomes, keys }: Ages, limit: number): Promise<number> {
+    this.#open();
+    const now = this.#clock.now();
+    const scheduled = new Set(this.#schedule.list({}).map(({ message }) => message.id));
+    const old = [...this.#outcomes].filter(([, { at }]) => at < now - outcomes).slice(0, limit);
+    for (const [id] of old) this.#outcomes.delete(id);
+    const dead = [...this.#once].filter(([key, { at, value }]) =>
+      key.startsWith(keys.of) && at < now - keys.age && !scheduled.has(JSON.parse(value).id)
+    ).slice(0, limit);
+    for (const [key] of dead) this.#once.delete(key);
+    return Math.max(old.length, dead.length);
+  }
+
   async deadLetters(
     { group, limit, before }: { group?: string; limit?: number; before?: string } = {},
   ): Promise<DeadLetter[]> {
@@ -471,7 +486,8 @@ export class MemoryEventStore implements EventStore {
 
   async outcome(commandId: string): Promise<CommandOutcome | null> {
     this.#open();
-    return this.#outcomes.get(commandId) ?? null;
+    const { at: _, ...outcome } = this.#outcomes.get(commandId) ?? { at: 0 };
+    return "commandId" in outcome ? outcome as CommandOutcome : null;
   }
 
   close(): Promise<void> {

@@ -436,6 +436,26 @@ export interface Schedule {
   ): Promise<ScheduledMessage[]>;
 }
 
+/** What may be forgotten, by its age in milliseconds; `Infinity`: nothing. */
+export interface Ages {
+  /** Of outcomes of commands. */
+  readonly outcomes: number;
+  /** Of keys of idempotency that start with `keys.of`. */
+  readonly keys: { readonly of: string; readonly age: number };
+}
+
+/** What would grow without a bound, and is of use only for a while. */
+export interface Tidying {
+  /**
+   * Deletes some of what is older than that, by the store's clock. Keys of commands that are scheduled stay.
+   *
+   * @param ages How old it may become.
+   * @param limit The most of each kind to delete.
+   * @returns How much was deleted; less than the limit if there is no more.
+   */
+  tidy(ages: Ages, limit: number): Promise<number>;
+}
+
 /** The dead letters of all groups. */
 export interface DeadLetters {
   /** Returns the newest dead letters, of one group or all; `before`: those that are older than the one with this id. */
@@ -473,7 +493,7 @@ export const MOST_REPLAYED = 1_000;
  *
  * An adapter is correct if it passes the suite of `@annals/annals/testing`.
  */
-export interface EventStore extends EventLog, Outbox, Groups, Schedule, DeadLetters, Projections {
+export interface EventStore extends EventLog, Outbox, Groups, Schedule, Tidying, DeadLetters, Projections {
   /** Its kind, like `sqlite`. */
   readonly kind: string;
   /** Its location, without secrets. */

@@ -77,6 +77,14 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
       await run(opened.store, opened.advance);
     });
 
+  const entry = (key: string, due: Due, data: unknown = {}): ScheduleEntry => ({
+    key,
+    due,
+    category: "test",
+    stream: `test-${key}`,
+    message: sampleMessage(data),
+  });
+
   test("commit() gives positions and versions in order", async (store) => {
     const result = await store.commit({ appends: [sampleAppend("a", 2), sampleAppend("b", 1)] });
     assert.deepEqual(result, { lastPosition: 3, versions: [1, 0], repeated: null });
@@ -574,13 +582,6 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     await store.close();
   });
 
-  const entry = (key: string, due: Due, data: unknown = {}): ScheduleEntry => ({
-    key,
-    due,
-    category: "test",
-    stream: `test-${key}`,
-    message: sampleMessage(data),
-  });
   const keysOf = (messages: readonly ScheduledMessage[]) => messages.map(({ key }) => key);
 
   test("readAt() returns the messages at some positions, in order, and leaves out what is not there", async (store) => {
@@ -591,6 +592,36 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.deepEqual(whole, (await store.readStream("test-b"))[0]);
     assert.equal((await store.readAt([4], { largest: 3 }))[0].data, "");
   });
+
+  test(
+    "outcomes and keys are forgotten once they are old, a few at a time, and nothing else is",
+    async (store, advance) => {
+      const ids = [newId(), newId(), newId()];
+      const outcomes = ids.map((commandId) => ({ commandId, status: "accepted" as const, detail: "{}" }));
+      const once = (key: string, id = newId()) => ({ once: { key, value: JSON.stringify({ id }) } });
+      const later = entry("later", { after: 9_000_000 });
+      await store.commit({ outcomes, ...once("d:command:a") });
+      await store.commit({ schedule: [later], ...once("d:command:later", later.message.id) });
+      await store.commit(once("$start G"));
+      // Where it is the database's clock that counts, time has to pass.
+      advance(600);
+      await new Promise((resolve) => setTimeout(resolve, 600));
+      await store.commit({ outcomes: [{ ...outcomes[0], commandId: C }], ...once("d:command:new") });
+      const isKnown = async (key: string) => (await store.commit(once(key))).repeated !== null;
+      const ages = (age: number) => ({ outcomes: age, keys: { of: "d:command:", age } });
+      assert.equal(await store.tidy(ages(Infinity), 100), 0);
+      assert.equal(await store.tidy(ages(550), 2), 2);
+      assert.equal(await store.tidy(ages(550), 2), 1);
+      assert.equal(await store.tidy(ages(550), 2), 0);
+      for (const id of ids) assert.equal(await store.outcome(id), null);
+      assert.deepEqual(await store.outcome(C), { ...outcomes[0], commandId: C });
+      assert.ok(await isKnown("d:command:new"));
+      // Whoever sends it again would send it twice.
+      assert.ok(await isKnown("d:command:later"));
+      assert.ok(await isKnown("$start G"));
+      assert.ok(!await isKnown("d:command:a"));
+    },
+  );
 
   test("messages are scheduled by the store's clock, and due in order of due time", async (store, advance) => {
     const { now } = await store.due(10);

@@ -756,6 +756,21 @@ create table annals.schedule (
 create index schedule_due on annals.schedule (due_at, key);
 ${grantAs("select, insert, update, delete", "annals.schedule")}
 ${commitFunction("create or replace function", NOTIFY_MESSAGES, PARTITIONED, SCHEDULED)}`,
+}, {
+  name: "when outcomes and keys were made",
+  sql: `
+-- Rows that there are count from now: a constant is no rewrite of the table.
+do $now$
+begin
+  execute 'alter table ' || 'annals.outcomes'::regclass || ' add column at bigint not null default ' || annals.server_time();
+  execute 'alter table ' || 'annals.once'::regclass || ' add column at bigint not null default ' || annals.server_time();
+end $now$;
+alter table annals.outcomes alter column at set default annals.server_time();
+alter table annals.once alter column at set default annals.server_time();
+-- They are in the order in which they were made, nearly.
+create index outcomes_at on annals.outcomes using brin (at);
+create index once_at on annals.once using brin (at);
+`,
 }];
 
 const COMMIT = "annals.commit(bigint[], text[], text, text, text, text)";

@@ -2,6 +2,7 @@ import type { MessageRecord } from "../../messages/envelope.ts";
 import { FencedError } from "../errors.ts";
 import { FORGOTTEN, LONGEST_LEASE } from "../membership.ts";
 import type {
+  Ages,
   Checkpoint,
   CommandOutcome,
   Commit,
@@ -37,6 +38,11 @@ const DEAD_LETTER = `select id, "group", message::text, reason, error, stack, at
 const SCHEDULED = "select s.key, s.due_at, s.category, s.stream, s.message::text from annals.schedule s";
 const ROW = `select projection, key, "row"::text, position from annals.projections`;
 const NOW = "coalesce($1::bigint, annals.server_time())";
+
+/** An age in milliseconds that PostgreSQL can subtract. */
+function ageOf(age: number): number {
+  return Math.min(age, Number.MAX_SAFE_INTEGER);
+}
 
 /** A UUID; other texts cannot be ids, so they are not queried. */
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
@@ -250,6 +256,21 @@ export abstract class PostgresTables implements EventStore {
     const { key = null, after = "", limit = null } = options;
     const sql = `${SCHEDULED} where ($1::text is null or s.key = $1) and s.key > $2 order by s.key limit $3`;
     return (await this.ask(sql, [key, after, limit])).map(toScheduled);
+  }
+
+  async tidy({ outcomes, keys }: Ages, limit: number): Promise<number> {
+    // By the database's clock, which has stamped them.
+    const [[old, dead]] = await this.ask(
+      `with old as (delete from annals.outcomes where command_id in (select command_id from annals.outcomes
+         where at < annals.server_time() - $1::bigint limit $4) returning 1),
+       dead as (delete from annals.once where key in (select key from annals.once o
+         where at < annals.server_time() - $2::bigint and starts_with(key, $3)
+         and not exists (select from annals.schedule s where s.id::text = o.value::json->>'id') limit $4) returning 1)
+       select (select count(*) from old), (select count(*) from dead)`,
+      [ageOf(outcomes), ageOf(keys.age), keys.of, limit],
+      true,
+    );
+    return Math.max(old, dead);
   }
 
   async deadLetters(

@@ -26,9 +26,9 @@ const SQL = {
     awaits) values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   resume: `delete from deferred where "group" = ? and position = ?`,
   deadLetter: "insert or replace into dead_letters values (?, ?, ?, ?, ?, ?, ?, ?)",
-  outcome: "insert or replace into outcomes values (?, ?, ?)",
+  outcome: "insert or replace into outcomes (command_id, status, detail, at) values (?, ?, ?, ?)",
   once: "select value from once where key = ?",
-  insertOnce: "insert into once values (?, ?)",
+  insertOnce: "insert into once (key, value, at) values (?, ?, ?)",
   scheduledAs: "select 1 from schedule where key = ? and id = ? and due_at = ?",
   unschedule: "delete from schedule where key = ?",
   schedule: "insert or replace into schedule (key, due_at, category, stream, id, message) values (?, ?, ?, ?, ?, ?)",
@@ -149,7 +149,8 @@ export class SqliteCommitter {
 
   #rest({ checkpoint: c, rows, defer, resume, deadLetters, outcomes, once }: Commit): void {
     const sql = this.#sql;
-    if (once) sql.insertOnce.run(once.key, once.value);
+    const now = this.#now();
+    if (once) sql.insertOnce.run(once.key, once.value, now);
     if (c) sql.checkpoint.run(c.group, c.category, c.partitions, c.partition, c.position);
     for (const { group, position } of resume ?? []) sql.resume.run(group, position);
     for (const p of defer ?? []) {
@@ -165,6 +166,6 @@ export class SqliteCommitter {
       if (row === null) sql.deleteRow.run(projection, key);
       else sql.upsertRow.run(projection, key, row, position);
     }
-    for (const { commandId, status, detail } of outcomes ?? []) sql.outcome.run(commandId, status, detail);
+    for (const { commandId, status, detail } of outcomes ?? []) sql.outcome.run(commandId, status, detail, now);
   }
 }

@@ -144,5 +144,15 @@ create table schedule (
 ) strict, without rowid;
 create index schedule_due on schedule (due_at, key);
 `,
+  }, {
+    name: "when outcomes and keys were made",
+    sql: `
+alter table outcomes add column at integer not null default 0;
+alter table once add column at integer not null default 0;
+update outcomes set at = unixepoch() * 1000;
+update once set at = unixepoch() * 1000;
+create index outcomes_at on outcomes (at);
+create index once_at on once (at);
+`,
   }],
 };

@@ -6,6 +6,7 @@ import { STORE_SCHEMA } from "./schema.ts";
 import { FencedError, ScheduleChangedError, StoreUnavailableError, WrongExpectedVersionError } from "../errors.ts";
 import { FORGOTTEN, LONGEST_LEASE } from "../membership.ts";
 import type {
+  Ages,
   Checkpoint,
   CommandOutcome,
   Commit,
@@ -455,6 +456,20 @@ export class SqliteEventStore implements EventStore {
       options.limit ?? -1,
     );
     return rows.map(toScheduled);
+  }
+
+  tidy({ outcomes, keys }: Ages, limit: number): Promise<number> {
+    return this.#db.write(() => {
+      const now = this.#now();
+      const old = this.#statement(
+        "delete from outcomes where command_id in (select command_id from outcomes where at < ? order by at limit ?)",
+      ).run(Math.max(0, now - outcomes), limit).changes;
+      const dead = this.#statement(
+        `delete from once where key in (select key from once o where at < ?1 and substr(key, 1, length(?2)) = ?2
+         and not exists (select 1 from schedule s where s.id = o.value->>'id') order by at limit ?3)`,
+      ).run(Math.max(0, now - keys.age), keys.of, limit).changes;
+      return Math.max(Number(old), Number(dead));
+    });
   }
 
   async deadLetters(

@@ -18,6 +18,7 @@ const DIGESTS: Record<string, readonly string[]> = {
     "ee312289c761",
     "331af686680e",
     "1f73ddfdcb8b",
+    "af7f220df7bc",
   ],
   sqlite: [
     "55e50935aeda",
@@ -27,6 +28,7 @@ const DIGESTS: Record<string, readonly string[]> = {
     "59edb96804b7",
     "7518000e763d",
     "470576e50344",
+    "5bdbcdd1ad5f",
   ],
   "sqlite broker": ["6421888f84c7", "1979c55dabac"],
 };
