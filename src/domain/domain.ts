@@ -138,8 +138,8 @@ export function domain(name: string, options: DomainOptions): Domain {
       }
       keepers.set(rows, handler);
     }
-    const partsRead = handler.kind.reads?.(handler);
-    for (const { owner, part, types: its } of [...partsRead ?? [], ...handler.kind.appends?.(handler) ?? []]) {
+    const partsRead = handler.kind.reads?.(handler) ?? [];
+    for (const { owner, part, types: its } of [...partsRead, ...handler.kind.appends?.(handler) ?? []]) {
       const category = partCategory(name, owner, part);
       parts.set(category, [...new Set([...parts.get(category) ?? [], ...its.map(({ type }) => type)])]);
       for (const type of its) addUnique(types, "message type", type.type, type);
@@ -148,9 +148,7 @@ export function domain(name: string, options: DomainOptions): Domain {
       own(handler, owners.get(event as EventType), `event "${event.type}", which no aggregate has`);
     }
     const decidedFor = handler.kind.decidesFor(handler);
-    if (partsRead) {
-      read.set(handler, partsRead.map(({ owner, part }) => partCategory(name, owner, part)));
-    } else if (decidedFor) {
+    if (decidedFor) {
       const category = categoryOf(own(handler, decidedFor, `aggregate "${decidedFor.name}"`));
       read.set(handler, [commandCategory(category)]);
       for (const command of handler.kind.handles(handler)) {
@@ -164,10 +162,12 @@ export function domain(name: string, options: DomainOptions): Domain {
         deciders.set(command.type, handler);
       }
     } else {
-      const found = handler.kind.handles(handler).map((event) =>
+      const inParts = new Set(partsRead.flatMap(({ types }) => types));
+      const found = handler.kind.handles(handler).filter((event) => !inParts.has(event)).map((event) =>
         categoryOf(own(handler, owners.get(event as EventType), `event "${event.type}", which no aggregate has`))
       );
-      read.set(handler, [...new Set(found)]);
+      const itsParts = partsRead.map(({ owner, part }) => partCategory(name, owner, part));
+      read.set(handler, [...new Set([...found, ...itsParts])]);
     }
   }
   return Object.freeze({

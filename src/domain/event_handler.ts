@@ -1,20 +1,28 @@
 import { EventBatch } from "../handling/event_batch.ts";
-import type { EventType } from "../messages/message_type.ts";
+import type { CommandType, EventType } from "../messages/message_type.ts";
+import { COMMAND_END, INBOX } from "../processes/names.ts";
 import { checkFunctions, checkOptions } from "./check_functions.ts";
-import type { EventFunctions, EventHandler } from "./handlers.ts";
+import type { EventFunctions, EventHandler, RefusedFunctions } from "./handlers.ts";
 import type { HandlerKind, PermissionRequest } from "./model.ts";
 
 /** Reacts to events of any aggregates; writes commands, rows and statements. */
 export const EVENT_HANDLER: HandlerKind<EventHandler> = Object.freeze(
   {
     name: "event handler",
-    handles: (handler: EventHandler) => handler.events,
+    handles: (handler: EventHandler) => isTold(handler) ? [...handler.events, COMMAND_END] : handler.events,
     decidesFor: () => null,
     keeps: () => [],
     writes: { events: false, commands: true, rows: "any", outcomes: false, statements: true },
+    reads: (handler) => isTold(handler) ? [{ owner: handler.name, part: INBOX, types: [COMMAND_END] }] : [],
+    refersTo: (handler) => isTold(handler) ? [] : null,
     begin: (domain, handler, reading) => new EventBatch(domain, handler, reading),
   } satisfies HandlerKind<EventHandler>,
 );
+
+/** Whether it is told of refusals. */
+function isTold({ refused }: EventHandler): boolean {
+  return Object.keys(refused).length > 0;
+}
 
 /**
  * Defines an event handler.
@@ -36,13 +44,20 @@ export const EVENT_HANDLER: HandlerKind<EventHandler> = Object.freeze(
  * console.log(Watcher.name);
  * ```
  */
-export function eventHandler<const Events extends readonly EventType[]>(
+export function eventHandler<
+  const Events extends readonly EventType[],
+  const Commands extends readonly CommandType[] = readonly [],
+>(
   name: string,
   options: {
     /** The events. */
     readonly events: Events;
     /** One function per event. */
     readonly on: NoInfer<EventFunctions<Events>>;
+    /** The commands whose refusals it wants to be told of. @default {none} */
+    readonly commands?: Commands;
+    /** What to do when one of them was refused, or given up: one function per command. */
+    readonly refused?: NoInfer<RefusedFunctions<Commands>>;
     /** The permissions it needs. */
     readonly permissions?: PermissionRequest;
     /** Retries of a failed message. @default {the server's `max_retries`} */
@@ -50,13 +65,16 @@ export function eventHandler<const Events extends readonly EventType[]>(
   },
 ): EventHandler {
   const { events, on, permissions = {}, retries } = options;
+  const { commands = [], refused = {} } = options;
   checkFunctions(name, "event", events, on);
   checkOptions(name, options);
+  if (commands.length + Object.keys(refused).length > 0) checkFunctions(name, "command", commands, refused);
   return Object.freeze({
     kind: EVENT_HANDLER,
     name,
     events,
     on: on as EventHandler["on"],
+    refused: refused as EventHandler["refused"],
     permissions,
     ...(retries === undefined ? {} : { retries }),
   });

@@ -25,6 +25,26 @@ export type EventFunctions<Events extends readonly EventType[]> = {
   ) => void | Promise<void>;
 };
 
+/** A command that was refused, or that its handler has given up on. */
+export interface Refusal<Name extends string = string, Payload = unknown> {
+  /** The name of the command. */
+  readonly command: Name;
+  /** Its payload. */
+  readonly payload: Payload;
+  /** Whether it broke a rule, or its handler kept failing. */
+  readonly status: "refused" | "failed";
+  /** The rule that it broke, or the last error. */
+  readonly rule: string;
+}
+
+/** One function per command whose refusals an event handler is told of. */
+export type RefusedFunctions<Commands extends readonly CommandType[]> = {
+  readonly [Name in NameOf<Commands[number]>]: (
+    refusal: Refusal<Name, PayloadOf<Named<Commands[number], Name>>>,
+    context: EventContext,
+  ) => void | Promise<void>;
+};
+
 /** One pure function per event that returns the new row; `null` deletes the row. */
 export type ProjectFunctions<Row, Events extends readonly EventType[]> = {
   readonly [Name in NameOf<Events[number]>]: (
@@ -51,6 +71,8 @@ export interface EventHandler extends Handler {
   readonly events: readonly EventType[];
   /** One function per event. */
   readonly on: Readonly<Record<string, (event: Message<any, any>, context: EventContext) => unknown>>;
+  /** One function per command whose refusals it is told of. */
+  readonly refused: Readonly<Record<string, (refusal: Refusal<any, any>, context: EventContext) => unknown>>;
 }
 
 /** Keeps a projection up to date with pure functions, exactly once per event. */

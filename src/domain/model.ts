@@ -74,12 +74,12 @@ export interface HandlerKind<H extends Handler = any> {
   readonly keeps: (handler: H) => readonly Projection[];
   /** What it may write. */
   readonly writes: Writes;
-  /** What it reads in place of the streams of the messages that it handles. @default {those} */
+  /** What it reads besides the streams of the events or commands that it handles. @default {nothing} */
   readonly reads?: (handler: H) => readonly Part[];
   /** What it appends to besides the streams of aggregates and commands. @default {nothing} */
   readonly appends?: (handler: H) => readonly AppendedPart[];
-  /** Events that what it handles refers to; besides, to commands. @default {none} */
-  readonly refersTo?: (handler: H) => readonly MessageType[];
+  /** Events that what it handles refers to; besides, to commands. `null`: it refers to nothing. @default {nothing} */
+  readonly refersTo?: (handler: H) => readonly MessageType[] | null;
   /** Handlers that come with it. @default {none} */
   readonly companions?: (handler: H) => readonly Handler[];
   /** Whether the stream of a dead letter waits until that is replayed, instead of going on without it. @default {false} */

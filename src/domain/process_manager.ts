@@ -10,6 +10,7 @@ import { COMMAND_END, EVENT, HANDLED, INBOX, TIMER } from "../processes/names.ts
 import type { DoneEffect, TimerEffect, UndoEffect } from "../processes/steps.ts";
 import type { Named } from "./aggregate.ts";
 import { checkFunctions, checkOptions } from "./check_functions.ts";
+import type { Refusal } from "./handlers.ts";
 import type { Handler, HandlerKind } from "./model.ts";
 
 /** An event of a process manager, by name. */
@@ -55,18 +56,6 @@ export interface Steps<Commands extends readonly CommandType[], Timeouts extends
   undo(then?: CommandsOf<Commands>): UndoEffect;
   /** Ends the instance, with its timers; after {@linkcode Steps.undo}, once everything is undone. */
   done(): DoneEffect;
-}
-
-/** A command that was refused, or that its handler has given up on. */
-export interface Refusal<Name extends string = string, Payload = unknown> {
-  /** The name of the command. */
-  readonly command: Name;
-  /** Its payload. */
-  readonly payload: Payload;
-  /** Whether it broke a rule, or its handler kept failing. */
-  readonly status: "refused" | "failed";
-  /** The rule that it broke, or the last error. */
-  readonly rule: string;
 }
 
 /** Settings of {@linkcode processManager}. */

@@ -3,7 +3,11 @@ import type { CommandDraft, EventHandler } from "../domain/handlers.ts";
 import type { Domain } from "../domain/model.ts";
 import { checkKey, checkProjection, type Projection } from "../domain/projection.ts";
 import { dueOf, scheduleKey, type SendOptions } from "../domain/scheduling.ts";
+import { decode } from "../messages/codec.ts";
+import type { Message } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
+import type { Sender } from "../messages/sender.ts";
+import { COMMAND_END, type CommandEnd, inboxCategory } from "../processes/names.ts";
 import { checkLength } from "../messages/json.ts";
 import { validate } from "../messages/schema.ts";
 import type { ProjectionRow, Statement } from "../store/port.ts";
@@ -24,7 +28,10 @@ function isDraft(value: unknown): boolean {
 export class EventBatch implements HandlerBatch {
   #domain: Domain;
   #handler: EventHandler;
+  #reading: Reading;
   #readRows: ReadRows;
+  /** Commands that have ended, by position. */
+  #commands = new Map<number, Message>();
   #longest: number | undefined;
   #sql: boolean;
   #unit: UnitOfWork;
@@ -41,14 +48,42 @@ export class EventBatch implements HandlerBatch {
   constructor(domain: Domain, handler: EventHandler, reading: Reading) {
     this.#domain = domain;
     this.#handler = handler;
+    this.#reading = reading;
     this.#readRows = reading.readRows;
     this.#longest = reading.longest;
     this.#sql = reading.sql ?? true;
     this.#unit = new UnitOfWork(domain, reading);
   }
 
-  prepare(): Promise<void> {
-    return Promise.resolve();
+  async prepare(messages: readonly Message[]): Promise<void> {
+    const ends = messages.filter(({ type }) => type === COMMAND_END.type).map(({ payload }) => payload as CommandEnd);
+    if (ends.length === 0) return;
+    for (const record of await this.#reading.readAt!(ends.map(({ position }) => position))) {
+      this.#commands.set(record.position, decode(record, this.#domain.types));
+    }
+  }
+
+  /** Lets the handler handle a message, or the end of a command that it has sent. */
+  #call(message: Message, context: EventContext): unknown {
+    const { name, on, refused } = this.#handler;
+    if (message.type !== COMMAND_END.type) return on[message.type](message, context);
+    const { position, type: command, status, rule } = message.payload as CommandEnd;
+    if (status === "accepted") return;
+    if (!Object.hasOwn(refused, command)) {
+      throw new DomainDefinitionError(
+        `"${command}" was ${status} (${rule}), and "${name}" does not say what to do then`,
+      );
+    }
+    const sent = this.#commands.get(position);
+    if (!sent) throw new Error(`Cannot read "${command}" at ${position}, which was ${status}`);
+    return refused[command](Object.freeze({ command, payload: sent.payload, status, rule }), context);
+  }
+
+  /** Who is to hear how a command ends. */
+  #senderOf(command: CommandDraft, { aggregateId: id }: Message): Sender | undefined {
+    const { name, refused } = this.#handler;
+    if (!Object.hasOwn(refused, command.type)) return undefined;
+    return { inbox: inboxCategory(this.#domain.name, name), id, run: 0 };
   }
 
   handle(delivery: Delivery): void | Promise<void> {
@@ -82,7 +117,7 @@ export class EventBatch implements HandlerBatch {
       signal: delivery.signal,
       send: (command, when) => {
         stillOpen();
-        this.#send(command, when);
+        this.#send(command, message, when);
       },
       cancel: (key) => {
         stillOpen();
@@ -136,7 +171,7 @@ export class EventBatch implements HandlerBatch {
       throw error;
     };
     try {
-      const done = this.#handler.on[message.type](message, context);
+      const done = this.#call(message, context);
       if (isThenable(done)) return Promise.resolve(done).then(keep).catch(drop);
       keep(done);
     } catch (error) {
@@ -144,7 +179,7 @@ export class EventBatch implements HandlerBatch {
     }
   }
 
-  #send(command: CommandDraft, when: SendOptions = {}): void {
+  #send(command: CommandDraft, cause: Message, when: SendOptions = {}): void {
     if (typeof command === "function") {
       const { type } = command as { type: string };
       throw new DomainDefinitionError(`Cannot send "${type}" itself: call it with a payload, like ${type}({ … })`);
@@ -156,8 +191,9 @@ export class EventBatch implements HandlerBatch {
     const { category } = commandStream(this.#domain, handler, command.aggregateId);
     const due = dueOf(when);
     const key = when.key === undefined ? undefined : scheduleKey(when.key);
-    if (due === null) this.#unit.queue(category, command.aggregateId, command);
-    else this.#unit.schedule(category, command.aggregateId, command, due, key);
+    const sender = this.#senderOf(command, cause);
+    if (due === null) this.#unit.queue(category, command.aggregateId, command, sender);
+    else this.#unit.schedule(category, command.aggregateId, command, due, key, sender);
   }
 
   async #get(projection: Projection, key: string, step: readonly ProjectionRow[]): Promise<any> {

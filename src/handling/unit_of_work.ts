@@ -252,8 +252,8 @@ export class UnitOfWork {
    *
    * @returns Its id.
    */
-  schedule(category: string, aggregateId: string, draft: Draft, due: Due, key?: string): string {
-    const message = this.message(draft);
+  schedule(category: string, aggregateId: string, draft: Draft, due: Due, key?: string, sender?: Sender): string {
+    const message = this.message(draft, sender);
     const entry = {
       key: key ?? keyless(message.id),
       due,

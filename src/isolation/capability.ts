@@ -239,9 +239,8 @@ export class Capability {
     const inheritance = inherited(cause.metadata);
     const sender = this.#commands.has(category) ? senderOf(metadata) : null;
     if (sender === null) return inheritance;
-    if (this.#parts.get(sender.inbox) !== false || cause.stream !== streamName(sender.inbox, sender.id)) {
-      refuse("a command in the name of another");
-    }
+    const isOwn = this.#handler.categories.includes(sender.inbox) && this.#domain.parts.includes(sender.inbox);
+    if (!isOwn || cause.stream !== streamName(cause.category, sender.id)) refuse("a command in the name of another");
     return withSender(inheritance, sender);
   }
 

@@ -52,8 +52,9 @@ function typeOf(field: Record<string, any>): string {
   return types.size === 1 && typeof type === "string" ? type : "json";
 }
 
-/** The categories of events, and those of all commands. */
-function referredBy(domain: Domain, events: readonly MessageType[]): string[] {
+/** The categories of events, and those of all commands; none if it refers to nothing. */
+function referredBy(domain: Domain, events: readonly MessageType[] | null): string[] {
+  if (events === null) return [];
   const aggregates = [...domain.aggregates.values()].filter((one) =>
     one.events.some((event) => events.includes(event))
   );
@@ -92,7 +93,7 @@ export function describe(domain: Domain): DomainDescription {
         category: partCategory(domain.name, owner, part),
         isVersioned,
       })),
-      refersTo: kind.refersTo ? referredBy(domain, kind.refersTo(handler)) : [],
+      refersTo: referredBy(domain, kind.refersTo?.(handler) ?? null),
       startsAt: handler.startsAt ?? "start",
       halts: kind.haltsOnDeath ?? false,
     };

@@ -229,3 +229,120 @@ Deno.test("of answers of the right shape, only those pass that touch nothing of 
     for (const { projection } of result.effects.rows) assert.equal(projection, "AccountSummary");
   }));
 });
+
+// Processes: who may write what into inboxes and journals, and in whose name.
+
+const INBOX = "fidelis::funds-transfer:inbox";
+const PROCESS = "FundsTransfer";
+const input: BatchItem = {
+  attempt: 1,
+  record: { ...item(1, "$Event", INBOX).record, schemaVersion: 1, stream: `${INBOX}-t`, metadata: null },
+};
+const inName = (over: object = {}) => JSON.stringify({ $sender: { inbox: INBOX, id: "t", run: 1, ...over } });
+const withdrawal = (messageOver: object = {}) => ({
+  stream: "fidelis::account:command-1",
+  category: "fidelis::account:command",
+  expected: "any" as const,
+  publish: true,
+  messages: [message(input, { type: "MakeWithdrawal", schemaVersion: 1, metadata: inName(), ...messageOver })],
+});
+const journal = (over: object = {}, messageOver: object = {}) => ({
+  stream: "fidelis::funds-transfer:process-t",
+  category: "fidelis::funds-transfer:process",
+  expected: -1 as const,
+  publish: false,
+  messages: [message(input, { type: "$Handled", schemaVersion: 1, ...messageOver })],
+  ...over,
+});
+const timer = (over: object = {}) => ({
+  key: `timer:${PROCESS}:stuck:t`,
+  due: { after: 5 },
+  category: INBOX,
+  stream: `${INBOX}-t`,
+  message: message(input, { type: "$Timer", schemaVersion: 1 }),
+  ...over,
+});
+const one = (over: object): Answer => ({ ...effects(over), handled: [0] });
+
+Deno.test("an instance writes its journal, its timers, and commands in its own name", () => {
+  const answer = one({
+    appends: [journal(), withdrawal()],
+    schedule: [timer()],
+    unschedule: [`timer:${PROCESS}:other:t`],
+  });
+  const result = capabilityOf(PROCESS).check(answer, [input], NOW);
+  assert.ok(typeof result !== "string", String(result));
+  assert.equal(result.effects.appends[1].messages[0].metadata, inName());
+  assert.ok(capabilityOf(PROCESS).mayRead("fidelis::funds-transfer:process-t"));
+  assert.ok(!capabilityOf(PROCESS).mayRead("fidelis::account-1"));
+  assert.ok(capabilityOf(PROCESS).mayReadAt({ ...input.record, category: "fidelis::account" }));
+  assert.ok(!capabilityOf(PROCESS).mayReadAt({ ...input.record, category: "fidelis::$reservation" }));
+  assert.ok(!capabilityOf(POLICY).mayReadAt({ ...input.record, category: "fidelis::account" }));
+});
+
+const command: BatchItem = {
+  attempt: 1,
+  record: {
+    ...item(7, "MakeWithdrawal", "fidelis::account:command").record,
+    schemaVersion: 1,
+    metadata: inName(),
+  },
+};
+const end = (over: object = {}, messageOver: object = {}) => {
+  const { position, id } = command.record;
+  const data = JSON.stringify({ position, type: "MakeWithdrawal", id, run: 1, status: "refused", rule: "no", ...over });
+  return {
+    stream: `${INBOX}-t`,
+    category: INBOX,
+    expected: "any" as const,
+    publish: true,
+    messages: [message(command, { type: "$CommandEnd", schemaVersion: 1, data, ...messageOver })],
+  };
+};
+
+Deno.test("whoever decides a command tells its sender, who passes nothing of it on", () => {
+  const deposit = append({}, { causationId: command.record.id });
+  const result = capabilityOf(DECIDER).check(one({ appends: [end(), deposit] }), [command], NOW);
+  assert.ok(typeof result !== "string", String(result));
+  assert.equal(result.effects.appends[1].messages[0].metadata, null);
+});
+
+const IMPERSONATED: [what: string, group: string, from: BatchItem, over: object][] = [
+  ["a command in the name of another instance", PROCESS, input, {
+    appends: [withdrawal({ metadata: inName({ id: "u" }) })],
+  }],
+  ["a command in the name of another process", PROCESS, input, {
+    appends: [withdrawal({ metadata: inName({ inbox: "fidelis::account" }) })],
+  }],
+  ["a command of a handler that is not told of refusals, in its name", POLICY, items[0], {
+    appends: [{
+      ...withdrawal(),
+      messages: [message(items[0], { type: "MakeWithdrawal", schemaVersion: 1, metadata: inName() })],
+    }],
+  }],
+  ["an event of an aggregate", PROCESS, input, { appends: [append({}, { causationId: input.record.id })] }],
+  ["a journal without a version", PROCESS, input, { appends: [journal({ expected: "any" })] }],
+  ["a journal that is published", PROCESS, input, { appends: [journal({ publish: true })] }],
+  ["an event in a journal", PROCESS, input, { appends: [journal({}, { type: "DepositMade", schemaVersion: 2 })] }],
+  ["a journal, by the router", "FundsTransferRouter", input, { appends: [journal()] }],
+  ["a timer of another process", PROCESS, input, { schedule: [timer({ key: "timer:Other:stuck:t" })] }],
+  ["a timer by a key of the code", PROCESS, input, { schedule: [timer({ key: "key:k" })] }],
+  ["a timer, by the router", "FundsTransferRouter", input, { schedule: [timer()] }],
+  ["a timer, by a policy", POLICY, input, { schedule: [timer()] }],
+  ["the end of a command to another instance", DECIDER, command, { appends: [{ ...end(), stream: `${INBOX}-u` }] }],
+  ["the end of another command", DECIDER, command, { appends: [end({ position: 8 })] }],
+  ["the end of a command for another run", DECIDER, command, { appends: [end({ run: 2 })] }],
+  ["an event in an inbox, by a decider", DECIDER, command, { appends: [end({}, { type: "$Event" })] }],
+  ["the end of a command that nobody is to hear of", DECIDER, {
+    ...command,
+    record: { ...command.record, metadata: null },
+  }, {
+    appends: [end()],
+  }],
+];
+
+for (const [what, group, from, over] of IMPERSONATED) {
+  Deno.test(`${what} is refused`, () => {
+    assert.equal(typeof capabilityOf(group).check(one(over), [from], NOW), "string");
+  });
+}
