@@ -4,6 +4,7 @@ import type { Aggregate, EventsOf, Named, StateOf } from "./aggregate.ts";
 import type { CommandContext, EventContext } from "./context.ts";
 import type { Handler } from "./model.ts";
 import type { Projection } from "./projection.ts";
+import type { Schema } from "../messages/schema.ts";
 
 /** One function per command that returns the resulting events, in order. */
 export type CommandFunctions<A extends Aggregate, Commands extends readonly CommandType[]> = {
@@ -85,6 +86,48 @@ export interface Projector extends Handler {
   readonly keyOf: (event: Message<any, any>) => string;
   /** One function per event. */
   readonly on: Readonly<Record<string, (row: any, event: Message<any, any>) => unknown>>;
+}
+
+/** Runs processes that span aggregates: one instance for each correlated id. */
+export interface ProcessManager extends Handler {
+  /** The version of its code. */
+  readonly version: number;
+  /** The events. */
+  readonly events: readonly EventType[];
+  /** The commands that it sends. */
+  readonly commands: readonly CommandType[];
+  /** Its timers. */
+  readonly timeouts: Readonly<Record<string, Schema>>;
+  /** The events that begin an instance. */
+  readonly starts: ReadonlySet<string>;
+  /** See `ProcessManagerOptions.correlate`. */
+  readonly correlate: Readonly<Record<string, (event: Message<any, any>) => unknown>>;
+  /** See `ProcessManagerOptions.initial`. */
+  readonly initial: () => unknown;
+  /** See `ProcessManagerOptions.evolve`. */
+  readonly evolve: Readonly<Record<string, ((state: any, event: Message<any, any>) => unknown) | undefined>>;
+  /** See `ProcessManagerOptions.react`. */
+  readonly react: Readonly<Record<string, (state: any, event: Message<any, any>, step: any) => unknown>>;
+  /** See `ProcessManagerOptions.refused`. */
+  readonly refused: Readonly<Record<string, (state: any, refusal: Refusal<any, any>, step: any) => unknown>>;
+  /** See `ProcessManagerOptions.late`. */
+  readonly late: Readonly<Record<string, (state: any, data: any, step: any) => unknown>>;
+  /** See `ProcessManagerOptions.absent`. */
+  readonly absent: "wait" | "ignore" | "fail";
+  /** See `ProcessManagerOptions.ended`. */
+  readonly ended: "ignore" | "fail" | "restart";
+  /** Tells instances of events: a group of its own, which comes with it. */
+  readonly router: Router;
+}
+
+/** Reads the events of a process manager, and puts a reference to each into the inbox of every instance it is for. */
+export interface Router extends Handler {
+  /** The process manager's name. */
+  readonly process: string;
+  /** The events. */
+  readonly events: readonly EventType[];
+  /** Which instances an event is for. */
+  readonly correlate: ProcessManager["correlate"];
 }
 
 /** A new, not yet stored command. */

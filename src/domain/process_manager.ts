@@ -10,8 +10,8 @@ import { COMMAND_END, EVENT, HANDLED, INBOX, TIMER } from "../processes/names.ts
 import type { DoneEffect, TimerEffect, UndoEffect } from "../processes/steps.ts";
 import type { Named } from "./aggregate.ts";
 import { checkFunctions, checkOptions } from "./check_functions.ts";
-import type { Refusal } from "./handlers.ts";
-import type { Handler, HandlerKind } from "./model.ts";
+import type { ProcessManager, Refusal, Router } from "./handlers.ts";
+import type { HandlerKind } from "./model.ts";
 
 /** An event of a process manager, by name. */
 export type ProcessEvent<Events extends readonly EventType[], Name extends string> = Message<
@@ -133,48 +133,6 @@ export interface ProcessManagerOptions<
   readonly from?: "now" | "start";
   /** Retries of a failed input. @default {the server's `max_retries`} */
   readonly retries?: number;
-}
-
-/** Runs processes that span aggregates: one instance for each correlated id. */
-export interface ProcessManager extends Handler {
-  /** The version of its code. */
-  readonly version: number;
-  /** The events. */
-  readonly events: readonly EventType[];
-  /** The commands that it sends. */
-  readonly commands: readonly CommandType[];
-  /** Its timers. */
-  readonly timeouts: Readonly<Record<string, Schema>>;
-  /** The events that begin an instance. */
-  readonly starts: ReadonlySet<string>;
-  /** See {@linkcode ProcessManagerOptions.correlate}. */
-  readonly correlate: Readonly<Record<string, (event: Message<any, any>) => unknown>>;
-  /** See {@linkcode ProcessManagerOptions.initial}. */
-  readonly initial: () => unknown;
-  /** See {@linkcode ProcessManagerOptions.evolve}. */
-  readonly evolve: Readonly<Record<string, ((state: any, event: Message<any, any>) => unknown) | undefined>>;
-  /** See {@linkcode ProcessManagerOptions.react}. */
-  readonly react: Readonly<Record<string, (state: any, event: Message<any, any>, step: any) => unknown>>;
-  /** See {@linkcode ProcessManagerOptions.refused}. */
-  readonly refused: Readonly<Record<string, (state: any, refusal: Refusal<any, any>, step: any) => unknown>>;
-  /** See {@linkcode ProcessManagerOptions.late}. */
-  readonly late: Readonly<Record<string, (state: any, data: any, step: any) => unknown>>;
-  /** See {@linkcode ProcessManagerOptions.absent}. */
-  readonly absent: "wait" | "ignore" | "fail";
-  /** See {@linkcode ProcessManagerOptions.ended}. */
-  readonly ended: "ignore" | "fail" | "restart";
-  /** Tells instances of events: a group of its own, which comes with it. */
-  readonly router: Router;
-}
-
-/** Reads the events of a process manager, and puts a reference to each into the inbox of every instance it is for. */
-export interface Router extends Handler {
-  /** The process manager's name. */
-  readonly process: string;
-  /** The events. */
-  readonly events: readonly EventType[];
-  /** Which instances an event is for. */
-  readonly correlate: ProcessManager["correlate"];
 }
 
 /** Tells the instances of a process manager of events. */

@@ -1,7 +1,7 @@
 import type { CommandDraft } from "../domain/handlers.ts";
 import { commandStream } from "../domain/command_handler.ts";
 import type { Domain } from "../domain/model.ts";
-import type { ProcessManager } from "../domain/process_manager.ts";
+import type { ProcessManager } from "../domain/handlers.ts";
 import { decode } from "../messages/codec.ts";
 import { type Message, type NewMessage, streamName } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";

@@ -1,5 +1,5 @@
 import type { Domain } from "../domain/model.ts";
-import type { Router } from "../domain/process_manager.ts";
+import type { Router } from "../domain/handlers.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { idFault } from "../messages/ids.ts";
 import { EVENT, inboxCategory } from "../processes/names.ts";

@@ -1,5 +1,5 @@
 import { deepFreeze, explainFrozen } from "../domain/freeze.ts";
-import type { ProcessManager } from "../domain/process_manager.ts";
+import type { ProcessManager } from "../domain/handlers.ts";
 import type { Message } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { after, type Entry, type InputReference, type Instance } from "./instance.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { CommandDraft } from "../domain/handlers.ts";
 import type { Domain, Handler } from "../domain/model.ts";
-import type { ProcessManager } from "../domain/process_manager.ts";
+import type { ProcessManager } from "../domain/handlers.ts";
 import type { Projection, RowOf } from "../domain/projection.ts";
 import { type Duration, millisecondsOf } from "../lib/duration.ts";
 import type { Draft, Message } from "../messages/envelope.ts";

@@ -16,7 +16,7 @@ import {
 } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { newId } from "../messages/ids.ts";
-import type { ProcessManager } from "../domain/process_manager.ts";
+import type { ProcessManager } from "../domain/handlers.ts";
 import { ABSENT, type Instance } from "../processes/instance.ts";
 import { journalCategory } from "../processes/names.ts";
 import { ProcessState } from "../processes/process_state.ts";
