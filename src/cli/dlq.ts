@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { DeadLetter } from "../store/port.ts";
+import { type DeadLetter, REPLAY } from "../store/port.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { print, stamp, table } from "./output.ts";
 import { UsageError, whole } from "./run.ts";
@@ -132,7 +132,9 @@ export function addDlq(program: Command): void {
       run(async (operator) => {
         await checkGroup(operator, options.group);
         const purged = await operator.store.purgeDeadLetters({ group: options.group });
-        print(options.json, { purged }, () => `Purged ${purged}.`);
+        const aside = (await operator.store.deferred(options.group)).filter(({ awaits }) => awaits === REPLAY).length;
+        const note = aside === 0 ? "" : ` ${aside} instances stay set aside: see annals processes list`;
+        print(options.json, { purged }, () => `Purged ${purged}.${note}`);
       })
     );
 }

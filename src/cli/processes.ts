@@ -89,7 +89,14 @@ export function addProcesses(program: Command): void {
       run(async (operator) => {
         checkManager(operator, manager);
         const history = await inspectorOf(operator).history(manager, id);
-        if (history.length === 0) throw new UsageError(`"${manager}" has no instance "${id}"`);
+        if (history.length === 0) {
+          const found = (await inspectorOf(operator).instances(manager)).find((one) => one.id === id);
+          throw new UsageError(
+            found?.error
+              ? `Instance "${id}" of "${manager}" was set aside by its first input: ${found.error}`
+              : `"${manager}" has no instance "${id}"`,
+          );
+        }
         const outcomes = await outcomesOf(operator, history);
         const rows = history.map((input) => lineOf(input)(outcomes));
         const value = history.map(({ sent = [], ...input }) => ({

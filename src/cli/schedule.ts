@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { scheduleKey, shownKey } from "../domain/scheduling.ts";
+import { idFault } from "../messages/ids.ts";
 import { millisecondsOf } from "../lib/duration.ts";
 import { ScheduleChangedError } from "../store/errors.ts";
 import type { Commit, ScheduledMessage } from "../store/port.ts";
@@ -11,7 +12,8 @@ import { UsageError, whole } from "./run.ts";
 const PAGE = 500;
 
 async function find({ store }: Operator, key: string): Promise<ScheduledMessage> {
-  for (const name of [scheduleKey(key), key]) {
+  // A timer's may be longer than a given one can be.
+  for (const name of idFault(key) === null ? [scheduleKey(key), key] : [key]) {
     const [found] = await store.scheduled({ key: name });
     if (found) return found;
   }

@@ -1,3 +1,4 @@
+import { REPLAY } from "../store/port.ts";
 import type { Command } from "commander";
 import { kindOf } from "../engine/announce.ts";
 import { restLeft } from "../engine/restarts.ts";
@@ -101,9 +102,11 @@ function rests(groups: readonly GroupStatus[]): string {
 function awaiting(groups: readonly GroupStatus[]): string {
   return groups.flatMap(({ group, awaiting }) =>
     Object.entries(awaiting).map(([name, count]) =>
-      `\n${group}: ${count} messages wait for code that knows ${
-        name.replace("@", " version ")
-      }; start a server with code that declares it`
+      name === REPLAY
+        ? `\n${group}: ${count} instances are set aside; see: annals processes list --status "set aside"`
+        : `\n${group}: ${count} messages wait for code that knows ${
+          name.replace("@", " version ")
+        }; start a server with code that declares it`
     )
   ).join("");
 }

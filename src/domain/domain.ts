@@ -123,6 +123,7 @@ export function domain(name: string, options: DomainOptions): Domain {
   };
   const read = new Map<Handler, readonly string[]>();
   const parts = new Map<string, readonly string[]>();
+  const partOwners = new Map<string, string>();
   const keepers = new Map<string, Handler>();
   for (const handler of options.handlers.flatMap((one) => [one, ...one.kind.companions?.(one) ?? []])) {
     if (handlers.has(handler.name)) {
@@ -141,6 +142,13 @@ export function domain(name: string, options: DomainOptions): Domain {
     const partsRead = handler.kind.reads?.(handler) ?? [];
     for (const { owner, part, types: its } of [...partsRead, ...handler.kind.appends?.(handler) ?? []]) {
       const category = partCategory(name, owner, part);
+      const other = partOwners.get(category) ?? owner;
+      if (other !== owner) {
+        throw new DomainDefinitionError(
+          `Cannot define domain "${name}": handlers "${other}" and "${owner}" would share the category "${category}"; rename one`,
+        );
+      }
+      partOwners.set(category, owner);
       parts.set(category, [...new Set([...parts.get(category) ?? [], ...its.map(({ type }) => type)])]);
       for (const type of its) addUnique(types, "message type", type.type, type);
     }
@@ -168,6 +176,14 @@ export function domain(name: string, options: DomainOptions): Domain {
       );
       const itsParts = partsRead.map(({ owner, part }) => partCategory(name, owner, part));
       read.set(handler, [...new Set([...found, ...itsParts])]);
+    }
+  }
+  for (const handler of handlers.values()) {
+    for (const { type } of handler.kind.sends?.(handler) ?? []) {
+      if (deciders.has(type)) continue;
+      throw new DomainDefinitionError(
+        `Cannot define domain "${name}": "${handler.name}" sends "${type}", and no handler takes this command`,
+      );
     }
   }
   return Object.freeze({

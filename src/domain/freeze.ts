@@ -1,3 +1,4 @@
+import type { Message } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 
 /** The mutating methods of `Map` and `Set`, whose entries `Object.freeze` does not protect. */
@@ -40,6 +41,13 @@ export function deepFreeze<T>(value: T): T {
   }
   for (const key of Object.keys(value)) deepFreeze((value as Record<string, unknown>)[key]);
   return value;
+}
+
+/** Deep-freezes a message, which is shared by those who handle it. */
+export function freezeMessage(message: Message): Message {
+  // The message itself is frozen, and deepFreeze stops there.
+  for (const part of [message.payload, message.time, message.metadata]) deepFreeze(part);
+  return message;
 }
 
 /** V8's messages for changes to frozen objects. */

@@ -78,6 +78,8 @@ export interface HandlerKind<H extends Handler = any> {
   readonly reads?: (handler: H) => readonly Part[];
   /** What it appends to besides the streams of aggregates and commands. @default {nothing} */
   readonly appends?: (handler: H) => readonly AppendedPart[];
+  /** The commands that it may send; each needs a handler. @default {any} */
+  readonly sends?: (handler: H) => readonly MessageType[];
   /** Events that what it handles refers to; besides, to commands. `null`: it refers to nothing. @default {nothing} */
   readonly refersTo?: (handler: H) => readonly MessageType[] | null;
   /** Handlers that come with it. @default {none} */

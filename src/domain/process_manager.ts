@@ -5,7 +5,7 @@ import { JOURNAL, type Message } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import type { CommandType, EventType, NameOf, PayloadOf } from "../messages/message_type.ts";
 import { checkParts } from "../messages/names.ts";
-import type { OutputOf, Schema } from "../messages/schema.ts";
+import type { InputOf, OutputOf, Schema } from "../messages/schema.ts";
 import { COMMAND_END, EVENT, HANDLED, INBOX, TIMER } from "../processes/names.ts";
 import type { DoneEffect, TimerEffect, UndoEffect } from "../processes/steps.ts";
 import type { Named } from "./aggregate.ts";
@@ -42,7 +42,7 @@ export interface Steps<Commands extends readonly CommandType[], Timeouts extends
   after<Name extends keyof Timeouts & string>(
     delay: Duration,
     name: Name,
-    data: OutputOf<Timeouts[Name]>,
+    data: InputOf<Timeouts[Name]>,
   ): TimerEffect;
   /** Cancels a timer; without effect if it is not set. */
   cancel(name: keyof Timeouts & string): TimerEffect;
@@ -161,6 +161,7 @@ export const PROCESS_MANAGER: HandlerKind<ProcessManager> = Object.freeze(
       { owner: name, part: INBOX, types: [TIMER], isVersioned: false },
       { owner: name, part: JOURNAL, types: [HANDLED], isVersioned: true },
     ],
+    sends: ({ commands }) => commands,
     refersTo: ({ events }) => events,
     companions: ({ router }) => [router],
     haltsOnDeath: true,
@@ -240,6 +241,14 @@ export function processManager<
     if (typeof function_ !== "function") throw refuse(`"late" has no function for "${timer}", which is in "timeouts"`);
     if (!/^[A-Za-z]\w*$/.test(timer)) throw refuse(`timer "${timer}": names have only letters, digits and "_"`);
   }
+  const oneOf = (option: string, value: unknown, known: readonly string[]) => {
+    if (!known.includes(value as string)) {
+      throw refuse(`"${option}" is ${JSON.stringify(value)}; expected ${known.map((one) => `"${one}"`).join(" or ")}`);
+    }
+  };
+  oneOf("absent", absent, ["wait", "ignore", "fail"]);
+  oneOf("ended", ended, ["ignore", "fail", "restart"]);
+  oneOf("from", options.from ?? "now", ["now", "start"]);
   if (typeof initial !== "function") throw refuse('"initial" is no function; write initial: () => …');
   if (!Number.isSafeInteger(version) || version < 1) throw refuse(`version ${version} is not a whole number from 1`);
   const tries = retries === undefined ? {} : { retries };

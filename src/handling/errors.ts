@@ -13,3 +13,9 @@ export class WorkerEndedError extends Error {
     super(message);
   }
 }
+
+/** Thrown for an input that an instance of a process does not expect. It is none of those that have to come before others. */
+export class UnexpectedInputError extends Error {
+  /** Always `UnexpectedInputError`. */
+  override readonly name = "UnexpectedInputError";
+}

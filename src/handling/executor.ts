@@ -6,6 +6,7 @@ import { storable } from "../messages/text.ts";
 import { read } from "../messages/thrown.ts";
 import { MOST_CHARACTERS } from "../store/large.ts";
 import { type Effects, type HandlerBatch, isThenable, NO_EFFECTS } from "./batch.ts";
+import { UnexpectedInputError } from "./errors.ts";
 
 /** How handlers are run; hosts plug in their watchdog here. */
 export interface Execution {
@@ -47,6 +48,8 @@ export interface Failure {
   readonly unreadable?: UndecodableMessageError["reason"];
   /** The version of a type, like `Deposited@2`, that this code would have to know. */
   readonly awaits?: string;
+  /** Whether what follows in its stream need not wait if it is given up, although that is of a kind whose streams do. */
+  readonly passing?: true;
 }
 
 /** The result of a batch. */
@@ -114,6 +117,15 @@ function tooLong(timeout: number): Error {
   return error;
 }
 
+/** Whether what was thrown says that what follows need not wait. */
+function passing(thrown: unknown): { readonly passing?: true } {
+  try {
+    return thrown instanceof UnexpectedInputError ? { passing: true } : {};
+  } catch {
+    return {};
+  }
+}
+
 /** What newer code would have to know, when an error says so; what was thrown may be anything. */
 function awaitedBy(thrown: unknown): { readonly awaits?: string } {
   try {
@@ -150,6 +162,7 @@ export async function runBatch(options: BatchOptions): Promise<BatchResult | "ap
       error: storable(explain(error), LONGEST_ERROR),
       stack: typeof stack === "string" ? storable(stack, LONGEST_STACK) : null,
       ...awaitedBy(error),
+      ...passing(error),
     };
   };
   const fail = (i: number, thrown: unknown): void => {

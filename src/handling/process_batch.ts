@@ -1,10 +1,12 @@
 import type { CommandDraft } from "../domain/handlers.ts";
 import { commandStream } from "../domain/command_handler.ts";
+import { deepFreeze, freezeMessage } from "../domain/freeze.ts";
 import type { Domain } from "../domain/model.ts";
 import type { ProcessManager } from "../domain/handlers.ts";
 import { decode } from "../messages/codec.ts";
-import { type Message, type NewMessage, streamName } from "../messages/envelope.ts";
+import { type Message, type MessageRecord, type NewMessage, streamName } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
+import { validate } from "../messages/schema.ts";
 import { ABSENT, after, type Entry, type InputReference, type Instance } from "../processes/instance.ts";
 import {
   COMMAND_END,
@@ -18,10 +20,11 @@ import {
   TIMER,
   timerKey,
 } from "../processes/names.ts";
-import { isEvent, ProcessState } from "../processes/process_state.ts";
+import { ProcessState } from "../processes/process_state.ts";
 import { type Decision, type Effect, StepMaker, type Vocabulary } from "../processes/steps.ts";
 import type { StreamAppend } from "../store/port.ts";
 import { type Delivery, type Effects, type HandlerBatch, NO_EFFECTS, type Reading } from "./batch.ts";
+import { UnexpectedInputError } from "./errors.ts";
 import { UnitOfWork } from "./unit_of_work.ts";
 
 /** How long events wait for an instance to begin, in milliseconds. */
@@ -44,6 +47,7 @@ type Draft = { -readonly [K in keyof Entry]: Entry[K] } & {
   set: { name: string; id: string }[];
   unset: string[];
   undo: CommandDraft[];
+  then: CommandDraft[];
 };
 
 /** Lets instances of a process manager handle their inputs; what an instance does on one of them is one transaction. */
@@ -59,6 +63,8 @@ export class ProcessBatch implements HandlerBatch {
   #touched = new Map<string, Touched>();
   /** Instances whose state could not be folded, with the error. */
   #broken = new Map<string, unknown>();
+  /** Instances of which only what is remembered is known. */
+  #unverified = new Set<string>();
   /** What the inputs refer to, by position. */
   #referred = new Map<number, Message>();
 
@@ -84,15 +90,22 @@ export class ProcessBatch implements HandlerBatch {
   async prepare(messages: readonly Message[]): Promise<void> {
     // Of each instance, the first.
     const firsts = new Map(messages.toReversed().map((message) => [message.aggregateId, message]));
-    await Promise.all([...firsts.values()].map((first) => this.#load(first)));
+    await Promise.all([...firsts.values()].map((first) => this.#load(first, true)));
     const positions = new Set<number>();
+    const { react } = this.#process;
     for (const { type, payload } of messages) {
+      if (type === EVENT.type && !Object.hasOwn(react, (payload as EventReference).type)) continue;
       if (type !== TIMER.type) positions.add((payload as EventReference | CommandEnd).position);
     }
     for (const { instance } of this.#touched.values()) {
-      for (const { position } of instance.waiting) positions.add(position);
+      for (const position of this.#waitingFor(instance)) positions.add(position);
     }
     await this.#refer(positions);
+  }
+
+  /** The positions of events that wait for an instance to begin. */
+  #waitingFor({ waiting }: Instance): number[] {
+    return waiting.filter(({ type }) => Object.hasOwn(this.#process.react, type)).map(({ position }) => position);
   }
 
   /** Reads what inputs refer to. */
@@ -105,7 +118,8 @@ export class ProcessBatch implements HandlerBatch {
       for (const record of records) {
         // One that cannot be read fails those that refer to it.
         try {
-          this.#referred.set(record.position, decode(record, this.#domain.types));
+          // Several instances share it.
+          this.#referred.set(record.position, freezeMessage(decode(record, this.#domain.types)));
         } catch {
           continue;
         }
@@ -119,18 +133,19 @@ export class ProcessBatch implements HandlerBatch {
     throw new DomainDefinitionError(`Cannot read "${type}" at ${position}, which an instance is to handle`);
   }
 
-  /** Loads an instance from the cache, or from its journal and the events that this refers to. */
-  async #load({ aggregateId: id, version }: Message): Promise<void> {
+  /** Loads an instance from the cache if that is to be trusted, or from its journal and the events that this refers to. */
+  async #load({ aggregateId: id, version }: Message, isTrusting: boolean): Promise<void> {
     const { cache, readStream, guard = (work) => work() } = this.#reading;
     const stream = streamName(this.#journal, id);
     const cached = cache?.get(stream);
     let instance = cached ? cached.state as Instance : ABSENT;
-    // Nothing was handled before the first input; if somebody has ended the instance all the same, the append says so.
-    const isNew = cached === undefined && version === 0;
-    if (!cached?.trusted && !isNew) {
+    // Nothing was handled before the first input, unless that comes late; then the append says so.
+    const isKnown = isTrusting && (cached?.trusted ?? version === 0);
+    if (isKnown) this.#unverified.add(id);
+    else {
       const records = await readStream(stream, instance.version + 1);
       const entries = records.map((record) => JSON.parse(record.data) as Entry);
-      await this.#refer(entries.filter(isEvent).map(({ input }) => input.position));
+      await this.#refer(entries.filter((entry) => this.#state.needs(entry)).map(({ input }) => input.position));
       try {
         guard(() => {
           for (const entry of entries) instance = this.#state.apply(instance, entry, (input) => this.#at(input));
@@ -142,8 +157,24 @@ export class ProcessBatch implements HandlerBatch {
     this.#touched.set(id, { expected: instance.version, instance, messages: [] });
   }
 
-  handle({ message }: Delivery): void {
+  handle({ message }: Delivery): void | Promise<void> {
     const id = message.aggregateId;
+    try {
+      this.#handle(id, message);
+    } catch (error) {
+      // What fails appends nothing, and so does not learn that somebody has ended the instance meanwhile.
+      if (this.#unverified.delete(id) && this.#touched.get(id)!.messages.length === 0) return this.#handleAnew(message);
+      throw error;
+    }
+  }
+
+  async #handleAnew(message: Message): Promise<void> {
+    await this.#load(message, false);
+    await this.#refer(this.#waitingFor(this.#touched.get(message.aggregateId)!.instance));
+    this.#handle(message.aggregateId, message);
+  }
+
+  #handle(id: string, message: Message): void {
     if (this.#broken.has(id)) throw this.#broken.get(id);
     const before = this.#touched.get(id)!;
     this.#unit.begin(message);
@@ -164,8 +195,9 @@ export class ProcessBatch implements HandlerBatch {
   }
 
   #event(run: InstanceRun, input: EventReference): void {
-    const { name, starts, absent, ended } = this.#process;
+    const { name, starts, absent, ended, react } = this.#process;
     const { instance } = run;
+    if (!Object.hasOwn(react, input.type)) return this.#ignore(run, input, GONE);
     const event = this.#at(input);
     const isStart = starts.has(input.type);
     if (instance.recent.includes(input.position)) return this.#ignore(run, input, "it was handled before");
@@ -174,19 +206,22 @@ export class ProcessBatch implements HandlerBatch {
       // What came too early, in order.
       for (const early of run.instance.waiting) {
         if (run.instance.status === "ended") this.#ignore(run, early, "the instance has ended");
+        else if (!Object.hasOwn(react, early.type)) this.#ignore(run, early, GONE);
         else this.#react(run, this.#at(early));
       }
       return;
     }
     if (instance.status === "ended") {
       if (ended === "fail") {
-        throw new Error(`Instance "${run.id}" of "${name}" has ended, and "${input.type}" is for it`);
+        throw new UnexpectedInputError(`Instance "${run.id}" of "${name}" has ended, and "${input.type}" is for it`);
       }
       return this.#ignore(run, input, "the instance has ended");
     }
     if (instance.status === "absent") {
       if (absent === "fail") {
-        throw new Error(`Instance "${run.id}" of "${name}" has not begun, and "${input.type}" is for it`);
+        throw new UnexpectedInputError(
+          `Instance "${run.id}" of "${name}" has not begun, and "${input.type}" is for it`,
+        );
       }
       return absent === "ignore" ? this.#ignore(run, input, "the instance has not begun") : this.#wait(run, input);
     }
@@ -207,7 +242,7 @@ export class ProcessBatch implements HandlerBatch {
 
   #blank({ instance: { run, status } }: InstanceRun, input: InputReference): Draft {
     const code = this.#process.version;
-    return { input, did: "handled", code, run, sent: [], set: [], unset: [], undo: [], status };
+    return { input, did: "handled", code, run, sent: [], set: [], unset: [], undo: [], then: [], status };
   }
 
   #begin(run: InstanceRun, event: Message): void {
@@ -270,7 +305,7 @@ export class ProcessBatch implements HandlerBatch {
   }
 
   #timer(run: InstanceRun, { name, data }: Fired): void {
-    const { late, name: process } = this.#process;
+    const { late, timeouts, name: process } = this.#process;
     const { instance, message } = run;
     const input = { position: message.position, type: TIMER.type };
     if (instance.timers.get(name) !== message.id) {
@@ -278,20 +313,22 @@ export class ProcessBatch implements HandlerBatch {
     }
     if (name === ABSENT_TIMER) {
       const [{ type, position }] = instance.waiting;
-      throw new Error(
+      throw new UnexpectedInputError(
         `Instance "${run.id}" of "${process}" has not begun: ${instance.waiting.length} events wait for it, the first is "${type}" at ${position}`,
       );
     }
     if (!Object.hasOwn(late, name)) {
       throw new DomainDefinitionError(`Timer "${name}" of "${process}" has fired, and "late" has no function for it`);
     }
+    // It may have been set by older code.
+    const checked = validate(`${process}.${name}`, timeouts[name], data);
     const entry = this.#blank(run, input);
     entry.unset.push(name);
     const decision = this.#decide(
       run,
       message.time,
       `timer "${name}"`,
-      (step) => late[name](instance.state, data, step),
+      (step) => late[name](instance.state, deepFreeze(checked), step),
     );
     this.#perform(run, entry, instance.state, decision);
   }
@@ -314,9 +351,10 @@ export class ProcessBatch implements HandlerBatch {
         remembered = [...remembered, effect.command];
       } else if (effect.effect === "undo") {
         isUndoing = true;
-        // It comes last. What is being undone already goes on as it was begun.
-        if (effect.then && !entry.then && !wasUndoing) {
-          [entry.then, remembered] = [effect.then, [effect.then, ...remembered]];
+        // It comes last, behind what is to come last already.
+        if (effect.then) {
+          entry.then.push(effect.then);
+          remembered = [effect.then, ...remembered];
         }
       } else isDone = true;
     }
@@ -332,12 +370,22 @@ export class ProcessBatch implements HandlerBatch {
     entry.left = Math.max(0, remembered.length - 1);
     if (last) {
       entry.status = "undoing";
-      entry.undoing = this.#send(run, entry, last, true);
+      entry.undoing = this.#send(run, entry, this.#current(last), true);
       return;
     }
     entry.undoing = null;
     entry.status = "running";
     if (entry.ends || (run.instance.ends && !entry.begins)) this.#end(run, entry);
+  }
+
+  /** Brings a command that was remembered, perhaps by older code, to the current version. */
+  #current(command: CommandDraft): CommandDraft {
+    const { type, schemaVersion, payload } = command;
+    const version = this.#domain.types.get(type)?.version ?? schemaVersion;
+    if (version === schemaVersion) return command;
+    const record = { type, schemaVersion, data: JSON.stringify(payload), metadata: null } as MessageRecord;
+    const message = decode({ ...record, stream: "", category: "", time: 0 }, this.#domain.types);
+    return { ...command, schemaVersion: version, payload: message.payload };
   }
 
   #end(run: InstanceRun, entry: Draft): void {
@@ -400,6 +448,9 @@ export class ProcessBatch implements HandlerBatch {
     }
   }
 }
+
+/** Why an event is ignored that code of before has asked for. */
+const GONE = "the process does not react to it any more";
 
 const HANDLED_DRAFT = { kind: "event", type: HANDLED.type, schemaVersion: 1 } as const;
 

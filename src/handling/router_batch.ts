@@ -1,3 +1,4 @@
+import { freezeMessage } from "../domain/freeze.ts";
 import type { Domain } from "../domain/model.ts";
 import type { Router } from "../domain/handlers.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
@@ -32,7 +33,7 @@ export class RouterBatch implements HandlerBatch {
   handle({ message }: Delivery): void {
     const { process, correlate } = this.#router;
     this.#unit.begin(message);
-    const found = correlate[message.type](message);
+    const found = correlate[message.type](freezeMessage(message));
     const { position, type } = message;
     for (const id of new Set(found === null ? [] : ([] as unknown[]).concat(found))) {
       const fault = idFault(id);

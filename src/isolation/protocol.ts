@@ -208,6 +208,7 @@ const failure = z.strictObject({
   stack: z.string().max(40_000).nullable(),
   unreadable: z.enum(["unknown type", "newer version", "damaged", "upcast failed"]).optional(),
   awaits: z.string().regex(/^[A-Za-z][\w.]*@[1-9]\d{0,8}$/).max(1_000).optional(),
+  passing: z.literal(true).optional(),
 });
 
 const effects = z.strictObject({

@@ -84,6 +84,9 @@ export function categoryName(domain: string, aggregate: string): string {
   return `${domain}::${aggregate.replaceAll(/([a-z0-9])([A-Z])/g, "$1-$2").toLowerCase()}`;
 }
 
+/** What follows the category of an aggregate in that of its commands. */
+const COMMANDS = "command";
+
 /**
  * Returns the command category of a category.
  *
@@ -91,7 +94,21 @@ export function categoryName(domain: string, aggregate: string): string {
  * @returns Like `bank::account:command`.
  */
 export function commandCategory(category: string): string {
-  return `${category}:command`;
+  return `${category}:${COMMANDS}`;
+}
+
+/** Whether a category is such a part: that of an aggregate may have the same name. */
+function isPart(category: string, part: string): boolean {
+  return category.endsWith(`:${part}`) && !category.endsWith(`::${part}`);
+}
+
+/**
+ * Whether a category is that of the commands of an aggregate.
+ *
+ * @param category The category.
+ */
+export function isOfCommands(category: string): boolean {
+  return isPart(category, COMMANDS);
 }
 
 /**
@@ -139,5 +156,5 @@ export function reservationCategory(domain: string): string {
  * @param category The category.
  */
 export function isInternal(category: string): boolean {
-  return category.endsWith(`::${RESERVATION}`) || category.endsWith(`:${JOURNAL}`);
+  return category.endsWith(`::${RESERVATION}`) || isPart(category, JOURNAL);
 }

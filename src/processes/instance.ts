@@ -30,8 +30,8 @@ export interface Entry {
   readonly unset?: readonly string[];
   /** Commands that undo something, remembered by this input. */
   readonly undo?: readonly CommandDraft[];
-  /** A command that is sent once everything is undone. */
-  readonly then?: CommandDraft;
+  /** Commands that are sent, in order, once everything is undone. */
+  readonly then?: readonly CommandDraft[];
   /** How many of them are left, if some were sent. */
   readonly left?: number;
   /** The command that undoes something and has not ended; `null`: none any more. */
@@ -99,7 +99,7 @@ export function after(before: Instance, entry: Entry, state: unknown): Instance 
   const timers = new Map(begins ? [] : before.timers);
   for (const name of unset) timers.delete(name);
   for (const { name, id } of set) timers.set(name, id);
-  const all = [...entry.then ? [entry.then] : [], ...begins ? [] : before.undo, ...undo];
+  const all = [...(entry.then ?? []).toReversed(), ...begins ? [] : before.undo, ...undo];
   return {
     status,
     run,

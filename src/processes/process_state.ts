@@ -4,8 +4,7 @@ import type { Message } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { after, type Entry, type InputReference, type Instance } from "./instance.ts";
 
-/** Whether an entry is about an event that has changed the state. */
-export function isEvent({ did, input }: Entry): boolean {
+function isEvent({ did, input }: Entry): boolean {
   return did === "handled" && !input.type.startsWith("$");
 }
 
@@ -16,6 +15,11 @@ export class ProcessState {
   /** @param process The process manager. */
   constructor(process: ProcessManager) {
     this.#process = process;
+  }
+
+  /** Whether an entry is about an event that changes the state, so that it has to be read. */
+  needs(entry: Entry): boolean {
+    return isEvent(entry) && Object.hasOwn(this.#process.evolve, entry.input.type);
   }
 
   /** The state before the first event. */
@@ -40,7 +44,7 @@ export class ProcessState {
    */
   apply(instance: Instance, entry: Entry, at: (input: InputReference) => Message): Instance {
     const before = entry.begins ? this.initial() : instance.state;
-    return after(instance, entry, isEvent(entry) ? this.evolve(before, at(entry.input)) : before);
+    return after(instance, entry, this.needs(entry) ? this.evolve(before, at(entry.input)) : before);
   }
 
   /** Runs code of the process; if it changes a state in place, the error says where. */

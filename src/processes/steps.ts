@@ -61,7 +61,7 @@ export class StepMaker {
   constructor(words: Vocabulary, id: string, now: Date) {
     this.#words = words;
     this.id = id;
-    this.now = now;
+    this.now = new Date(now);
   }
 
   #make(made: Effect): any {
@@ -89,30 +89,27 @@ export class StepMaker {
     );
   }
 
-  after(delay: Duration, name: string, data?: unknown): any {
+  // Reactions may take them out of the object.
+  after = (delay: Duration, name: string, data?: unknown): any => {
     this.#checkTimer(name);
     const checked = validate(`${this.#words.name}.${name}`, this.#words.timeouts[name], data);
     const faults = jsonFaults(checked);
     if (faults.length > 0) throw new PayloadError(name, faults);
     return this.#make({ effect: "set", name, after: millisecondsOf(delay), data: checked });
-  }
+  };
 
-  cancel(name: string): any {
+  cancel = (name: string): any => {
     this.#checkTimer(name);
     return this.#make({ effect: "cancel", name });
-  }
+  };
 
-  undoWith(command: CommandDraft): any {
-    return this.#make({ effect: "undoWith", command: this.#checkCommand(command) });
-  }
+  undoWith = (command: CommandDraft): any => this.#make({ effect: "undoWith", command: this.#checkCommand(command) });
 
-  undo(then?: CommandDraft): any {
+  undo = (then?: CommandDraft): any => {
     return this.#make({ effect: "undo", then: then === undefined ? undefined : this.#checkCommand(then) });
-  }
+  };
 
-  done(): any {
-    return this.#make({ effect: "done" });
-  }
+  done = (): any => this.#make({ effect: "done" });
 
   /** Checks what a reaction has returned. */
   take(returned: unknown, what: string): Decision {

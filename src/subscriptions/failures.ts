@@ -1,4 +1,4 @@
-import { type MessageRecord, streamName } from "../messages/envelope.ts";
+import { isOfCommands, type MessageRecord, streamName } from "../messages/envelope.ts";
 import { inherited, senderOf } from "../messages/sender.ts";
 import { commandEnd } from "../processes/command_end.ts";
 import type { OfMessage } from "../telemetry/events.ts";
@@ -47,7 +47,7 @@ export class Failures {
   fail(
     record: MessageRecord,
     deferred: Deferred | undefined,
-    { error, stack, unreadable, awaits }: Failure,
+    { error, stack, unreadable, awaits, passing }: Failure,
     commit: PendingCommit,
   ): void {
     const { settings, report, clock } = this.#options;
@@ -64,7 +64,7 @@ export class Failures {
       return;
     }
     if (attempts >= attemptsOf(settings, failures)) {
-      this.giveUp(record, { attempts, failures }, { reason: "handler failed", error, stack }, commit);
+      this.giveUp(record, { attempts, failures }, { reason: "handler failed", error, stack }, commit, passing === true);
       return;
     }
     const delay = retryDelay(settings, attempts, clock.random());
@@ -86,17 +86,18 @@ export class Failures {
     { attempts, failures }: Pick<DeferredMessage, "attempts" | "failures">,
     { reason, error, stack }: Pick<DeadLetter, "reason" | "error" | "stack">,
     commit: PendingCommit,
+    passing = false,
   ): void {
     const { report, settings, clock } = this.#options;
     const { position, stream } = record;
     const { group } = this.#options.groupPartition;
-    const isHalted = this.#options.halts === true && settings.enableDlq;
+    const isHalted = this.#options.halts === true && settings.enableDlq && !passing;
     if (isHalted) {
       // What follows in its stream waits behind it.
       const row = this.waiting(record, false, REPLAY);
       commit.deferred.push({ ...row, attempts: failures.length, failures });
     } else commit.resumed.push({ group, position, stream });
-    if (record.category.endsWith(":command")) {
+    if (isOfCommands(record.category)) {
       const detail = JSON.stringify({ message: error, reason });
       commit.outcomes.push({ commandId: record.id, status: "failed", detail, position });
       this.#tell(record, error, commit);

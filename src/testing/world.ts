@@ -37,7 +37,7 @@ export interface Progress {
 }
 
 /** How many commands may be sent before that is taken for endless. */
-const ENDLESS = 10_000;
+const ENDLESS = 2_000;
 
 /** What a handler may take: nothing takes long here, but a promise that never resolves must end. */
 const TIMEOUT = 10_000;
@@ -91,6 +91,8 @@ export class World {
   /** How many messages of the log each group of a process manager has seen. */
   #seen = new Map<Handler, number>();
   #schedule = new MemorySchedule();
+  /** The runners of process managers, which remember their instances. */
+  #runners = new Map<Handler, LocalRunner>();
   /** Commands that were sent and are not decided. */
   #undecided: StreamAppend[] = [];
   /** The time, in milliseconds since 1970. */
@@ -166,7 +168,10 @@ export class World {
   async elapse(milliseconds: number): Promise<readonly Message[]> {
     const end = this.now + milliseconds;
     const sent: Message[] = [];
-    while (true) {
+    for (let released = 0;; released++) {
+      if (released > ENDLESS) {
+        throw new Error(`It does not come to an end: ${ENDLESS} timers fired within ${milliseconds} ms`);
+      }
       const { messages: [due], wait } = this.#schedule.due(1, this.now);
       if (due) {
         const { key, category, stream, message } = due;
@@ -275,7 +280,7 @@ export class World {
   }
 
   async #run(handler: Handler, record: MessageRecord): Promise<Effects> {
-    const runner = runnerOf(this.#domain, handler, {
+    const runner = this.#runners.get(handler) ?? runnerOf(this.#domain, handler, {
       readStream: (stream, from) => Promise.resolve(this.#streams.get(stream)?.slice(from) ?? []),
       readRows: (projection, keys) =>
         Promise.resolve(keys.flatMap((key) => {
@@ -285,7 +290,10 @@ export class World {
       readAt: (positions) => Promise.resolve(positions.flatMap((position) => this.#log[position - 1] ?? [])),
       now: () => this.now,
     });
-    return await handleOne(runner, handler, record);
+    if (handler.kind.appends) this.#runners.set(handler, runner);
+    const effects = await handleOne(runner, handler, record);
+    runner.settle(true);
+    return effects;
   }
 
   #write(appends: Effects["appends"]): Message[] {

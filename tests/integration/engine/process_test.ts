@@ -39,7 +39,7 @@ Deno.test("an operator sees instances, moves and cancels their timers, and retri
   for (const id of ["a", "b", "c", "odd", "odd too"]) await client.process(Arrive({ id, wait: 3_600_000 }));
   await until(async () => (await client.store.deadLetters()).length === 2, () => "the odd ones to be set aside");
   await until(async () => (await client.store.scheduled()).length === 3, () => "the timers to be set");
-  assert.deepEqual((await list()).map(({ id, status }) => [id, status]).sort(), [
+  assert.deepEqual((await list()).map(({ id, status }) => [id, status]).sort(([a], [b]) => a < b ? -1 : 1), [
     ["a", "running"],
     ["b", "running"],
     ["c", "running"],

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { MemoryEventStore } from "@annals/annals/store/memory";
 import { EventStoreSubscription } from "@annals/annals/subscriptions";
-import { Pay, PayBack, PlaceOrder, Ship, shop } from "./order_domain.ts";
+import { ProcessInspector } from "../../../src/processes/inspect.ts";
+import { Ordered, Paid, Pay, PayBack, PlaceOrder, Ship, shop } from "./order_domain.ts";
 import { running } from "./running.ts";
 
 Deno.test("an instance that fails is set aside alone, with all that comes for it, until it is replayed", async () => {
@@ -138,5 +139,124 @@ Deno.test("a step that is gone from the code sets the instance aside, and is don
   await settle(back.shop);
   assert.deepEqual(await types("Shipped"), ["Shipped a 4"]);
   assert.deepEqual(await store.deadLetters(), []);
+  await store.close();
+});
+
+Deno.test("an event that waits too long is a dead letter that lets its instance begin all the same", async () => {
+  for (const absent of ["wait", "fail"] as const) {
+    const store = new MemoryEventStore();
+    const { send, settle, types } = running(store);
+    const { shop: domain } = shop({ absent });
+    await send(domain, Pay({ orderId: "a", cents: 3 }));
+    await settle(domain);
+    if (absent === "wait") {
+      // Its hour passes.
+      const [waiting] = await store.scheduled();
+      await store.commit({ schedule: [{ ...waiting, due: { after: 0 } }] });
+      await new Promise((resolve) => setTimeout(resolve, 2));
+      await settle(domain);
+    }
+    const [letter, ...others] = await store.deadLetters();
+    assert.match(letter.error, /Instance "a" of "Delivery" has not begun/);
+    assert.equal(others.length, 0);
+    await send(domain, PlaceOrder({ orderId: "a", cents: 3 }));
+    await settle(domain);
+    await store.replayDeadLetters([letter.id]);
+    await settle(domain);
+    assert.deepEqual(await types("Shipped"), ["Shipped a"], absent);
+    assert.deepEqual(await store.deferred("Delivery"), []);
+    await store.close();
+  }
+});
+
+Deno.test("an instance that was set aside is abandoned also where it is remembered", async () => {
+  const store = new MemoryEventStore();
+  const { send, settle } = running(store);
+  const { shop: domain } = shop({
+    react: {
+      Ordered: () => [],
+      Paid: () => {
+        throw new Error("odd");
+      },
+      Shipped: () => [],
+    },
+  });
+  const handler = domain.handlers.get("Delivery")!;
+  // One that goes on, as on a server, and remembers.
+  const subscription = new EventStoreSubscription({
+    domain,
+    handler,
+    store,
+    settings: { maxRetries: 0, blockingTimeoutMs: 5 },
+  });
+  const stop = new AbortController();
+  const going = subscription.run(stop.signal);
+  const rest = { ...domain, handlers: new Map([...domain.handlers].filter(([name]) => name !== "Delivery")) };
+  const until = async (done: () => Promise<boolean>) => {
+    for (let i = 0; i < 400 && !await done(); i++) await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.ok(await done());
+  };
+  await send(domain, PlaceOrder({ orderId: "a", cents: 3 }));
+  await send(domain, Pay({ orderId: "a", cents: 3 }));
+  await settle(rest);
+  await until(async () => (await store.deadLetters()).length === 1);
+  const inspector = new ProcessInspector(store, "shop");
+  assert.deepEqual((await inspector.instances("Delivery")).map(({ status }) => status), ["set aside"]);
+  assert.ok(await inspector.abandon("Delivery", "a"));
+  await until(async () => (await store.deferred("Delivery")).length === 0);
+  assert.deepEqual((await inspector.instances("Delivery")).map(({ status }) => status), ["ended"]);
+  assert.deepEqual(await store.deadLetters(), []);
+  stop.abort();
+  await going;
+  await store.close();
+});
+
+Deno.test("what undoes a step is sent as the current version of the command, whatever code has remembered it", async () => {
+  const { shop: domain, Delivery } = shop();
+  const types = new Map(domain.types).set("PayBack", {
+    ...domain.types.get("PayBack")!,
+    version: 2,
+    upcast: { 1: (payload: object) => ({ ...payload, why: "undone" }) },
+  });
+  const later = { ...domain, types };
+  const store = new MemoryEventStore();
+  const { send, settle } = running(store);
+  await send(domain, PlaceOrder({ orderId: "sold out", cents: 3 }));
+  await send(domain, Pay({ orderId: "sold out", cents: 3 }));
+  for (const name of ["OrderDesk", "Till", "DeliveryRouter", "Delivery"]) {
+    const handler = domain.handlers.get(name)!;
+    const subscription = new EventStoreSubscription({ domain, handler, store });
+    await subscription.runUntil(await store.lastPosition(), new AbortController().signal);
+  }
+  assert.equal(Delivery.name, "Delivery");
+  await settle(later);
+  const [sent] = await store.readLog({ type: "PayBack" });
+  assert.deepEqual([sent.schemaVersion, JSON.parse(sent.data)], [2, { orderId: "sold out", cents: 3, why: "undone" }]);
+  await store.close();
+});
+
+Deno.test("an event that the code does not react to any more is ignored, and its old ones are not read", async () => {
+  const store = new MemoryEventStore();
+  const { send, settle, types } = running(store);
+  const before = shop();
+  await send(before.shop, Ship({ orderId: "a" }));
+  await send(before.shop, PlaceOrder({ orderId: "b", cents: 3 }));
+  await send(before.shop, Pay({ orderId: "b", cents: 3 }));
+  await settle(before.shop);
+  const after = shop({
+    events: [Ordered, Paid] as never,
+    correlate: { Ordered: ({ payload }: any) => payload.orderId, Paid: ({ payload }: any) => payload.orderId } as never,
+    react: { Ordered: () => [], Paid: (_s: unknown, _e: unknown, step: any) => Ship({ orderId: step.id }) } as never,
+  });
+  const read: number[] = [];
+  const readAt = store.readAt.bind(store);
+  store.readAt = (positions, options) => (read.push(...positions), readAt(positions, options));
+  await send(after.shop, PlaceOrder({ orderId: "a", cents: 3 }));
+  await send(after.shop, Pay({ orderId: "a", cents: 3 }));
+  await settle(after.shop);
+  assert.deepEqual(await store.deadLetters(), []);
+  assert.deepEqual(await types("Shipped"), ["Shipped a", "Shipped b", "Shipped a"]);
+  const shipped = (await store.readLog({ type: "Shipped" })).map(({ position }) => position);
+  assert.deepEqual(read.filter((position) => shipped.includes(position)), []);
   await store.close();
 });

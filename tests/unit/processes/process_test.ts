@@ -1,6 +1,20 @@
+import { aggregate, command, commandHandler, domain, event, processManager, type } from "@annals/annals";
 import assert from "node:assert/strict";
+import { isInternal, isOfCommands } from "../../../src/messages/envelope.ts";
 import { given } from "@annals/annals/testing";
-import { Ordered, Paid, PayBack, PlaceOrder, Remind, Ship, Shipped, shop } from "./order_domain.ts";
+import {
+  Money,
+  Ordered,
+  Orders,
+  Paid,
+  Parcel,
+  PayBack,
+  PlaceOrder,
+  Remind,
+  Ship,
+  Shipped,
+  shop,
+} from "./order_domain.ts";
 
 const orderId = "o";
 const ordered = [orderId, Ordered({ orderId, cents: 5 })] as const;
@@ -62,9 +76,9 @@ Deno.test("steps are undone last first, each after the one before, then what was
   });
   const remind = (times: number) => Remind({ orderId, times });
   await given(domain, ordered, paid).when(shipped).sent(remind(3)).process(Delivery, orderId, { status: "undoing" })
-    // Once is enough.
+    // What is to follow follows, also if that is said twice.
     .when(shipped).sent()
-    .settling().sent(remind(2), remind(1), remind(0))
+    .settling().sent(remind(2), remind(1), remind(0), remind(0))
     .process(Delivery, orderId, { status: "ended" });
 });
 
@@ -228,4 +242,87 @@ Deno.test("a refusal that comes after the end is ignored", async () => {
   const id = "sold out o";
   await given(domain, [id, Ordered({ orderId: id, cents: 5 })], [id, Paid({ orderId: id, cents: 5 })]).settling()
     .sent(Ship({ orderId: id })).process(Delivery, id, { status: "ended" });
+});
+
+Deno.test("what an instance does to an event or a time, another does not see", async () => {
+  const both = { Ordered: () => ["a", "b"], Paid: () => null, Shipped: () => null };
+  const { shop: domain } = shop({
+    correlate: both as never,
+    react: {
+      Ordered: (_state, _event, { now, after }) => {
+        now.setDate(now.getDate() + 1);
+        return after("1d", "unpaid", { times: now.getDate() });
+      },
+      Paid: () => [],
+      Shipped: () => [],
+    },
+    late: { unpaid: (_state, { times }, step) => Remind({ orderId: step.id, times }) },
+  });
+  await given(domain, ordered).elapse("1d").sent(
+    Remind({ orderId: "a", times: 2 }),
+    Remind({ orderId: "b", times: 2 }),
+  );
+  const changing = shop({
+    correlate: both as never,
+    react: {
+      Ordered: (_s, { payload }) => (Object.assign(payload, { cents: 1 }), []),
+      Paid: () => [],
+      Shipped: () => [],
+    },
+  });
+  await assert.rejects(() => Promise.resolve(given(changing.shop, ordered)), /in place|read only/);
+});
+
+Deno.test("a process that does not end fails its test, and does not stop it", async () => {
+  const again = shop({
+    react: {
+      Ordered: (_state, _event, step) => step.after("0ms", "unpaid", { times: 0 }),
+      Paid: () => [],
+      Shipped: () => [],
+    },
+    late: { unpaid: (_state, _data, step) => step.after("0ms", "unpaid", { times: 0 }) },
+  });
+  await assert.rejects(
+    () => Promise.resolve(given(again.shop, ordered).elapse("1s")),
+    /It does not come to an end: 2000 timers fired within 1000 ms/,
+  );
+});
+
+Deno.test("an aggregate may be called like a part of a process", async () => {
+  for (const name of ["Process", "Inbox", "Command"]) {
+    const Begun = event("Begun", { schema: type<{ id: string }>() });
+    const Begin = command("Begin", { schema: type<{ id: string }>(), target: ({ id }) => id });
+    const It = aggregate(name, { events: [Begun], initial: () => 0, evolve: { Begun: (n) => n + 1 } });
+    const Its = commandHandler("Its", It, {
+      commands: [Begin],
+      handle: { Begin: (_n, { payload }) => Begun(payload) },
+    });
+    const own = domain("own", { aggregates: [It], handlers: [Its] });
+    assert.equal(isInternal(own.categoryOf(It)), false);
+    assert.equal(isOfCommands(own.categoryOf(It)), false);
+    assert.equal(isOfCommands(own.categoriesOf(Its)[0]), true);
+  }
+});
+
+Deno.test("two process managers never share an inbox, and what they send has a handler", () => {
+  const { Delivery } = shop();
+  const OTHER = processManager("DELIVERY", {
+    events: [Ordered],
+    commands: [],
+    starts: ["Ordered"],
+    correlate: { Ordered: () => null },
+    initial: () => null,
+    evolve: {},
+    react: { Ordered: () => [] },
+    refused: {},
+  });
+  const aggregates = [Orders, Money, Parcel];
+  assert.throws(
+    () => domain("shop", { aggregates, handlers: [OTHER, Delivery] }),
+    /handlers "DELIVERY" and "Delivery" would share the category "shop::delivery:inbox"; rename one/,
+  );
+  assert.throws(
+    () => domain("shop", { aggregates, handlers: [Delivery] }),
+    /"Delivery" sends "Remind", and no handler takes this command/,
+  );
 });
