@@ -22,6 +22,7 @@ import {
 } from "../processes/names.ts";
 import { ProcessState } from "../processes/process_state.ts";
 import { type Decision, type Effect, StepMaker, type Vocabulary } from "../processes/steps.ts";
+import { MOST_CHARACTERS } from "../store/large.ts";
 import type { StreamAppend } from "../store/port.ts";
 import { type Delivery, type Effects, type HandlerBatch, NO_EFFECTS, type Reading } from "./batch.ts";
 import { UnexpectedInputError } from "./errors.ts";
@@ -29,6 +30,9 @@ import { UnitOfWork } from "./unit_of_work.ts";
 
 /** How long events wait for an instance to begin, in milliseconds. */
 const ABSENT_LIMIT = 3_600_000;
+
+/** How many messages are read at a time that inputs refer to. */
+const TOGETHER = 50;
 
 /** The timer that ends this; no timer of a process has such a name. */
 const ABSENT_TIMER = "$absent";
@@ -63,6 +67,9 @@ export class ProcessBatch implements HandlerBatch {
   #touched = new Map<string, Touched>();
   /** Instances whose state could not be folded, with the error. */
   #broken = new Map<string, unknown>();
+  /** How many characters were read, and whether they are too many for one batch. */
+  #read = 0;
+  #isTooLarge = false;
   /** Instances of which only what is remembered is known. */
   #unverified = new Set<string>();
   /** What the inputs refer to, by position. */
@@ -100,7 +107,12 @@ export class ProcessBatch implements HandlerBatch {
     for (const { instance } of this.#touched.values()) {
       for (const position of this.#waitingFor(instance)) positions.add(position);
     }
-    await this.#refer(positions);
+    const all = [...positions];
+    for (let from = 0; from < all.length && !this.#isTooLarge; from += TOGETHER) {
+      await this.#refer(all.slice(from, from + TOGETHER));
+      // Then each is handled alone: a batch is cut by its references, and not by what they refer to.
+      this.#isTooLarge = messages.length > 1 && this.#read > MOST_CHARACTERS;
+    }
   }
 
   /** The positions of events that wait for an instance to begin. */
@@ -116,6 +128,7 @@ export class ProcessBatch implements HandlerBatch {
     const records = await readAt!(missing);
     guard(() => {
       for (const record of records) {
+        this.#read += record.data.length;
         // One that cannot be read fails those that refer to it.
         try {
           // Several instances share it.
@@ -200,7 +213,9 @@ export class ProcessBatch implements HandlerBatch {
     if (!Object.hasOwn(react, input.type)) return this.#ignore(run, input, GONE);
     const event = this.#at(input);
     const isStart = starts.has(input.type);
-    if (instance.recent.includes(input.position)) return this.#ignore(run, input, "it was handled before");
+    const { position } = input;
+    if (instance.recent.includes(position)) return this.#ignore(run, input, "it was handled before");
+    if (instance.waiting.some((one) => one.position === position)) return;
     if (isStart && (instance.status === "absent" || (instance.status === "ended" && ended === "restart"))) {
       this.#begin(run, event);
       // What came too early, in order.
@@ -424,7 +439,7 @@ export class ProcessBatch implements HandlerBatch {
   }
 
   get characters(): number {
-    return this.#unit.characters;
+    return this.#isTooLarge ? Infinity : this.#unit.characters;
   }
 
   effects(): Effects {

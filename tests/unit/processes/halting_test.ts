@@ -260,3 +260,22 @@ Deno.test("an event that the code does not react to any more is ignored, and its
   assert.deepEqual(read.filter((position) => shipped.includes(position)), []);
   await store.close();
 });
+
+Deno.test("inputs that refer to large events are handled one by one", async () => {
+  const store = new MemoryEventStore();
+  const { send, settle, types } = running(store);
+  const { shop: domain } = shop();
+  const ids = ["a", "b", "c"];
+  const text = "x".repeat(5_000_000);
+  for (const orderId of ids) await send(domain, PlaceOrder({ orderId, cents: 1 }));
+  for (const orderId of ids) await send(domain, Pay({ orderId, cents: 1, text } as never));
+  const read: number[] = [];
+  const readAt = store.readAt.bind(store);
+  store.readAt = (positions, options) => (read.push(positions.length), readAt(positions, options));
+  await settle(domain);
+  assert.deepEqual((await types("Shipped")).sort(), ids.map((id) => `Shipped ${id}`));
+  assert.deepEqual(await store.deadLetters(), []);
+  // Together first, and then each alone.
+  assert.ok(read.filter((count) => count === 1).length >= 3, `${read}`);
+  await store.close();
+});
