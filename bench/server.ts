@@ -33,7 +33,7 @@ const NO_TRANSFERS = ["--transfers", "0"];
 const WARM = ["--accounts", "100", "--operations", "2000", ...NO_TRANSFERS];
 const FULL = ["--accounts", "100", "--operations", "10000", ...NO_TRANSFERS];
 const SLOW = ["--accounts", "100", "--operations", "1500", "--rate", "100", ...NO_TRANSFERS];
-const TRANSFERS = ["--accounts", "100", "--operations", "3000", "--transfers", "100"];
+const TRANSFERS = ["--accounts", "100", "--operations", "3000", "--transfers", "100", "--concurrency", "200"];
 
 /** How many transfers a second are to end, of five messages each. */
 const TRANSFER_GOAL = 300;
