@@ -5,3 +5,4 @@ export { type Choose, explore, type ExploreOptions, type MakeCommand, type Rules
 export type { Seen } from "./exploration.ts";
 export { type Expecting, given, type Happened, Scenario } from "./given.ts";
 export type { Duration } from "../lib/duration.ts";
+export type { Status } from "../processes/instance.ts";

@@ -340,7 +340,8 @@ Deno.test("connections that break in the middle of transactions end nothing, and
     const append = sampleAppend("a", 0, "any", { messages: [message] });
     const commit = store.commit({ appends: [append], statements: [slow, note(n), slow] }).then(
       () => void told.push(n),
-      (error) => assert.equal(error.name, "StoreUnavailableError"),
+      // Cut three times in a row in the same statement, it passes for one that ends its session.
+      (error) => assert.match(error.name, /^(StoreUnavailable|Statement)Error$/),
     );
     await new Promise((resolve) => setTimeout(resolve, n * 7 % 20));
     proxy.cut();
