@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { BrokerBehindError, BrokerUnavailableError, GroupMissingError } from "../broker/errors.ts";
 import {
+  AppendConditionError,
   DuplicateMessageError,
   FencedError,
   ScheduleChangedError,
@@ -42,6 +43,7 @@ const SIGNAL = "\u0000signal";
 /** Functions that recreate errors from their fields, by name. */
 const ERRORS: Record<string, (fields: any) => Error> = {
   WrongExpectedVersionError: (e) => new WrongExpectedVersionError(e.stream, e.expected, e.actual),
+  AppendConditionError: (e) => new AppendConditionError(e.tags),
   FencedError: (e) => new FencedError(e.lease, e.token),
   ScheduleChangedError: (e) => new ScheduleChangedError(e.keys),
   StoreUnavailableError: (e) => new StoreUnavailableError(e.message, e.reason, e.retryable),

@@ -30,6 +30,7 @@ const METHODS: ReadonlySet<keyof EventStore> = new Set([
   "readStream",
   "readLog",
   "readAt",
+  "readTagged",
   "logId",
   "lastPosition",
   "changed",

@@ -18,7 +18,7 @@ import { DomainDefinitionError, PayloadError } from "../messages/errors.ts";
 import { newId } from "../messages/ids.ts";
 import { checkLength, jsonFaults } from "../messages/json.ts";
 import { isReserved } from "../messages/sender.ts";
-import { ScheduleChangedError, WrongExpectedVersionError } from "../store/errors.ts";
+import { isConflict, ScheduleChangedError } from "../store/errors.ts";
 import type { CommandOutcome, Due, EventStore } from "../store/port.ts";
 import { handleInline } from "./sync.ts";
 import { Once } from "./once.ts";
@@ -248,7 +248,7 @@ export class Client {
         const outcome = await this.outcome(sent.id);
         return { commandId: sent.id, aggregateId: sent.aggregateId, position: 0, outcome, repeated };
       } catch (error) {
-        if (!(error instanceof WrongExpectedVersionError) || rerun >= MOST_RERUNS) throw error;
+        if (!isConflict(error) || rerun >= MOST_RERUNS) throw error;
         await REAL_CLOCK.sleep(pauseBefore(rerun, CONFLICT_BACKOFF, Math.random()));
       }
     }

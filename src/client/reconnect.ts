@@ -1,7 +1,7 @@
 import { recoveryOf } from "../lib/annals_error.ts";
 import { REAL_CLOCK } from "../lib/clock.ts";
 import { type Backoff, retry } from "../lib/retry.ts";
-import { DuplicateMessageError, StoreUnavailableError, WrongExpectedVersionError } from "../store/errors.ts";
+import { DuplicateMessageError, isConflict, StoreUnavailableError } from "../store/errors.ts";
 import type { Commit, CommitResult, EventStore } from "../store/port.ts";
 
 /** How long to retry reaching a store over a network, in milliseconds. */
@@ -33,7 +33,7 @@ async function commitOnce(store: EventStore, commit: Commit): Promise<CommitResu
     try {
       return await store.commit(commit);
     } catch (error) {
-      const repeated = error instanceof DuplicateMessageError || error instanceof WrongExpectedVersionError;
+      const repeated = error instanceof DuplicateMessageError || isConflict(error);
       const written = unsure && repeated ? await find(store, commit) : null;
       if (!written) throw error;
       return written;

@@ -27,7 +27,10 @@ export interface MessageRecord {
 }
 
 /** A message to be stored, without the fields that the store assigns. */
-export type NewMessage = Omit<MessageRecord, "position" | "version" | "stream" | "category">;
+export interface NewMessage extends Omit<MessageRecord, "position" | "version" | "stream" | "category"> {
+  /** What boundaries find it by. @default {nothing} */
+  readonly tags?: readonly string[];
+}
 
 /** A message as a handler sees it, decoded and upcast to the current version. */
 export interface Message<Name extends string = string, Payload = unknown> {
@@ -137,8 +140,19 @@ export function partCategory(domain: string, owner: string, part: string): strin
 /** What follows the name of a process manager in the category of what its instances have handled. */
 export const JOURNAL = "process";
 
-/** A name that no aggregate's category can have, since aggregate names contain no `$`. */
+/** Names that no aggregate's category can have, since aggregate names contain no `$`. */
 const RESERVATION = "$reservation";
+const BOUNDARY = "$boundary";
+
+/**
+ * Returns the category of a domain's events that no aggregate has: those that are decided within boundaries.
+ *
+ * @param domain The domain's name.
+ * @returns Like `school::$boundary`.
+ */
+export function boundaryCategory(domain: string): string {
+  return `${domain}::${BOUNDARY}`;
+}
 
 /**
  * Returns the internal category of a domain's unique values, which no group reads.

@@ -22,6 +22,35 @@ export class WrongExpectedVersionError extends AnnalsError {
   }
 }
 
+/** Thrown when a message came in between that the condition of an append excludes. Nothing of the commit was written. */
+export class AppendConditionError extends AnnalsError {
+  /** Always `AppendConditionError`. */
+  override readonly name = "AppendConditionError";
+
+  /**
+   * Creates the error.
+   *
+   * @param tags The tags of the conditions.
+   */
+  constructor(readonly tags: readonly string[]) {
+    super(
+      `Cannot append: what was decided on has changed; a new message has one of the tags ${
+        tags.slice(0, 10).map((tag) => JSON.stringify(tag)).join(", ")
+      }${tags.length > 10 ? ", …" : ""}`,
+    );
+  }
+}
+
+/**
+ * Whether a commit was refused because others have written meanwhile what it was decided on: decided again on what there
+ * is now, it may succeed.
+ *
+ * @param error The error of the commit.
+ */
+export function isConflict(error: unknown): error is WrongExpectedVersionError | AppendConditionError {
+  return error instanceof WrongExpectedVersionError || error instanceof AppendConditionError;
+}
+
 /** Thrown when a writer has lost its lease to another owner. Nothing of its commit was written. */
 export class FencedError extends AnnalsError {
   /** Always `FencedError`. */

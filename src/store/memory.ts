@@ -1,5 +1,6 @@
 import type { MessageRecord } from "../messages/envelope.ts";
 import {
+  AppendConditionError,
   FencedError,
   ScheduleChangedError,
   StatementError,
@@ -29,10 +30,13 @@ import type {
   ReadStreamOptions,
   ScheduledMessage,
   StreamAppend,
+  Tagged,
+  TaggedMessages,
 } from "./port.ts";
 import { MemorySchedule } from "./memory_schedule.ts";
+import { MemoryTags } from "./memory_tags.ts";
 import { grantOf, type LastGrant, leaseNames } from "./grant.ts";
-import { MOST_REPLAYED } from "./port.ts";
+import { MOST_REPLAYED, tagsOf } from "./port.ts";
 import { type Clock, clockOf } from "../lib/clock.ts";
 import { Notifier } from "../lib/notifier.ts";
 
@@ -93,6 +97,7 @@ export class MemoryEventStore implements EventStore {
   #outcomes = new Map<string, CommandOutcome & { readonly at: number }>();
   #once = new Map<string, { readonly value: string; readonly at: number }>();
   #schedule = new MemorySchedule();
+  #tags = new MemoryTags();
   #signal: Notifier;
   #closed = false;
 
@@ -128,7 +133,9 @@ export class MemoryEventStore implements EventStore {
     const siblings = this.#categories.get(category) ?? [];
     for (const message of messages) {
       const position = this.#log.length + 1;
-      const record: MessageRecord = { ...message, position, stream, category, version: records.length };
+      const { tags, ...rest } = message;
+      const record: MessageRecord = { ...rest, position, stream, category, version: records.length };
+      if (tags) this.#tags.add({ position, type: message.type, tags });
       records.push(record);
       siblings.push(record);
       this.#log.push(record);
@@ -152,6 +159,8 @@ export class MemoryEventStore implements EventStore {
       if (!this.#schedule.hasAll(commit.release ?? [])) {
         throw new ScheduleChangedError(commit.release!.map(({ key }) => key));
       }
+      const { conditions = [] } = commit;
+      if (!conditions.every((condition) => this.#tags.holds(condition))) throw new AppendConditionError(tagsOf(conditions));
       const ahead = new Map<string, number>();
       for (const append of commit.appends ?? []) this.#check(append, ahead);
     } catch (error) {
@@ -171,6 +180,7 @@ export class MemoryEventStore implements EventStore {
     for (const row of commit.rows ?? []) this.#writeRow(row);
     for (const outcome of commit.outcomes ?? []) this.#outcomes.set(outcome.commandId, { ...outcome, at });
     this.#schedule.change(commit, at);
+    for (const tagging of commit.tag ?? []) this.#tags.add(tagging);
     this.#signal.notify();
     return Promise.resolve({
       lastPosition: this.#log.length > before ? this.#log.length : 0,
@@ -227,6 +237,16 @@ export class MemoryEventStore implements EventStore {
       const message = this.#log[position - 1];
       return message ? [leaveOut(message, largest)] : [];
     });
+  }
+
+  async readTagged(
+    among: readonly Tagged[],
+    { after = 0, upTo = Infinity, limit = Infinity }: { after?: number; upTo?: number; limit?: number } = {},
+  ): Promise<TaggedMessages> {
+    this.#open();
+    const positions = this.#tags.find(among, after).filter((position) => position <= upTo);
+    const messages = positions.slice(0, limit).map((position) => this.#log[position - 1]);
+    return { messages, last: this.#log.length };
   }
 
   async lastPosition(): Promise<number> {

@@ -177,6 +177,37 @@ export interface ScheduledMessage {
 /** A scheduled message as it was read: once it is moved, replaced, cancelled or released, there is none such. */
 export type ScheduledAs = Pick<ScheduledMessage, "key" | "dueAt"> & { readonly id: string };
 
+/** Selects messages that have a tag and are of one of these types. */
+export interface Tagged {
+  /** The tag. */
+  readonly tag: string;
+  /** The types. */
+  readonly types: readonly string[];
+}
+
+/** Refuses a commit once there is a message, after a position, that is among those selected. */
+export interface AppendCondition {
+  /** Which messages: those that at least one of these selects. */
+  readonly among: readonly Tagged[];
+  /** The position up to which they are known. */
+  readonly after: number;
+}
+
+/** The tags that conditions speak of. */
+export function tagsOf(conditions: readonly AppendCondition[]): string[] {
+  return [...new Set(conditions.flatMap(({ among }) => among.map(({ tag }) => tag)))];
+}
+
+/** More tags of a message that is stored already. */
+export interface Tagging {
+  /** The message. */
+  readonly position: number;
+  /** Its type. */
+  readonly type: string;
+  /** Its tags. */
+  readonly tags: readonly string[];
+}
+
 /** Everything written in one transaction. */
 export interface Commit {
   /** Messages for one or more streams. */
@@ -203,6 +234,10 @@ export interface Commit {
   readonly unschedule?: readonly string[];
   /** Messages to schedule, after all that is taken out. */
   readonly schedule?: readonly ScheduleEntry[];
+  /** Refuse the commit unless all of these hold. */
+  readonly conditions?: readonly AppendCondition[];
+  /** More tags of messages that are stored already. */
+  readonly tag?: readonly Tagging[];
   /** An idempotency key: if a commit with this key was made before, nothing is written and its `value` is returned. */
   readonly once?: { readonly key: string; readonly value: string };
 }
@@ -327,6 +362,14 @@ export interface LeaseRequest {
   readonly held?: number;
 }
 
+/** Messages with certain tags, as of a moment. */
+export interface TaggedMessages {
+  /** The messages. */
+  readonly messages: MessageRecord[];
+  /** The log's last position at that moment. */
+  readonly last: number;
+}
+
 /** Reads the log and writes to it. */
 export interface EventLog {
   /**
@@ -334,6 +377,7 @@ export interface EventLog {
    * individually.
    *
    * @throws {WrongExpectedVersionError} If a stream is not at the expected version.
+   * @throws {AppendConditionError} If there is a message that a condition excludes.
    * @throws {FencedError} If the lease was lost.
    * @throws {ScheduleChangedError} If a message to release is not scheduled like that any more.
    * @throws {StatementError} If an SQL statement fails.
@@ -355,6 +399,17 @@ export interface EventLog {
    * @param options Payloads of more bytes than `largest` are left out, as in `readLog`.
    */
   readAt(positions: readonly number[], options?: Pick<ReadLogOptions, "largest">): Promise<MessageRecord[]>;
+  /**
+   * Reads the messages that have one of these tags and types, in order of position.
+   *
+   * @param among Which messages: those that at least one of these selects.
+   * @param options Where to begin and end, and how many.
+   * @returns The messages, and the log's last position at the moment of the read.
+   */
+  readTagged(
+    among: readonly Tagged[],
+    options?: Pick<ReadLogOptions, "after" | "upTo" | "limit">,
+  ): Promise<TaggedMessages>;
   /** Returns the unique, permanent id of this log. */
   logId(): Promise<string>;
   /** Returns the position of the last message; 0 if there is none. */

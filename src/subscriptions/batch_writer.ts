@@ -3,7 +3,7 @@ import type { MessageRecord } from "../messages/envelope.ts";
 import { CONFLICT_BACKOFF, pauseBefore } from "../lib/retry.ts";
 import { recoveryOf } from "../lib/annals_error.ts";
 import { textOf } from "../messages/thrown.ts";
-import { StatementError, WrongExpectedVersionError } from "../store/errors.ts";
+import { isConflict, StatementError } from "../store/errors.ts";
 import { WorkerEndedError } from "../handling/errors.ts";
 import { HandlerStuckError, SharedRowError, StoppedError } from "./errors.ts";
 import type { Failures } from "./failures.ts";
@@ -97,7 +97,7 @@ export class BatchWriter {
     } catch (error) {
       // Its worker has to be replaced all the same.
       if (batch.stuck && recoveryOf(error) === "wait") throw this.#stuck();
-      if (!(error instanceof WrongExpectedVersionError || error instanceof StatementError)) throw error;
+      if (!(isConflict(error) || error instanceof StatementError)) throw error;
       return await this.#apart(items, commit, last, signal);
     }
     this.#handled(batch, startedAt);
@@ -159,7 +159,7 @@ export class BatchWriter {
         return this.#handled(batch, startedAt);
       } catch (error) {
         const isStatement = error instanceof StatementError;
-        if (!isStatement && !(error instanceof WrongExpectedVersionError)) throw error;
+        if (!isStatement && !isConflict(error)) throw error;
         if (isStatement || rerun >= MOST_RERUNS) {
           this.#failures.fail(record, deferred, { error: textOf(error), stack: null }, commit);
           return await this.#checkpointer.write(commit, undefined, reached);

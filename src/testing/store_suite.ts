@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { MessageRecord, NewMessage } from "../messages/envelope.ts";
 import { newId } from "../messages/ids.ts";
-import { FencedError, ScheduleChangedError, WrongExpectedVersionError } from "../store/errors.ts";
+import { AppendConditionError, FencedError, ScheduleChangedError, WrongExpectedVersionError } from "../store/errors.ts";
 import type {
   DeadLetter,
   DeferredMessage,
@@ -732,5 +732,95 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.deepEqual(keysOf(await store.scheduled({ after: "b", limit: 9 })), ["c", "d"]);
     assert.deepEqual(keysOf(await store.scheduled({ key: "c" })), ["c"]);
     assert.deepEqual(keysOf(await store.scheduled({ key: "x" })), []);
+  });
+
+  /** An append of one message with tags. */
+  const tagged = (tags: readonly string[], type = "Tested", stream = "a"): StreamAppend =>
+    sampleAppend(stream, 0, "any", { messages: [sampleMessage({ tags }, { type, tags })] });
+  const seat = { tag: "course:1", types: ["Tested"] };
+
+  test("readTagged() returns each message with one of the tags and its types once, in order", async (store) => {
+    assert.deepEqual(await store.readTagged([seat]), { messages: [], last: 0 });
+    const odd = `{"a":'b'}, \\ \u001e ☃`;
+    await store.commit({
+      appends: [
+        tagged(["course:1", "student:1"]),
+        tagged(["course:2"], "Tested", "b"),
+        tagged(["course:1"], "Other", "b"),
+        tagged([odd, "student:1"], "Other"),
+        sampleAppend("c"),
+      ],
+    });
+    const found = async (...given: Parameters<EventStore["readTagged"]>) => {
+      const { messages, last } = await store.readTagged(...given);
+      assert.equal(last, 5);
+      return positions(messages);
+    };
+    assert.deepEqual(await found([seat]), [1]);
+    assert.deepEqual(await found([{ tag: "course:1", types: ["Tested", "Other"] }]), [1, 3]);
+    assert.deepEqual(await found([seat, { tag: "student:1", types: ["Tested", "Other"] }]), [1, 4]);
+    assert.deepEqual(await found([{ tag: odd, types: ["Other"] }]), [4]);
+    assert.deepEqual(await found([{ tag: "course", types: ["Tested"] }, { ...seat, types: [] }]), []);
+    assert.deepEqual(await found([]), []);
+    const all = ["course:1", "course:2", "student:1"].map((tag) => ({ tag, types: ["Tested", "Other"] }));
+    assert.deepEqual(await found(all), [1, 2, 3, 4]);
+    assert.deepEqual(await found(all, { after: 1, upTo: 3 }), [2, 3]);
+    assert.deepEqual(await found(all, { after: 1, limit: 2 }), [2, 3]);
+    // Tags are no field of a message.
+    const [message] = (await store.readTagged([seat])).messages;
+    assert.deepEqual(message, (await store.readStream("test-a"))[0]);
+  });
+
+  test("a commit is refused once there is a message that its condition excludes", async (store) => {
+    await store.commit({ appends: [tagged(["course:1"]), tagged(["course:2"]), tagged(["course:1"], "Other")] });
+    const append = tagged(["course:1"], "Tested", "new");
+    const attempt = (after: number, ...among: { tag: string; types: string[] }[]) =>
+      store.commit({ appends: [append], schedule: [entry("k", { after: 0 })], conditions: [{ among, after }] });
+    await assert.rejects(attempt(0, seat), AppendConditionError);
+    await assert.rejects(attempt(2, seat, { ...seat, types: ["Other"] }), AppendConditionError);
+    await assert.rejects(attempt(1, seat, { tag: "course:2", types: ["Tested"] }), AppendConditionError);
+    // Also if there is nothing to append.
+    await assert.rejects(store.commit({ conditions: [{ among: [seat], after: 0 }] }), AppendConditionError);
+    assert.equal(await store.lastPosition(), 3);
+    assert.deepEqual(await store.scheduled(), []);
+    await store.commit({ conditions: [{ among: [seat], after: 1 }] });
+    await attempt(1, seat, { tag: "course:3", types: ["Tested"] });
+    assert.equal(await store.lastPosition(), 4);
+    await assert.rejects(attempt(3, seat), AppendConditionError);
+  });
+
+  test("of commits at the same time on the same condition, one is written", async (store) => {
+    for (let round = 0; round < 10; round++) {
+      const after = await store.lastPosition();
+      const results = await Promise.allSettled(
+        Array.from({ length: 12 }, (_, i) =>
+          store.commit({
+            appends: [tagged([`odd:${i % 2}`, "course:1"], "Tested", `s${i}`)],
+            conditions: [{ among: [{ tag: `odd:${i % 2}`, types: ["Tested"] }], after }],
+          })),
+      );
+      for (const odd of [0, 1]) {
+        const kept = results.filter(({ status }, i) => i % 2 === odd && status === "fulfilled");
+        assert.equal(kept.length, 1, `round ${round}`);
+      }
+      for (const result of results) {
+        if (result.status === "rejected") assert(result.reason instanceof AppendConditionError);
+      }
+      assert.equal(await store.lastPosition(), after + 2);
+    }
+  });
+
+  test("messages that are stored already can be given tags", async (store) => {
+    await store.commit({ appends: [sampleAppend("a", 3)] });
+    await store.commit({ tag: [{ position: 3, type: "Tested", tags: ["course:1"] }] });
+    await store.commit({ appends: [tagged(["course:1"])] });
+    const tag = [1, 3].map((position) => ({ position, type: "Tested", tags: ["course:1", "x"] }));
+    await store.commit({ tag });
+    assert.deepEqual(positions((await store.readTagged([seat])).messages), [1, 3, 4]);
+    await assert.rejects(store.commit({ conditions: [{ among: [seat], after: 3 }] }), AppendConditionError);
+    // Nothing of a commit that is refused is tagged.
+    const refused = { tag: [{ position: 2, type: "Tested", tags: ["course:1"] }], appends: [sampleAppend("a", 1, 0)] };
+    await assert.rejects(store.commit(refused), WrongExpectedVersionError);
+    assert.deepEqual(positions((await store.readTagged([seat])).messages), [1, 3, 4]);
   });
 }

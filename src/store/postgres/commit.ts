@@ -1,13 +1,16 @@
 import type { Fate } from "../../lib/group_commit.ts";
-import { FencedError, ScheduleChangedError, WrongExpectedVersionError } from "../errors.ts";
-import type { Commit, CommitResult, ExpectedVersion, ProjectionRow, ScheduleEntry } from "../port.ts";
+import { AppendConditionError, FencedError, ScheduleChangedError, WrongExpectedVersionError } from "../errors.ts";
+import { type Commit, type CommitResult, type ExpectedVersion, type ProjectionRow, type ScheduleEntry, tagsOf } from "../port.ts";
 
 /** A parameter value; arrays are already encoded as PostgreSQL array literals. */
 export type Parameter = string | number | boolean | null;
 
 /** The result of `annals.commit()`. */
 export interface CommitAnswer {
-  /** Per commit: 0 written, 1 wrong version, 2 fenced, 3 repeated, 4 something to release is scheduled otherwise. */
+  /**
+   * Per commit: 0 written, 1 wrong version, 2 fenced, 3 repeated, 4 something to release is scheduled otherwise, 5 a
+   * condition does not hold.
+   */
   readonly status: readonly number[];
   /** Per commit: the last position, or the actual version. */
   readonly detail: readonly number[];
@@ -86,21 +89,34 @@ function sizeOf({ appends = [], rows = [], deadLetters = [], schedule = [] }: Co
   return size;
 }
 
-/** Splits a batch so that no two commits of a part write the same key, and no part is too large for one call. */
+/** The tags that a commit gives to messages. */
+function tagged({ appends = [], tag = [] }: Commit): string[] {
+  return [...appends.flatMap(({ messages }) => messages), ...tag].flatMap(({ tags = [] }) => tags);
+}
+
+/**
+ * Splits a batch so that no two commits of a part write the same key, none has a condition on what another one before it
+ * writes, and no part is too large for one call.
+ */
 export function partsOf(batch: readonly Commit[]): Commit[][] {
   const parts: Commit[][] = [[]];
   let taken = new Set<string>();
+  let tags = new Set<string>();
   let room = MOST_CHARACTERS;
   for (const commit of batch) {
     const keys = claims(commit);
     const size = sizeOf(commit);
-    if (parts[parts.length - 1].length > 0 && (size > room || keys.some((key) => taken.has(key)))) {
+    const isSeparate = size > room || keys.some((key) => taken.has(key)) ||
+      tagsOf(commit.conditions ?? []).some((tag) => tags.has(tag));
+    if (parts[parts.length - 1].length > 0 && isSeparate) {
       parts.push([]);
       taken = new Set();
+      tags = new Set();
       room = MOST_CHARACTERS;
     }
     room -= size;
     for (const key of keys) taken.add(key);
+    for (const tag of tagged(commit)) tags.add(tag);
     parts[parts.length - 1].push(commit);
   }
   return parts;
@@ -120,6 +136,7 @@ function lastEntries(entries: readonly ScheduleEntry[]): Iterable<ScheduleEntry>
 function restOf(commits: readonly Commit[], now: number | null): string {
   const rest: Record<string, object[]> = {};
   const add = (section: string, row: object): void => void (rest[section] ??= []).push(row);
+  let a = 0;
   commits.forEach((commit, i) => {
     const c = i + 1;
     if (commit.checkpoint) add("checkpoints", { c, ...commit.checkpoint });
@@ -134,6 +151,16 @@ function restOf(commits: readonly Commit[], now: number | null): string {
       add("schedule", { c, ...due, ...entry, id: message.id, message });
     }
     for (const row of commit.release ?? []) add("release", { c, ...row });
+    for (const { among, after } of commit.conditions ?? []) {
+      for (const { tag, types } of among) add("conditions", { c, tag, types, after });
+    }
+    for (const { position, type, tags } of commit.tag ?? []) {
+      for (const tag of tags) add("tag", { c, tag, position, type });
+    }
+    for (const { messages } of commit.appends ?? []) {
+      a++;
+      messages.forEach(({ type, tags }, ord) => tags?.length && add("tags", { a, o: ord + 1, type, tags }));
+    }
   });
   // Separate documents, because PostgreSQL parses a document again for each part extracted from it.
   return SECTIONS.map((section) => rest[section] ? JSON.stringify(rest[section]) : "").join(SEPARATOR);
@@ -151,6 +178,9 @@ const SECTIONS = [
   "unschedule",
   "schedule",
   "release",
+  "conditions",
+  "tags",
+  "tag",
 ];
 
 /** The function call that writes commits; its parameters come from {@linkcode encodeCommits}. */
@@ -262,6 +292,8 @@ export function fatesOf(commits: readonly Commit[], answer: CommitAnswer): Fate<
       }
       case 2:
         return { error: new FencedError(fence!.lease, fence!.token) };
+      case 5:
+        return { error: new AppendConditionError(tagsOf(commit.conditions!)) };
       case 4:
         return { error: new ScheduleChangedError(commit.release!.map(({ key }) => key)) };
       case 3:

@@ -1,4 +1,4 @@
-import type { ReadLogOptions, ReadStreamOptions } from "../port.ts";
+import type { ReadLogOptions, ReadStreamOptions, Tagged } from "../port.ts";
 import type { Parameter } from "./commit.ts";
 
 /** SQL with its parameters; `annals.` stands for the configured schema. */
@@ -98,6 +98,28 @@ export function readAt(positions: readonly number[], largest: number | undefined
     sql: `select ${columnsOf(largest)} from annals.messages m where m.position = any($1::bigint[]) order by m.position`,
     values: [`{${positions.join(",")}}`],
   };
+}
+
+/** Reads the messages with some tags and types: the last position in front of each, alone if there is none. */
+export function readTagged(
+  among: readonly Tagged[],
+  { after = 0, upTo, limit }: Pick<ReadLogOptions, "after" | "upTo" | "limit">,
+): Query {
+  // One range of the index for each tag.
+  const sql = `select l.last, f.* from (${LAST_POSITION}) l(last) left join lateral (
+      select ${MESSAGE} from (
+        select distinct t.position
+        from json_to_recordset($1::text::json) x(tag text, types text[])
+        join lateral (
+          select t.position from annals.tags t
+          where t.tag = x.tag and t.position > $2 ${upTo === undefined ? "" : "and t.position <= $4"}
+            and t.type = any(x.types)
+          order by t.tag, t.position limit $3
+        ) t on true
+        order by t.position limit $3
+      ) t join annals.messages m on m.position = t.position
+    ) f on true order by f.position`;
+  return { sql, values: [JSON.stringify(among), after, limit ?? null, ...(upTo === undefined ? [] : [upTo])] };
 }
 
 /** Counts messages of a category after a position, with the time of the first. */

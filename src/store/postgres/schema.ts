@@ -54,6 +54,51 @@ const SCHEDULED: Scheduling = {
 `,
 };
 
+/** What the function that writes commits does with tags of messages. */
+interface Tags {
+  readonly documents: string;
+  readonly declared: string;
+  readonly appending: string;
+  readonly checked: string;
+  readonly refused: string;
+  readonly recorded: string;
+}
+
+/** Before there were any. */
+const UNTAGGED: Omit<Tags, "documents"> = { declared: "", appending: "k > 0", checked: "", refused: "", recorded: "" };
+
+/** Under the lock of appends, a condition holds until the commit is visible. */
+const TAGGED: Tags = {
+  documents: "thirteen",
+  declared: "  surpassed int[];\n",
+  appending: "k > 0 or docs[11] is not null",
+  checked: `  if docs[11] is not null then
+    surpassed := array(
+      select distinct x.c from json_to_recordset(docs[11]::json) as x(c int, tag text, types text[], after bigint)
+      where exists (
+        select from annals.tags t where t.tag = x.tag and t.position > x.after and t.type = any(x.types)));
+  end if;
+`,
+  refused: `    elsif c = any(surpassed) then
+      status[c] := 5;
+`,
+  recorded: `  if docs[12] is not null then
+    insert into annals.tags
+      select t.tag, places[x.a] + x.o, x.type
+      from json_to_recordset(docs[12]::json) as x(a int, o int, type text, tags text[]), unnest(x.tags) t(tag)
+      where bases[x.a] > -2
+    on conflict do nothing;
+  end if;
+  if docs[13] is not null then
+    insert into annals.tags
+      select x.tag, x.position, x.type
+      from json_to_recordset(docs[13]::json) as x(c int, tag text, position bigint, type text)
+      where commit.status[x.c] = 0
+    on conflict do nothing;
+  end if;
+`,
+};
+
 /** How the function that writes commits finds the versions of streams, and what else it writes of messages. */
 interface Versions {
   readonly declared: string;
@@ -99,13 +144,14 @@ const commitFunction = (
   end: string,
   { declared, versions, recorded } = WHOLE,
   schedule = UNSCHEDULED,
+  tags: Tags = { documents: schedule.documents, ...UNTAGGED },
 ): string => `
 -- Appends and everything that must agree with it, for many commits of one process at once, each with its own fate:
 -- one call, one transaction.
 --   numbers, texts  columns of the commits (c_*), of their appends (a_*) and of the messages in these (m_*), one behind
 --                   the other, in the order in which they are taken out below; how long each is stands in front
 --   data, metadata  JSON of each message, separated by \\x1e, which JSON text never contains
---   rest            what else is written: ${schedule.documents} JSON documents (each may be empty), separated likewise
+--   rest            what else is written: ${tags.documents} JSON documents (each may be empty), separated likewise
 --   origin          who writes: goes with the notification, so that nobody is woken by what he knows already
 ${create} annals.commit(
   numbers bigint[], texts text[], data text, metadata text, rest text, origin text,
@@ -124,7 +170,7 @@ declare
   tokens bigint[];
   places bigint[];
   last bigint;
-${declared}${schedule.declared}  x int; v int; e int; bad int;
+${declared}${schedule.declared}${tags.declared}  x int; v int; e int; bad int;
 begin
   c_first := numbers[at + 1 : at + n]; at := at + n;
   c_last := numbers[at + 1 : at + n]; at := at + n;
@@ -141,7 +187,7 @@ begin
   places := array_fill(0::bigint, array[k]);
   -- Whoever gives or takes a lease waits for us, so a fence that was seen whole is whole until we are through.
   perform pg_advisory_xact_lock_shared(annals_lease_lock);
-  if k > 0 then
+  if ${tags.appending} then
     perform pg_advisory_xact_lock(annals_append_lock);
     select coalesce(max(m.position), 0) into last from annals.messages m;
 ${versions}  end if;
@@ -159,12 +205,12 @@ ${versions}  end if;
       select (select o.value from annals.once o where o.key = x.key)
       from unnest(c_once) with ordinality x(key, n) order by x.n);
   end if;
-${schedule.checked}  for c in 1..n loop
+${schedule.checked}${tags.checked}  for c in 1..n loop
     if c_lease[c] is not null and tokens[c] <> c_token[c] then
       status[c] := 2;
     elsif repeated[c] is not null then
       status[c] := 3;
-${schedule.refused}    else
+${schedule.refused}${tags.refused}    else
       bad := 0;
       for a in c_first[c]..c_last[c] loop
         x := a_stream[a]; v := versions[x]; e := a_expected[a];
@@ -204,7 +250,7 @@ ${schedule.refused}    else
         as m(append, ord, schema, time, publish, id, type, category, stream, correlation, causation, data, metadata)
       where bases[m.append] > -2;
 ${recorded}  end if;
-  if repeated is not null then
+${tags.recorded}  if repeated is not null then
     insert into annals.once
       select c_once[c], c_value[c] from generate_series(1, n) c where status[c] = 0 and c_once[c] is not null;
   end if;
@@ -771,6 +817,18 @@ alter table annals.once alter column at set default annals.server_time();
 create index outcomes_at on annals.outcomes using brin (at);
 create index once_at on annals.once using brin (at);
 `,
+}, {
+  name: "tags of messages",
+  sql: `
+-- What boundaries find messages by. The type stands here too, so that a condition is answered by this table alone.
+create table annals.tags (
+  tag      text   not null collate "C",
+  position bigint not null,
+  type     text   not null,
+  primary key (tag, position)
+);
+${grantAs("select, insert", "annals.tags")}
+${commitFunction("create or replace function", NOTIFY_MESSAGES, PARTITIONED, SCHEDULED, TAGGED)}`,
 }];
 
 const COMMIT = "annals.commit(bigint[], text[], text, text, text, text)";

@@ -22,10 +22,12 @@ import type {
   ReadLogOptions,
   ReadStreamOptions,
   ScheduledMessage,
+  Tagged,
+  TaggedMessages,
 } from "../port.ts";
 import { MOST_REPLAYED } from "../port.ts";
 import { arrayLiteral, type Parameter } from "./commit.ts";
-import { lag, LAST_POSITION, OUTBOX_STATUS, type Query, readAt, readLog, readStream } from "./queries.ts";
+import { lag, LAST_POSITION, OUTBOX_STATUS, type Query, readAt, readLog, readStream, readTagged } from "./queries.ts";
 import { toCheckpoint, toDeadLetter, toDeferred, toLease, toMessage, toRow, toScheduled } from "./rows.ts";
 
 const DEFERRED = `select "group", category, stream, position, attempts, due_at, failures::text, replayed, awaits
@@ -88,6 +90,16 @@ export abstract class PostgresTables implements EventStore {
 
   readAt(positions: readonly number[], { largest }: { largest?: number } = {}): Promise<MessageRecord[]> {
     return positions.length === 0 ? Promise.resolve([]) : this.#read(readAt(positions, largest));
+  }
+
+  async readTagged(
+    among: readonly Tagged[],
+    options: Pick<ReadLogOptions, "after" | "upTo" | "limit"> = {},
+  ): Promise<TaggedMessages> {
+    const { sql, values } = readTagged(among, options);
+    const rows = await this.ask(sql, values);
+    const messages = rows.filter(([, position]) => position !== null).map(([, ...row]) => toMessage(row));
+    return { messages, last: rows[0][0] };
   }
 
   async lastPosition(): Promise<number> {

@@ -1,8 +1,14 @@
 import type { StatementSync } from "node:sqlite";
 import type { SqliteDatabase } from "../../sqlite/database.ts";
-import { FencedError, ScheduleChangedError, StatementError, WrongExpectedVersionError } from "../errors.ts";
+import {
+  AppendConditionError,
+  FencedError,
+  ScheduleChangedError,
+  StatementError,
+  WrongExpectedVersionError,
+} from "../errors.ts";
 import { statementFault } from "../single_statement.ts";
-import type { Commit, CommitResult, Fence, StreamAppend } from "../port.ts";
+import { type AppendCondition, type Commit, type CommitResult, type Fence, type StreamAppend, tagsOf } from "../port.ts";
 
 function prepareAll<K extends string>(db: SqliteDatabase, sql: Record<K, string>): Record<K, StatementSync> {
   const entries = Object.entries<string>(sql).map(([name, text]) => [name, db.prepare(text)]);
@@ -31,6 +37,8 @@ const SQL = {
   insertOnce: "insert into once (key, value, at) values (?, ?, ?)",
   scheduledAs: "select 1 from schedule where key = ? and id = ? and due_at = ?",
   unschedule: "delete from schedule where key = ?",
+  tag: "insert or ignore into tags (tag, position, type) values (?, ?, ?)",
+  newer: `select 1 from tags where tag = ? and position > ? and type in (select value from json_each(?)) limit 1`,
   schedule: "insert or replace into schedule (key, due_at, category, stream, id, message) values (?, ?, ?, ?, ?, ?)",
 };
 
@@ -86,6 +94,8 @@ export class SqliteCommitter {
       if (!release.every(({ key, id, dueAt }) => this.#sql.scheduledAs.get(key, id, dueAt))) {
         throw new ScheduleChangedError(release.map(({ key }) => key));
       }
+      const { conditions = [] } = commit;
+      if (!conditions.every((condition) => this.#holds(condition))) throw new AppendConditionError(tagsOf(conditions));
       const appends = commit.appends ?? [];
       const ahead = new Map<string, number>();
       const before = appends.map((append) => this.#check(append, ahead));
@@ -94,6 +104,7 @@ export class SqliteCommitter {
       appends.forEach((append, i) => last = this.#append(append, before[i], last));
       this.#rest(commit);
       this.#reschedule(commit);
+      this.#retag(commit);
       return {
         lastPosition: last > first ? last : 0,
         versions: appends.map((append, i) => before[i] + append.messages.length),
@@ -120,9 +131,20 @@ export class SqliteCommitter {
         m.data,
         m.metadata,
       );
+      for (const tag of m.tags ?? []) this.#sql.tag.run(tag, position, m.type);
       if (publish) this.#sql.insertOutbox.run(position);
     }
     return position;
+  }
+
+  #holds({ among, after }: AppendCondition): boolean {
+    return among.every(({ tag, types }) => !this.#sql.newer.get(tag, after, JSON.stringify(types)));
+  }
+
+  #retag({ tag: taggings = [] }: Commit): void {
+    for (const { position, type, tags } of taggings) {
+      for (const tag of tags) this.#sql.tag.run(tag, position, type);
+    }
   }
 
   #run(statements: NonNullable<Commit["statements"]>): void {

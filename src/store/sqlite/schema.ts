@@ -154,5 +154,16 @@ update once set at = unixepoch() * 1000;
 create index outcomes_at on outcomes (at);
 create index once_at on once (at);
 `,
+  }, {
+    name: "tags of messages",
+    sql: `
+-- What boundaries find messages by. The type stands here too, so that a condition is answered by this table alone.
+create table tags (
+  tag      text    not null,
+  position integer not null,
+  type     text    not null,
+  primary key (tag, position)
+) strict, without rowid;
+`,
   }],
 };

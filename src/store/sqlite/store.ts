@@ -3,7 +3,7 @@ import { type Fate, GroupCommit } from "../../lib/group_commit.ts";
 import type { MessageRecord } from "../../messages/envelope.ts";
 import { SqliteDatabase, type SqliteOptions } from "../../sqlite/database.ts";
 import { STORE_SCHEMA } from "./schema.ts";
-import { FencedError, ScheduleChangedError, StoreUnavailableError, WrongExpectedVersionError } from "../errors.ts";
+import { FencedError, isConflict, ScheduleChangedError, StoreUnavailableError } from "../errors.ts";
 import { FORGOTTEN, LONGEST_LEASE } from "../membership.ts";
 import type {
   Ages,
@@ -26,6 +26,8 @@ import type {
   ReadLogOptions,
   ReadStreamOptions,
   ScheduledMessage,
+  Tagged,
+  TaggedMessages,
 } from "../port.ts";
 import { grantOf, type LastGrant, leaseNames } from "../grant.ts";
 import { MOST_REPLAYED } from "../port.ts";
@@ -52,6 +54,13 @@ function columnsOf(largest: number | undefined): string {
 
 const DEAD_LETTER = `select id, "group", message, reason, error, stack, attempts, dead_at as deadAt from dead_letters`;
 const SCHEDULED = "select key, due_at as dueAt, category, stream, message from schedule";
+const LAST = "select max(position) as last from messages";
+/** One range of the index for each tag. */
+const TAGGED = `select ${MESSAGE} from (
+    select distinct t.position from json_each(?1) x join tags t on t.tag = x.value->>'tag'
+    where t.position > ?2 and t.position <= ?3 and t.type in (select value from json_each(x.value, '$.types'))
+    order by t.position limit ?4
+  ) t join messages m on m.position = t.position order by m.position`;
 const ROW = "select projection, key, row, position from projections";
 
 /** Reading rows as arrays takes a fifth of the time of objects, and most rows are messages. */
@@ -131,17 +140,20 @@ export class SqliteEventStore implements EventStore {
     return statement;
   }
 
+  /** Reads messages within `read()`; the columns are those of `MESSAGE`. */
+  #found(sql: string, values: readonly (string | number | null)[]): MessageRecord[] {
+    let statement = this.#prepared.get(sql);
+    if (!statement) {
+      this.#prepared.set(sql, statement = this.#db.prepare(sql));
+      // Available in node:sqlite since 24.0 and in Deno, but missing from Deno's types.
+      (statement as unknown as { setReturnArrays(on: boolean): void }).setReturnArrays(true);
+    }
+    return (statement.all(...values) as unknown as unknown[][]).map(toMessage);
+  }
+
   /** Reads messages; the columns are those of `MESSAGE`. */
   #messages(sql: string, ...values: (string | number | null)[]): Promise<MessageRecord[]> {
-    return this.#db.read(() => {
-      let statement = this.#prepared.get(sql);
-      if (!statement) {
-        this.#prepared.set(sql, statement = this.#db.prepare(sql));
-        // Available in node:sqlite since 24.0 and in Deno, but missing from Deno's types.
-        (statement as unknown as { setReturnArrays(on: boolean): void }).setReturnArrays(true);
-      }
-      return (statement.all(...values) as unknown as unknown[][]).map(toMessage);
-    });
+    return this.#db.read(() => this.#found(sql, values));
   }
 
   #all<T>(sql: string, ...values: (string | number | null)[]): Promise<T[]> {
@@ -175,8 +187,7 @@ export class SqliteEventStore implements EventStore {
         } catch (error) {
           // Only these are thrown before anything is written. After any other error, the whole transaction is rolled
           // back.
-          const isHarmless = error instanceof WrongExpectedVersionError || error instanceof FencedError ||
-            error instanceof ScheduleChangedError;
+          const isHarmless = isConflict(error) || error instanceof FencedError || error instanceof ScheduleChangedError;
           if (isHarmless) return { error };
           throw error;
         }
@@ -237,8 +248,20 @@ export class SqliteEventStore implements EventStore {
     );
   }
 
+  readTagged(
+    among: readonly Tagged[],
+    { after = 0, upTo = Number.MAX_SAFE_INTEGER, limit = -1 }: { after?: number; upTo?: number; limit?: number } = {},
+  ): Promise<TaggedMessages> {
+    return this.#db.read(() => {
+      const last = (this.#statement(LAST).get()?.last as number | null) ?? 0;
+      const messages = this.#found(TAGGED, [JSON.stringify(among), after, upTo, limit]);
+      // Others may write between the two.
+      return { messages, last: Math.max(last, messages.at(-1)?.position ?? 0) };
+    });
+  }
+
   async lastPosition(): Promise<number> {
-    return (await this.#one<{ last: number | null }>("select max(position) as last from messages"))?.last ?? 0;
+    return (await this.#one<{ last: number | null }>(LAST))?.last ?? 0;
   }
 
   changed(timeout: number, signal?: AbortSignal): Promise<void> {

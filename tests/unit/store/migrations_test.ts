@@ -19,6 +19,7 @@ const DIGESTS: Record<string, readonly string[]> = {
     "331af686680e",
     "1f73ddfdcb8b",
     "af7f220df7bc",
+    "1f1133ada7e5",
   ],
   sqlite: [
     "55e50935aeda",
@@ -29,6 +30,7 @@ const DIGESTS: Record<string, readonly string[]> = {
     "7518000e763d",
     "470576e50344",
     "5bdbcdd1ad5f",
+    "ca66247702b8",
   ],
   "sqlite broker": ["6421888f84c7", "1979c55dabac"],
 };
