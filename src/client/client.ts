@@ -3,6 +3,7 @@ import { REAL_CLOCK } from "../lib/clock.ts";
 import { CONFLICT_BACKOFF, pauseBefore } from "../lib/retry.ts";
 import type { Config } from "../config/config.ts";
 import type { Aggregate, StateOf } from "../domain/aggregate.ts";
+import type { Boundary, KeyOf } from "../domain/boundary.ts";
 import { commandStream } from "../domain/command_handler.ts";
 import type { Loaded } from "../domain/context.ts";
 import type { CommandDraft } from "../domain/handlers.ts";
@@ -12,6 +13,9 @@ import { dueOf, keyless, scheduleKey, type SendOptions } from "../domain/schedul
 import { locate, openStore } from "../adapters/open.ts";
 import { socketPath } from "../adapters/socket.ts";
 import { awaitsFirstAttempts, hasPassed } from "../groups/progress.ts";
+import type { Reading } from "../handling/batch.ts";
+import { decisionOn } from "../handling/decision.ts";
+import { UnitOfWork } from "../handling/unit_of_work.ts";
 import { decode } from "../messages/codec.ts";
 import type { Message, NewMessage } from "../messages/envelope.ts";
 import { DomainDefinitionError, PayloadError } from "../messages/errors.ts";
@@ -172,6 +176,16 @@ export class Client {
     return { commandId: sent.id, aggregateId: sent.aggregateId, position: lastPosition, outcome, repeated };
   }
 
+  /** What is decided and loaded in this process is read from. */
+  get #reading(): Reading {
+    return {
+      readStream: (name, from) => this.store.readStream(name, { from }),
+      readRows: (projection, keys) => this.store.readRows(projection, keys),
+      readTagged: (among, after) => this.store.readTagged(among, { after }),
+      longest: this.#config.store.maxMessageBytes,
+    };
+  }
+
   /** Stores a command that a server will send when it is due. */
   async #schedule(
     handler: Handler,
@@ -226,18 +240,15 @@ export class Client {
     const never = new AbortController().signal;
     const silent = { debug() {}, info() {}, warn() {}, error() {} };
     for (let rerun = 1;; rerun++) {
-      const batch = handler.kind.begin(this.domain, handler, {
-        readStream: (name, from) => this.store.readStream(name, { from }),
-        readRows: (projection, keys) => this.store.readRows(projection, keys),
-        longest: this.#config.store.maxMessageBytes,
-      });
+      const batch = handler.kind.begin(this.domain, handler, this.#reading);
       await batch.prepare([command]);
       await batch.handle({ message: command, attempt: rerun, signal: never, givenUp: never, log: silent });
-      const { appends, outcomes } = batch.effects();
+      const { appends, conditions, outcomes } = batch.effects();
       try {
         const publish = this.#config.enableOutbox;
         const { lastPosition, ...result } = await this.store.commit({
           appends: appends.map((append) => ({ ...append, publish: publish && append.publish })),
+          conditions,
           outcomes,
           ...once.commit,
         });
@@ -333,10 +344,34 @@ export class Client {
   async load<A extends Aggregate>(
     aggregate: A,
     id: string,
+    options?: { readonly atVersion?: number; readonly asOf?: Date },
+  ): Promise<Loaded<StateOf<A>>>;
+  /**
+   * Folds what counts within a boundary.
+   *
+   * @param boundary The boundary.
+   * @param key Its key.
+   * @returns The state, and the position up to which the log was read.
+   */
+  async load<B extends Boundary>(boundary: B, key: KeyOf<B>): Promise<Loaded<StateOf<B>>>;
+  async load(
+    target: Aggregate | Boundary,
+    key: unknown,
     options: { readonly atVersion?: number; readonly asOf?: Date } = {},
-  ): Promise<Loaded<StateOf<A>>> {
-    const stream = this.domain.streamOf(aggregate, id);
+  ): Promise<Loaded<any>> {
     const { atVersion, asOf } = options;
+    if (atVersion !== undefined || asOf !== undefined) {
+      return await this.#loadPast(target as Aggregate, key as string, atVersion, asOf);
+    }
+    const decision = decisionOn(new UnitOfWork(this.domain, this.#reading), target);
+    await decision.load(key);
+    const { state, version } = decision.state(key);
+    return { state, version };
+  }
+
+  /** Loads an aggregate as it was. */
+  async #loadPast(aggregate: Aggregate, id: string, atVersion?: number, asOf?: Date): Promise<Loaded<any>> {
+    const stream = this.domain.streamOf(aggregate, id);
     if (atVersion !== undefined && !(Number.isSafeInteger(atVersion) && atVersion >= 0)) {
       throw new DomainDefinitionError(`Cannot load at version ${atVersion}: versions are whole numbers from 0`);
     }

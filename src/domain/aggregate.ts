@@ -1,10 +1,8 @@
 import type { Draft, Message } from "../messages/envelope.ts";
-import { didYouMean, didYouWrite } from "../lib/did_you_mean.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
-import { checkName, checkParts } from "../messages/names.ts";
 import type { EventType, MessageType, NameOf, PayloadOf } from "../messages/message_type.ts";
 import { DomainRuleError } from "./errors.ts";
-import { deepFreeze, explainFrozen } from "./freeze.ts";
+import { evolution, isPromise } from "./evolution.ts";
 
 /** The part of an event that `evolve` sees, identical for a new event and one read from the log. */
 export type AppliedEvent<Name extends string = string, Payload = unknown> = Pick<
@@ -93,64 +91,15 @@ export function aggregate<const Name extends string, State, const Events extends
   name: Name,
   options: AggregateOptions<State, Events>,
 ): Aggregate<Name, State, Events> {
-  const { events, initial, evolve, invariants = {} } = options;
-  checkName("aggregate", name);
-  const own = `aggregate "${name}"`;
-  checkParts(own, "events", events, ({ kind }) => kind === "event");
-  if (typeof initial !== "function") {
-    throw new DomainDefinitionError(`Cannot define ${own}: "initial" is no function; write initial: () => …`);
-  }
-  if (typeof evolve !== "object" || evolve === null) {
-    throw new DomainDefinitionError(`Cannot define ${own}: it has no "evolve"; write evolve: { … }`);
-  }
-  const functions = evolve as Readonly<Record<string, (state: State, event: any) => State>>;
-  for (const { type } of events) {
-    if (!Object.hasOwn(functions, type) || typeof functions[type] !== "function") {
-      const others = Object.keys(functions).filter((given) => !events.some((event) => event.type === given));
-      throw new DomainDefinitionError(
-        `Cannot define aggregate "${name}": its evolve has no function for "${type}"${didYouWrite(type, others)}`,
-      );
-    }
-  }
-  for (const type of Object.keys(functions)) {
-    if (!events.some((event) => event.type === type)) {
-      throw new DomainDefinitionError(
-        `Cannot define aggregate "${name}": it evolves by "${type}", which is not in its events${
-          didYouMean(type, events.map((event) => event.type))
-        }`,
-      );
-    }
-  }
+  const { events, invariants = {} } = options;
+  const { initial, apply } = evolution("aggregate", name, options);
   const rules = Object.entries(invariants);
   return Object.freeze({
     kind: "aggregate" as const,
     name,
     events,
-    // States are frozen because they are cached: a mutation by a refused command would persist.
-    initial: () => {
-      const state = initial();
-      if (!isPromise(state)) return deepFreeze(state);
-      throw new DomainDefinitionError(`initial of "${name}" returned a promise; return the state itself`);
-    },
-    apply: (state: State, event: AppliedEvent) => {
-      try {
-        const next = functions[event.type](state, event);
-        if (next === undefined || isPromise(next)) {
-          throw new DomainDefinitionError(
-            `evolve of "${name}" for "${event.type}" returned ${
-              next === undefined ? "undefined (missing return?)" : "a promise"
-            }; return the new state`,
-          );
-        }
-        return deepFreeze(next);
-      } catch (error) {
-        throw explainFrozen(
-          error,
-          `evolve of "${name}" for "${event.type}"`,
-          "return a new state instead, like ({ ...state, balance: state.balance + 1 })",
-        );
-      }
-    },
+    initial,
+    apply,
     check: (state: State) => {
       for (const [rule, holds] of rules) {
         const held: unknown = holds(state);
@@ -166,12 +115,9 @@ export function aggregate<const Name extends string, State, const Events extends
   });
 }
 
-function isPromise(value: unknown): boolean {
-  return typeof (value as { then?: unknown } | null | undefined)?.then === "function";
-}
+/** The state of an aggregate or boundary. */
+export type StateOf<A> = A extends { readonly initial: () => infer State } ? State : never;
 
-/** The state of an aggregate. */
-export type StateOf<A> = A extends Aggregate<string, infer State> ? State : never;
-
-/** The new, not yet stored events of an aggregate. */
-export type EventsOf<A> = A extends Aggregate<string, any, infer Events> ? DraftOf<Events> : never;
+/** The new, not yet stored events of an aggregate or boundary. */
+export type EventsOf<A> = A extends { readonly events: infer Events extends readonly EventType[] } ? DraftOf<Events>
+  : never;

@@ -1,18 +1,18 @@
 import { CommandBatch } from "../handling/command_batch.ts";
 import { streamName } from "../messages/envelope.ts";
 import { checkParts } from "../messages/names.ts";
-import type { CommandType } from "../messages/message_type.ts";
 import type { Aggregate } from "./aggregate.ts";
+import type { Boundary } from "./boundary.ts";
 import { checkFunctions, checkOptions } from "./check_functions.ts";
-import type { CommandFunctions, CommandHandler } from "./handlers.ts";
+import type { CommandFunctions, CommandHandler, CommandsFor } from "./handlers.ts";
 import type { Domain, Handler, HandlerKind, PermissionRequest } from "./model.ts";
 
-/** Handles the commands of one aggregate; writes events and outcomes. */
+/** Handles commands that are decided on an aggregate or within a boundary; writes events and outcomes. */
 export const COMMAND_HANDLER: HandlerKind<CommandHandler> = Object.freeze(
   {
     name: "command handler",
     handles: (handler: CommandHandler) => handler.commands,
-    decidesFor: (handler: CommandHandler) => handler.aggregate,
+    decidesFor: (handler: CommandHandler) => handler.target,
     keeps: () => [],
     writes: { events: true, commands: false, rows: "none", outcomes: true, statements: false },
     begin: (domain, handler, reading) => new CommandBatch(domain, handler, reading),
@@ -20,10 +20,10 @@ export const COMMAND_HANDLER: HandlerKind<CommandHandler> = Object.freeze(
 );
 
 /**
- * Defines the command handler of an aggregate.
+ * Defines the command handler of an aggregate or boundary.
  *
  * @param name The name of the handler and its consumer group.
- * @param target The aggregate.
+ * @param target The aggregate; or the boundary, whose key is the payload of each command.
  * @param options The commands, with one function each that takes state and command and returns events. Throw a
  * {@linkcode DomainRuleError} to refuse a command.
  * @returns The handler, to be passed to {@linkcode domain}.
@@ -47,7 +47,10 @@ export const COMMAND_HANDLER: HandlerKind<CommandHandler> = Object.freeze(
  * console.log(CounterCommandHandler.name);
  * ```
  */
-export function commandHandler<A extends Aggregate, const Commands extends readonly CommandType[]>(
+export function commandHandler<
+  A extends Aggregate | Boundary,
+  const Commands extends readonly CommandsFor<NoInfer<A>>[],
+>(
   name: string,
   target: A,
   options: {
@@ -63,12 +66,12 @@ export function commandHandler<A extends Aggregate, const Commands extends reado
 ): CommandHandler {
   const { commands, handle, permissions = {}, retries } = options;
   checkFunctions(name, "command", commands, handle);
-  checkParts(`handler "${name}"`, "aggregate", [target], ({ kind }) => kind === "aggregate");
+  checkParts(`handler "${name}"`, "aggregate", [target], ({ kind }) => kind === "aggregate" || kind === "boundary");
   checkOptions(name, options);
   return Object.freeze({
     kind: COMMAND_HANDLER,
     name,
-    aggregate: target as Aggregate,
+    target: target as Aggregate | Boundary,
     commands,
     handle: handle as CommandHandler["handle"],
     permissions,

@@ -1,5 +1,6 @@
 import type { Draft, Message } from "../messages/envelope.ts";
 import type { Aggregate, EventsOf, StateOf } from "./aggregate.ts";
+import type { Boundary, KeyOf } from "./boundary.ts";
 import type { Projection, RowOf } from "./projection.ts";
 import type { SendOptions } from "./scheduling.ts";
 
@@ -27,22 +28,24 @@ export interface HandlerContext {
   readonly log: HandlerLog;
 }
 
-/** The state and version of an aggregate. */
+/** The state and version of an aggregate, or what is known within a boundary. */
 export interface Loaded<State> {
   /** Its state. */
   readonly state: State;
-  /** The version of its last event; -1 if it has none. */
+  /** The version of its last event, -1 if it has none; of a boundary, the position up to which the log was read. */
   readonly version: number;
 }
 
 /** What a command handler can do besides returning events. Everything is stored in one append. */
 export interface CommandContext extends HandlerContext {
-  /** The target aggregate's id. */
+  /** The command's target: the aggregate's id. */
   readonly aggregateId: string;
-  /** The version of its last event; -1 if it is new. */
+  /** The version of its last event, -1 if it is new; of a boundary, the position up to which the log was read. */
   readonly version: number;
   /** Loads another aggregate, or another instance of the same. */
   load<A extends Aggregate>(aggregate: A, id: string): Promise<Loaded<StateOf<A>>>;
+  /** Folds what counts within a boundary; if more comes in between, the command is decided again. */
+  load<B extends Boundary>(boundary: B, key: KeyOf<B>): Promise<Loaded<StateOf<B>>>;
   /** Appends events to another aggregate, checking its invariants and its version. */
   append<A extends Aggregate>(aggregate: A, id: string, events: EventsOf<A> | readonly EventsOf<A>[]): Promise<void>;
   /**

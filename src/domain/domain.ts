@@ -1,18 +1,24 @@
-import { categoryName, commandCategory, partCategory, streamName } from "../messages/envelope.ts";
+import { boundaryCategory, categoryName, commandCategory, partCategory, streamName } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { idFault } from "../messages/ids.ts";
 import { checkParts } from "../messages/names.ts";
 import type { EventType, MessageType } from "../messages/message_type.ts";
 import type { Aggregate } from "./aggregate.ts";
+import type { Boundary } from "./boundary.ts";
 import type { Domain, Handler } from "./model.ts";
 
 /** Settings of {@linkcode domain}. */
 export interface DomainOptions {
   /** Its aggregates. */
   readonly aggregates: readonly Aggregate[];
+  /** Its boundaries. @default {none} */
+  readonly boundaries?: readonly Boundary[];
   /** Its handlers; each is a consumer group. */
   readonly handlers: readonly Handler[];
 }
+
+/** Where the parts of a domain are listed that commands are decided on. */
+const LISTS = { aggregate: "aggregates", boundary: "boundaries" } as const;
 
 function addUnique<T>(map: Map<string, T>, what: string, name: string, value: T): void {
   const found = map.get(name);
@@ -79,6 +85,21 @@ export function domain(name: string, options: DomainOptions): Domain {
       owners.set(event, aggregate);
     }
   }
+  const boundaries = new Map<string, Boundary>();
+  checkParts(`domain "${name}"`, "boundaries", options.boundaries ?? [], ({ kind }) => kind === "boundary");
+  for (const boundary of options.boundaries ?? []) {
+    addUnique(boundaries, "boundary", boundary.name, boundary);
+    const category = categoryName(name, boundary.name);
+    if (categories.has(category)) {
+      throw new DomainDefinitionError(
+        `Cannot define domain "${name}": boundary "${boundary.name}" has the name of an aggregate or another boundary; rename one`,
+      );
+    }
+    categories.add(category);
+    for (const event of boundary.events) addUnique(types, "message type", event.type, event);
+  }
+  /** Events that no aggregate has are in a category of their own: several boundaries may look at them. */
+  const free = new Set([...boundaries.values()].flatMap(({ events }) => events).filter((event) => !owners.has(event)));
 
   const categoryOf = (aggregate: Aggregate): string => categoryName(name, aggregate.name);
   // Loan "application-7" and LoanApplication "7" would be one stream.
@@ -115,12 +136,18 @@ export function domain(name: string, options: DomainOptions): Domain {
     }
     return streamName(categoryOf(aggregate), id);
   };
-  const own = (handler: Handler, aggregate: Aggregate | undefined, what: string): Aggregate => {
-    if (aggregate && aggregates.get(aggregate.name) === aggregate) return aggregate;
+  const categoryOfEvent = (event: MessageType): string | undefined => {
+    const owner = owners.get(event as EventType);
+    if (owner) return categoryOf(owner);
+    return free.has(event as EventType) ? boundaryCategory(name) : undefined;
+  };
+  const refuseUse = (handler: Handler, what: string, kind: keyof typeof LISTS): never => {
     throw new DomainDefinitionError(
-      `Cannot define domain "${name}": handler "${handler.name}" needs ${what}; add the aggregate to "aggregates"`,
+      `Cannot define domain "${name}": handler "${handler.name}" needs ${what}; add the ${kind} to "${LISTS[kind]}"`,
     );
   };
+  const categoryRead = (handler: Handler, event: MessageType): string =>
+    categoryOfEvent(event) ?? refuseUse(handler, `event "${event.type}", which no aggregate has`, "aggregate");
   const read = new Map<Handler, readonly string[]>();
   const parts = new Map<string, readonly string[]>();
   const partOwners = new Map<string, string>();
@@ -153,12 +180,15 @@ export function domain(name: string, options: DomainOptions): Domain {
       for (const type of its) addUnique(types, "message type", type.type, type);
     }
     for (const event of handler.kind.refersTo?.(handler) ?? []) {
-      own(handler, owners.get(event as EventType), `event "${event.type}", which no aggregate has`);
+      categoryRead(handler, event);
     }
     const decidedFor = handler.kind.decidesFor(handler);
     if (decidedFor) {
-      const category = categoryOf(own(handler, decidedFor, `aggregate "${decidedFor.name}"`));
-      read.set(handler, [commandCategory(category)]);
+      const isAggregate = aggregates.get(decidedFor.name) === decidedFor;
+      if (!isAggregate && boundaries.get(decidedFor.name) !== decidedFor) {
+        refuseUse(handler, `${decidedFor.kind} "${decidedFor.name}"`, decidedFor.kind);
+      }
+      read.set(handler, [commandCategory(categoryName(name, decidedFor.name))]);
       for (const command of handler.kind.handles(handler)) {
         addUnique(types, "message type", command.type, command);
         const other = deciders.get(command.type);
@@ -172,7 +202,7 @@ export function domain(name: string, options: DomainOptions): Domain {
     } else {
       const inParts = new Set(partsRead.flatMap(({ types }) => types));
       const found = handler.kind.handles(handler).filter((event) => !inParts.has(event)).map((event) =>
-        categoryOf(own(handler, owners.get(event as EventType), `event "${event.type}", which no aggregate has`))
+        categoryRead(handler, event)
       );
       const itsParts = partsRead.map(({ owner, part }) => partCategory(name, owner, part));
       read.set(handler, [...new Set([...found, ...itsParts])]);
@@ -190,9 +220,14 @@ export function domain(name: string, options: DomainOptions): Domain {
     kind: "domain" as const,
     name,
     aggregates,
+    boundaries,
     handlers,
     types,
     categoryOf,
+    categoryOfEvent: (event: string) => {
+      const type = types.get(event);
+      return type && categoryOfEvent(type);
+    },
     streamOf,
     parts,
     categoriesOf: (handler: Handler) => read.get(handler) ?? [],

@@ -1,13 +1,19 @@
 import type { Draft, Message } from "../messages/envelope.ts";
 import type { CommandType, EventType, NameOf, PayloadOf } from "../messages/message_type.ts";
 import type { Aggregate, EventsOf, Named, StateOf } from "./aggregate.ts";
+import type { Boundary, KeyOf } from "./boundary.ts";
 import type { CommandContext, EventContext } from "./context.ts";
 import type { Handler } from "./model.ts";
 import type { Projection } from "./projection.ts";
 import type { Schema } from "../messages/schema.ts";
 
+/** The commands that can be decided on an aggregate (any), or within a boundary: those whose payloads have its key. */
+export type CommandsFor<A> = [A] extends [never] ? CommandType
+  : A extends Boundary ? CommandType<string, KeyOf<A>>
+  : CommandType;
+
 /** One function per command that returns the resulting events, in order. */
-export type CommandFunctions<A extends Aggregate, Commands extends readonly CommandType[]> = {
+export type CommandFunctions<A extends Aggregate | Boundary, Commands extends readonly CommandType[]> = {
   readonly [Name in NameOf<Commands[number]>]: (
     state: StateOf<A>,
     command: Message<Name, PayloadOf<Named<Commands[number], Name>>>,
@@ -16,7 +22,7 @@ export type CommandFunctions<A extends Aggregate, Commands extends readonly Comm
 };
 
 /** What a command leads to: an event, several, or none: `[]`. Returning nothing at all is an error: it may be a forgotten `return`. */
-export type Decision<A extends Aggregate> = EventsOf<A> | readonly EventsOf<A>[];
+export type Decision<A extends Aggregate | Boundary> = EventsOf<A> | readonly EventsOf<A>[];
 
 /** One function per event. */
 export type EventFunctions<Events extends readonly EventType[]> = {
@@ -54,10 +60,10 @@ export type ProjectFunctions<Row, Events extends readonly EventType[]> = {
   ) => Row | null;
 };
 
-/** Handles the commands of one aggregate. */
+/** Handles the commands that are decided on one aggregate, or within one boundary. */
 export interface CommandHandler extends Handler {
-  /** The aggregate. */
-  readonly aggregate: Aggregate;
+  /** The aggregate or boundary. */
+  readonly target: Aggregate | Boundary;
   /** The commands. */
   readonly commands: readonly CommandType[];
   /** One function per command. */

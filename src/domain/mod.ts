@@ -1,4 +1,5 @@
 export * from "./aggregate.ts";
+export * from "./boundary.ts";
 export { commandHandler } from "./command_handler.ts";
 export * from "./context.ts";
 export * from "./domain.ts";

@@ -1,6 +1,7 @@
 import type { HandlerBatch, Reading } from "../handling/batch.ts";
 import type { MessageType } from "../messages/message_type.ts";
 import type { Aggregate } from "./aggregate.ts";
+import type { Boundary } from "./boundary.ts";
 import type { Projection } from "./projection.ts";
 
 /** Permissions that a handler needs; the server does not start until the operator has granted them in `domain.toml`. */
@@ -68,8 +69,8 @@ export interface HandlerKind<H extends Handler = any> {
   readonly name: string;
   /** The message types it handles; others in its categories are skipped. */
   readonly handles: (handler: H) => readonly MessageType[];
-  /** The target aggregate of a command handler; `null` for kinds that read events. */
-  readonly decidesFor: (handler: H) => Aggregate | null;
+  /** What a command handler decides on; `null` for kinds that read events. */
+  readonly decidesFor: (handler: H) => Aggregate | Boundary | null;
   /** Projections that no other handler may write. */
   readonly keeps: (handler: H) => readonly Projection[];
   /** What it may write. */
@@ -102,12 +103,16 @@ export interface Domain {
   readonly name: string;
   /** Its aggregates, by name. */
   readonly aggregates: ReadonlyMap<string, Aggregate>;
+  /** Its boundaries, by name. */
+  readonly boundaries: ReadonlyMap<string, Boundary>;
   /** Its handlers, by name. */
   readonly handlers: ReadonlyMap<string, Handler>;
   /** Its event and command types, by name. */
   readonly types: ReadonlyMap<string, MessageType>;
   /** Returns the category of an aggregate. */
   readonly categoryOf: (aggregate: Aggregate) => string;
+  /** Returns the category that an event is in, by its name. */
+  readonly categoryOfEvent: (event: string) => string | undefined;
   /**
    * Returns the stream of an aggregate.
    *

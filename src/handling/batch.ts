@@ -1,17 +1,18 @@
 import type { HandlerLog } from "../domain/context.ts";
 import type { Message, MessageRecord } from "../messages/envelope.ts";
-import type { Commit } from "../store/port.ts";
+import type { Commit, Tagged, TaggedMessages } from "../store/port.ts";
 import type { RowCache } from "./row_cache.ts";
 import type { StateCache } from "./state_cache.ts";
 
 /** The effects of handlers: the part of a commit that comes from the domain's code. */
 export type Effects = Required<
-  Pick<Commit, "appends" | "rows" | "outcomes" | "statements" | "schedule" | "unschedule">
+  Pick<Commit, "appends" | "conditions" | "rows" | "outcomes" | "statements" | "schedule" | "unschedule">
 >;
 
 /** No effects. */
 export const NO_EFFECTS: Effects = Object.freeze({
   appends: [],
+  conditions: [],
   rows: [],
   outcomes: [],
   statements: [],
@@ -21,6 +22,9 @@ export const NO_EFFECTS: Effects = Object.freeze({
 
 /** Reads a stream from a version onwards. */
 export type ReadStream = (stream: string, from: number) => Promise<readonly MessageRecord[]>;
+
+/** Reads all messages with some tags and types after a position, and says up to where. */
+export type ReadTagged = (among: readonly Tagged[], after: number) => Promise<TaggedMessages>;
 
 /** Reads rows of a projection, as JSON text. */
 export type ReadRows = (
@@ -36,6 +40,8 @@ export interface Reading {
   readonly readRows: ReadRows;
   /** Reads messages by their positions, in any order; for handlers of kinds that refer to some. */
   readonly readAt?: (positions: readonly number[]) => Promise<readonly MessageRecord[]>;
+  /** Reads messages by their tags; for handlers of kinds that decide. */
+  readonly readTagged?: ReadTagged;
   /** Cached states of earlier batches. */
   readonly cache?: StateCache;
   /** Cached rows of earlier batches, for a handler that alone writes them. */

@@ -1,5 +1,7 @@
 import type { Draft, Message } from "../messages/envelope.ts";
-import type { CommandContext } from "../domain/context.ts";
+import type { Aggregate } from "../domain/aggregate.ts";
+import type { Boundary } from "../domain/boundary.ts";
+import type { CommandContext, Loaded } from "../domain/context.ts";
 import { refusalOf } from "../domain/errors.ts";
 import { explainFrozen } from "../domain/freeze.ts";
 import type { CommandHandler } from "../domain/handlers.ts";
@@ -10,6 +12,7 @@ import { storable } from "../messages/text.ts";
 import { commandEnd } from "../processes/command_end.ts";
 import type { CommandOutcome } from "../store/port.ts";
 import { type Delivery, type Effects, type HandlerBatch, isThenable, NO_EFFECTS, type Reading } from "./batch.ts";
+import { type Decision, decisionOn } from "./decision.ts";
 import { UnitOfWork } from "./unit_of_work.ts";
 
 /** A pending append to another aggregate; records whether the handler awaits it. */
@@ -57,6 +60,7 @@ export class CommandBatch implements HandlerBatch {
   #domain: Domain;
   #handler: CommandHandler;
   #unit: UnitOfWork;
+  #on: Decision;
   #outcomes: CommandOutcome[] = [];
 
   /**
@@ -70,21 +74,20 @@ export class CommandBatch implements HandlerBatch {
     this.#domain = domain;
     this.#handler = handler;
     this.#unit = new UnitOfWork(domain, reading);
+    this.#on = decisionOn(this.#unit, handler.target);
   }
 
   async prepare(messages: readonly Message[]): Promise<void> {
-    const ids = [...new Set(messages.map((message) => message.aggregateId))];
-    await Promise.all(ids.map((id) => this.#unit.load(this.#handler.aggregate, id)));
+    const keys = new Set(messages.map((message) => this.#on.keyOf(message)));
+    await Promise.all([...keys].map((key) => this.#on.load(key)));
     this.#unit.keep();
   }
 
   handle(delivery: Delivery): void | Promise<void> {
-    const unit = this.#unit;
-    unit.begin(delivery.message);
+    this.#unit.begin(delivery.message);
+    const key = this.#on.keyOf(delivery.message);
     try {
-      const done = unit.has(this.#handler.aggregate, delivery.message.aggregateId)
-        ? this.#decide(delivery)
-        : unit.load(this.#handler.aggregate, delivery.message.aggregateId).then(() => this.#decide(delivery));
+      const done = this.#on.has(key) ? this.#decide(delivery) : this.#on.load(key).then(() => this.#decide(delivery));
       if (isThenable(done)) {
         return Promise.resolve(done).then(
           () => this.#accept(delivery.message),
@@ -99,7 +102,7 @@ export class CommandBatch implements HandlerBatch {
 
   #decide(delivery: Delivery): void | Promise<void> {
     const { message } = delivery;
-    const { aggregate, handle } = this.#handler;
+    const { handle } = this.#handler;
     const id = message.aggregateId;
     const reservations: [field: string, value: string, release: boolean][] = [];
     const appending: Appending[] = [];
@@ -107,7 +110,7 @@ export class CommandBatch implements HandlerBatch {
     const stillOpen = (): void => {
       if (!open) throw new Error(`The handling of command ${message.type} has ended; its context is closed`);
     };
-    const { state, version } = this.#unit.state(aggregate, id);
+    const { state, version } = this.#on.state(this.#on.keyOf(message));
     const context: CommandContext = {
       message,
       attempt: delivery.attempt,
@@ -115,9 +118,11 @@ export class CommandBatch implements HandlerBatch {
       log: delivery.log,
       aggregateId: id,
       version,
-      load: (other, otherId) => {
+      load: async (other: Aggregate | Boundary, key: unknown) => {
         stillOpen();
-        return this.#unit.load(other, otherId);
+        const on = decisionOn(this.#unit, other);
+        await on.load(key);
+        return on.state(key) as Loaded<any>;
       },
       append: (other, otherId, events) => {
         stillOpen();
@@ -143,7 +148,7 @@ export class CommandBatch implements HandlerBatch {
     const conclude = async (drafts: readonly Draft[]): Promise<void> => {
       // Include calls that were not awaited: everything is one append.
       for (const one of appending) await one.concluded();
-      this.#unit.append(aggregate, id, drafts);
+      this.#on.append(message, drafts);
       for (const [field, value, release] of reservations) await this.#unit.reserve(field, value, id, release);
     };
     const fail = (error: unknown): never => {
@@ -165,7 +170,7 @@ export class CommandBatch implements HandlerBatch {
       const drafts = ([] as Draft[]).concat(decision as Draft | Draft[]);
       if (reservations.length + appending.length > 0) return conclude(drafts).finally(() => open = false);
       open = false;
-      this.#unit.append(aggregate, id, drafts);
+      this.#on.append(message, drafts);
     };
     try {
       const decision = handle[message.type](state, message, context);
@@ -213,7 +218,12 @@ export class CommandBatch implements HandlerBatch {
   }
 
   effects(): Effects {
-    return { ...NO_EFFECTS, appends: this.#unit.appends(), outcomes: this.#outcomes };
+    return {
+      ...NO_EFFECTS,
+      appends: this.#unit.appends(),
+      conditions: this.#unit.conditions(),
+      outcomes: this.#outcomes,
+    };
   }
 
   settle(written: boolean): void {

@@ -11,7 +11,15 @@ import { COMMAND_END, type CommandEnd, inboxCategory } from "../processes/names.
 import { checkLength } from "../messages/json.ts";
 import { validate } from "../messages/schema.ts";
 import type { ProjectionRow, Statement } from "../store/port.ts";
-import { type Delivery, type Effects, type HandlerBatch, isThenable, type Reading, type ReadRows } from "./batch.ts";
+import {
+  type Delivery,
+  type Effects,
+  type HandlerBatch,
+  isThenable,
+  NO_EFFECTS,
+  type Reading,
+  type ReadRows,
+} from "./batch.ts";
 import { commandStream } from "../domain/command_handler.ts";
 import { UnitOfWork } from "./unit_of_work.ts";
 
@@ -214,9 +222,9 @@ export class EventBatch implements HandlerBatch {
       for (const row of kept.rows) rows.set(JSON.stringify([row.projection, row.key]), row);
     }
     return {
+      ...NO_EFFECTS,
       appends: this.#unit.appends(),
       rows: [...rows.values()],
-      outcomes: [],
       statements: this.#kept.flatMap(({ statements }) => statements),
       ...this.#unit.scheduling(),
     };

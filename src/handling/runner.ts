@@ -45,7 +45,10 @@ export interface GroupWorker {
 /** Options of {@linkcode LocalRunner}. */
 export interface LocalRunnerOptions {
   /** What handlers read from. */
-  readonly reading: Pick<Reading, "readStream" | "readRows" | "readAt" | "now" | "newId" | "sql" | "longest">;
+  readonly reading: Pick<
+    Reading,
+    "readStream" | "readRows" | "readAt" | "readTagged" | "now" | "newId" | "sql" | "longest"
+  >;
   /** The time limit per message, in milliseconds. */
   readonly timeout: number;
   /** How handlers are run. @default {run directly} */
@@ -99,6 +102,7 @@ export class LocalRunner implements BatchRunner {
       readStream: guarded(reading.readStream),
       readRows: guarded(reading.readRows),
       ...(reading.readAt && { readAt: guarded(reading.readAt) }),
+      ...(reading.readTagged && { readTagged: guarded(reading.readTagged) }),
       cache: this.#cache,
       rowCache: this.#rowCache,
       guard: (work) => execution.guard(work, timeout),

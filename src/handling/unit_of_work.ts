@@ -1,18 +1,28 @@
 import type { Aggregate } from "../domain/aggregate.ts";
+import type { Boundary } from "../domain/boundary.ts";
 import type { Loaded } from "../domain/context.ts";
 import { DomainRuleError } from "../domain/errors.ts";
 import type { Domain } from "../domain/model.ts";
 import { keyless } from "../domain/scheduling.ts";
 import { decode } from "../messages/codec.ts";
-import { type Draft, type Message, type NewMessage, reservationCategory, streamName } from "../messages/envelope.ts";
+import {
+  boundaryCategory,
+  type Draft,
+  type Message,
+  type NewMessage,
+  reservationCategory,
+  streamName,
+} from "../messages/envelope.ts";
 import { DomainDefinitionError, PayloadError } from "../messages/errors.ts";
 import { checkLength, jsonFaults } from "../messages/json.ts";
 import { inherited, type Sender, withSender } from "../messages/sender.ts";
+import { tagsFor } from "../messages/tags.ts";
 import { isStorable } from "../messages/text.ts";
 import { idFault, newId } from "../messages/ids.ts";
 import { whatIs } from "../messages/names.ts";
-import type { Due, ScheduleEntry, StreamAppend } from "../store/port.ts";
+import type { AppendCondition, Due, ScheduleEntry, StreamAppend } from "../store/port.ts";
 import type { Reading } from "./batch.ts";
+import { BoundaryStates } from "./boundary_states.ts";
 
 /** A stream as it was read, before pending appends. */
 interface Base {
@@ -81,6 +91,8 @@ export class UnitOfWork {
   #stepScheduled = new Map<string, ScheduleEntry | null>();
   #cause: Message | undefined;
   #characters = 0;
+  /** The states within boundaries. */
+  readonly boundaries: BoundaryStates;
 
   /**
    * Creates an empty unit.
@@ -92,6 +104,7 @@ export class UnitOfWork {
     this.#domain = domain;
     this.#reading = reading;
     this.#now = reading.now ?? Date.now;
+    this.boundaries = new BoundaryStates(domain, reading);
   }
 
   /** Begins a step; messages created from here on carry the message's correlation. */
@@ -105,6 +118,7 @@ export class UnitOfWork {
     for (const [stream, touched] of this.#step) this.#kept.set(stream, touched);
     this.#queued.push(...this.#stepQueued);
     for (const [key, entry] of this.#stepScheduled) this.#scheduled.set(key, entry);
+    this.boundaries.keep();
     this.#step = new Map();
     this.#stepQueued = [];
     this.#stepScheduled = new Map();
@@ -117,6 +131,7 @@ export class UnitOfWork {
     for (const [stream, { base }] of this.#step) {
       if (!this.#kept.has(stream)) this.#kept.set(stream, untouched(base));
     }
+    this.boundaries.drop();
     this.#step = new Map();
     this.#stepQueued = [];
     this.#stepScheduled = new Map();
@@ -193,17 +208,55 @@ export class UnitOfWork {
       }
       const message = this.message(draft);
       version++;
-      state = aggregate.apply(state, {
+      const event = {
         type: draft.type,
         payload: draft.payload,
         aggregateId: id,
         version,
         time: new Date(message.time),
-      });
+      };
+      state = aggregate.apply(state, event);
       aggregate.check(state);
+      this.boundaries.add(event, message.tags ?? []);
       messages.push(message);
     }
     this.#step.set(stream, { ...found, state, version, messages });
+  }
+
+  /**
+   * Appends events that are decided within a boundary.
+   *
+   * @param boundary The boundary.
+   * @param id The id that their stream is named by.
+   * @param drafts The events.
+   */
+  appendWithin(boundary: Boundary, id: string, drafts: readonly Draft[]): void {
+    const own = boundaryCategory(this.#domain.name);
+    for (const draft of drafts) {
+      checkDraft(draft);
+      if (draft?.kind !== "event" || !boundary.events.some((event) => event.type === draft.type)) {
+        throw new DomainDefinitionError(
+          `Cannot append ${whatIs(draft)}: it is not an event of boundary "${boundary.name}"`,
+        );
+      }
+      const category = this.#domain.categoryOfEvent(draft.type);
+      if (category !== own) {
+        throw new DomainDefinitionError(
+          `Cannot append "${draft.type}" as an event of boundary "${boundary.name}": it is one of an aggregate (${category}); ` +
+            `append it to that: await context.append(TheAggregate, id, ${draft.type}({ … }))`,
+        );
+      }
+      const message = this.message(draft);
+      const { type, payload } = draft;
+      this.boundaries.add({ type, payload, aggregateId: id, time: new Date(message.time) }, message.tags ?? []);
+      this.#stepQueued.push({
+        category: own,
+        stream: streamName(own, id),
+        expected: "any",
+        messages: [message],
+        publish: true,
+      });
+    }
   }
 
   /**
@@ -222,6 +275,8 @@ export class UnitOfWork {
     this.#characters += data.length;
     const id = (this.#reading.newId ?? newId)();
     const cause = this.#cause;
+    const known = this.#domain.types.get(type);
+    const tags = known ? tagsFor(known, draft.payload) : [];
     const metadata = cause && Object.keys(cause.metadata).length > 0 ? inherited(JSON.stringify(cause.metadata)) : null;
     return {
       id,
@@ -232,6 +287,7 @@ export class UnitOfWork {
       causationId: cause?.id ?? null,
       data,
       metadata: sender ? withSender(metadata, sender) : metadata,
+      ...(tags.length > 0 && { tags }),
     };
   }
 
@@ -323,7 +379,10 @@ export class UnitOfWork {
 
   /** The types of the messages created by the current step. */
   get made(): string[] {
-    const types: string[] = [];
+    const own = boundaryCategory(this.#domain.name);
+    const types = this.#stepQueued.filter(({ category }) => category === own).flatMap(({ messages }) =>
+      messages.map(({ type }) => type)
+    );
     for (const [stream, touched] of this.#step) {
       if (!touched.base.publish) continue;
       for (const { type } of touched.messages.slice(this.#kept.get(stream)?.messages.length ?? 0)) types.push(type);
@@ -340,9 +399,15 @@ export class UnitOfWork {
     return [...planned, ...this.#queued];
   }
 
+  /** What has to hold when that is written. */
+  conditions(): AppendCondition[] {
+    return this.boundaries.conditions();
+  }
+
   /** Caches the states after a successful append; marks them as stale after a conflict. */
   settle(written: boolean): void {
     const { cache } = this.#reading;
+    this.boundaries.settle();
     for (const [stream, { base, state, version }] of this.#kept) {
       if (!base.publish) continue;
       if (written) cache?.set(stream, { state, version });

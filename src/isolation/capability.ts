@@ -3,6 +3,7 @@ import type { Effects } from "../handling/batch.ts";
 import type { BatchItem, BatchResult } from "../handling/executor.ts";
 import { isGivenKey, keyless } from "../domain/scheduling.ts";
 import {
+  boundaryCategory,
   isInternal,
   type MessageRecord,
   type NewMessage,
@@ -11,7 +12,8 @@ import {
 } from "../messages/envelope.ts";
 import { inherited, senderOf, withSender } from "../messages/sender.ts";
 import { COMMAND_END, timerKeys } from "../processes/names.ts";
-import { storable } from "../messages/text.ts";
+import { isStorable, storable } from "../messages/text.ts";
+import type { Tagged } from "../store/port.ts";
 import { DEEPEST, depthOf, isLonger, jsonFaults, LONGEST_JSON } from "../messages/json.ts";
 import { idFault } from "../messages/ids.ts";
 import type { answerSchema, DomainDescription, HandlerDescription } from "./protocol.ts";
@@ -75,9 +77,13 @@ export class Capability {
   #events: ReadonlySet<string>;
   #commands: ReadonlySet<string>;
   #reservations: string;
+  /** Its events are appended to whatever stream they are in; what they were decided on, conditions check. */
+  #boundaries: string;
   /** Its own categories, and whether appends to them expect a version. */
   #parts: ReadonlyMap<string, boolean>;
   #referred: ReadonlySet<string>;
+  #tagged: ReadonlySet<string>;
+  #sought: ReadonlySet<string>;
   #all: readonly string[];
   #keptByOthers: ReadonlySet<string>;
 
@@ -93,6 +99,9 @@ export class Capability {
     this.#handler = handler;
     this.#sql = sql && handler.writes.statements;
     this.#reservations = reservationCategory(domain.name);
+    this.#boundaries = boundaryCategory(domain.name);
+    this.#tagged = new Set(domain.tagged.map(({ type }) => type));
+    this.#sought = new Set(domain.tagged.filter(({ isSought }) => isSought).map(({ type }) => type));
     const commands = domain.handlers.filter(({ writes }) => writes.outcomes).flatMap(({ categories }) => categories);
     this.#commands = new Set(commands);
     const parts = new Set(domain.parts);
@@ -117,6 +126,11 @@ export class Capability {
   /** Whether it may read a message by its position. */
   mayReadAt({ category }: MessageRecord): boolean {
     return this.#referred.has(category);
+  }
+
+  /** Whether it may read messages by their tags. */
+  mayReadTagged(among: readonly Tagged[]): boolean {
+    return this.#handler.writes.events && among.every(({ types }) => types.every((type) => this.#sought.has(type)));
   }
 
   /** Whether it may read rows of a projection. */
@@ -180,6 +194,8 @@ export class Capability {
       }
       if (!isJson(data)) refuse("a payload that is not JSON");
       this.#checkLength("a payload", data);
+      if (message.tags && !this.#tagged.has(type)) refuse(`tags of a "${type}", which has none`);
+      if (message.tags && !message.tags.every(isStorable)) refuse("a tag that cannot be stored");
       return { ...message, correlationId: cause.correlationId, metadata: this.#metadata(category, metadata, cause) };
     };
     const appends = effects.appends.map((append) => {
@@ -265,7 +281,7 @@ export class Capability {
     if (idFault(category === this.#reservations ? id.slice(id.indexOf(":") + 1) : id) !== null) {
       refuse("an append to a stream whose name cannot be stored");
     }
-    const isAny = isCommand || (isPart && !isVersioned);
+    const isAny = isCommand || category === this.#boundaries || (isPart && !isVersioned);
     if ((expected === "any") !== isAny) refuse(`an append to "${stream}" that expects ${expected}`);
     if (publish === isInternal(category)) refuse(`an append to "${stream}" that is${publish ? "" : " not"} published`);
   }

@@ -1,5 +1,5 @@
 import type { Projection } from "../domain/projection.ts";
-import { partCategory } from "../messages/envelope.ts";
+import { boundaryCategory, partCategory } from "../messages/envelope.ts";
 import type { MessageType } from "../messages/message_type.ts";
 import type { Schema } from "../messages/schema.ts";
 import type { Domain } from "../domain/model.ts";
@@ -55,11 +55,9 @@ function typeOf(field: Record<string, any>): string {
 /** The categories of events, and those of all commands; none if it refers to nothing. */
 function referredBy(domain: Domain, events: readonly MessageType[] | null): string[] {
   if (events === null) return [];
-  const aggregates = [...domain.aggregates.values()].filter((one) =>
-    one.events.some((event) => events.includes(event))
-  );
+  const categories = new Set(events.flatMap(({ type }) => domain.categoryOfEvent(type) ?? []));
   const deciders = [...domain.handlers.values()].filter((handler) => handler.kind.decidesFor(handler) !== null);
-  return [...aggregates.map(domain.categoryOf), ...deciders.flatMap((handler) => [...domain.categoriesOf(handler)])];
+  return [...categories, ...deciders.flatMap((handler) => [...domain.categoriesOf(handler)])];
 }
 
 /**
@@ -73,6 +71,14 @@ export function describe(domain: Domain): DomainDescription {
   for (const aggregate of domain.aggregates.values()) {
     categories[domain.categoryOf(aggregate)] = aggregate.events.map(({ type }) => type);
   }
+  const sought = new Set([...domain.boundaries.values()].flatMap(({ events }) => events.map(({ type }) => type)));
+  const tagged = [...domain.types.values()].flatMap(({ type, tags }) => {
+    const category = tags && domain.categoryOfEvent(type);
+    return category === undefined ? [] : [{ type, category, isSought: sought.has(type) }];
+  });
+  const within = boundaryCategory(domain.name);
+  const free = tagged.filter(({ category }) => category === within).map(({ type }) => type);
+  if (free.length > 0) categories[within] = free;
   const handlers = [...domain.handlers.values()].map((handler): HandlerDescription => {
     const { name, kind, permissions, retries } = handler;
     const read = domain.categoriesOf(handler);
@@ -102,5 +108,5 @@ export function describe(domain: Domain): DomainDescription {
   const parts = [...domain.parts.keys()];
   const projections = projectionsOf(domain).map(({ name, schema }) => ({ name, fields: fieldsOf(schema) }));
   const types = Object.fromEntries([...domain.types.values()].map(({ type, version }) => [type, version]));
-  return { name: domain.name, handlers, categories, parts, types, projections };
+  return { name: domain.name, handlers, categories, parts, tagged, types, projections };
 }

@@ -4,6 +4,7 @@ import type { PermissionGrant } from "../config/config.ts";
 import type { Writes } from "../domain/model.ts";
 import type { BatchItem } from "../handling/executor.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
+import { LONGEST_TAG, MOST_TAGS } from "../messages/tags.ts";
 
 /** A handler, as described by the domain's code. */
 export interface HandlerDescription {
@@ -43,6 +44,8 @@ export interface DomainDescription {
   readonly categories: Readonly<Record<string, readonly string[]>>;
   /** Those of them that are parts of handlers. */
   readonly parts: readonly string[];
+  /** The event types that have tags, and whether a boundary looks for them. */
+  readonly tagged: readonly { readonly type: string; readonly category: string; readonly isSought: boolean }[];
   /** The message types its code knows, with their versions. */
   readonly types: Readonly<Record<string, number>>;
   /** Its projections, and the fields their schemas declare. */
@@ -56,6 +59,8 @@ export interface DomainDescription {
 export interface ReadPayload {
   /** Upcast to the current version. */
   readonly payload: unknown;
+  /** Its tags, if it has some. */
+  readonly tags?: string[];
   /** The reason, if it cannot be decoded. */
   readonly unreadable?: string;
 }
@@ -136,6 +141,14 @@ export type ToWorker =
     /** How many of the positions, from the first on, they are for. */
     readonly read: number;
   }
+  | {
+    readonly t: "tagged";
+    readonly q: number;
+    readonly records: readonly MessageRecord[];
+    readonly more: boolean;
+    /** The last position of the log. */
+    readonly last: number;
+  }
   | { readonly t: "unread"; readonly q: number };
 
 /** What the engine sends a host on stdin when it starts. */
@@ -177,7 +190,9 @@ const newMessage = z.strictObject({
   causationId: name.nullable(),
   data: z.string(),
   metadata: z.string().nullable(),
+  tags: list(z.string().min(1).max(LONGEST_TAG), MOST_TAGS).optional(),
 });
+const tagged = z.strictObject({ tag: z.string().max(LONGEST_TAG), types: list(name, 10_000) });
 
 const append = z.strictObject({
   stream: name,
@@ -213,6 +228,7 @@ const failure = z.strictObject({
 
 const effects = z.strictObject({
   appends: list(append, MOST),
+  conditions: list(z.strictObject({ among: list(tagged, 100), after: whole }), MOST_MESSAGES),
   rows: list(row, MOST),
   outcomes: list(outcome, MOST_MESSAGES),
   statements: list(statement, MOST),
@@ -228,6 +244,12 @@ export const answerSchema = z.strictObject({
   stuck: z.boolean(),
 });
 
+const payload = z.strictObject({
+  payload: z.unknown(),
+  tags: list(z.string().min(1).max(LONGEST_TAG), MOST_TAGS).optional(),
+  unreadable: z.string().optional(),
+});
+
 /** Messages from a worker to the engine. */
 export const fromWorkerSchema = z.discriminatedUnion("t", [
   z.strictObject({ t: z.literal("ready") }),
@@ -236,7 +258,7 @@ export const fromWorkerSchema = z.discriminatedUnion("t", [
   z.strictObject({
     t: z.literal("decoded"),
     id: whole,
-    payloads: list(z.strictObject({ payload: z.unknown(), unreadable: z.string().optional() }), MOST),
+    payloads: list(payload, MOST),
   }),
   z.strictObject({
     t: z.literal("done"),
@@ -252,6 +274,15 @@ export const fromWorkerSchema = z.discriminatedUnion("t", [
     q: whole,
     projection: name,
     keys: list(name, 100_000),
+  }),
+  z.strictObject({
+    t: z.literal("tagged"),
+    session: name,
+    n: whole,
+    q: whole,
+    among: list(tagged, 100),
+    after: whole,
+    upTo: whole.nullable(),
   }),
   z.strictObject({
     t: z.literal("positions"),
@@ -310,6 +341,7 @@ export const descriptionSchema: z.ZodType<DomainDescription> = z.strictObject({
   })).max(10_000),
   categories: z.record(name, names),
   parts: names,
+  tagged: list(z.strictObject({ type: name, category: name, isSought: z.boolean() }), 10_000),
   types,
   projections: z.array(z.strictObject({ name, fields: z.array(z.strictObject({ name, type: name })) })),
 }) as z.ZodType<DomainDescription>;

@@ -32,7 +32,7 @@ export interface WorkerSessionOptions {
   /** The longest payload or row, in bytes of JSON. @default {16 MiB} */
   readonly longest?: number;
   /** The store it reads from. */
-  readonly store: Pick<EventStore, "readStream" | "readRows" | "readAt">;
+  readonly store: Pick<EventStore, "readStream" | "readRows" | "readAt" | "readTagged">;
   /** Returns the time, in milliseconds since 1970. */
   readonly now: () => number;
   /** The worker, once loaded. */
@@ -45,7 +45,19 @@ export interface WorkerSessionOptions {
   readonly closed: () => void;
 }
 
-type Question = FromWorker & { t: "stream" | "keys" | "positions" };
+type Question = FromWorker & { t: "stream" | "keys" | "positions" | "tagged" };
+
+/** What the pages of messages with tags are remembered by. */
+const TAGGED = "tagged messages";
+
+/** What a worker may ask for; what messages are at positions is seen only when they are read. */
+const MAY_READ: { readonly [T in Question["t"]]: (capability: Capability, question: Question & { t: T }) => boolean } =
+  {
+    stream: (capability, { stream }) => capability.mayRead(stream),
+    keys: (capability, { projection }) => capability.mayReadRows(projection),
+    tagged: (capability, { among }) => capability.mayReadTagged(among),
+    positions: () => true,
+  };
 
 interface Pending {
   readonly n: number;
@@ -197,7 +209,7 @@ export class WorkerSession implements HandlerSession {
   }
 
   /** Handles a message from the worker for this session. */
-  take(message: FromWorker & { t: "done" | "stream" | "keys" | "positions" }): void {
+  take(message: Question | FromWorker & { t: "done" }): void {
     const pending = this.#pending;
     if (message.t !== "done") return void this.#answer(message, pending?.n === message.n ? pending : undefined);
     // From an aborted batch.
@@ -225,8 +237,7 @@ export class WorkerSession implements HandlerSession {
     if (worker && worker.waiting() > MOST_WAITING) return this.#violated("it does not consume the data it requested");
     if (!pending) return worker?.send({ t: "unread", q: question.q });
     const { capability, store } = this.#options;
-    const mayRead = question.t === "positions" ||
-      (question.t === "stream" ? capability.mayRead(question.stream) : capability.mayReadRows(question.projection));
+    const mayRead = MAY_READ[question.t](capability, question as never);
     if (!mayRead || ++pending.questions > MOST_QUESTIONS) {
       return this.#violated(mayRead ? "it has too many pending reads" : "it requested data it may not read");
     }
@@ -237,6 +248,11 @@ export class WorkerSession implements HandlerSession {
         const limit = this.#pager.limitOf(stream);
         const found = await store.readStream(stream, { from, limit });
         pending.worker.send({ t: "records", q, ...this.#pager.page(stream, limit, found) });
+      } else if (question.t === "tagged") {
+        const { among, after, upTo } = question;
+        const limit = this.#pager.limitOf(TAGGED);
+        const { messages, last } = await store.readTagged(among, { after, limit, ...(upTo !== null && { upTo }) });
+        pending.worker.send({ t: "tagged", q, last, ...this.#pager.page(TAGGED, limit, messages) });
       } else if (question.t === "positions") {
         const found = await readSome(store, question.positions);
         if (!found.records.every((record) => capability.mayReadAt(record))) {

@@ -11,7 +11,9 @@ import type { BatchItem } from "../handling/executor.ts";
 import { LocalRunner } from "../handling/runner.ts";
 import { decode } from "../messages/codec.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
+import { tagsFor } from "../messages/tags.ts";
 import { storable } from "../messages/text.ts";
+import type { Tagged, TaggedMessages } from "../store/port.ts";
 import { read, textOf } from "../messages/thrown.ts";
 import { describe, importDomain } from "./describe.ts";
 import { connect } from "./connect.ts";
@@ -180,7 +182,10 @@ class HostedWorker {
 
   #payload(record: MessageRecord): ReadPayload {
     try {
-      return { payload: decode(record, this.#domain!.types).payload };
+      const { types } = this.#domain!;
+      const { payload } = decode(record, types);
+      const tags = tagsFor(types.get(record.type)!, payload);
+      return { payload, ...(tags.length > 0 && { tags: [...tags] }) };
     } catch (error) {
       return { payload: null, unreadable: String(read(error, "reason") ?? textOf(error)) };
     }
@@ -193,6 +198,7 @@ class HostedWorker {
         readStream: (stream, from) => this.#readStream(spec.session, stream, from),
         readRows: (projection, keys) => this.#readRows(spec.session, projection, keys),
         readAt: (positions) => this.#readAt(spec.session, positions),
+        readTagged: (among, after) => this.#readTagged(spec.session, among, after),
         sql: spec.sql,
         longest: spec.longest,
       },
@@ -288,6 +294,24 @@ class HostedWorker {
     return found;
   }
 
+  async #readTagged(session: string, among: readonly Tagged[], after: number): Promise<TaggedMessages> {
+    const messages: MessageRecord[] = [];
+    // Later pages end where the first one did: what came meanwhile is for the next read.
+    for (let last: number | null = null;;) {
+      const n = this.#sessions.get(session)!.n;
+      const from = messages.at(-1)?.position ?? after;
+      const asked: Pick<FromWorker & { t: "tagged" }, "among" | "after" | "upTo"> = {
+        among: among.map(({ tag, types }) => ({ tag, types: [...types] })),
+        after: from,
+        upTo: last,
+      };
+      const page: ToWorker & { t: "tagged" } = await this.#ask((q) => ({ t: "tagged", session, n, q, ...asked }));
+      messages.push(...page.records);
+      last ??= page.last;
+      if (!page.more) return { messages, last };
+    }
+  }
+
   async #readRows(session: string, projection: string, keys: readonly string[]) {
     const found: { key: string; row: string | null }[] = [];
     for (let left = keys; left.length > 0;) {
@@ -310,7 +334,9 @@ class HostedWorker {
 /** Most messages that are asked for by position at a time. */
 const MOST_POSITIONS = 1_000;
 
-function countOf({ appends, rows, statements, schedule, unschedule }: Omit<Effects, "outcomes">): number {
+function countOf(
+  { appends, rows, statements, schedule, unschedule }: Omit<Effects, "outcomes" | "conditions">,
+): number {
   const others = rows.length + statements.length + schedule.length + unschedule.length;
   return appends.reduce((sum, { messages }) => sum + messages.length, others);
 }

@@ -17,6 +17,8 @@ export interface MessageType<Name extends string = string, Payload = any> {
   readonly schema: Schema;
   /** Upcasts from version n to n + 1, keyed by n. */
   readonly upcast: Readonly<Record<number, Upcaster>>;
+  /** What boundaries find a message by; pure. */
+  readonly tags?: (payload: any) => readonly string[];
   /** Carries the payload's type; absent at run time. */
   readonly payloadType?: Payload;
 }
@@ -74,8 +76,8 @@ export type Upcasts<V extends number, Newest> = V extends keyof VersionBefore
   ? { readonly [From in VersionsBelow<V>]: (payload: any) => From extends VersionBefore[V] ? Newest : unknown }
   : Readonly<Record<number, Upcaster>>;
 
-/** Settings of {@linkcode event}. */
-export interface EventOptions<S extends Schema, V extends number = number> {
+/** Settings common to events and commands. */
+export interface MessageOptions<S extends Schema, V extends number = number> {
   /** The newest version of the schema. @default {1} */
   readonly version?: V;
   /** What the payload looks like: any Standard Schema, or {@linkcode type} for a plain TypeScript type. */
@@ -87,8 +89,17 @@ export interface EventOptions<S extends Schema, V extends number = number> {
   readonly upcast?: Upcasts<V, InputOf<S>>;
 }
 
+/** Settings of {@linkcode event}. */
+export interface EventOptions<S extends Schema, V extends number = number> extends MessageOptions<S, V> {
+  /**
+   * What boundaries find the event by, like `({ courseId }) => ["course:" + courseId]`: at most 50 texts of 200
+   * characters. Must be pure. Events that are stored already get theirs by `annals store tag`.
+   */
+  readonly tags?: (payload: OutputOf<S>) => readonly string[];
+}
+
 /** Settings of {@linkcode command}. */
-export interface CommandOptions<S extends Schema, V extends number = number> extends EventOptions<S, V> {
+export interface CommandOptions<S extends Schema, V extends number = number> extends MessageOptions<S, V> {
   /**
    * Returns the id of the target aggregate.
    *
@@ -120,12 +131,29 @@ function checkVersions(kind: string, name: string, version: number, upcast: Read
   }
 }
 
-function define<F extends object>(make: F, kind: string, name: string, options: EventOptions<Schema>): F {
-  const { version = 1, schema, upcast = {} } = options;
+function define<F extends object>(
+  make: F,
+  kind: string,
+  name: string,
+  options: MessageOptions<Schema> & Pick<EventOptions<Schema>, "tags">,
+): F {
+  const { version = 1, schema, upcast = {}, tags } = options;
   checkVersions(kind, name, version, upcast);
   checkSchema(`${kind} "${name}"`, schema);
+  if (tags !== undefined && typeof tags !== "function") {
+    throw new DomainDefinitionError(
+      `Cannot define ${kind} "${name}": "tags" is no function; write tags: (payload) => […]`,
+    );
+  }
   return Object.freeze(
-    Object.assign(make, { kind, type: name, version, schema, upcast: Object.freeze({ ...upcast }) }),
+    Object.assign(make, {
+      kind,
+      type: name,
+      version,
+      schema,
+      upcast: Object.freeze({ ...upcast }),
+      ...(tags && { tags }),
+    }),
   );
 }
 
@@ -200,7 +228,7 @@ export function command<const Name extends string, S extends Schema, const V ext
     }
     return { kind: "command", type: name, schemaVersion: version, payload: checked, aggregateId };
   };
-  return define(make, "command", name, options as EventOptions<Schema>) as unknown as CommandType<
+  return define(make, "command", name, options as MessageOptions<Schema>) as unknown as CommandType<
     Name,
     OutputOf<S>,
     InputOf<S>

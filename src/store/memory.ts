@@ -160,7 +160,9 @@ export class MemoryEventStore implements EventStore {
         throw new ScheduleChangedError(commit.release!.map(({ key }) => key));
       }
       const { conditions = [] } = commit;
-      if (!conditions.every((condition) => this.#tags.holds(condition))) throw new AppendConditionError(tagsOf(conditions));
+      if (!conditions.every((condition) => this.#tags.holds(condition))) {
+        throw new AppendConditionError(tagsOf(conditions));
+      }
       const ahead = new Map<string, number>();
       for (const append of commit.appends ?? []) this.#check(append, ahead);
     } catch (error) {

@@ -260,6 +260,7 @@ function runnerOf(options: GroupOptions): LocalRunner {
       readStream: (stream, from) => store.readStream(stream, { from }),
       readRows: (projection, keys) => store.readRows(projection, keys),
       readAt: (positions) => store.readAt(positions),
+      readTagged: (among, after) => store.readTagged(among, { after }),
       ...(clock?.now && { now: clock.now }),
       ...(clock?.newId && { newId: clock.newId }),
     },

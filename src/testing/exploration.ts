@@ -9,7 +9,7 @@ import type { LocalRunner } from "../handling/runner.ts";
 import { decode } from "../messages/codec.ts";
 import { type Draft, isInternal, type Message, type MessageRecord } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
-import { WrongExpectedVersionError } from "../store/errors.ts";
+import { isConflict } from "../store/errors.ts";
 import { Scheduler } from "../outbox/scheduler.ts";
 import { MemoryEventStore } from "../store/memory.ts";
 import { BEGIN, handleOne, newMessage, runnerOf } from "./world.ts";
@@ -53,14 +53,15 @@ export class Seen {
   /** @internal */
   add(record: MessageRecord): void {
     const domain = this.#domain;
-    const aggregate = [...domain.aggregates.values()].find((one) => domain.categoryOf(one) === record.category);
-    // A command, or a unique value.
-    if (!aggregate) return;
+    // No command, and no unique value.
+    if (domain.categoryOfEvent(record.type) !== record.category) return;
     const message = decode(record, domain.types);
+    this.#events.push(message);
+    const aggregate = [...domain.aggregates.values()].find((one) => domain.categoryOf(one) === record.category);
+    if (!aggregate) return;
     const { state = aggregate.initial() } = this.#states.get(record.stream) ?? {};
     if (record.version === 0) this.#ids.set(aggregate, [...this.ids(aggregate), message.aggregateId]);
     this.#states.set(record.stream, { state: aggregate.apply(state, message), version: record.version });
-    this.#events.push(message);
   }
 
   /** @internal */
@@ -126,6 +127,7 @@ export class Exploration {
       readStream: (stream, from) => this.#store.readStream(stream, { from }),
       readRows: (projection, keys) => this.#store.readRows(projection, keys),
       readAt: (positions) => this.#store.readAt(positions),
+      readTagged: (among, after) => this.#store.readTagged(among, { after }),
       now: () => this.#now,
     });
   }
@@ -203,12 +205,12 @@ export class Exploration {
     const { record, effects } = group.inHand;
     group.inHand = undefined;
     const { handler: { name } } = group;
-    const { appends, rows, outcomes, schedule, unschedule } = effects;
+    const { appends, conditions, rows, outcomes, schedule, unschedule } = effects;
     try {
-      await this.#store.commit({ appends, rows, outcomes, schedule, unschedule });
+      await this.#store.commit({ appends, conditions, rows, outcomes, schedule, unschedule });
     } catch (error) {
       group.runner.settle(false);
-      if (!(error instanceof WrongExpectedVersionError)) throw error;
+      if (!isConflict(error)) throw error;
       return void this.#history.push(`${name} finds ${record.type} decided on an old state`);
     }
     group.runner.settle(true);

@@ -98,9 +98,10 @@ async function run(domain: Domain, options: ExploreOptions, plan: readonly Step[
     }
     do {
       for (let busy = exploration.busy; busy.length > 0; busy = exploration.busy) {
-        // By two servers in turns: what one remembers is old.
+        // All groups at the same time, each by two servers in turns: what they have read or remember may be old.
+        for (const group of busy) await exploration.handle(group);
         for (const group of busy) {
-          await work(group);
+          await exploration.write(group);
           exploration.swap(group);
         }
       }

@@ -109,13 +109,13 @@ export class Scenario {
     for (const event of events) checkDraft(event);
     if (isNamed) return await this.#begin(happened[0] as string, events);
     const [event] = events;
-    const aggregate = this.#world.aggregateOf(event);
+    const owner = this.#world.ownerOf(event);
     const subject = this.#subject;
     const handler = subject && this.#domain.handlerOf(subject.command);
     const target = handler?.kind.decidesFor(handler);
-    if (target && target !== aggregate) {
+    if (target && owner && owner !== target && !target.events.some(({ type }) => type === event.type)) {
       throw new DomainDefinitionError(
-        `"${event.type}" is of "${aggregate.name}", and "${
+        `"${event.type}" is of "${owner?.name}", and "${
           subject!.command
         }" is for "${target.name}": say whose event it is, like ["id", ${event.type}({ … })]`,
       );

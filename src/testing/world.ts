@@ -20,7 +20,9 @@ import type { ProcessManager } from "../domain/handlers.ts";
 import { ABSENT, type Instance } from "../processes/instance.ts";
 import { journalCategory } from "../processes/names.ts";
 import { ProcessState } from "../processes/process_state.ts";
+import { tagsFor } from "../messages/tags.ts";
 import { MemorySchedule } from "../store/memory_schedule.ts";
+import { MemoryTags } from "../store/memory_tags.ts";
 import type { StreamAppend } from "../store/port.ts";
 
 /** How a command ended. */
@@ -63,7 +65,7 @@ export function newMessage({ type, schemaVersion, payload }: Draft, now: number)
 export function runnerOf(
   domain: Domain,
   handler: Handler,
-  reading: Pick<Reading, "readStream" | "readRows" | "readAt" | "now">,
+  reading: Pick<Reading, "readStream" | "readRows" | "readAt" | "readTagged" | "now">,
 ): LocalRunner {
   return new LocalRunner(domain, handler, { reading, timeout: TIMEOUT, log: SILENT });
 }
@@ -91,6 +93,7 @@ export class World {
   /** How many messages of the log each group of a process manager has seen. */
   #seen = new Map<Handler, number>();
   #schedule = new MemorySchedule();
+  #tags = new MemoryTags();
   /** The runners of process managers, which remember their instances. */
   #runners = new Map<Handler, LocalRunner>();
   /** Commands that were sent and are not decided. */
@@ -109,21 +112,26 @@ export class World {
     this.now = now;
   }
 
-  /** Returns the aggregate that an event belongs to. */
-  aggregateOf({ kind, type }: Draft): Aggregate {
-    const found = [...this.#domain.aggregates.values()].find(({ events }) =>
-      events.some((event) => event.type === type)
-    );
-    if (kind === "event" && found) return found;
+  #categoryOf({ kind, type }: Draft): string {
+    const found = this.#domain.categoryOfEvent(type);
+    if (kind === "event" && found !== undefined) return found;
     throw new DomainDefinitionError(`"${type}" is not an event of domain "${this.#domain.name}"`);
+  }
+
+  /** Returns the aggregate that an event belongs to, if it is of one. */
+  ownerOf(draft: Draft): Aggregate | undefined {
+    const category = this.#categoryOf(draft);
+    return [...this.#domain.aggregates.values()].find((one) => this.#domain.categoryOf(one) === category);
   }
 
   /** Appends events that have happened; processes react to them. */
   async happened(id: string, drafts: readonly Draft[]): Promise<Progress> {
     const events = drafts.flatMap((draft) => {
-      const aggregate = this.aggregateOf(draft);
-      const stream = this.#domain.streamOf(aggregate, id);
-      return this.#append(this.#domain.categoryOf(aggregate), stream, [newMessage(draft, this.now)]);
+      const category = this.#categoryOf(draft);
+      const aggregate = this.ownerOf(draft);
+      const stream = aggregate ? this.#domain.streamOf(aggregate, id) : streamName(category, id);
+      const tags = tagsFor(this.#domain.types.get(draft.type)!, draft.payload);
+      return this.#append(category, stream, [{ ...newMessage(draft, this.now), tags }]);
     });
     return { events, sent: await this.#proceed() };
   }
@@ -288,6 +296,10 @@ export class World {
           return row === undefined ? [] : [{ key, row }];
         })),
       readAt: (positions) => Promise.resolve(positions.flatMap((position) => this.#log[position - 1] ?? [])),
+      readTagged: (among, after) => {
+        const messages = this.#tags.find(among, after).map((position) => this.#log[position - 1]);
+        return Promise.resolve({ messages, last: this.#log.length });
+      },
       now: () => this.now,
     });
     if (handler.kind.appends) this.#runners.set(handler, runner);
@@ -306,8 +318,9 @@ export class World {
   #append(category: string, stream: string, messages: readonly NewMessage[]): Message[] {
     const before = this.#streams.get(stream) ?? [];
     this.#streams.set(stream, before);
-    return messages.map((message) => {
+    return messages.map(({ tags, ...message }) => {
       const record = { ...message, category, stream, version: before.length, position: this.#log.length + 1 };
+      if (tags) this.#tags.add({ position: record.position, type: record.type, tags });
       before.push(record);
       this.#log.push(record);
       // Unique values are no message of the domain.

@@ -1,6 +1,13 @@
 import type { Fate } from "../../lib/group_commit.ts";
 import { AppendConditionError, FencedError, ScheduleChangedError, WrongExpectedVersionError } from "../errors.ts";
-import { type Commit, type CommitResult, type ExpectedVersion, type ProjectionRow, type ScheduleEntry, tagsOf } from "../port.ts";
+import {
+  type Commit,
+  type CommitResult,
+  type ExpectedVersion,
+  type ProjectionRow,
+  type ScheduleEntry,
+  tagsOf,
+} from "../port.ts";
 
 /** A parameter value; arrays are already encoded as PostgreSQL array literals. */
 export type Parameter = string | number | boolean | null;

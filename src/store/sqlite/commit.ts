@@ -8,7 +8,14 @@ import {
   WrongExpectedVersionError,
 } from "../errors.ts";
 import { statementFault } from "../single_statement.ts";
-import { type AppendCondition, type Commit, type CommitResult, type Fence, type StreamAppend, tagsOf } from "../port.ts";
+import {
+  type AppendCondition,
+  type Commit,
+  type CommitResult,
+  type Fence,
+  type StreamAppend,
+  tagsOf,
+} from "../port.ts";
 
 function prepareAll<K extends string>(db: SqliteDatabase, sql: Record<K, string>): Record<K, StatementSync> {
   const entries = Object.entries<string>(sql).map(([name, text]) => [name, db.prepare(text)]);

@@ -1,0 +1,144 @@
+import type { Boundary, BoundaryEvent } from "../domain/boundary.ts";
+import type { Loaded } from "../domain/context.ts";
+import type { Domain } from "../domain/model.ts";
+import { decode } from "../messages/codec.ts";
+import { DomainDefinitionError } from "../messages/errors.ts";
+import { tagsFor } from "../messages/tags.ts";
+import type { AppendCondition, Tagged } from "../store/port.ts";
+import type { Reading } from "./batch.ts";
+
+/** An event with its tags: new, or read. */
+interface TaggedEvent {
+  readonly event: BoundaryEvent;
+  readonly tags: readonly string[];
+}
+
+/** What is known within a boundary for a key. */
+interface Known {
+  readonly boundary: Boundary;
+  readonly key: unknown;
+  readonly among: readonly Tagged[];
+  /** The state as of the position that the log was read up to. */
+  readonly read: Loaded<unknown>;
+  /** The same with the first so many new events that were kept. */
+  state: unknown;
+  seen: number;
+  /** Whether a step that was kept was decided on it. */
+  isUsed: boolean;
+}
+
+function matches(among: readonly Tagged[], { event: { type }, tags }: TaggedEvent): boolean {
+  return among.some(({ tag, types }) => types.includes(type) && tags.includes(tag));
+}
+
+/** The states within boundaries that the steps of a unit of work are decided on, with the new events of these steps. */
+export class BoundaryStates {
+  #domain: Domain;
+  #reading: Reading;
+  #known = new Map<string, Known>();
+  #kept: TaggedEvent[] = [];
+  #step: TaggedEvent[] = [];
+  #used = new Set<Known>();
+
+  /**
+   * Knows nothing yet.
+   *
+   * @param domain The domain.
+   * @param reading What to read from.
+   */
+  constructor(domain: Domain, reading: Reading) {
+    this.#domain = domain;
+    this.#reading = reading;
+  }
+
+  #name(boundary: Boundary, key: unknown): string {
+    return `boundary ${boundary.name} ${JSON.stringify(key)}`;
+  }
+
+  /** Whether a boundary is loaded for a key, so that {@linkcode BoundaryStates.state} can be used. */
+  has(boundary: Boundary, key: unknown): boolean {
+    return this.#known.has(this.#name(boundary, key));
+  }
+
+  /** Reads what counts, beyond what earlier batches have read. */
+  async load(boundary: Boundary, key: unknown): Promise<void> {
+    const { name: domain, boundaries } = this.#domain;
+    if (boundaries.get(boundary.name) !== boundary) {
+      throw new DomainDefinitionError(
+        `Boundary "${boundary.name}" is not one of domain "${domain}"; add it to "boundaries"`,
+      );
+    }
+    const name = this.#name(boundary, key);
+    if (this.#known.has(name)) return;
+    const { cache, readTagged, guard = (work) => work() } = this.#reading;
+    const among = guard(() => boundary.among(key));
+    const cached = cache?.get(name);
+    // Others append all the time: unlike that of a stream, a state is never taken for the newest.
+    const { messages, last } = await readTagged!(among, cached?.version ?? 0);
+    const state = guard(() => {
+      const { types } = this.#domain;
+      let state = cached?.state ?? boundary.initial();
+      for (const record of messages) {
+        const event = decode(record, types);
+        // It may have had other tags once.
+        const tagged = { event, tags: tagsFor(types.get(event.type)!, event.payload) };
+        if (matches(among, tagged)) state = boundary.apply(state, seenOf(event), key);
+      }
+      return state;
+    });
+    if (this.#known.has(name)) return;
+    const read = { state, version: last };
+    this.#known.set(name, { boundary, key, among, read, state, seen: 0, isUsed: false });
+  }
+
+  /** Returns the state that a step is decided on. */
+  state(boundary: Boundary, key: unknown): Loaded<unknown> {
+    const known = this.#known.get(this.#name(boundary, key));
+    if (!known) throw new Error(`Boundary "${boundary.name}" was not loaded`);
+    this.#used.add(known);
+    known.state = this.#fold(known, known.state, this.#kept, known.seen);
+    known.seen = this.#kept.length;
+    return { state: this.#fold(known, known.state, this.#step, 0), version: known.read.version };
+  }
+
+  #fold({ boundary, key, among }: Known, state: unknown, events: readonly TaggedEvent[], from: number): unknown {
+    for (let i = from; i < events.length; i++) {
+      if (matches(among, events[i])) state = boundary.apply(state, events[i].event, key);
+    }
+    return state;
+  }
+
+  /** Notes a new event of the current step. */
+  add(event: BoundaryEvent, tags: readonly string[]): void {
+    if (tags.length > 0) this.#step.push({ event: seenOf(event), tags });
+  }
+
+  /** Keeps the events of the current step, and what they were decided on. */
+  keep(): void {
+    this.#kept.push(...this.#step);
+    for (const known of this.#used) known.isUsed = true;
+    this.drop();
+  }
+
+  /** Drops the events of the current step. */
+  drop(): void {
+    this.#step = [];
+    this.#used = new Set();
+  }
+
+  /** What has to hold for what was kept. */
+  conditions(): AppendCondition[] {
+    return [...this.#known.values()].filter(({ isUsed }) => isUsed)
+      .map(({ among, read: { version } }) => ({ among, after: version }));
+  }
+
+  /** Remembers what was read. */
+  settle(): void {
+    for (const [name, { read }] of this.#known) this.#reading.cache?.set(name, read);
+  }
+}
+
+/** What `evolve` sees of an event. */
+function seenOf({ type, payload, aggregateId, time }: BoundaryEvent): BoundaryEvent {
+  return { type, payload, aggregateId, time };
+}
