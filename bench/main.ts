@@ -7,6 +7,7 @@ import { Command } from "commander";
 import { table } from "../src/cli/output.ts";
 import { didYouMean } from "../src/lib/did_you_mean.ts";
 import { append } from "./append.ts";
+import { boundaries } from "./boundary.ts";
 import { delivery, postgresAppend, relayCheck } from "./distributed.ts";
 import { faults, handlers, handlersDistributed } from "./hosts.ts";
 import { load } from "./load.ts";
@@ -30,6 +31,7 @@ const BENCHES: Record<string, () => Promise<Result[]>> = {
   "postgres-append": postgresAppend,
   delivery,
   "relay-check": relayCheck,
+  boundaries,
   schedule,
   processes,
   "distributed-simulate": simulateDistributed,

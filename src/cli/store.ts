@@ -4,6 +4,7 @@ import type { PostgresEventStore } from "../store/postgres/store.ts";
 import type { DomainDescription } from "../isolation/protocol.ts";
 import { describeChosen, type GlobalOptions } from "./operator.ts";
 import { print, table } from "./output.ts";
+import { addTag } from "./tag.ts";
 import { UsageError } from "./run.ts";
 
 /** Runs work on the tables of a PostgreSQL store; says what else there is when the store is another. */
@@ -44,6 +45,8 @@ export function addStore(program: Command): void {
       if (applied.length === 0) console.log(`Schema "${schema}" of ${opened.location} is up to date`);
     }, (provider) => console.log(`The ${provider} store creates its tables automatically; nothing to do`))
   );
+
+  addTag(store, program);
 
   const show = async (opened: PostgresEventStore, json: boolean | undefined): Promise<void> => {
     const parts = await opened.parts();

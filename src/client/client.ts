@@ -243,13 +243,12 @@ export class Client {
       const batch = handler.kind.begin(this.domain, handler, this.#reading);
       await batch.prepare([command]);
       await batch.handle({ message: command, attempt: rerun, signal: never, givenUp: never, log: silent });
-      const { appends, conditions, outcomes } = batch.effects();
+      const { appends, ...effects } = batch.effects();
       try {
         const publish = this.#config.enableOutbox;
         const { lastPosition, ...result } = await this.store.commit({
           appends: appends.map((append) => ({ ...append, publish: publish && append.publish })),
-          conditions,
-          outcomes,
+          ...effects,
           ...once.commit,
         });
         const { repeated, ...sent } = once.sent(result.repeated);

@@ -34,6 +34,7 @@ import type { GroupHealth } from "./group_runner.ts";
 import { placeWorkers } from "./placement.ts";
 import { checkRenames } from "./renamed.ts";
 import { placeStarts } from "./starts.ts";
+import { checkTags } from "./untagged.ts";
 import { retryUntilUp } from "./retry.ts";
 import { type GroupPlan, Supervisor } from "./supervisor.ts";
 import { Tidier } from "./tidier.ts";
@@ -224,6 +225,7 @@ export class Engine {
     await this.#inspect();
     await this.#patiently(() => checkRenames(this.#store, domain, this.#options.acceptNewGroups ?? false));
     await this.#checkCopies(domain);
+    await this.#patiently(() => checkTags(this.#store, domain));
     await this.#patiently(() => placeStarts(this.#store, domain));
     const supervisor = new Supervisor({
       store: this.#store,

@@ -363,6 +363,7 @@ export class HostPool {
       case "done":
       case "stream":
       case "keys":
+      case "tagged":
       case "positions": {
         const session = placed.sessions.get(message.session);
         // The session was closed in the meantime.

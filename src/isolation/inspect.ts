@@ -6,6 +6,7 @@ import { storable } from "../messages/text.ts";
 import { textOf } from "../messages/thrown.ts";
 import type { Config } from "../config/config.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
+import { WorkerEndedError } from "../handling/errors.ts";
 import { ModuleLoadError } from "./errors.ts";
 import { HostPool } from "./host_pool.ts";
 import { resolution } from "./own_flags.ts";
@@ -148,6 +149,46 @@ async function withInspector<T>(
   }
 }
 
+/** Decodes and upcasts stored payloads: one per message, in order. */
+export type Decode = (records: readonly MessageRecord[]) => Promise<readonly ReadPayload[]>;
+
+/**
+ * Decodes stored payloads with the domain's code, in a separate host.
+ *
+ * @param module The domain's module: a URL.
+ * @param config The configuration, for its grants.
+ * @param work What to do with it; may be begun again if the host ends.
+ * @returns What `work` returns.
+ * @throws {ModuleLoadError} If the module cannot be loaded.
+ */
+export async function withDecoder<T>(module: string, config: Config, work: (decode: Decode) => Promise<T>): Promise<T> {
+  const code = codeOf(module, config);
+  const pool = poolFor(code, config, NO_REPORT);
+  const decode: Decode = async (records) => {
+    const payloads: ReadPayload[] = [];
+    for (const part of inParts(records, MOST_DECODED)) {
+      const answer = await pool.ask(INSPECTOR, { t: "decode", records: part });
+      payloads.push(...(answer as { payloads: ReadPayload[] }).payloads);
+    }
+    return payloads;
+  };
+  try {
+    const done = await withInspector(pool, code, config, async () => {
+      try {
+        return { result: await work(decode) };
+      } catch (error) {
+        // Only what concerns the host is tried again.
+        if (error instanceof ModuleLoadError || error instanceof WorkerEndedError) throw error;
+        return { error };
+      }
+    });
+    if ("error" in done) throw done.error;
+    return done.result;
+  } finally {
+    await pool.stop();
+  }
+}
+
 /**
  * Decodes and upcasts stored payloads with the domain's code, in a separate host.
  *
@@ -162,20 +203,7 @@ export async function readPayloads(
   config: Config,
   records: readonly MessageRecord[],
 ): Promise<readonly ReadPayload[]> {
-  const code = codeOf(module, config);
-  const pool = poolFor(code, config, NO_REPORT);
-  try {
-    return await withInspector(pool, code, config, async () => {
-      const payloads: ReadPayload[] = [];
-      for (const part of inParts(records, MOST_DECODED)) {
-        const answer = await pool.ask(INSPECTOR, { t: "decode", records: part });
-        payloads.push(...(answer as { payloads: ReadPayload[] }).payloads);
-      }
-      return payloads;
-    });
-  } finally {
-    await pool.stop();
-  }
+  return await withDecoder(module, config, (decode) => decode(records));
 }
 
 /** Formats the reason why a domain cannot be loaded. */

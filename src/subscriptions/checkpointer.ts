@@ -232,19 +232,17 @@ export class Checkpointer {
   async write(pending: PendingCommit, effects?: Effects, last?: number): Promise<void> {
     const { outbox, runner } = this.#options;
     const given = effects ?? NO_EFFECTS;
-    const { appends, rows, outcomes, statements, schedule, unschedule } = given;
+    // What there is more of goes as it is: conditions, rows, statements, what is scheduled.
+    const { appends, outcomes } = given;
     const moves = last !== undefined && last > this.#progress.position;
     const effectless = pending.empty && Object.values(given).every(({ length }) => length === 0);
     const reached = moves ? last : this.#unwritten ?? 0;
     const commit: Commit = {
+      ...given,
       ...(reached > 0 && { checkpoint: this.#progress.checkpoint(reached) }),
       appends: [...appends, ...pending.told.map(({ position: _, ...append }) => append)].map((append) =>
         outbox ? append : { ...append, publish: false }
       ),
-      rows,
-      ...(statements.length > 0 && { statements }),
-      schedule,
-      unschedule,
       outcomes: [...outcomes, ...pending.outcomes.map(({ position: _, ...outcome }) => outcome)],
       defer: pending.deferred.map(rowOf),
       resume: pending.resumed.map(({ group, position }) => ({ group, position })),

@@ -205,9 +205,10 @@ export class Exploration {
     const { record, effects } = group.inHand;
     group.inHand = undefined;
     const { handler: { name } } = group;
-    const { appends, conditions, rows, outcomes, schedule, unschedule } = effects;
+    const { statements: _, ...written } = effects;
+    const { appends, rows, outcomes, schedule } = written;
     try {
-      await this.#store.commit({ appends, conditions, rows, outcomes, schedule, unschedule });
+      await this.#store.commit(written);
     } catch (error) {
       group.runner.settle(false);
       if (!isConflict(error)) throw error;

@@ -74,6 +74,9 @@ export const STREAMS = (part: string): string =>
    from (select stream, min(category) as category, max(version) as version from annals.${part} group by stream) x
    join annals.stream_heads h on h.stream = x.stream`;
 
+/** Whether a message before a position has tags. */
+export const TAGGED_BEFORE = "select tag from annals.tags where position < $1 limit 1";
+
 /** A stream of a part that has got messages since a position. */
 export const MOVED = (part: string): string =>
   `select m.stream from annals.messages m where m.position > $1

@@ -4,7 +4,18 @@ import { hasPassed } from "../../groups/progress.ts";
 import { StoreUnavailableError } from "../errors.ts";
 import type { EventStore } from "../port.ts";
 import { PART_END } from "./errors.ts";
-import { DEPENDENTS, MAY_CHANGE, MOVED, OWNER, PARTS, PRIVILEGES, SEAL, STREAMS, UNHANDLED } from "./partition_sql.ts";
+import {
+  DEPENDENTS,
+  MAY_CHANGE,
+  MOVED,
+  OWNER,
+  PARTS,
+  PRIVILEGES,
+  SEAL,
+  STREAMS,
+  TAGGED_BEFORE,
+  UNHANDLED,
+} from "./partition_sql.ts";
 import { arrayLiteral } from "./commit.ts";
 import { lock, type Place } from "./migrate.ts";
 import { LAST_POSITION } from "./queries.ts";
@@ -260,6 +271,13 @@ export class Partitions {
     const gone = forgetGroups.filter((group) => !here.has(group));
     await this.#begin(async (session) => {
       await this.#refuseUnhandled(session, name, found.to, gone);
+      const tagged = await this.#one(session, TAGGED_BEFORE, [found.to]);
+      if (tagged && !forgetStreams) {
+        this.#refuse(
+          `events of ${name} have tags, like "${tagged.tag}": without them boundaries may decide wrongly; ` +
+            `move it to a cheaper disk instead (alter table … set tablespace …), or forget them with --forget-streams`,
+        );
+      }
       const { alive, example, streams, some } = await this.#one(session, STREAMS(name));
       if (Number(alive) > 0) this.#refuseAlive(name, alive, example);
       if (Number(streams) > 0 && !forgetStreams) {

@@ -266,6 +266,11 @@ Deno.test("a part is detached when nothing needs it, and says what does", async 
   // What a rename leaves behind, and what the relay keeps.
   await store.commit({ checkpoint: { ...checkpoint, group: "$retired", position: 0 } });
   await assert.rejects(store.detach(name), /3 aggregates have all their events .* may decide wrongly/);
+  await store.commit({ tag: [{ position: 7, type: message.type, tags: ["course:1"] }] });
+  await assert.rejects(
+    store.detach(name),
+    /events of messages_from_0 have tags, like "course:1": without them boundaries/,
+  );
   await store.detach(name, { forgetStreams: true });
   assert.deepEqual((await store.readLog()).map(({ position }) => position), [24, 25, 26, 27, 28, 29, 30, 31, 32]);
   assert.deepEqual((await store.parts())[0].name, second.name);

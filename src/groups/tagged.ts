@@ -1,0 +1,60 @@
+import type { Checkpoint, EventStore } from "../store/port.ts";
+
+/** The group whose checkpoints name, in place of a category, event types all of whose events have their tags. */
+const TAGGED_GROUP = "$tagged";
+
+/** The same for those whose events are being given theirs: those up to there have them. */
+const TAGGING_GROUP = "$tagging";
+
+/** An event type whose events have tags. */
+export interface TaggedType {
+  /** Its name. */
+  readonly type: string;
+  /** The category of its events. */
+  readonly category: string;
+}
+
+function mark(group: string, type: string, position: number): Checkpoint {
+  return { group, category: type, partitions: 1, partition: 0, position };
+}
+
+/** The mark that the events of a type up to a position have their tags. */
+export function taggedUpTo(type: string, position: number): Checkpoint {
+  return mark(TAGGING_GROUP, type, position);
+}
+
+/** The mark that all events of a type have their tags. */
+export function allTagged(type: string, position: number): Checkpoint {
+  return mark(TAGGED_GROUP, type, position);
+}
+
+/** Up to where the events of a type have been given their tags; 0 if nobody has begun. */
+export async function taggingReached(store: EventStore, type: string): Promise<number> {
+  const found = (await store.checkpoints(TAGGING_GROUP)).find(({ category }) => category === type);
+  return found?.position ?? 0;
+}
+
+/**
+ * Finds the event types with events from before they had tags. Types without events are noted: they have none such.
+ *
+ * @param store The store.
+ * @param types The event types that have tags.
+ * @returns Those types, each with the position of an event.
+ */
+export async function untaggedTypes<T extends TaggedType>(
+  store: EventStore,
+  types: readonly T[],
+): Promise<(T & { readonly position: number })[]> {
+  if (types.length === 0) return [];
+  const known = new Set((await store.checkpoints(TAGGED_GROUP)).map(({ category }) => category));
+  const found: (T & { readonly position: number })[] = [];
+  for (const one of types) {
+    const { type, category } = one;
+    if (known.has(type)) continue;
+    const last = await store.lastPosition();
+    const [first] = await store.readLog({ category, type, limit: 1, largest: 0 });
+    if (first) found.push({ ...one, position: first.position });
+    else await store.commit({ checkpoint: allTagged(type, last) });
+  }
+  return found;
+}
