@@ -60,18 +60,35 @@ export const AddSignatory = command("AddSignatory", {
 });
 export const RemoveSignatory = command("RemoveSignatory", { schema: z.object({ accountId, email }), target });
 
+/** What others may know of an account, once for each change. */
+export const AccountFact = event("AccountFact", {
+  schema: z.object({
+    accountId,
+    accountNumber: z.string(),
+    status: z.enum(["active", "closed"]),
+    balance: cents,
+    signatories: z.int(),
+  }),
+});
+
 /** The state of an account. */
 export interface AccountState {
   readonly status: "none" | "active" | "closed";
+  readonly accountNumber: string;
   readonly balance: number;
   readonly signatories: readonly string[];
 }
 
 export const Account = aggregate("Account", {
   events: [AccountOpened, DepositMade, WithdrawalMade, AccountClosed, SignatoryAdded, SignatoryRemoved],
-  initial: (): AccountState => ({ status: "none", balance: 0, signatories: [] }),
+  initial: (): AccountState => ({ status: "none", accountNumber: "", balance: 0, signatories: [] }),
   evolve: {
-    AccountOpened: (state, { payload }) => ({ ...state, status: "active", balance: payload.openingDeposit }),
+    AccountOpened: (state, { payload: { accountNumber, openingDeposit } }) => ({
+      ...state,
+      status: "active",
+      accountNumber,
+      balance: openingDeposit,
+    }),
     DepositMade: (state, { payload }) => ({ ...state, balance: state.balance + payload.amount }),
     WithdrawalMade: (state, { payload }) => ({ ...state, balance: state.balance - payload.amount }),
     AccountClosed: (state) => ({ ...state, status: "closed" }),
@@ -80,6 +97,11 @@ export const Account = aggregate("Account", {
       ...state,
       signatories: state.signatories.filter((email) => email !== payload.email),
     }),
+  },
+  facts: {
+    event: AccountFact,
+    from: ({ status, accountNumber, balance, signatories }, accountId) =>
+      status === "none" ? null : { accountId, accountNumber, status, balance, signatories: signatories.length },
   },
   invariants: { "balance may not fall below zero": (state) => state.balance >= 0 },
 });

@@ -1,6 +1,11 @@
 import { domain } from "@annals/annals";
 import { Account, AccountCommandHandler } from "./account.ts";
-import { AccountSummaryProjector, ComplianceAlertHandler, NotificationHandler } from "./reactions.ts";
+import {
+  AccountReportProjector,
+  AccountSummaryProjector,
+  ComplianceAlertHandler,
+  NotificationHandler,
+} from "./reactions.ts";
 import { FundsTransfer, Transfer, TransferCommandHandler } from "./transfer.ts";
 
 /** The bank ledger: accounts, transfers between them, summaries, and notifications. */
@@ -11,6 +16,7 @@ export default domain("fidelis", {
     TransferCommandHandler,
     FundsTransfer,
     AccountSummaryProjector,
+    AccountReportProjector,
     ComplianceAlertHandler,
     NotificationHandler,
   ],

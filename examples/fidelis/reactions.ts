@@ -1,6 +1,6 @@
 import { eventHandler, projection, projector } from "@annals/annals";
 import { z } from "zod";
-import { AccountClosed, AccountOpened, DepositMade, WithdrawalMade } from "./account.ts";
+import { AccountClosed, AccountFact, AccountOpened, DepositMade, WithdrawalMade } from "./account.ts";
 import { formatMoney } from "./money.ts";
 
 export const AccountSummary = projection("AccountSummary", {
@@ -46,6 +46,24 @@ export const AccountSummaryProjector = projector("AccountSummaryProjector", Acco
     WithdrawalMade: (row, { payload, time }) => transact(row, -payload.amount, time),
     AccountClosed: (row) => row && { ...row, status: "closed" },
   },
+});
+
+export const AccountReport = projection("AccountReport", {
+  key: "accountId",
+  schema: z.object({
+    accountId: z.string(),
+    accountNumber: z.string(),
+    status: z.enum(["active", "closed"]),
+    balance: z.int(),
+    signatories: z.int(),
+    changedAt: z.string(),
+  }),
+});
+
+/** Flat rows for reporting, from what accounts tell of themselves: it knows nothing of deposits and withdrawals. */
+export const AccountReportProjector = projector("AccountReportProjector", AccountReport, {
+  events: [AccountFact],
+  on: { AccountFact: (_row, { payload, time }) => ({ ...payload, changedAt: time.toISOString() }) },
 });
 
 /** Deposits of 10,000.00 or more are reported. */

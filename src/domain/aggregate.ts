@@ -3,6 +3,7 @@ import { DomainDefinitionError } from "../messages/errors.ts";
 import type { EventType, MessageType, NameOf, PayloadOf } from "../messages/message_type.ts";
 import { DomainRuleError } from "./errors.ts";
 import { evolution, isPromise } from "./evolution.ts";
+import { checkParts } from "../messages/names.ts";
 
 /** The part of an event that `evolve` sees, identical for a new event and one read from the log. */
 export type AppliedEvent<Name extends string = string, Payload = unknown> = Pick<
@@ -26,8 +27,16 @@ export type DraftOf<Events extends readonly EventType[]> = {
   [Name in NameOf<Events[number]>]: Draft<Name, PayloadOf<Named<Events[number], Name>>>;
 }[NameOf<Events[number]>];
 
+/** What an aggregate tells others of its state. */
+export interface Facts<State = any, Fact extends EventType = EventType> {
+  /** The event type; no aggregate has it among its events. */
+  readonly event: Fact;
+  /** Returns what is told, or `null` for nothing; pure. */
+  readonly from: (state: State, id: string) => Parameters<Fact>[0] | null;
+}
+
 /** Settings of {@linkcode aggregate}. */
-export interface AggregateOptions<State, Events extends readonly EventType[]> {
+export interface AggregateOptions<State, Events extends readonly EventType[], Fact extends EventType = EventType> {
   /** All event types of its streams. */
   readonly events: Events;
   /** The state before the first event. */
@@ -37,6 +46,14 @@ export interface AggregateOptions<State, Events extends readonly EventType[]> {
    * place throws.
    */
   readonly evolve: NoInfer<Evolve<State, Events>>;
+  /**
+   * One fact per commit, mapped by hand from the state after it: what others may rely on, while the state is nobody's
+   * contract. Facts of `Account` "42" are in the stream `bank::account-fact-42`, written in the same transaction, and
+   * handlers read them like any event. An aggregate from before there were facts has its first one with its next event.
+   *
+   * @default {none}
+   */
+  readonly facts?: Facts<NoInfer<State>, Fact>;
   /** Invariants that must hold after every event, keyed by their wording. A command that breaks one is refused. */
   readonly invariants?: Readonly<Record<string, (state: State) => boolean>>;
 }
@@ -55,6 +72,8 @@ export interface Aggregate<
   readonly events: Events;
   /** The state before the first event. */
   readonly initial: () => State;
+  /** What it tells others of its state, if anything. */
+  readonly facts?: Facts;
   /** Applies an event and returns the next state. */
   readonly apply: (state: State, event: AppliedEvent) => State;
   /**
@@ -87,18 +106,25 @@ export interface Aggregate<
  * console.log(Counter.initial()); // 0
  * ```
  */
-export function aggregate<const Name extends string, State, const Events extends readonly EventType[]>(
+export function aggregate<
+  const Name extends string,
+  State,
+  const Events extends readonly EventType[],
+  Fact extends EventType = EventType,
+>(
   name: Name,
-  options: AggregateOptions<State, Events>,
+  options: AggregateOptions<State, Events, Fact>,
 ): Aggregate<Name, State, Events> {
-  const { events, invariants = {} } = options;
+  const { events, invariants = {}, facts } = options;
   const { initial, apply } = evolution("aggregate", name, options);
+  if (facts) checkFacts(name, events, facts);
   const rules = Object.entries(invariants);
   return Object.freeze({
     kind: "aggregate" as const,
     name,
     events,
     initial,
+    ...(facts && { facts: Object.freeze({ ...facts }) as unknown as Facts }),
     apply,
     check: (state: State) => {
       for (const [rule, holds] of rules) {
@@ -113,6 +139,20 @@ export function aggregate<const Name extends string, State, const Events extends
       }
     },
   });
+}
+
+function checkFacts(name: string, events: readonly EventType[], { event, from }: Facts): void {
+  checkParts(`aggregate "${name}"`, "facts.event", [event], ({ kind }) => kind === "event");
+  if (typeof from !== "function") {
+    throw new DomainDefinitionError(
+      `Cannot define aggregate "${name}": "facts.from" is no function; write facts: { event, from: (state, id) => ({ … }) }`,
+    );
+  }
+  if (events.includes(event)) {
+    throw new DomainDefinitionError(
+      `Cannot define aggregate "${name}": "${event.type}" is one of its events, so it cannot be its fact as well; define another type`,
+    );
+  }
 }
 
 /** The state of an aggregate or boundary. */

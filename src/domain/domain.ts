@@ -1,4 +1,11 @@
-import { boundaryCategory, categoryName, commandCategory, partCategory, streamName } from "../messages/envelope.ts";
+import {
+  boundaryCategory,
+  categoryName,
+  commandCategory,
+  factCategory,
+  partCategory,
+  streamName,
+} from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { idFault } from "../messages/ids.ts";
 import { checkParts } from "../messages/names.ts";
@@ -98,8 +105,32 @@ export function domain(name: string, options: DomainOptions): Domain {
     categories.add(category);
     for (const event of boundary.events) addUnique(types, "message type", event.type, event);
   }
+  const factsOf = new Map<EventType, string>();
+  for (const { name: owner, facts } of options.aggregates) {
+    if (!facts) continue;
+    const category = factCategory(categoryName(name, owner));
+    const { type } = facts.event;
+    if (categories.has(category)) {
+      throw new DomainDefinitionError(
+        `Cannot define domain "${name}": the facts of "${owner}" would share the category "${category}" with an aggregate; rename that`,
+      );
+    }
+    if (owners.has(facts.event) || factsOf.has(facts.event)) {
+      throw new DomainDefinitionError(
+        `Cannot define domain "${name}": "${type}" is the fact of "${owner}", and an event or fact of another aggregate; define one for each`,
+      );
+    }
+    addUnique(types, "message type", type, facts.event);
+    categories.add(category);
+    factsOf.set(facts.event, category);
+  }
+  const facts = new Set(factsOf.values());
   /** Events that no aggregate has are in a category of their own: several boundaries may look at them. */
-  const free = new Set([...boundaries.values()].flatMap(({ events }) => events).filter((event) => !owners.has(event)));
+  const free = new Set(
+    [...boundaries.values()].flatMap(({ events }) => events).filter((event) =>
+      !owners.has(event) && !factsOf.has(event)
+    ),
+  );
 
   const categoryOf = (aggregate: Aggregate): string => categoryName(name, aggregate.name);
   // Loan "application-7" and LoanApplication "7" would be one stream.
@@ -107,10 +138,13 @@ export function domain(name: string, options: DomainOptions): Domain {
   for (const aggregate of aggregates.values()) {
     const own = `${categoryOf(aggregate)}-`;
     const longer = [...aggregates.values()].filter((other) => categoryOf(other).startsWith(own));
-    sharedPrefixes.set(
-      aggregate,
-      longer.map((other) => [`${categoryOf(other).slice(own.length)}-`, other.name] as const),
-    );
+    const itsFacts = facts.has(factCategory(categoryOf(aggregate)))
+      ? [["fact-", `the facts of ${aggregate.name}`] as const]
+      : [];
+    sharedPrefixes.set(aggregate, [
+      ...longer.map((other) => [`${categoryOf(other).slice(own.length)}-`, other.name] as const),
+      ...itsFacts,
+    ]);
   }
   const streamOf = (aggregate: Aggregate, id: string): string => {
     if (aggregates.get(aggregate?.name) !== aggregate) {
@@ -139,7 +173,7 @@ export function domain(name: string, options: DomainOptions): Domain {
   const categoryOfEvent = (event: MessageType): string | undefined => {
     const owner = owners.get(event as EventType);
     if (owner) return categoryOf(owner);
-    return free.has(event as EventType) ? boundaryCategory(name) : undefined;
+    return factsOf.get(event as EventType) ?? (free.has(event as EventType) ? boundaryCategory(name) : undefined);
   };
   const refuseUse = (handler: Handler, what: string, kind: keyof typeof LISTS): never => {
     throw new DomainDefinitionError(
@@ -224,6 +258,7 @@ export function domain(name: string, options: DomainOptions): Domain {
     handlers,
     types,
     categoryOf,
+    facts,
     categoryOfEvent: (event: string) => {
       const type = types.get(event);
       return type && categoryOfEvent(type);

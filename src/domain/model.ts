@@ -113,6 +113,8 @@ export interface Domain {
   readonly categoryOf: (aggregate: Aggregate) => string;
   /** Returns the category that an event is in, by its name. */
   readonly categoryOfEvent: (event: string) => string | undefined;
+  /** The categories of facts. */
+  readonly facts: ReadonlySet<string>;
   /**
    * Returns the stream of an aggregate.
    *

@@ -8,6 +8,7 @@ import { decode } from "../messages/codec.ts";
 import {
   boundaryCategory,
   type Draft,
+  factCategory,
   type Message,
   type NewMessage,
   reservationCategory,
@@ -21,7 +22,7 @@ import { isStorable } from "../messages/text.ts";
 import { idFault, newId } from "../messages/ids.ts";
 import { whatIs } from "../messages/names.ts";
 import type { AppendCondition, Due, ScheduleEntry, StreamAppend } from "../store/port.ts";
-import type { Reading } from "./batch.ts";
+import { isThenable, type Reading } from "./batch.ts";
 import { BoundaryStates } from "./boundary_states.ts";
 
 /** A stream as it was read, before pending appends. */
@@ -40,6 +41,8 @@ interface Touched {
   readonly state: unknown;
   readonly version: number;
   readonly messages: readonly NewMessage[];
+  /** What is told of the state. */
+  readonly fact?: NewMessage | undefined;
 }
 
 function untouched(base: Base): Touched {
@@ -220,7 +223,23 @@ export class UnitOfWork {
       this.boundaries.add(event, message.tags ?? []);
       messages.push(message);
     }
-    this.#step.set(stream, { ...found, state, version, messages });
+    const fact = drafts.length > 0 ? this.#factOf(aggregate, id, state) : found.fact;
+    this.#step.set(stream, { ...found, state, version, messages, fact });
+  }
+
+  /** What an aggregate tells others of its state. */
+  #factOf({ name, facts }: Aggregate, id: string, state: unknown): NewMessage | undefined {
+    if (!facts) return undefined;
+    const payload = facts.from(state, id);
+    if (payload === null) return undefined;
+    if (payload === undefined || isThenable(payload)) {
+      throw new DomainDefinitionError(
+        `facts.from of "${name}" returned ${
+          payload === undefined ? "undefined (missing return?)" : "a promise"
+        }; return a payload of "${facts.event.type}", or null`,
+      );
+    }
+    return this.message(facts.event(payload));
   }
 
   /**
@@ -393,10 +412,15 @@ export class UnitOfWork {
   /** Returns everything kept, to be written as one append. */
   appends(): StreamAppend[] {
     const planned: StreamAppend[] = [];
-    for (const [stream, { base: { category, loadedAt, publish, unverified }, messages }] of this.#kept) {
+    const facts: StreamAppend[] = [];
+    for (const [stream, { base: { category, loadedAt, publish, unverified }, messages, fact }] of this.#kept) {
       if (messages.length > 0 || unverified) planned.push({ stream, category, expected: loadedAt, messages, publish });
+      if (!fact) continue;
+      const told = factCategory(category);
+      const id = stream.slice(category.length + 1);
+      facts.push({ stream: streamName(told, id), category: told, expected: "any", messages: [fact], publish: true });
     }
-    return [...planned, ...this.#queued];
+    return [...planned, ...facts, ...this.#queued];
   }
 
   /** What has to hold when that is written. */

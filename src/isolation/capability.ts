@@ -3,7 +3,6 @@ import type { Effects } from "../handling/batch.ts";
 import type { BatchItem, BatchResult } from "../handling/executor.ts";
 import { isGivenKey, keyless } from "../domain/scheduling.ts";
 import {
-  boundaryCategory,
   isInternal,
   type MessageRecord,
   type NewMessage,
@@ -77,8 +76,7 @@ export class Capability {
   #events: ReadonlySet<string>;
   #commands: ReadonlySet<string>;
   #reservations: string;
-  /** Its events are appended to whatever stream they are in; what they were decided on, conditions check. */
-  #boundaries: string;
+  #unversioned: ReadonlySet<string>;
   /** Its own categories, and whether appends to them expect a version. */
   #parts: ReadonlyMap<string, boolean>;
   #referred: ReadonlySet<string>;
@@ -99,7 +97,7 @@ export class Capability {
     this.#handler = handler;
     this.#sql = sql && handler.writes.statements;
     this.#reservations = reservationCategory(domain.name);
-    this.#boundaries = boundaryCategory(domain.name);
+    this.#unversioned = new Set(domain.unversioned);
     this.#tagged = new Set(domain.tagged.map(({ type }) => type));
     this.#sought = new Set(domain.tagged.filter(({ isSought }) => isSought).map(({ type }) => type));
     const commands = domain.handlers.filter(({ writes }) => writes.outcomes).flatMap(({ categories }) => categories);
@@ -281,7 +279,7 @@ export class Capability {
     if (idFault(category === this.#reservations ? id.slice(id.indexOf(":") + 1) : id) !== null) {
       refuse("an append to a stream whose name cannot be stored");
     }
-    const isAny = isCommand || category === this.#boundaries || (isPart && !isVersioned);
+    const isAny = isCommand || this.#unversioned.has(category) || (isPart && !isVersioned);
     if ((expected === "any") !== isAny) refuse(`an append to "${stream}" that expects ${expected}`);
     if (publish === isInternal(category)) refuse(`an append to "${stream}" that is${publish ? "" : " not"} published`);
   }

@@ -79,6 +79,11 @@ export function describe(domain: Domain): DomainDescription {
   const within = boundaryCategory(domain.name);
   const free = tagged.filter(({ category }) => category === within).map(({ type }) => type);
   if (free.length > 0) categories[within] = free;
+  for (const { type } of domain.types.values()) {
+    const category = domain.categoryOfEvent(type);
+    if (category !== undefined && domain.facts.has(category)) categories[category] = [type];
+  }
+  const unversioned = [...free.length > 0 ? [within] : [], ...domain.facts];
   const handlers = [...domain.handlers.values()].map((handler): HandlerDescription => {
     const { name, kind, permissions, retries } = handler;
     const read = domain.categoriesOf(handler);
@@ -108,5 +113,5 @@ export function describe(domain: Domain): DomainDescription {
   const parts = [...domain.parts.keys()];
   const projections = projectionsOf(domain).map(({ name, schema }) => ({ name, fields: fieldsOf(schema) }));
   const types = Object.fromEntries([...domain.types.values()].map(({ type, version }) => [type, version]));
-  return { name: domain.name, handlers, categories, parts, tagged, types, projections };
+  return { name: domain.name, handlers, categories, parts, unversioned, tagged, types, projections };
 }

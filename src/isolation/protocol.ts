@@ -44,6 +44,8 @@ export interface DomainDescription {
   readonly categories: Readonly<Record<string, readonly string[]>>;
   /** Those of them that are parts of handlers. */
   readonly parts: readonly string[];
+  /** Those of events that are appended whatever version the stream has. */
+  readonly unversioned: readonly string[];
   /** The event types that have tags, and whether a boundary looks for them. */
   readonly tagged: readonly { readonly type: string; readonly category: string; readonly isSought: boolean }[];
   /** The message types its code knows, with their versions. */
@@ -341,6 +343,7 @@ export const descriptionSchema: z.ZodType<DomainDescription> = z.strictObject({
   })).max(10_000),
   categories: z.record(name, names),
   parts: names,
+  unversioned: names,
   tagged: list(z.strictObject({ type: name, category: name, isSought: z.boolean() }), 10_000),
   types,
   projections: z.array(z.strictObject({ name, fields: z.array(z.strictObject({ name, type: name })) })),

@@ -140,6 +140,16 @@ export function partCategory(domain: string, owner: string, part: string): strin
 /** What follows the name of a process manager in the category of what its instances have handled. */
 export const JOURNAL = "process";
 
+/**
+ * Returns the category of the facts of an aggregate.
+ *
+ * @param category That of its events, like `bank::account`.
+ * @returns Like `bank::account-fact`.
+ */
+export function factCategory(category: string): string {
+  return `${category}-fact`;
+}
+
 /** Names that no aggregate's category can have, since aggregate names contain no `$`. */
 const RESERVATION = "$reservation";
 const BOUNDARY = "$boundary";

@@ -8,6 +8,7 @@ import type { Effects, Reading } from "../handling/batch.ts";
 import { decode } from "../messages/codec.ts";
 import {
   type Draft,
+  factCategory,
   isInternal,
   type Message,
   type MessageRecord,
@@ -131,9 +132,24 @@ export class World {
       const aggregate = this.ownerOf(draft);
       const stream = aggregate ? this.#domain.streamOf(aggregate, id) : streamName(category, id);
       const tags = tagsFor(this.#domain.types.get(draft.type)!, draft.payload);
-      return this.#append(category, stream, [{ ...newMessage(draft, this.now), tags }]);
+      const events = this.#append(category, stream, [{ ...newMessage(draft, this.now), tags }]);
+      if (aggregate) this.#tell(aggregate, id, stream);
+      return events;
     });
     return { events, sent: await this.#proceed() };
+  }
+
+  /** Appends what an aggregate tells of its state. */
+  #tell(aggregate: Aggregate, id: string, stream: string): void {
+    if (!aggregate.facts) return;
+    const state = this.#streams.get(stream)!.reduce(
+      (state, record) => aggregate.apply(state, decode(record, this.#domain.types)),
+      aggregate.initial(),
+    );
+    const payload = aggregate.facts.from(state, id);
+    if (payload === null) return;
+    const category = factCategory(this.#domain.categoryOf(aggregate));
+    this.#append(category, streamName(category, id), [newMessage(aggregate.facts.event(payload), this.now)]);
   }
 
   /** Lets the domain decide a command; processes react to what comes of it. */
@@ -311,7 +327,8 @@ export class World {
   #write(appends: Effects["appends"]): Message[] {
     return appends.flatMap(({ category, stream, messages }) => {
       const added = this.#append(category, stream, messages);
-      return isInternal(category) || this.#domain.parts.has(category) ? [] : added;
+      const isOther = isInternal(category) || this.#domain.parts.has(category) || this.#domain.facts.has(category);
+      return isOther ? [] : added;
     });
   }
 
