@@ -31,6 +31,8 @@ const METHODS: ReadonlySet<keyof EventStore> = new Set([
   "readLog",
   "readAt",
   "readTagged",
+  "readSnapshot",
+  "writeSnapshots",
   "logId",
   "lastPosition",
   "changed",

@@ -182,6 +182,7 @@ export class Client {
       readStream: (name, from) => this.store.readStream(name, { from }),
       readRows: (projection, keys) => this.store.readRows(projection, keys),
       readTagged: (among, after) => this.store.readTagged(among, { after }),
+      readSnapshot: (stream, fingerprint) => this.store.readSnapshot(stream, fingerprint),
       longest: this.#config.store.maxMessageBytes,
     };
   }
@@ -243,7 +244,7 @@ export class Client {
       const batch = handler.kind.begin(this.domain, handler, this.#reading);
       await batch.prepare([command]);
       await batch.handle({ message: command, attempt: rerun, signal: never, givenUp: never, log: silent });
-      const { appends, ...effects } = batch.effects();
+      const { appends, snapshots, ...effects } = batch.effects();
       try {
         const publish = this.#config.enableOutbox;
         const { lastPosition, ...result } = await this.store.commit({
@@ -252,6 +253,7 @@ export class Client {
           ...once.commit,
         });
         const { repeated, ...sent } = once.sent(result.repeated);
+        if (snapshots.length > 0) await this.store.writeSnapshots(snapshots).catch(() => {});
         if (this.#config.eventProcessing === "sync" && lastPosition > 0) {
           await this.#handle(lastPosition);
         }

@@ -3,6 +3,7 @@ import { DomainDefinitionError } from "../messages/errors.ts";
 import type { EventType, MessageType, NameOf, PayloadOf } from "../messages/message_type.ts";
 import { DomainRuleError } from "./errors.ts";
 import { evolution, isPromise } from "./evolution.ts";
+import { type SnapshotOptions, type SnapshotRule, snapshotRule } from "./snapshot.ts";
 import { checkParts } from "../messages/names.ts";
 
 /** The part of an event that `evolve` sees, identical for a new event and one read from the log. */
@@ -54,6 +55,12 @@ export interface AggregateOptions<State, Events extends readonly EventType[], Fa
    * @default {none}
    */
   readonly facts?: Facts<NoInfer<State>, Fact>;
+  /**
+   * When its state is kept, so that it need not be folded from all its events. The state has to be JSON then.
+   *
+   * @default {never}
+   */
+  readonly snapshot?: SnapshotOptions;
   /** Invariants that must hold after every event, keyed by their wording. A command that breaks one is refused. */
   readonly invariants?: Readonly<Record<string, (state: State) => boolean>>;
 }
@@ -74,6 +81,8 @@ export interface Aggregate<
   readonly initial: () => State;
   /** What it tells others of its state, if anything. */
   readonly facts?: Facts;
+  /** When its state is kept, if ever. */
+  readonly snapshots?: SnapshotRule;
   /** Applies an event and returns the next state. */
   readonly apply: (state: State, event: AppliedEvent) => State;
   /**
@@ -115,7 +124,7 @@ export function aggregate<
   name: Name,
   options: AggregateOptions<State, Events, Fact>,
 ): Aggregate<Name, State, Events> {
-  const { events, invariants = {}, facts } = options;
+  const { events, invariants = {}, facts, snapshot } = options;
   const { initial, apply } = evolution("aggregate", name, options);
   if (facts) checkFacts(name, events, facts);
   const rules = Object.entries(invariants);
@@ -124,6 +133,7 @@ export function aggregate<
     name,
     events,
     initial,
+    ...(snapshot && { snapshots: snapshotRule(name, { ...options, snapshot }) }),
     ...(facts && { facts: Object.freeze({ ...facts }) as unknown as Facts }),
     apply,
     check: (state: State) => {

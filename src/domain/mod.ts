@@ -9,6 +9,7 @@ export * from "./handlers.ts";
 export type { AppendedPart, Domain, Handler, HandlerKind, Part, PermissionRequest, Writes } from "./model.ts";
 export { type Projection, projection, type ProjectionOptions, type RowOf } from "./projection.ts";
 export * from "./process_manager.ts";
+export type { SnapshotOptions, SnapshotRule } from "./snapshot.ts";
 export { type AnyOf, projector } from "./projector.ts";
 export type { SendOptions } from "./scheduling.ts";
 export type { DoneEffect, TimerEffect, UndoEffect } from "../processes/steps.ts";

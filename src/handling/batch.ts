@@ -1,13 +1,16 @@
 import type { HandlerLog } from "../domain/context.ts";
 import type { Message, MessageRecord } from "../messages/envelope.ts";
-import type { Commit, Tagged, TaggedMessages } from "../store/port.ts";
+import type { Commit, Snapshot, Tagged, TaggedMessages } from "../store/port.ts";
 import type { RowCache } from "./row_cache.ts";
 import type { StateCache } from "./state_cache.ts";
 
-/** The effects of handlers: the part of a commit that comes from the domain's code. */
-export type Effects = Required<
-  Pick<Commit, "appends" | "conditions" | "rows" | "outcomes" | "statements" | "schedule" | "unschedule">
->;
+/** The effects of handlers: the part of a commit that comes from the domain's code, and what is kept beside it. */
+export interface Effects extends Required<Written> {
+  /** States to be kept once the commit was made; no part of it. */
+  readonly snapshots: readonly Snapshot[];
+}
+
+type Written = Pick<Commit, "appends" | "conditions" | "rows" | "outcomes" | "statements" | "schedule" | "unschedule">;
 
 /** No effects. */
 export const NO_EFFECTS: Effects = Object.freeze({
@@ -18,6 +21,7 @@ export const NO_EFFECTS: Effects = Object.freeze({
   statements: [],
   schedule: [],
   unschedule: [],
+  snapshots: [],
 });
 
 /** Reads a stream from a version onwards. */
@@ -42,6 +46,12 @@ export interface Reading {
   readonly readAt?: (positions: readonly number[]) => Promise<readonly MessageRecord[]>;
   /** Reads messages by their tags; for handlers of kinds that decide. */
   readonly readTagged?: ReadTagged;
+  /** Reads the snapshot of a stream. @default {there are none} */
+  readonly readSnapshot?: (stream: string, fingerprint: string) => Promise<Snapshot | null>;
+  /** Takes what is wrong and fails nothing. @default {nobody hears of it} */
+  readonly complain?: (text: string) => void;
+  /** A number from 0 to 1. @default {Math.random} */
+  readonly random?: () => number;
   /** Cached states of earlier batches. */
   readonly cache?: StateCache;
   /** Cached rows of earlier batches, for a handler that alone writes them. */

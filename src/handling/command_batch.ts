@@ -218,12 +218,9 @@ export class CommandBatch implements HandlerBatch {
   }
 
   effects(): Effects {
-    return {
-      ...NO_EFFECTS,
-      appends: this.#unit.appends(),
-      conditions: this.#unit.conditions(),
-      outcomes: this.#outcomes,
-    };
+    const unit = this.#unit;
+    const [appends, conditions, snapshots] = [unit.appends(), unit.conditions(), unit.snapshots()];
+    return { ...NO_EFFECTS, appends, conditions, snapshots, outcomes: this.#outcomes };
   }
 
   settle(written: boolean): void {

@@ -23,9 +23,11 @@ import {
 import { ProcessState } from "../processes/process_state.ts";
 import { type Decision, type Effect, StepMaker, type Vocabulary } from "../processes/steps.ts";
 import { MOST_CHARACTERS } from "../store/large.ts";
-import type { StreamAppend } from "../store/port.ts";
+import type { Snapshot, StreamAppend } from "../store/port.ts";
 import { type Delivery, type Effects, type HandlerBatch, NO_EFFECTS, type Reading } from "./batch.ts";
 import { UnexpectedInputError } from "./errors.ts";
+import { type Fold, foldStream, snapshotOf } from "./snapshots.ts";
+import type { Kept } from "./state_cache.ts";
 import { UnitOfWork } from "./unit_of_work.ts";
 
 /** How long events wait for an instance to begin, in milliseconds. */
@@ -43,6 +45,8 @@ interface Touched {
   readonly expected: number;
   readonly instance: Instance;
   readonly messages: readonly NewMessage[];
+  /** The version of the newest snapshot of it. */
+  readonly snapshot: number;
 }
 
 /** What an input leads to, as it is collected. */
@@ -74,6 +78,8 @@ export class ProcessBatch implements HandlerBatch {
   #unverified = new Set<string>();
   /** What the inputs refer to, by position. */
   #referred = new Map<number, Message>();
+  /** How long instances are kept. */
+  #fold: Pick<Fold<Instance>, "rule" | "pack" | "unpack">;
 
   /**
    * Creates an empty batch.
@@ -86,6 +92,8 @@ export class ProcessBatch implements HandlerBatch {
     this.#domain = domain;
     this.#process = process;
     this.#state = new ProcessState(process);
+    const { snapshots: rule } = this.#state;
+    this.#fold = { rule, pack: (one) => this.#state.pack(one), unpack: (one) => this.#state.unpack(one) };
     const { name, commands, timeouts } = process;
     this.#words = { name, commands: new Set(commands.map(({ type }) => type)), timeouts };
     this.#reading = reading;
@@ -148,26 +156,31 @@ export class ProcessBatch implements HandlerBatch {
 
   /** Loads an instance from the cache if that is to be trusted, or from its journal and the events that this refers to. */
   async #load({ aggregateId: id, version }: Message, isTrusting: boolean): Promise<void> {
-    const { cache, readStream, guard = (work) => work() } = this.#reading;
+    const { cache, guard = (work) => work() } = this.#reading;
     const stream = streamName(this.#journal, id);
-    const cached = cache?.get(stream);
-    let instance = cached ? cached.state as Instance : ABSENT;
+    const cached = cache?.get(stream) as Kept<Instance> | undefined;
+    let [instance, snapshot] = [cached?.state ?? ABSENT, cached?.snapshot ?? -1];
     // Nothing was handled before the first input, unless that comes late; then the append says so.
     const isKnown = isTrusting && (cached?.trusted ?? version === 0);
     if (isKnown) this.#unverified.add(id);
     else {
-      const records = await readStream(stream, instance.version + 1);
-      const entries = records.map((record) => JSON.parse(record.data) as Entry);
-      await this.#refer(entries.filter((entry) => this.#state.needs(entry)).map(({ input }) => input.position));
-      try {
-        guard(() => {
-          for (const entry of entries) instance = this.#state.apply(instance, entry, (input) => this.#at(input));
-        });
-      } catch (error) {
-        this.#broken.set(id, error);
-      }
+      const apply = async (before: Instance, records: readonly MessageRecord[]): Promise<Instance> => {
+        let after = before;
+        const entries = records.map((record) => JSON.parse(record.data) as Entry);
+        await this.#refer(entries.filter((entry) => this.#state.needs(entry)).map(({ input }) => input.position));
+        try {
+          guard(() => {
+            for (const entry of entries) after = this.#state.apply(after, entry, (input) => this.#at(input));
+          });
+        } catch (error) {
+          this.#broken.set(id, error);
+        }
+        return after;
+      };
+      const fold = { ...this.#fold, initial: () => ABSENT, apply };
+      ({ state: instance, snapshot } = await foldStream(this.#reading, stream, fold, cached));
     }
-    this.#touched.set(id, { expected: instance.version, instance, messages: [] });
+    this.#touched.set(id, { expected: instance.version, instance, messages: [], snapshot });
   }
 
   handle({ message }: Delivery): void | Promise<void> {
@@ -448,18 +461,39 @@ export class ProcessBatch implements HandlerBatch {
         ? []
         : [{ category: this.#journal, stream: streamName(this.#journal, id), expected, messages, publish: false }]
     );
-    return { ...NO_EFFECTS, appends: [...journal, ...this.#unit.appends()], ...this.#unit.scheduling() };
+    const appends = [...journal, ...this.#unit.appends()];
+    return { ...NO_EFFECTS, appends, snapshots: this.#snapshots(), ...this.#unit.scheduling() };
+  }
+
+  /** The long instances that are to be kept. */
+  #snapshots(): Snapshot[] {
+    const due: Snapshot[] = [];
+    for (const [id, touched] of this.#touched) {
+      const { instance: state, messages, snapshot } = touched;
+      if (messages.length === 0) continue;
+      // A state that is not JSON is folded from all its inputs each time; nobody has asked for more.
+      const quiet = { ...this.#reading, complain: () => {} };
+      const one = snapshotOf(quiet, streamName(this.#journal, id), this.#fold, {
+        state,
+        version: state.version,
+        snapshot,
+      });
+      if (!one) continue;
+      due.push(one);
+      this.#touched.set(id, { ...touched, snapshot: one.version });
+    }
+    return due;
   }
 
   settle(written: boolean): void {
     const { cache } = this.#reading;
-    for (const [id, { instance, messages }] of this.#touched) {
+    for (const [id, { instance, messages, snapshot }] of this.#touched) {
       const stream = streamName(this.#journal, id);
       if (!written) {
         // It is read again, also if nothing was known of it.
         if (!cache?.get(stream)) cache?.set(stream, { state: ABSENT, version: ABSENT.version });
         cache?.distrust(stream);
-      } else if (messages.length > 0) cache?.set(stream, { state: instance, version: instance.version });
+      } else if (messages.length > 0) cache?.set(stream, { state: instance, version: instance.version, snapshot });
     }
   }
 }

@@ -47,7 +47,16 @@ export interface LocalRunnerOptions {
   /** What handlers read from. */
   readonly reading: Pick<
     Reading,
-    "readStream" | "readRows" | "readAt" | "readTagged" | "now" | "newId" | "sql" | "longest"
+    | "readStream"
+    | "readRows"
+    | "readAt"
+    | "readTagged"
+    | "readSnapshot"
+    | "now"
+    | "newId"
+    | "random"
+    | "sql"
+    | "longest"
   >;
   /** The time limit per message, in milliseconds. */
   readonly timeout: number;
@@ -103,6 +112,8 @@ export class LocalRunner implements BatchRunner {
       readRows: guarded(reading.readRows),
       ...(reading.readAt && { readAt: guarded(reading.readAt) }),
       ...(reading.readTagged && { readTagged: guarded(reading.readTagged) }),
+      ...(reading.readSnapshot && { readSnapshot: guarded(reading.readSnapshot) }),
+      complain: (text) => log.error(text),
       cache: this.#cache,
       rowCache: this.#rowCache,
       guard: (work) => execution.guard(work, timeout),

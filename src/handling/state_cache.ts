@@ -1,9 +1,16 @@
 import type { Loaded } from "../domain/context.ts";
+import type { Folded } from "./snapshots.ts";
+
+/** A state that is kept. */
+export interface Kept<State = unknown> extends Folded<State> {
+  /** Whether nobody else can have changed it, as far as is known. */
+  readonly trusted: boolean;
+}
 
 /** An LRU cache of aggregate states by stream. */
 export class StateCache {
   #most: number;
-  #states = new Map<string, Loaded<unknown> & { readonly trusted: boolean }>();
+  #states = new Map<string, Kept>();
 
   /**
    * Creates an empty cache.
@@ -15,7 +22,7 @@ export class StateCache {
   }
 
   /** Returns the state of a stream, if cached. */
-  get(stream: string): Loaded<unknown> & { readonly trusted: boolean } | undefined {
+  get(stream: string): Kept | undefined {
     const found = this.#states.get(stream);
     if (found) {
       this.#states.delete(stream);
@@ -25,9 +32,9 @@ export class StateCache {
   }
 
   /** Caches the state of a stream. */
-  set(stream: string, { state, version }: Loaded<unknown>): void {
+  set(stream: string, { state, version, snapshot = -1 }: Loaded<unknown> & { readonly snapshot?: number }): void {
     this.#states.delete(stream);
-    this.#states.set(stream, { state, version, trusted: true });
+    this.#states.set(stream, { state, version, snapshot, trusted: true });
     if (this.#states.size > this.#most) this.#states.delete(this.#states.keys().next().value!);
   }
 

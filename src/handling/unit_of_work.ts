@@ -4,12 +4,14 @@ import type { Loaded } from "../domain/context.ts";
 import { DomainRuleError } from "../domain/errors.ts";
 import type { Domain } from "../domain/model.ts";
 import { keyless } from "../domain/scheduling.ts";
+import type { SnapshotRule } from "../domain/snapshot.ts";
 import { decode } from "../messages/codec.ts";
 import {
   boundaryCategory,
   type Draft,
   factCategory,
   type Message,
+  type MessageRecord,
   type NewMessage,
   reservationCategory,
   streamName,
@@ -21,9 +23,10 @@ import { tagsFor } from "../messages/tags.ts";
 import { isStorable } from "../messages/text.ts";
 import { idFault, newId } from "../messages/ids.ts";
 import { whatIs } from "../messages/names.ts";
-import type { AppendCondition, Due, ScheduleEntry, StreamAppend } from "../store/port.ts";
+import type { AppendCondition, Due, ScheduleEntry, Snapshot, StreamAppend } from "../store/port.ts";
 import { isThenable, type Reading } from "./batch.ts";
 import { BoundaryStates } from "./boundary_states.ts";
+import { foldStream, snapshotOf } from "./snapshots.ts";
 
 /** A stream as it was read, before pending appends. */
 interface Base {
@@ -31,6 +34,9 @@ interface Base {
   readonly loadedAt: number;
   readonly state: unknown;
   readonly publish: boolean;
+  /** The version of the newest snapshot, and when the next one is due. */
+  readonly snapshot?: number;
+  readonly rule?: SnapshotRule | undefined;
   /** Whether the state may be stale, so that the append must check its version. */
   readonly unverified?: boolean;
 }
@@ -92,6 +98,8 @@ export class UnitOfWork {
   /** What is scheduled by key; `null`: not any more. */
   #scheduled = new Map<string, ScheduleEntry | null>();
   #stepScheduled = new Map<string, ScheduleEntry | null>();
+  /** The versions of the snapshots that are to be kept. */
+  #snapshots = new Map<string, number>();
   #cause: Message | undefined;
   #characters = 0;
   /** The states within boundaries. */
@@ -160,32 +168,30 @@ export class UnitOfWork {
   /** Loads an aggregate from this unit, from the cache plus newer events, or from all its events. */
   async load(aggregate: Aggregate, id: string): Promise<Loaded<any>> {
     const domain = this.#domain;
-    const { readStream, cache, guard = (work) => work() } = this.#reading;
+    const { cache, guard = (work) => work() } = this.#reading;
+    const { snapshots: rule } = aggregate;
     const stream = domain.streamOf(aggregate, id);
     const category = domain.categoryOf(aggregate);
     const found = this.#find(stream);
     if (found) return found;
     const cached = cache?.get(stream);
-    let { state, version } = cached ?? { state: guard(() => aggregate.initial()), version: -1 };
     if (cached?.trusted) {
       // Usually nobody else writes to the streams of a partition, so trust the cache. The append checks the version of
       // every state used, even if nothing is written, so no command is refused because of a stale state.
-      const known = untouched({ category, loadedAt: version, state, publish: true, unverified: true });
+      const { state, version: loadedAt, snapshot } = cached;
+      const known = untouched({ category, loadedAt, state, publish: true, snapshot, rule, unverified: true });
       this.#step.set(stream, known);
       return known;
     }
-    const records = await readStream(stream, version + 1);
-    if (records.length > 0) {
-      guard(() => {
-        for (const record of records) {
-          state = aggregate.apply(state, decode(record, domain.types));
-          version = record.version;
-        }
-      });
-    }
+    const apply = (state: unknown, records: readonly MessageRecord[]) =>
+      records.length === 0
+        ? state
+        : guard(() => records.reduce((state, record) => aggregate.apply(state, decode(record, domain.types)), state));
+    const fold = { initial: () => guard(() => aggregate.initial()), apply, rule: rule ?? null };
+    const { state, version: loadedAt, snapshot } = await foldStream(this.#reading, stream, fold, cached);
     const raced = this.#find(stream);
     if (raced) return raced;
-    const loaded = untouched({ category, loadedAt: version, state, publish: true });
+    const loaded = untouched({ category, loadedAt, state, publish: true, snapshot, rule });
     this.#step.set(stream, loaded);
     return loaded;
   }
@@ -423,6 +429,18 @@ export class UnitOfWork {
     return [...planned, ...facts, ...this.#queued];
   }
 
+  /** The states to be kept once that is written. */
+  snapshots(): Snapshot[] {
+    const due: Snapshot[] = [];
+    for (const [stream, { base: { rule = null, snapshot = -1 }, state, version }] of this.#kept) {
+      const one = snapshotOf(this.#reading, stream, { rule }, { state, version, snapshot });
+      if (!one) continue;
+      due.push(one);
+      this.#snapshots.set(stream, one.version);
+    }
+    return due;
+  }
+
   /** What has to hold when that is written. */
   conditions(): AppendCondition[] {
     return this.boundaries.conditions();
@@ -434,7 +452,8 @@ export class UnitOfWork {
     this.boundaries.settle();
     for (const [stream, { base, state, version }] of this.#kept) {
       if (!base.publish) continue;
-      if (written) cache?.set(stream, { state, version });
+      const { snapshot = -1 } = base;
+      if (written) cache?.set(stream, { state, version, snapshot: this.#snapshots.get(stream) ?? snapshot });
       else cache?.distrust(stream);
     }
   }

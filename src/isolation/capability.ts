@@ -219,6 +219,11 @@ export class Capability {
       if (row !== null && !isJson(row)) refuse("a row that is not JSON");
       if (row !== null) this.#checkLength("a row", row);
     }
+    for (const { stream, state } of effects.snapshots) {
+      if (!this.mayRead(stream)) refuse(`a snapshot of stream "${stream}", which it may not read`);
+      if (!isJson(state)) refuse("a snapshot that is not JSON");
+      this.#checkLength("a snapshot", state);
+    }
     const decided = new Set<string>();
     for (const { commandId, detail } of effects.outcomes) {
       if (!writes.outcomes || !causes.has(commandId)) refuse("the outcome of a command that is not in the batch");

@@ -364,6 +364,7 @@ export class HostPool {
       case "stream":
       case "keys":
       case "tagged":
+      case "snapshot":
       case "positions": {
         const session = placed.sessions.get(message.session);
         // The session was closed in the meantime.

@@ -5,6 +5,7 @@ import type { Writes } from "../domain/model.ts";
 import type { BatchItem } from "../handling/executor.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { LONGEST_TAG, MOST_TAGS } from "../messages/tags.ts";
+import type { Snapshot } from "../store/port.ts";
 
 /** A handler, as described by the domain's code. */
 export interface HandlerDescription {
@@ -143,6 +144,7 @@ export type ToWorker =
     /** How many of the positions, from the first on, they are for. */
     readonly read: number;
   }
+  | { readonly t: "snapshot"; readonly q: number; readonly snapshot: Snapshot | null }
   | {
     readonly t: "tagged";
     readonly q: number;
@@ -236,6 +238,10 @@ const effects = z.strictObject({
   statements: list(statement, MOST),
   schedule: list(scheduleEntry, MOST),
   unschedule: list(name, MOST),
+  snapshots: list(
+    z.strictObject({ stream: name, version: whole, fingerprint: z.string().max(100), state: z.string() }),
+    MOST_MESSAGES,
+  ),
 });
 
 /** A worker's answer to a batch. */
@@ -276,6 +282,14 @@ export const fromWorkerSchema = z.discriminatedUnion("t", [
     q: whole,
     projection: name,
     keys: list(name, 100_000),
+  }),
+  z.strictObject({
+    t: z.literal("snapshot"),
+    session: name,
+    n: whole,
+    q: whole,
+    stream: name,
+    fingerprint: z.string().max(100),
   }),
   z.strictObject({
     t: z.literal("tagged"),

@@ -32,7 +32,7 @@ export interface WorkerSessionOptions {
   /** The longest payload or row, in bytes of JSON. @default {16 MiB} */
   readonly longest?: number;
   /** The store it reads from. */
-  readonly store: Pick<EventStore, "readStream" | "readRows" | "readAt" | "readTagged">;
+  readonly store: Pick<EventStore, "readStream" | "readRows" | "readAt" | "readTagged" | "readSnapshot">;
   /** Returns the time, in milliseconds since 1970. */
   readonly now: () => number;
   /** The worker, once loaded. */
@@ -45,19 +45,19 @@ export interface WorkerSessionOptions {
   readonly closed: () => void;
 }
 
-type Question = FromWorker & { t: "stream" | "keys" | "positions" | "tagged" };
+type Question = FromWorker & { t: "stream" | "keys" | "positions" | "tagged" | "snapshot" };
 
 /** What the pages of messages with tags are remembered by. */
 const TAGGED = "tagged messages";
 
 /** What a worker may ask for; what messages are at positions is seen only when they are read. */
-const MAY_READ: { readonly [T in Question["t"]]: (capability: Capability, question: Question & { t: T }) => boolean } =
-  {
-    stream: (capability, { stream }) => capability.mayRead(stream),
-    keys: (capability, { projection }) => capability.mayReadRows(projection),
-    tagged: (capability, { among }) => capability.mayReadTagged(among),
-    positions: () => true,
-  };
+const MAY_READ: Record<Question["t"], (capability: Capability, question: any) => boolean> = {
+  stream: (capability, { stream }) => capability.mayRead(stream),
+  keys: (capability, { projection }) => capability.mayReadRows(projection),
+  snapshot: (capability, { stream }) => capability.mayRead(stream),
+  tagged: (capability, { among }) => capability.mayReadTagged(among),
+  positions: () => true,
+};
 
 interface Pending {
   readonly n: number;
@@ -237,7 +237,7 @@ export class WorkerSession implements HandlerSession {
     if (worker && worker.waiting() > MOST_WAITING) return this.#violated("it does not consume the data it requested");
     if (!pending) return worker?.send({ t: "unread", q: question.q });
     const { capability, store } = this.#options;
-    const mayRead = MAY_READ[question.t](capability, question as never);
+    const mayRead = MAY_READ[question.t](capability, question);
     if (!mayRead || ++pending.questions > MOST_QUESTIONS) {
       return this.#violated(mayRead ? "it has too many pending reads" : "it requested data it may not read");
     }
@@ -248,6 +248,9 @@ export class WorkerSession implements HandlerSession {
         const limit = this.#pager.limitOf(stream);
         const found = await store.readStream(stream, { from, limit });
         pending.worker.send({ t: "records", q, ...this.#pager.page(stream, limit, found) });
+      } else if (question.t === "snapshot") {
+        const snapshot = await store.readSnapshot(question.stream, question.fingerprint);
+        pending.worker.send({ t: "snapshot", q, snapshot });
       } else if (question.t === "tagged") {
         const { among, after, upTo } = question;
         const limit = this.#pager.limitOf(TAGGED);

@@ -13,7 +13,7 @@ import { decode } from "../messages/codec.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { tagsFor } from "../messages/tags.ts";
 import { storable } from "../messages/text.ts";
-import type { Tagged, TaggedMessages } from "../store/port.ts";
+import type { Snapshot, Tagged, TaggedMessages } from "../store/port.ts";
 import { read, textOf } from "../messages/thrown.ts";
 import { describe, importDomain } from "./describe.ts";
 import { connect } from "./connect.ts";
@@ -199,6 +199,7 @@ class HostedWorker {
         readRows: (projection, keys) => this.#readRows(spec.session, projection, keys),
         readAt: (positions) => this.#readAt(spec.session, positions),
         readTagged: (among, after) => this.#readTagged(spec.session, among, after),
+        readSnapshot: (stream, fingerprint) => this.#readSnapshot(spec.session, stream, fingerprint),
         sql: spec.sql,
         longest: spec.longest,
       },
@@ -294,6 +295,11 @@ class HostedWorker {
     return found;
   }
 
+  async #readSnapshot(session: string, stream: string, fingerprint: string): Promise<Snapshot | null> {
+    const n = this.#sessions.get(session)!.n;
+    return (await this.#ask<"snapshot">((q) => ({ t: "snapshot", session, n, q, stream, fingerprint }))).snapshot;
+  }
+
   async #readTagged(session: string, among: readonly Tagged[], after: number): Promise<TaggedMessages> {
     const messages: MessageRecord[] = [];
     // Later pages end where the first one did: what came meanwhile is for the next read.
@@ -335,9 +341,9 @@ class HostedWorker {
 const MOST_POSITIONS = 1_000;
 
 function countOf(
-  { appends, rows, statements, schedule, unschedule }: Omit<Effects, "outcomes" | "conditions">,
+  { appends, rows, statements, schedule, unschedule, snapshots }: Omit<Effects, "outcomes" | "conditions">,
 ): number {
-  const others = rows.length + statements.length + schedule.length + unschedule.length;
+  const others = rows.length + statements.length + schedule.length + unschedule.length + snapshots.length;
   return appends.reduce((sum, { messages }) => sum + messages.length, others);
 }
 

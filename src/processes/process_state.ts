@@ -1,5 +1,6 @@
 import { deepFreeze, explainFrozen } from "../domain/freeze.ts";
 import type { ProcessManager } from "../domain/handlers.ts";
+import { fingerprintOf, type SnapshotRule } from "../domain/snapshot.ts";
 import type { Message } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { after, type Entry, type InputReference, type Instance } from "./instance.ts";
@@ -8,13 +9,43 @@ function isEvent({ did, input }: Entry): boolean {
   return did === "handled" && !input.type.startsWith("$");
 }
 
+/** After how many inputs a long instance is kept, so that it need not be folded from all of them. */
+const KEPT_EVERY = 200;
+
+const RULES = new WeakMap<ProcessManager, SnapshotRule>();
+
+/** When instances of a process manager are kept, and by which code; found out once. */
+function ruleOf(process: ProcessManager): SnapshotRule {
+  const known = RULES.get(process);
+  if (known) return known;
+  const { name, version, events, initial, evolve } = process;
+  const versions = events.map(({ type, version }) => `${type}@${version}`);
+  const fingerprint = fingerprintOf([name, version, versions, initial, ...Object.values(evolve)]);
+  const rule = { every: KEPT_EVERY, fingerprint, verify: 0 };
+  RULES.set(process, rule);
+  return rule;
+}
+
 /** Folds the states of a process manager's instances. */
 export class ProcessState {
   #process: ProcessManager;
+  /** When an instance is kept. */
+  readonly snapshots: SnapshotRule;
 
   /** @param process The process manager. */
   constructor(process: ProcessManager) {
     this.#process = process;
+    this.snapshots = ruleOf(process);
+  }
+
+  /** An instance as JSON. */
+  pack(instance: Instance): object {
+    return { ...instance, timers: [...instance.timers] };
+  }
+
+  /** An instance of that. */
+  unpack({ timers, ...instance }: Omit<Instance, "timers"> & { timers: [string, string][] }): Instance {
+    return deepFreeze({ ...instance, state: instance.state, timers: new Map(timers) });
   }
 
   /** Whether an entry is about an event that changes the state, so that it has to be read. */

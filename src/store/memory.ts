@@ -29,6 +29,7 @@ import type {
   ReadLogOptions,
   ReadStreamOptions,
   ScheduledMessage,
+  Snapshot,
   StreamAppend,
   Tagged,
   TaggedMessages,
@@ -98,6 +99,7 @@ export class MemoryEventStore implements EventStore {
   #once = new Map<string, { readonly value: string; readonly at: number }>();
   #schedule = new MemorySchedule();
   #tags = new MemoryTags();
+  #snapshots = new Map<string, Snapshot>();
   #signal: Notifier;
   #closed = false;
 
@@ -406,6 +408,21 @@ export class MemoryEventStore implements EventStore {
     const messages = this.#categories.get(category) ?? [];
     const first = firstAfter(messages, after);
     return { messages: messages.length - first, oldest: messages[first]?.time ?? null };
+  }
+
+  async readSnapshot(stream: string, fingerprint: string): Promise<Snapshot | null> {
+    this.#open();
+    const found = this.#snapshots.get(stream);
+    return found?.fingerprint === fingerprint ? found : null;
+  }
+
+  async writeSnapshots(snapshots: readonly Snapshot[]): Promise<void> {
+    this.#open();
+    for (const snapshot of snapshots) {
+      const before = this.#snapshots.get(snapshot.stream);
+      if (before?.fingerprint === snapshot.fingerprint && before.version > snapshot.version) continue;
+      this.#snapshots.set(snapshot.stream, snapshot);
+    }
   }
 
   async due(limit: number): Promise<DueMessages> {

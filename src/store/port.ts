@@ -511,6 +511,26 @@ export interface Tidying {
   tidy(ages: Ages, limit: number): Promise<number>;
 }
 
+/** A state at a version of its stream, kept so that it need not be folded from the beginning. */
+export interface Snapshot {
+  /** The stream. */
+  readonly stream: string;
+  /** The version of the last message that is in it. */
+  readonly version: number;
+  /** Of the code that has made it. */
+  readonly fingerprint: string;
+  /** JSON text. */
+  readonly state: string;
+}
+
+/** States that can be folded again at any time: written beside the log, and lost without harm. */
+export interface Snapshots {
+  /** Returns the snapshot of a stream, if there is one by code with this fingerprint. */
+  readSnapshot(stream: string, fingerprint: string): Promise<Snapshot | null>;
+  /** Keeps snapshots, one a stream: the newest of its code. */
+  writeSnapshots(snapshots: readonly Snapshot[]): Promise<void>;
+}
+
 /** The dead letters of all groups. */
 export interface DeadLetters {
   /** Returns the newest dead letters, of one group or all; `before`: those that are older than the one with this id. */
@@ -548,7 +568,7 @@ export const MOST_REPLAYED = 1_000;
  *
  * An adapter is correct if it passes the suite of `@annals/annals/testing`.
  */
-export interface EventStore extends EventLog, Outbox, Groups, Schedule, Tidying, DeadLetters, Projections {
+export interface EventStore extends EventLog, Outbox, Groups, Schedule, Tidying, Snapshots, DeadLetters, Projections {
   /** Its kind, like `sqlite`. */
   readonly kind: string;
   /** Its location, without secrets. */

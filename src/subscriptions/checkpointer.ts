@@ -231,7 +231,7 @@ export class Checkpointer {
    */
   async write(pending: PendingCommit, effects?: Effects, last?: number): Promise<void> {
     const { outbox, runner } = this.#options;
-    const given = effects ?? NO_EFFECTS;
+    const { snapshots, ...given } = effects ?? NO_EFFECTS;
     // What there is more of goes as it is: conditions, rows, statements, what is scheduled.
     const { appends, outcomes } = given;
     const moves = last !== undefined && last > this.#progress.position;
@@ -254,6 +254,8 @@ export class Checkpointer {
       if (!effectless) await this.#commit(commit);
       else if (moves) await this.#postpone(last);
       written = true;
+      // Beside the log: without it, states are folded from all their events.
+      if (snapshots.length > 0) await this.#options.store.writeSnapshots(snapshots).catch(() => {});
     } finally {
       if (effects) runner.settle(written);
     }

@@ -261,6 +261,7 @@ function runnerOf(options: GroupOptions): LocalRunner {
       readRows: (projection, keys) => store.readRows(projection, keys),
       readAt: (positions) => store.readAt(positions),
       readTagged: (among, after) => store.readTagged(among, { after }),
+      readSnapshot: (stream, fingerprint) => store.readSnapshot(stream, fingerprint),
       ...(clock?.now && { now: clock.now }),
       ...(clock?.newId && { newId: clock.newId }),
     },

@@ -128,6 +128,7 @@ export class Exploration {
       readRows: (projection, keys) => this.#store.readRows(projection, keys),
       readAt: (positions) => this.#store.readAt(positions),
       readTagged: (among, after) => this.#store.readTagged(among, { after }),
+      readSnapshot: (stream, fingerprint) => this.#store.readSnapshot(stream, fingerprint),
       now: () => this.#now,
     });
   }
@@ -205,7 +206,7 @@ export class Exploration {
     const { record, effects } = group.inHand;
     group.inHand = undefined;
     const { handler: { name } } = group;
-    const { statements: _, ...written } = effects;
+    const { statements: _, snapshots, ...written } = effects;
     const { appends, rows, outcomes, schedule } = written;
     try {
       await this.#store.commit(written);
@@ -215,6 +216,7 @@ export class Exploration {
       return void this.#history.push(`${name} finds ${record.type} decided on an old state`);
     }
     group.runner.settle(true);
+    await this.#store.writeSnapshots(snapshots);
     group.position = record.position;
     const made = appends.flatMap(({ category, messages }) => isInternal(category) ? [] : messages);
     const what = [

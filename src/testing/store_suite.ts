@@ -734,6 +734,29 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.deepEqual(keysOf(await store.scheduled({ key: "x" })), []);
   });
 
+  test("snapshots are kept by stream, the newest of their code", async (store) => {
+    const snapshot = (stream: string, version: number, fingerprint = "a") => ({
+      stream,
+      version,
+      fingerprint,
+      state: JSON.stringify({ version, odd: '\\ "é☃' }),
+    });
+    assert.equal(await store.readSnapshot("s", "a"), null);
+    await store.writeSnapshots([snapshot("s", 5), snapshot("t", 1)]);
+    assert.deepEqual({ ...await store.readSnapshot("s", "a") }, snapshot("s", 5));
+    assert.equal(await store.readSnapshot("s", "b"), null);
+    await store.writeSnapshots([snapshot("s", 4)]);
+    assert.deepEqual({ ...await store.readSnapshot("s", "a") }, snapshot("s", 5));
+    await store.writeSnapshots([snapshot("s", 6)]);
+    assert.deepEqual({ ...await store.readSnapshot("s", "a") }, snapshot("s", 6));
+    // Of other code, also an older one: that goes on with it.
+    await store.writeSnapshots([snapshot("s", 3, "b")]);
+    assert.deepEqual({ ...await store.readSnapshot("s", "b") }, snapshot("s", 3, "b"));
+    assert.equal(await store.readSnapshot("s", "a"), null);
+    assert.deepEqual({ ...await store.readSnapshot("t", "a") }, snapshot("t", 1));
+    await store.writeSnapshots([]);
+  });
+
   /** An append of one message with tags. */
   const tagged = (tags: readonly string[], type = "Tested", stream = "a"): StreamAppend =>
     sampleAppend(stream, 0, "any", { messages: [sampleMessage({ tags }, { type, tags })] });

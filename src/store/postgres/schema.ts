@@ -829,6 +829,16 @@ create table annals.tags (
 );
 ${grantAs("select, insert", "annals.tags")}
 ${commitFunction("create or replace function", NOTIFY_MESSAGES, PARTITIONED, SCHEDULED, TAGGED)}`,
+}, {
+  name: "snapshots of states",
+  sql: `
+create table annals.snapshots (
+  stream      text    primary key collate "C",
+  version     integer not null,
+  fingerprint text    not null,
+  state       text    not null
+);
+${grantAs("select, insert, update", "annals.snapshots")}`,
 }];
 
 const COMMIT = "annals.commit(bigint[], text[], text, text, text, text)";

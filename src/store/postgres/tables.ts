@@ -22,6 +22,7 @@ import type {
   ReadLogOptions,
   ReadStreamOptions,
   ScheduledMessage,
+  Snapshot,
   Tagged,
   TaggedMessages,
 } from "../port.ts";
@@ -283,6 +284,26 @@ export abstract class PostgresTables implements EventStore {
       true,
     );
     return Math.max(old, dead);
+  }
+
+  async readSnapshot(stream: string, fingerprint: string): Promise<Snapshot | null> {
+    const sql = "select version, state from annals.snapshots where stream = $1 and fingerprint = $2";
+    const [row] = await this.ask(sql, [stream, fingerprint]);
+    return row ? { stream, version: row[0], fingerprint, state: row[1] } : null;
+  }
+
+  async writeSnapshots(snapshots: readonly Snapshot[]): Promise<void> {
+    await this.ask(
+      // In order, so that two servers do not wait for each other.
+      `insert into annals.snapshots as s select x.stream, x.version, x.fingerprint, x.state
+       from json_to_recordset($1::text::json) as x(stream text, version int, fingerprint text, state text)
+       order by x.stream
+       on conflict (stream) do update set version = excluded.version, fingerprint = excluded.fingerprint,
+         state = excluded.state
+       where excluded.fingerprint <> s.fingerprint or excluded.version >= s.version`,
+      [JSON.stringify(snapshots)],
+      true,
+    );
   }
 
   async deadLetters(

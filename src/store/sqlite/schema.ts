@@ -165,5 +165,15 @@ create table tags (
   primary key (tag, position)
 ) strict, without rowid;
 `,
+  }, {
+    name: "snapshots of states",
+    sql: `
+create table snapshots (
+  stream      text    primary key,
+  version     integer not null,
+  fingerprint text    not null,
+  state       text    not null
+) strict;
+`,
   }],
 };

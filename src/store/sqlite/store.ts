@@ -26,6 +26,7 @@ import type {
   ReadLogOptions,
   ReadStreamOptions,
   ScheduledMessage,
+  Snapshot,
   Tagged,
   TaggedMessages,
 } from "../port.ts";
@@ -492,6 +493,22 @@ export class SqliteEventStore implements EventStore {
          and not exists (select 1 from schedule s where s.id = o.value->>'id') order by at limit ?3)`,
       ).run(Math.max(0, now - keys.age), keys.of, limit).changes;
       return Math.max(Number(old), Number(dead));
+    });
+  }
+
+  readSnapshot(stream: string, fingerprint: string): Promise<Snapshot | null> {
+    return this.#one("select * from snapshots where stream = ? and fingerprint = ?", stream, fingerprint);
+  }
+
+  async writeSnapshots(snapshots: readonly Snapshot[]): Promise<void> {
+    await this.#db.write(() => {
+      for (const { stream, version, fingerprint, state } of snapshots) {
+        this.#statement(
+          `insert into snapshots (stream, version, fingerprint, state) values (?, ?, ?, ?)
+           on conflict do update set version = excluded.version, fingerprint = excluded.fingerprint, state = excluded.state
+           where excluded.fingerprint <> fingerprint or excluded.version >= version`,
+        ).run(stream, version, fingerprint, state);
+      }
     });
   }
 

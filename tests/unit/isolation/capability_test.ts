@@ -31,7 +31,16 @@ const item = (position: number, type = "DepositMade", category = "fidelis::accou
 });
 const items = [item(1), item(2)];
 const NOTHING: Answer = {
-  effects: { appends: [], conditions: [], rows: [], outcomes: [], statements: [], schedule: [], unschedule: [] },
+  effects: {
+    appends: [],
+    conditions: [],
+    snapshots: [],
+    rows: [],
+    outcomes: [],
+    statements: [],
+    schedule: [],
+    unschedule: [],
+  },
   handled: [0, 1],
   failures: [],
   stuck: false,

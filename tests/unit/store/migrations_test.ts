@@ -20,6 +20,7 @@ const DIGESTS: Record<string, readonly string[]> = {
     "1f73ddfdcb8b",
     "af7f220df7bc",
     "1f1133ada7e5",
+    "241a297a6b06",
   ],
   sqlite: [
     "55e50935aeda",
@@ -31,6 +32,7 @@ const DIGESTS: Record<string, readonly string[]> = {
     "470576e50344",
     "5bdbcdd1ad5f",
     "ca66247702b8",
+    "b96a404733f1",
   ],
   "sqlite broker": ["6421888f84c7", "1979c55dabac"],
 };
