@@ -1,19 +1,10 @@
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import { readPayloads } from "../isolation/inspect.ts";
 import { didYouMean } from "../lib/did_you_mean.ts";
 import { isInternal, type MessageRecord } from "../messages/envelope.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { print, stamp, table } from "./output.ts";
-import { UsageError, whole } from "./run.ts";
-
-/** Parses a time: ISO 8601, or an age such as `15m`, `2h`, `3d`. */
-function since(text: string): number {
-  const ago = /^(\d+)([smhd])$/.exec(text);
-  if (ago) return Date.now() - Number(ago[1]) * { s: 1e3, m: 6e4, h: 36e5, d: 864e5 }[ago[2] as "s" | "m" | "h" | "d"];
-  const time = Date.parse(text);
-  if (Number.isNaN(time)) throw new InvalidArgumentError("Expected a time like 2026-01-31T12:00:00Z, or 15m, 2h, 3d.");
-  return time;
-}
+import { since, UsageError, whole } from "./run.ts";
 
 /** Upcasts payloads with the current code; those it cannot decode are shown as stored. */
 async function current(

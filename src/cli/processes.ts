@@ -4,7 +4,9 @@ import { type HandledInput, type InstanceStatus, ProcessInspector } from "../pro
 import { WrongExpectedVersionError } from "../store/errors.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { print, stamp, table } from "./output.ts";
-import { UsageError, whole } from "./run.ts";
+import type { RehearsalSummary, Rehearsed } from "../processes/rehearsal.ts";
+import { rehearse } from "./rehearse.ts";
+import { since, UsageError, whole } from "./run.ts";
 
 const STATUSES = ["absent", "running", "undoing", "ended", "set aside"];
 
@@ -52,6 +54,33 @@ function lineOf({ at, input, did, why, sent = [], set = [], unset = [], undo = [
     ];
     return [stamp(at), input.type, input.position, why ? `${did}: ${why}` : did, led.join("; "), status];
   };
+}
+
+/** What a rehearsal came to, in words. */
+function textOf(sent: readonly Rehearsed[], { events, instances, sent: counts, timers, failures }: RehearsalSummary) {
+  const rows = sent.map(({ at, instance, input, position, command, to, payload }) => [
+    stamp(at),
+    instance,
+    position === null ? input : `${input} ${position}`,
+    command,
+    to,
+    JSON.stringify(payload),
+  ]);
+  const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
+  const lines = rows.length === 0 ? [] : [table(["at", "instance", "because of", "command", "to", "payload"], rows)];
+  if (total > rows.length) lines.push(`… and ${total - rows.length} more; see --limit`);
+  for (const { instance, position, error } of failures) {
+    lines.push(
+      `Instance "${instance}" would be set aside${position > 0 ? ` by the event at ${position}` : ""}: ${error}`,
+    );
+  }
+  const each = Object.entries(counts).map(([command, count]) => `${count} ${command}`).join(", ");
+  lines.push(
+    `${events} events, ${instances} instances; ${
+      total === 0 ? "nothing would have been sent" : `would have been sent: ${each}`
+    }; ${timers} timers would wait. Nothing was sent.`,
+  );
+  return lines.join("\n");
 }
 
 /** `annals processes …` */
@@ -104,6 +133,20 @@ export function addProcesses(program: Command): void {
           sent: sent.map((command) => ({ ...command, outcome: outcomes.get(command.id) })),
         }));
         print(json, value, () => table(["at", "input", "position", "did", "led to", "status"], rows));
+      })
+    );
+
+  processes.command("dry-run").description("say what a process manager would have sent over history; sends nothing")
+    .argument("<manager>")
+    .option("--since <time>", "only events from then on: a time, or an age like 3d", since, 0)
+    .option("--limit <n>", "the most commands to show", whole, 100)
+    .option("--json", "print one JSON document")
+    .action((manager: string, { since, limit, json }) =>
+      run(async (operator) => {
+        checkManager(operator, manager);
+        const sent: Rehearsed[] = [];
+        const summary = await rehearse(operator, manager, since, (one) => void (sent.length < limit && sent.push(one)));
+        print(json, { ...summary, commands: sent }, () => textOf(sent, summary));
       })
     );
 

@@ -23,6 +23,15 @@ export function whole(text: string): number {
   return Number(text);
 }
 
+/** Parses a time: ISO 8601, or an age such as `15m`, `2h`, `3d`. */
+export function since(text: string): number {
+  const ago = /^(\d+)([smhd])$/.exec(text);
+  if (ago) return Date.now() - Number(ago[1]) * { s: 1e3, m: 6e4, h: 36e5, d: 864e5 }[ago[2] as "s" | "m" | "h" | "d"];
+  const time = Date.parse(text);
+  if (Number.isNaN(time)) throw new InvalidArgumentError("Expected a time like 2026-01-31T12:00:00Z, or 15m, 2h, 3d.");
+  return time;
+}
+
 /**
  * Runs a command and turns errors into a message and an exit code: 0 success, 1 failure, 2 wrong usage or
  * configuration.

@@ -22,6 +22,23 @@ Deno.test("a timer of a process that is due while no server runs fires once, whe
   assert.ok(await client.caughtUp());
   assert.equal(await called("a"), 1);
   assert.equal(await again.stop(), 0);
+  // History played again comes to the same, and sends nothing.
+  const last = await client.store.lastPosition();
+  const dry = await command(
+    "annals",
+    ["--config", site.file, "processes", "dry-run", "Waiting", "--json"],
+    site.folder,
+  );
+  assert.equal(dry.code, 0, dry.stderr);
+  const { commands, ...summary } = JSON.parse(dry.stdout);
+  assert.deepEqual(summary, { events: 1, instances: 1, sent: { Call: 1 }, timers: 0, failures: [] });
+  assert.deepEqual(
+    commands.map(({ instance, input, command, to }: Record<string, string>) => [instance, input, command, to]),
+    [
+      ["a", "$Timer", "Call", "a"],
+    ],
+  );
+  assert.equal(await client.store.lastPosition(), last);
 });
 
 Deno.test("an operator sees instances, moves and cancels their timers, and retries or abandons those set aside", async () => {
@@ -77,6 +94,14 @@ Deno.test("an operator sees instances, moves and cancels their timers, and retri
     async () => (await client.store.deadLetters()).length === 2 && (await client.store.deadLetters())[0].id !== before,
     () => "it to fail again",
   );
+  const dry = JSON.parse(await annals("processes", "dry-run", "Waiting", "--json"));
+  assert.deepEqual([dry.events, dry.instances, dry.sent, dry.timers], [5, 3, {}, 3]);
+  assert.deepEqual(dry.failures.map(({ instance }: { instance: string }) => instance).sort(), ["odd", "odd too"]);
+  assert.match(
+    await annals("processes", "dry-run", "Waiting"),
+    /Instance "odd" would be set aside by the event at \d+: an odd guest\n.*\n5 events, 3 instances; nothing would have been sent; 3 timers would wait\. Nothing was sent\.\n$/,
+  );
+  assert.match(await annals("processes", "dry-run", "Waiting", "--since", "2030-01-01"), /^0 events, 0 instances/);
   await annals("processes", "abandon", "Waiting", "odd");
   await annals("processes", "abandon", "Waiting", "c");
   await until(async () => (await list("--status", "set aside")).length === 1, () => "one to be left");
