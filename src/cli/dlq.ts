@@ -4,6 +4,8 @@ import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { print, stamp, table } from "./output.ts";
 import { UsageError, whole } from "./run.ts";
 import { didYouMean } from "../lib/did_you_mean.ts";
+import { isOfCommands } from "../messages/envelope.ts";
+import { senderOf } from "../messages/sender.ts";
 
 async function find({ store }: Operator, id: string): Promise<DeadLetter> {
   const found = await store.deadLetter(id);
@@ -36,6 +38,17 @@ async function* letters(
     page = Math.max(1, Math.min(LONGEST_PAGE, 4 * page, Math.floor(most * PAGE_CHARACTERS / characters)));
   }
 }
+
+/**
+ * Whether a process has acted on it that a command was given up: to do it now may be to do what was undone. What undoes a step of
+ * an instance is for that to go on.
+ */
+function isToldOf({ message }: DeadLetter): boolean {
+  const sender = isOfCommands(message.category) ? senderOf(message.metadata) : null;
+  return sender !== null && sender.all !== true;
+}
+
+const TOLD = "may have undone it: to do it now could do it in vain, or twice";
 
 /** Checks that a group exists or has dead letters from the past. */
 async function checkGroup({ domain, store }: Operator, group: string): Promise<void> {
@@ -103,10 +116,18 @@ export function addDlq(program: Command): void {
   dlq.command("replay").description("hand one dead letter back to the group that failed, and only to it").argument(
     "<id>",
   )
+    .option("--anyway", "also if a process was told that the command was given up, and may have undone it")
     .option("--json", "print one JSON document")
     .action((id: string, options) =>
       run(async (operator) => {
-        await find(operator, id);
+        const letter = await find(operator, id);
+        if (isToldOf(letter) && !options.anyway) {
+          const { id: instance, inbox } = senderOf(letter.message.metadata)!;
+          throw new UsageError(
+            `"${letter.message.type}" was sent by the process instance "${instance}" (${inbox}), which was told that it was given up and ${TOLD}. ` +
+              `Look at it (annals processes show), and purge the dead letter; or replay it with --anyway`,
+          );
+        }
         const replayed = await operator.store.replayDeadLetters([id]);
         print(options.json, { replayed }, () => `Replayed ${replayed}.`);
       })
@@ -114,14 +135,22 @@ export function addDlq(program: Command): void {
 
   dlq.command("replay-all").description("hand all dead letters of a group back to it")
     .requiredOption("--group <group>", "which group")
+    .option("--anyway", "also commands that a process was told were given up, and may have undone")
     .option("--json", "print one JSON document")
     .action((options) =>
       run(async (operator) => {
         await checkGroup(operator, options.group);
         const ids: string[] = [];
-        for await (const { id } of letters(operator, options)) ids.push(id);
+        let left = 0;
+        for await (const letter of letters(operator, options)) {
+          if (isToldOf(letter) && !options.anyway) left++;
+          else ids.push(letter.id);
+        }
         const replayed = await operator.store.replayDeadLetters(ids.reverse());
-        print(options.json, { replayed }, () => `Replayed ${replayed}.`);
+        const note = left === 0
+          ? ""
+          : ` ${left} were not: a process has sent them, was told that they were given up, and ${TOLD}; see --anyway`;
+        print(options.json, { replayed, left }, () => `Replayed ${replayed}.${note}`);
       })
     );
 

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { didYouMean } from "../lib/did_you_mean.ts";
 import { type HandledInput, type InstanceStatus, ProcessInspector } from "../processes/inspect.ts";
+import { timerKey } from "../processes/names.ts";
 import { WrongExpectedVersionError } from "../store/errors.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { print, stamp, table } from "./output.ts";
@@ -29,9 +30,16 @@ function inspectorOf({ store, domain }: Operator): ProcessInspector {
   return new ProcessInspector(store, domain.name);
 }
 
-function waitsFor({ timers, waiting, error }: InstanceStatus): string {
-  const text = error ??
-    [...timers.map((timer) => `timer ${timer}`), ...(waiting > 0 ? [`its start (${waiting} events)`] : [])].join(", ");
+async function waitsFor(
+  { store }: Operator,
+  { manager, id, timers, waiting, error }: InstanceStatus,
+): Promise<string> {
+  const parts = waiting > 0 ? [`its start (${waiting} events)`] : [];
+  for (const name of error === undefined ? timers : []) {
+    const [found] = await store.scheduled({ key: timerKey(manager, name, id) });
+    parts.push(`timer ${name} ${found ? `at ${stamp(found.dueAt)}` : "(fired, or cancelled)"}`);
+  }
+  const text = error ?? parts.join(", ");
   return text.length > 60 ? `${text.slice(0, 59)}…` : text;
 }
 
@@ -103,11 +111,20 @@ export function addProcesses(program: Command): void {
         for (const name of manager === undefined ? managersOf(operator) : [manager]) {
           found.push(...await inspectorOf(operator).instances(name));
         }
-        const shown = found.filter((one) => status === undefined ? one.status !== "ended" : one.status === status)
-          .slice(0, limit);
-        const rows = shown.map((one) => [one.manager, one.id, one.status, stamp(one.at), waitsFor(one)]);
+        const chosen = found.filter((one) => status === undefined ? one.status !== "ended" : one.status === status)
+          // Those first that somebody has to do something about.
+          .sort((a, b) => Number(b.status === "set aside") - Number(a.status === "set aside"));
+        const shown = chosen.slice(0, limit);
+        const rows: string[][] = [];
+        for (const one of shown) {
+          rows.push([one.manager, one.id, one.status, stamp(one.at), await waitsFor(operator, one)]);
+        }
         const head = ["manager", "id", "status", "last input", "waits for"];
-        print(json, shown, () => rows.length === 0 ? "No instances." : table(head, rows));
+        const more = chosen.length > limit ? `\n… and ${chosen.length - limit} more; see --limit, --status` : "";
+        const none = status === undefined && found.length > 0
+          ? `No instances but ${found.length} that have ended; see --status ended.`
+          : "No instances.";
+        print(json, shown, () => rows.length === 0 ? none : `${table(head, rows)}${more}`);
       })
     );
 

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { scheduleKey, shownKey } from "../domain/scheduling.ts";
 import { idFault } from "../messages/ids.ts";
 import { millisecondsOf } from "../lib/duration.ts";
+import { TIMER } from "../processes/names.ts";
 import { ScheduleChangedError } from "../store/errors.ts";
 import type { Commit, ScheduledMessage } from "../store/port.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
@@ -43,13 +44,25 @@ async function first(operator: Operator, limit: number): Promise<ScheduledMessag
 }
 
 /** Changes a scheduled message, as it was read. */
-async function change(operator: Operator, key: string, changes: (found: ScheduledMessage) => Commit): Promise<void> {
+async function change(
+  operator: Operator,
+  key: string,
+  changes: (found: ScheduledMessage) => Commit,
+): Promise<ScheduledMessage> {
+  const { message: { id } } = await find(operator, key);
   for (let tries = 1;; tries++) {
     const found = await find(operator, key);
+    if (found.message.id !== id) {
+      throw new UsageError(
+        `What was scheduled as "${key}" was sent or replaced meanwhile; there is another one now: annals schedule show ${
+          JSON.stringify(key)
+        }`,
+      );
+    }
     const as = { key: found.key, dueAt: found.dueAt, id: found.message.id };
     try {
       await operator.store.commit({ release: [as], ...changes(found) });
-      return;
+      return found;
     } catch (error) {
       // It was replaced or sent in between.
       if (!(error instanceof ScheduleChangedError) || tries === 10) throw error;
@@ -130,8 +143,11 @@ export function addSchedule(program: Command): void {
     .option("--json", "print one JSON document")
     .action((key: string, options) =>
       run(async (operator) => {
-        await change(operator, key, () => ({}));
-        print(options.json, { key, cancelled: true }, () => "Cancelled.");
+        const { message, stream } = await change(operator, key, () => ({}));
+        const note = message.type === TIMER.type
+          ? ` It was a timer of a process: the instance of ${stream} does not hear of it, and waits for something else, or for good.`
+          : "";
+        print(options.json, { key, cancelled: true }, () => `Cancelled.${note}`);
       })
     );
 

@@ -23,7 +23,7 @@ import { newId } from "../messages/ids.ts";
 import { checkLength, jsonFaults } from "../messages/json.ts";
 import { isReserved } from "../messages/sender.ts";
 import { isConflict, ScheduleChangedError } from "../store/errors.ts";
-import type { CommandOutcome, Due, EventStore } from "../store/port.ts";
+import type { CommandOutcome, Due, EventStore, ScheduledMessage } from "../store/port.ts";
 import { handleInline } from "./sync.ts";
 import { Once } from "./once.ts";
 import { reconnecting } from "./reconnect.ts";
@@ -216,17 +216,25 @@ export class Client {
    */
   async cancel(key: string): Promise<boolean> {
     const name = scheduleKey(key);
+    let tried: ScheduledMessage | undefined;
     while (true) {
       const [found] = await this.store.scheduled({ key: name });
-      if (!found) return false;
+      if (!found) return tried !== undefined && !await this.#isSent(tried);
+      tried = found;
       try {
         await this.store.commit({ release: [{ key: name, dueAt: found.dueAt, id: found.message.id }] });
         return true;
       } catch (error) {
-        // It was replaced or sent meanwhile.
+        // It was replaced or sent meanwhile; or cancelled, and the answer was lost.
         if (!(error instanceof ScheduleChangedError)) throw error;
       }
     }
+  }
+
+  /** Whether a message that was scheduled is in the log. */
+  async #isSent({ stream, message: { id } }: ScheduledMessage): Promise<boolean> {
+    const sent = await this.store.readStream(stream, { backward: true, limit: 10_000 });
+    return sent.some((message) => message.id === id);
   }
 
   /** Handles a command in this process. */

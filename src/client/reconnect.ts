@@ -30,6 +30,7 @@ async function persist<T>(work: (unsure: boolean) => Promise<T>): Promise<T> {
 /** Commits; an earlier attempt that succeeded is recognised by its message ids. */
 async function commitOnce(store: EventStore, commit: Commit): Promise<CommitResult> {
   return await persist(async (unsure) => {
+    if (unsure && await isScheduled(store, commit)) return { lastPosition: 0, versions: [], repeated: null };
     try {
       return await store.commit(commit);
     } catch (error) {
@@ -41,13 +42,28 @@ async function commitOnce(store: EventStore, commit: Commit): Promise<CommitResu
   });
 }
 
+/** The most messages of a stream among which one is looked for that was just sent. */
+const MOST_RECENT = 10_000;
+
+/** Whether an earlier attempt has scheduled what a commit schedules: it is scheduled, or was sent since. */
+async function isScheduled(store: EventStore, { appends = [], once, schedule = [] }: Commit): Promise<boolean> {
+  if (schedule.length === 0 || appends.length > 0 || once) return false;
+  for (const { key, stream, message: { id } } of schedule) {
+    const [found] = await store.scheduled({ key });
+    if (found?.message.id === id) continue;
+    const sent = await store.readStream(stream, { backward: true, limit: MOST_RECENT });
+    if (!sent.some((message) => message.id === id)) return false;
+  }
+  return true;
+}
+
 /** Finds the result of an earlier attempt by its last messages; `null` if they are not stored. */
 async function find(store: EventStore, { appends = [] }: Commit): Promise<CommitResult | null> {
   let lastPosition = 0;
   const versions: number[] = [];
   for (const { stream, messages } of appends) {
     const last = messages.at(-1);
-    const stored = await store.readStream(stream, { backward: true, limit: last ? 10_000 : 1 });
+    const stored = await store.readStream(stream, { backward: true, limit: last ? MOST_RECENT : 1 });
     const found = last ? stored.find(({ id }) => id === last.id) : stored[0];
     if (last && !found) return null;
     if (last) lastPosition = Math.max(lastPosition, found!.position);

@@ -83,6 +83,8 @@ export interface HandlerKind<H extends Handler = any> {
   readonly sends?: (handler: H) => readonly MessageType[];
   /** Events that what it handles refers to; besides, to commands. `null`: it refers to nothing. @default {nothing} */
   readonly refersTo?: (handler: H) => readonly MessageType[] | null;
+  /** What else its code knows, by names with a version, that messages may have to wait for. @default {nothing} */
+  readonly knows?: (handler: H) => readonly string[];
   /** Handlers that come with it. @default {none} */
   readonly companions?: (handler: H) => readonly Handler[];
   /** Whether the stream of a dead letter waits until that is replayed, instead of going on without it. @default {false} */

@@ -6,7 +6,7 @@ import { DomainDefinitionError } from "../messages/errors.ts";
 import type { CommandType, EventType, NameOf, PayloadOf } from "../messages/message_type.ts";
 import { checkParts } from "../messages/names.ts";
 import type { InputOf, OutputOf, Schema } from "../messages/schema.ts";
-import { COMMAND_END, EVENT, HANDLED, INBOX, TIMER } from "../processes/names.ts";
+import { COMMAND_END, EVENT, HANDLED, INBOX, reactionName, TIMER } from "../processes/names.ts";
 import type { DoneEffect, TimerEffect, UndoEffect } from "../processes/steps.ts";
 import type { Named } from "./aggregate.ts";
 import { checkFunctions, checkOptions } from "./check_functions.ts";
@@ -163,6 +163,7 @@ export const PROCESS_MANAGER: HandlerKind<ProcessManager> = Object.freeze(
     ],
     sends: ({ commands }) => commands,
     refersTo: ({ events }) => events,
+    knows: ({ name, events }) => events.map(({ type }) => reactionName(name, type)),
     companions: ({ router }) => [router],
     haltsOnDeath: true,
     begin: (domain, handler, reading) => new ProcessBatch(domain, handler, reading),

@@ -34,12 +34,22 @@ export async function checkRenames(
     );
   }
   if (!accept && renames.length > 0) {
+    const late = new Set(handlers.filter(({ startsAt }) => startsAt === "now").map(({ name }) => name));
     const found = renames.map(({ gone, fresh, category }) =>
-      `  "${fresh}" is new and would handle every message of ${category} since the beginning; "${gone}", which has handled them, is not in the code any more`
+      late.has(fresh)
+        ? `  "${fresh}" is new and would begin with what comes next in ${category}; "${gone}", which has handled what was before, is not in the code any more`
+        : `  "${fresh}" is new and would handle every message of ${category} since the beginning; "${gone}", which has handled them, is not in the code any more`
     );
+    const harm = [
+      ...renames.some(({ fresh }) => !late.has(fresh))
+        ? ["A renamed handler has all its effects a second time (rows counted twice, mails sent again)."]
+        : [],
+      ...renames.some(({ fresh }) => late.has(fresh))
+        ? ["The instances of a renamed process manager stay where they are for good, and so do their timers."]
+        : [],
+    ];
     throw new EngineStartError(
-      `Handlers may have been renamed:\n\n${found.join("\n")}\n\n` +
-        `A renamed handler has all its effects a second time (rows counted twice, mails sent again): give it its old name. ${ACCEPT}`,
+      `Handlers may have been renamed:\n\n${found.join("\n")}\n\n${harm.join(" ")} Give it its old name. ${ACCEPT}`,
     );
   }
   if (!accept && unkept.length > 0) {

@@ -1,6 +1,6 @@
 import type { HandlerLog } from "../domain/context.ts";
 import type { Message, MessageRecord } from "../messages/envelope.ts";
-import type { Commit, Snapshot, Tagged, TaggedMessages } from "../store/port.ts";
+import type { CommandOutcome, Commit, Snapshot, Tagged, TaggedMessages } from "../store/port.ts";
 import type { RowCache } from "./row_cache.ts";
 import type { StateCache } from "./state_cache.ts";
 
@@ -48,6 +48,8 @@ export interface Reading {
   readonly readTagged?: ReadTagged;
   /** Reads the snapshot of a stream. @default {there are none} */
   readonly readSnapshot?: (stream: string, fingerprint: string) => Promise<Snapshot | null>;
+  /** Reads the outcome of a command. @default {it is as the sender was told} */
+  readonly readOutcome?: (commandId: string) => Promise<{ readonly status: CommandOutcome["status"] } | null>;
   /** Takes what is wrong and fails nothing. @default {nobody hears of it} */
   readonly complain?: (text: string) => void;
   /** A number from 0 to 1. @default {Math.random} */

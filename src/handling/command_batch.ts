@@ -10,6 +10,7 @@ import { DomainDefinitionError } from "../messages/errors.ts";
 import { senderOf } from "../messages/sender.ts";
 import { storable } from "../messages/text.ts";
 import { commandEnd } from "../processes/command_end.ts";
+import { isInbox } from "../processes/names.ts";
 import type { CommandOutcome } from "../store/port.ts";
 import { type Delivery, type Effects, type HandlerBatch, isThenable, NO_EFFECTS, type Reading } from "./batch.ts";
 import { type Decision, decisionOn } from "./decision.ts";
@@ -210,7 +211,8 @@ export class CommandBatch implements HandlerBatch {
   /** Tells the instance of a process that has sent a command how it ended. */
   #tell(command: Message, status: "accepted" | "refused", rule: string): void {
     const told = commandEnd(command, senderOf(command.metadata), status, rule);
-    if (told && this.#domain.parts.has(told.inbox)) this.#unit.queue(told.inbox, told.id, told.draft);
+    // In the middle of a deploy, it may be an inbox that only newer code reads.
+    if (told && isInbox(this.#domain.name, told.inbox)) this.#unit.queue(told.inbox, told.id, told.draft);
   }
 
   get characters(): number {

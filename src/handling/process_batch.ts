@@ -5,7 +5,8 @@ import type { Domain } from "../domain/model.ts";
 import type { ProcessManager } from "../domain/handlers.ts";
 import { decode } from "../messages/codec.ts";
 import { type Message, type MessageRecord, type NewMessage, streamName } from "../messages/envelope.ts";
-import { DomainDefinitionError } from "../messages/errors.ts";
+import { DomainDefinitionError, UndecodableMessageError } from "../messages/errors.ts";
+import { versionName } from "../messages/known_types.ts";
 import { validate } from "../messages/schema.ts";
 import { ABSENT, after, type Entry, type InputReference, type Instance } from "../processes/instance.ts";
 import {
@@ -17,6 +18,7 @@ import {
   HANDLED,
   inboxCategory,
   journalCategory,
+  reactionName,
   TIMER,
   timerKey,
 } from "../processes/names.ts";
@@ -78,6 +80,10 @@ export class ProcessBatch implements HandlerBatch {
   #unverified = new Set<string>();
   /** What the inputs refer to, by position. */
   #referred = new Map<number, Message>();
+  /** What cannot be read of it, by position, with the error. */
+  #unreadable = new Map<number, unknown>();
+  /** Commands that were given up first, and then replayed and accepted. */
+  #accepted = new Set<string>();
   /** How long instances are kept. */
   #fold: Pick<Fold<Instance>, "rule" | "pack" | "unpack">;
 
@@ -106,6 +112,7 @@ export class ProcessBatch implements HandlerBatch {
     // Of each instance, the first.
     const firsts = new Map(messages.toReversed().map((message) => [message.aggregateId, message]));
     await Promise.all([...firsts.values()].map((first) => this.#load(first, true)));
+    await this.#reconsider(messages);
     const positions = new Set<number>();
     const { react } = this.#process;
     for (const { type, payload } of messages) {
@@ -120,6 +127,17 @@ export class ProcessBatch implements HandlerBatch {
       await this.#refer(all.slice(from, from + TOGETHER));
       // Then each is handled alone: a batch is cut by its references, and not by what they refer to.
       this.#isTooLarge = messages.length > 1 && this.#read > MOST_CHARACTERS;
+    }
+  }
+
+  /** Looks whether what undoes something was accepted after all. */
+  async #reconsider(messages: readonly Message[]): Promise<void> {
+    const { readOutcome } = this.#reading;
+    for (const { aggregateId, type, payload } of messages) {
+      const { id, status } = payload as CommandEnd;
+      if (!readOutcome || type !== COMMAND_END.type || status !== "failed") continue;
+      if (this.#touched.get(aggregateId)?.instance.undoing !== id) continue;
+      if ((await readOutcome(id))?.status === "accepted") this.#accepted.add(id);
     }
   }
 
@@ -141,8 +159,8 @@ export class ProcessBatch implements HandlerBatch {
         try {
           // Several instances share it.
           this.#referred.set(record.position, freezeMessage(decode(record, this.#domain.types)));
-        } catch {
-          continue;
+        } catch (error) {
+          this.#unreadable.set(record.position, error);
         }
       }
     });
@@ -151,6 +169,7 @@ export class ProcessBatch implements HandlerBatch {
   #at({ position, type }: InputReference): Message {
     const found = this.#referred.get(position);
     if (found) return found;
+    if (this.#unreadable.has(position)) throw this.#unreadable.get(position);
     throw new DomainDefinitionError(`Cannot read "${type}" at ${position}, which an instance is to handle`);
   }
 
@@ -223,18 +242,19 @@ export class ProcessBatch implements HandlerBatch {
   #event(run: InstanceRun, input: EventReference): void {
     const { name, starts, absent, ended, react } = this.#process;
     const { instance } = run;
-    if (!Object.hasOwn(react, input.type)) return this.#ignore(run, input, GONE);
-    const event = this.#at(input);
-    const isStart = starts.has(input.type);
     const { position } = input;
     if (instance.recent.includes(position)) return this.#ignore(run, input, "it was handled before");
     if (instance.waiting.some((one) => one.position === position)) return;
+    if (instance.status === "ended" && ended === "ignore") return this.#ignore(run, input, "the instance has ended");
+    if (!Object.hasOwn(react, input.type)) throw this.#unknown(run.id, input);
+    const event = this.#at(input);
+    const isStart = starts.has(input.type);
     if (isStart && (instance.status === "absent" || (instance.status === "ended" && ended === "restart"))) {
       this.#begin(run, event);
       // What came too early, in order.
       for (const early of run.instance.waiting) {
         if (run.instance.status === "ended") this.#ignore(run, early, "the instance has ended");
-        else if (!Object.hasOwn(react, early.type)) this.#ignore(run, early, GONE);
+        else if (!Object.hasOwn(react, early.type)) throw this.#unknown(run.id, early);
         else this.#react(run, this.#at(early));
       }
       return;
@@ -255,6 +275,16 @@ export class ProcessBatch implements HandlerBatch {
     }
     if (isStart) return this.#ignore(run, input, "the instance has begun already");
     this.#react(run, event);
+  }
+
+  /** Code of before, or newer code in the middle of a deploy, has asked for an event: it is not for this code to drop it. */
+  #unknown(id: string, { type, position }: InputReference): UndecodableMessageError {
+    const { name } = this.#process;
+    return new UndecodableMessageError(
+      "unknown type",
+      `Instance "${id}" of "${name}" is to handle "${type}" at ${position}, to which this code does not react; let it react again, or abandon the instance`,
+      versionName({ type: reactionName(name, type), schemaVersion: 1 }),
+    );
   }
 
   #ignore(run: InstanceRun, { position, type }: InputReference, why: string): void {
@@ -305,14 +335,21 @@ export class ProcessBatch implements HandlerBatch {
     const { instance } = run;
     const { type: command, id, status, rule } = end;
     const input = { position: run.message.position, type: COMMAND_END.type };
+    if (instance.heard.includes(id)) return this.#ignore(run, input, "it has heard of it before");
     if (end.run !== instance.run || instance.status === "absent" || instance.status === "ended") {
       return this.#ignore(run, input, "the instance has ended");
     }
     if (id === instance.undoing) {
-      if (status !== "accepted") {
-        throw new Error(`Instance "${run.id}" of "${name}" cannot be undone: "${command}" was ${status}: ${rule}`);
+      // It may have been replayed since.
+      if (status !== "accepted" && !this.#accepted.has(id)) {
+        throw new Error(
+          `Instance "${run.id}" of "${name}" cannot be undone: "${command}" was ${status}: ${rule}. ` +
+            (status === "failed"
+              ? "Mend it, replay its dead letter, and let the instance try again"
+              : "Do by hand what it should have done, and abandon the instance"),
+        );
       }
-      const entry = this.#blank(run, input);
+      const entry = { ...this.#blank(run, input), of: id };
       this.#undoNext(run, entry, instance.undo);
       return run.add(entry, instance.state);
     }
@@ -329,7 +366,7 @@ export class ProcessBatch implements HandlerBatch {
       `the refusal of "${command}"`,
       (step) => refused[command](instance.state, Object.freeze({ command, payload, status, rule }), step),
     );
-    this.#perform(run, this.#blank(run, input), instance.state, decision);
+    this.#perform(run, { ...this.#blank(run, input), of: id }, instance.state, decision);
   }
 
   #timer(run: InstanceRun, { name, data }: Fired): void {
@@ -497,9 +534,6 @@ export class ProcessBatch implements HandlerBatch {
     }
   }
 }
-
-/** Why an event is ignored that code of before has asked for. */
-const GONE = "the process does not react to it any more";
 
 const HANDLED_DRAFT = { kind: "event", type: HANDLED.type, schemaVersion: 1 } as const;
 

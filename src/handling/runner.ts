@@ -52,6 +52,7 @@ export interface LocalRunnerOptions {
     | "readAt"
     | "readTagged"
     | "readSnapshot"
+    | "readOutcome"
     | "now"
     | "newId"
     | "random"
@@ -113,6 +114,7 @@ export class LocalRunner implements BatchRunner {
       ...(reading.readAt && { readAt: guarded(reading.readAt) }),
       ...(reading.readTagged && { readTagged: guarded(reading.readTagged) }),
       ...(reading.readSnapshot && { readSnapshot: guarded(reading.readSnapshot) }),
+      ...(reading.readOutcome && { readOutcome: guarded(reading.readOutcome) }),
       complain: (text) => log.error(text),
       cache: this.#cache,
       rowCache: this.#rowCache,

@@ -10,7 +10,7 @@ import {
   streamName,
 } from "../messages/envelope.ts";
 import { inherited, senderOf, withSender } from "../messages/sender.ts";
-import { COMMAND_END, timerKeys } from "../processes/names.ts";
+import { COMMAND_END, isInbox, timerKeys } from "../processes/names.ts";
 import { isStorable, storable } from "../messages/text.ts";
 import type { Tagged } from "../store/port.ts";
 import { DEEPEST, depthOf, isLonger, jsonFaults, LONGEST_JSON } from "../messages/json.ts";
@@ -119,6 +119,11 @@ export class Capability {
     if (category === undefined) return false;
     if (this.#parts.get(category)) return true;
     return this.#handler.writes.events && (this.#events.has(category) || category === this.#reservations);
+  }
+
+  /** Whether it may read how commands ended: it hears of their ends. */
+  get mayReadOutcomes(): boolean {
+    return this.#handler.handles.includes(COMMAND_END.type);
   }
 
   /** Whether it may read a message by its position. */
@@ -250,7 +255,7 @@ export class Capability {
 
   /** Whether it is only by telling the senders of commands how these ended that it appends to a category. */
   #isTelling(category: string): boolean {
-    return this.#handler.writes.outcomes && this.#domain.parts.includes(category);
+    return this.#handler.writes.outcomes && isInbox(this.#domain.name, category);
   }
 
   /** What a message inherits, and who is to hear how it ends: an instance whose input it follows from. */
@@ -276,7 +281,8 @@ export class Capability {
     if (!(isCommand && writes.commands) && !(isEvent && writes.events) && !isPart) {
       refuse(`an append to category "${category}", which it may not write`);
     }
-    if (categoryOf(stream, this.#all) !== category) {
+    // Whom a command's end is told, the command says.
+    if (!this.#isTelling(category) && categoryOf(stream, this.#all) !== category) {
       refuse(`an append to stream "${stream}", which is not of category "${category}"`);
     }
     const id = stream.slice(category.length + 1);
@@ -292,6 +298,8 @@ export class Capability {
   #checkType(category: string, type: string, schemaVersion: number): void {
     if (category === this.#reservations) {
       if (/^Value(Reserved|Released)$/.test(type) && schemaVersion === 1) return;
+    } else if (this.#isTelling(category)) {
+      if (type === COMMAND_END.type && schemaVersion === COMMAND_END.version) return;
     } else if (this.#domain.categories[category]?.includes(type) && this.#domain.types[type] === schemaVersion) return;
     refuse(`version ${schemaVersion} of "${type}" in category "${category}"`);
   }

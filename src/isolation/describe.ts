@@ -2,6 +2,7 @@ import type { Projection } from "../domain/projection.ts";
 import { boundaryCategory, partCategory } from "../messages/envelope.ts";
 import type { MessageType } from "../messages/message_type.ts";
 import type { Schema } from "../messages/schema.ts";
+import { knownBy } from "../domain/known.ts";
 import type { Domain } from "../domain/model.ts";
 import type { DomainDescription, HandlerDescription } from "./protocol.ts";
 
@@ -112,6 +113,6 @@ export function describe(domain: Domain): DomainDescription {
   for (const [category, names] of domain.parts) categories[category] = [...names];
   const parts = [...domain.parts.keys()];
   const projections = projectionsOf(domain).map(({ name, schema }) => ({ name, fields: fieldsOf(schema) }));
-  const types = Object.fromEntries([...domain.types.values()].map(({ type, version }) => [type, version]));
+  const types = Object.fromEntries(knownBy(domain));
   return { name: domain.name, handlers, categories, parts, unversioned, tagged, types, projections };
 }

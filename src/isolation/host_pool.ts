@@ -365,6 +365,7 @@ export class HostPool {
       case "keys":
       case "tagged":
       case "snapshot":
+      case "outcome":
       case "positions": {
         const session = placed.sessions.get(message.session);
         // The session was closed in the meantime.

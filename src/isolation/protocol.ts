@@ -5,7 +5,7 @@ import type { Writes } from "../domain/model.ts";
 import type { BatchItem } from "../handling/executor.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { LONGEST_TAG, MOST_TAGS } from "../messages/tags.ts";
-import type { Snapshot } from "../store/port.ts";
+import type { CommandOutcome, Snapshot } from "../store/port.ts";
 
 /** A handler, as described by the domain's code. */
 export interface HandlerDescription {
@@ -144,6 +144,7 @@ export type ToWorker =
     /** How many of the positions, from the first on, they are for. */
     readonly read: number;
   }
+  | { readonly t: "outcome"; readonly q: number; readonly status: CommandOutcome["status"] | null }
   | { readonly t: "snapshot"; readonly q: number; readonly snapshot: Snapshot | null }
   | {
     readonly t: "tagged";
@@ -283,6 +284,7 @@ export const fromWorkerSchema = z.discriminatedUnion("t", [
     projection: name,
     keys: list(name, 100_000),
   }),
+  z.strictObject({ t: z.literal("outcome"), session: name, n: whole, q: whole, command: name }),
   z.strictObject({
     t: z.literal("snapshot"),
     session: name,

@@ -32,7 +32,7 @@ export interface WorkerSessionOptions {
   /** The longest payload or row, in bytes of JSON. @default {16 MiB} */
   readonly longest?: number;
   /** The store it reads from. */
-  readonly store: Pick<EventStore, "readStream" | "readRows" | "readAt" | "readTagged" | "readSnapshot">;
+  readonly store: Pick<EventStore, "readStream" | "readRows" | "readAt" | "readTagged" | "readSnapshot" | "outcome">;
   /** Returns the time, in milliseconds since 1970. */
   readonly now: () => number;
   /** The worker, once loaded. */
@@ -45,7 +45,7 @@ export interface WorkerSessionOptions {
   readonly closed: () => void;
 }
 
-type Question = FromWorker & { t: "stream" | "keys" | "positions" | "tagged" | "snapshot" };
+type Question = FromWorker & { t: "stream" | "keys" | "positions" | "tagged" | "snapshot" | "outcome" };
 
 /** What the pages of messages with tags are remembered by. */
 const TAGGED = "tagged messages";
@@ -54,6 +54,7 @@ const TAGGED = "tagged messages";
 const MAY_READ: Record<Question["t"], (capability: Capability, question: any) => boolean> = {
   stream: (capability, { stream }) => capability.mayRead(stream),
   keys: (capability, { projection }) => capability.mayReadRows(projection),
+  outcome: (capability) => capability.mayReadOutcomes,
   snapshot: (capability, { stream }) => capability.mayRead(stream),
   tagged: (capability, { among }) => capability.mayReadTagged(among),
   positions: () => true,
@@ -248,6 +249,9 @@ export class WorkerSession implements HandlerSession {
         const limit = this.#pager.limitOf(stream);
         const found = await store.readStream(stream, { from, limit });
         pending.worker.send({ t: "records", q, ...this.#pager.page(stream, limit, found) });
+      } else if (question.t === "outcome") {
+        const status = (await store.outcome(question.command))?.status ?? null;
+        pending.worker.send({ t: "outcome", q, status });
       } else if (question.t === "snapshot") {
         const snapshot = await store.readSnapshot(question.stream, question.fingerprint);
         pending.worker.send({ t: "snapshot", q, snapshot });

@@ -6,7 +6,7 @@
  */
 import type { HandlerLog } from "../domain/context.ts";
 import type { Domain } from "../domain/model.ts";
-import { type Effects, NO_EFFECTS } from "../handling/batch.ts";
+import { type Effects, NO_EFFECTS, type Reading } from "../handling/batch.ts";
 import type { BatchItem } from "../handling/executor.ts";
 import { LocalRunner } from "../handling/runner.ts";
 import { decode } from "../messages/codec.ts";
@@ -200,6 +200,7 @@ class HostedWorker {
         readAt: (positions) => this.#readAt(spec.session, positions),
         readTagged: (among, after) => this.#readTagged(spec.session, among, after),
         readSnapshot: (stream, fingerprint) => this.#readSnapshot(spec.session, stream, fingerprint),
+        readOutcome: (command) => this.#readOutcome(spec.session, command),
         sql: spec.sql,
         longest: spec.longest,
       },
@@ -298,6 +299,12 @@ class HostedWorker {
   async #readSnapshot(session: string, stream: string, fingerprint: string): Promise<Snapshot | null> {
     const n = this.#sessions.get(session)!.n;
     return (await this.#ask<"snapshot">((q) => ({ t: "snapshot", session, n, q, stream, fingerprint }))).snapshot;
+  }
+
+  async #readOutcome(session: string, command: string): ReturnType<Required<Reading>["readOutcome"]> {
+    const n = this.#sessions.get(session)!.n;
+    const { status } = await this.#ask<"outcome">((q) => ({ t: "outcome", session, n, q, command }));
+    return status && { status };
   }
 
   async #readTagged(session: string, among: readonly Tagged[], after: number): Promise<TaggedMessages> {

@@ -24,8 +24,3 @@ export function parseVersionName(name: string): Versioned {
   const at = name.lastIndexOf("@");
   return { type: name.slice(0, at), schemaVersion: Number(name.slice(at + 1)) };
 }
-
-/** What code knows that declares some message types. */
-export function knownTypesOf(types: ReadonlyMap<string, { readonly version: number }>): KnownTypes {
-  return new Map([...types].map(([name, { version }]) => [name, version]));
-}

@@ -1,5 +1,5 @@
 import { type Clock, clockOf } from "../lib/clock.ts";
-import { ScheduleChangedError } from "../store/errors.ts";
+import { DuplicateMessageError, ScheduleChangedError } from "../store/errors.ts";
 import type { EventStore, Fence, ScheduledMessage, StreamAppend } from "../store/port.ts";
 import { NO_REPORT, type Report } from "../telemetry/events.ts";
 
@@ -89,17 +89,13 @@ export class Scheduler {
    * @returns How long to wait before looking again, in milliseconds; 0 if there may be more.
    */
   async release(): Promise<number> {
-    const { store, fence } = this.#options;
+    const { store } = this.#options;
     const { messages, now, wait } = await store.due(BATCH);
     const released = cut(messages);
     const next = Math.min(wait ?? Infinity, LONGEST_WAIT);
     if (released.length === 0) return next;
     try {
-      await store.commit({
-        ...(fence && { fence }),
-        appends: this.#appends(released, now),
-        release: released.map(({ key, dueAt, message: { id } }) => ({ key, dueAt, id })),
-      });
+      await this.#append(released, now);
     } catch (error) {
       // One of them was changed since it was read.
       if (error instanceof ScheduleChangedError) return 0;
@@ -107,6 +103,25 @@ export class Scheduler {
     }
     this.#report({ type: "schedule.released", messages: released.length, lateMs: now - released[0].dueAt });
     return released.length < messages.length ? 0 : next;
+  }
+
+  /** Appends messages and takes them out of the schedule, in one commit if all can be appended. */
+  async #append(released: readonly ScheduledMessage[], now: number): Promise<void> {
+    const { store, fence } = this.#options;
+    const release = released.map(({ key, dueAt, message: { id } }) => ({ key, dueAt, id }));
+    try {
+      await store.commit({ ...(fence && { fence }), appends: this.#appends(released, now), release });
+    } catch (error) {
+      if (!(error instanceof DuplicateMessageError)) throw error;
+      if (released.length > 1) {
+        // One of them is in the log; the others are not to wait for it.
+        const half = released.length >> 1;
+        await this.#append(released.slice(0, half), now);
+        return await this.#append(released.slice(half), now);
+      }
+      // It was appended, and then scheduled again by one who had not heard that it was scheduled.
+      await store.commit({ ...(fence && { fence }), release });
+    }
   }
 
   /** What is appended, stream by stream: in each, in order of due time. */

@@ -1,7 +1,7 @@
 import { streamName } from "../messages/envelope.ts";
 import { type DeferredMessage, type EventStore, REPLAY } from "../store/port.ts";
 import { ABSENT, after, type Entry, type Instance, type Status } from "./instance.ts";
-import { inboxCategory, journalCategory, timerKey } from "./names.ts";
+import { EVENT, type EventReference, inboxCategory, journalCategory, timerKey } from "./names.ts";
 
 /** An instance as an operator sees it; its state is known to the domain's code alone. */
 export interface InstanceStatus {
@@ -68,7 +68,9 @@ export class ProcessInspector {
       if (!found.has(id)) found.set(id, { instance: ABSENT, code: 0, at: failures.at(-1)?.at ?? 0 });
     }
     return [...found].map(([id, { instance: { status, run, timers, waiting }, code, at }]) => {
-      const error = aside.get(id)?.failures.at(-1)?.error;
+      const halted = aside.get(id);
+      const error = halted?.failures.at(-1)?.error ??
+        (halted?.awaits && halted.awaits !== REPLAY ? `waits for code that knows ${halted.awaits}` : undefined);
       return {
         manager,
         id,
@@ -87,8 +89,15 @@ export class ProcessInspector {
   async #setAside(manager: string): Promise<Map<string, DeferredMessage>> {
     const category = inboxCategory(this.#domain, manager);
     const deferred = await this.#store.deferred(manager, { category });
-    const halted = deferred.filter(({ awaits }) => awaits === REPLAY);
+    // Or something that this code does not know.
+    const halted = deferred.filter(({ awaits }) => awaits !== null);
     return new Map(halted.map((message) => [message.stream.slice(category.length + 1), message]));
+  }
+
+  /** The position of the event that has set an instance aside, if it was one. */
+  async #eventOf(halted: DeferredMessage | undefined): Promise<number | undefined> {
+    const [input] = halted ? await this.#store.readAt([halted.position]) : [];
+    return input?.type === EVENT.type ? (JSON.parse(input.data) as EventReference).position : undefined;
   }
 
   /** Returns what an instance has handled, in order. */
@@ -117,7 +126,10 @@ export class ProcessInspector {
       if (letters.length < PAGE) break;
       before = letters.at(-1)!.id;
     }
-    // Its dead letter was purged.
+    // Somebody else has retried it meanwhile: what it waits for is there again, or it was handled.
+    const now = (await this.#setAside(manager)).get(id);
+    if (now?.position !== halted.position) return now === undefined;
+    // Its dead letter was purged, or there was none.
     const defer = [{ ...halted, attempts: 0, dueAt: 0, failures: [], replayed: true, awaits: null }];
     await this.#store.commit({ defer });
     return true;
@@ -138,12 +150,14 @@ export class ProcessInspector {
     if (instance.status === "ended") return await this.retry(manager, id);
     if (instance === ABSENT && !(await this.#setAside(manager)).has(id)) return false;
     const last = records.at(-1);
+    const skip = await this.#eventOf((await this.#setAside(manager)).get(id));
     const messageId = crypto.randomUUID();
     const entry: Entry = {
       input: { position: 0, type: "$Abandoned" },
       did: "handled",
       code: entries.at(-1)?.code ?? 1,
       run: instance.run,
+      ...(skip !== undefined && { skip }),
       ...(instance.timers.size > 0 && { unset: [...instance.timers.keys()] }),
       status: "ended",
     };

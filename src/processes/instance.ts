@@ -16,6 +16,10 @@ export interface Entry {
   readonly did: "handled" | "waits" | "ignored";
   /** Why it was ignored. */
   readonly why?: string;
+  /** The command that has ended, if that was it. */
+  readonly of?: string;
+  /** The position of an event that is not to be handled any more: an operator has given the instance up. */
+  readonly skip?: number;
   /** The version of the code. */
   readonly code: number;
   /** How many times the instance has begun. */
@@ -57,6 +61,8 @@ export interface Instance {
   readonly version: number;
   /** The positions of the last events that it has handled. */
   readonly recent: readonly number[];
+  /** The last commands whose ends it has heard of. */
+  readonly heard: readonly string[];
   /** Events that came before it has begun. */
   readonly waiting: readonly InputReference[];
   /** The timers that are set, with the ids of their messages. */
@@ -79,6 +85,7 @@ export const ABSENT: Instance = Object.freeze({
   state: undefined,
   version: -1,
   recent: [],
+  heard: [],
   waiting: [],
   timers: new Map(),
   undo: [],
@@ -96,6 +103,7 @@ export const ABSENT: Instance = Object.freeze({
 export function after(before: Instance, entry: Entry, state: unknown): Instance {
   const { input, did, run, begins, set = [], unset = [], undo = [], undoing, status } = entry;
   const isEvent = did === "handled" && !input.type.startsWith("$");
+  const handled = isEvent ? input.position : entry.skip;
   const timers = new Map(begins ? [] : before.timers);
   for (const name of unset) timers.delete(name);
   for (const { name, id } of set) timers.set(name, id);
@@ -105,7 +113,8 @@ export function after(before: Instance, entry: Entry, state: unknown): Instance 
     run,
     state,
     version: before.version + 1,
-    recent: isEvent ? [...begins ? [] : before.recent.slice(1 - MOST_RECENT), input.position] : before.recent,
+    recent: handled === undefined ? before.recent : [...begins ? [] : before.recent.slice(1 - MOST_RECENT), handled],
+    heard: entry.of === undefined ? before.heard : [...before.heard.slice(1 - MOST_RECENT), entry.of],
     waiting: did === "waits"
       ? [...before.waiting, input]
       : before.waiting.filter(({ position }) => position !== input.position),

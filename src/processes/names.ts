@@ -66,6 +66,11 @@ export function inboxCategory(domain: string, process: string): string {
   return partCategory(domain, process, INBOX);
 }
 
+/** Whether a category of a domain is what instances of a process manager are to handle: perhaps one that only newer code has. */
+export function isInbox(domain: string, category: string): boolean {
+  return category.startsWith(`${domain}::`) && category.endsWith(`:${INBOX}`) && !category.endsWith(`::${INBOX}`);
+}
+
 /**
  * Returns the category of what the instances of a process manager have handled.
  *
@@ -75,6 +80,11 @@ export function inboxCategory(domain: string, process: string): string {
  */
 export function journalCategory(domain: string, process: string): string {
   return partCategory(domain, process, JOURNAL);
+}
+
+/** What code is said to know that reacts to an event: no type of a message has such a name. */
+export function reactionName(process: string, event: string): string {
+  return `${process}..${event}`;
 }
 
 /** What the keys of a process manager's timers start with. */

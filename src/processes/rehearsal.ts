@@ -53,7 +53,7 @@ const MOST_FAILURES = 100;
 /** What the two groups of a process manager read: the log, and what was made up, in a file that is thrown away. */
 export type RehearsalStore = Pick<
   EventStore,
-  "readStream" | "readRows" | "readAt" | "readTagged" | "readSnapshot"
+  "readStream" | "readRows" | "readAt" | "readTagged" | "readSnapshot" | "outcome"
 >;
 
 /** Plays history to a process manager, and writes and sends nothing. */
@@ -101,6 +101,7 @@ export class Rehearsal {
       readRows: () => Promise.resolve([]),
       readTagged: () => Promise.resolve({ messages: [], last: 0 }),
       readSnapshot: () => Promise.resolve(null),
+      outcome: () => Promise.resolve(null),
     };
   }
 

@@ -8,7 +8,8 @@ import type { Domain, Handler } from "../domain/model.ts";
 import type { Execution } from "../handling/executor.ts";
 import { type BatchRunner, LocalRunner } from "../handling/runner.ts";
 import type { DeferredMessage, EventStore, Fence } from "../store/port.ts";
-import { type KnownTypes, knownTypesOf } from "../messages/known_types.ts";
+import { knownBy } from "../domain/known.ts";
+import type { KnownTypes } from "../messages/known_types.ts";
 import type { GroupPartition } from "../groups/partition.ts";
 import { DEFAULT_SETTINGS, type SubscriptionSettings } from "../groups/settings.ts";
 import type { Source } from "./source.ts";
@@ -246,7 +247,7 @@ function groupOf({ domain, handler }: GroupOptions): Group {
     name: handler.name,
     categories: domain.categoriesOf(handler),
     handles: new Set(handler.kind.handles(handler).map(({ type }) => type)),
-    types: knownTypesOf(domain.types),
+    types: knownBy(domain),
     keepsRows: handler.kind.keeps(handler).length > 0,
     halts: handler.kind.haltsOnDeath ?? false,
     ...(handler.retries !== undefined && { retries: handler.retries }),
@@ -262,6 +263,7 @@ function runnerOf(options: GroupOptions): LocalRunner {
       readAt: (positions) => store.readAt(positions),
       readTagged: (among, after) => store.readTagged(among, { after }),
       readSnapshot: (stream, fingerprint) => store.readSnapshot(stream, fingerprint),
+      readOutcome: (id) => store.outcome(id),
       ...(clock?.now && { now: clock.now }),
       ...(clock?.newId && { newId: clock.newId }),
     },

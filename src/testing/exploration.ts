@@ -128,6 +128,7 @@ export class Exploration {
       readRows: (projection, keys) => this.#store.readRows(projection, keys),
       readAt: (positions) => this.#store.readAt(positions),
       readTagged: (among, after) => this.#store.readTagged(among, { after }),
+      readOutcome: (id) => this.#store.outcome(id),
       readSnapshot: (stream, fingerprint) => this.#store.readSnapshot(stream, fingerprint),
       now: () => this.#now,
     });

@@ -66,7 +66,7 @@ export function newMessage({ type, schemaVersion, payload }: Draft, now: number)
 export function runnerOf(
   domain: Domain,
   handler: Handler,
-  reading: Pick<Reading, "readStream" | "readRows" | "readAt" | "readTagged" | "readSnapshot" | "now">,
+  reading: Pick<Reading, "readStream" | "readRows" | "readAt" | "readTagged" | "readSnapshot" | "readOutcome" | "now">,
 ): LocalRunner {
   return new LocalRunner(domain, handler, { reading, timeout: TIMEOUT, log: SILENT });
 }

@@ -63,7 +63,7 @@ Deno.test("an operator sees instances, moves and cancels their timers, and retri
     ["odd", "set aside"],
     ["odd too", "set aside"],
   ]);
-  assert.match(await annals("processes", "list"), /Waiting +a +running +\S+ +timer up\n/);
+  assert.match(await annals("processes", "list"), /Waiting +a +running +\S+ +timer up at \S+\n/);
   assert.match(
     await annals("processes", "list", "--status", "set aside"),
     /Waiting +odd +set aside +\S+ +an odd guest\n/,
@@ -94,6 +94,36 @@ Deno.test("an operator sees instances, moves and cancels their timers, and retri
     async () => (await client.store.deadLetters()).length === 2 && (await client.store.deadLetters())[0].id !== before,
     () => "it to fail again",
   );
+  // Those first that somebody has to look after.
+  assert.match(
+    await annals("processes", "list", "--limit", "2"),
+    /^manager.*\n.* set aside .*\n.* set aside .*\n… and 2 more; see --limit, --status\n$/,
+  );
+  // A command that its sender was told was given up: to do it now may be to do what was undone.
+  const [given] = await client.store.readLog({ type: "Call" });
+  const metadata = JSON.stringify({ $sender: { inbox: "patience::waiting:inbox", id: "a", run: 1 } });
+  const letter = (id: string) => ({
+    id,
+    group: "Desk",
+    message: { ...given, metadata },
+    reason: "handler failed",
+    error: "odd",
+    stack: null,
+    attempts: [],
+    deadAt: 0,
+  });
+  const [one, two] = [crypto.randomUUID(), crypto.randomUUID()];
+  await client.store.commit({ deadLetters: [letter(one), letter(two)] });
+  const refused = await command("annals", ["--config", site.file, "dlq", "replay", one], site.folder);
+  assert.equal(refused.code, 2);
+  assert.match(refused.stderr, /"Call" was sent by the process instance "a" .*, which was told that it was given up/);
+  assert.match(
+    await annals("dlq", "replay-all", "--group", "Desk"),
+    /^Replayed 0\. 2 were not: a process has sent them/,
+  );
+  assert.match(await annals("dlq", "replay", one, "--anyway"), /^Replayed 1\.\n$/);
+  await until(async () => (await client.load(Guests, "a")).state === 2, () => "a to be called again");
+  await client.store.purgeDeadLetters({ ids: [two] });
   const dry = JSON.parse(await annals("processes", "dry-run", "Waiting", "--json"));
   assert.deepEqual([dry.events, dry.instances, dry.sent, dry.timers], [5, 3, {}, 3]);
   assert.deepEqual(dry.failures.map(({ instance }: { instance: string }) => instance).sort(), ["odd", "odd too"]);
@@ -135,6 +165,16 @@ Deno.test("a new process manager on an old log begins with what comes next", asy
   await Deno.writeTextFile(path, text.replace(`processManager("Waiting"`, `processManager("Patience"`));
   const toml = await Deno.readTextFile(site.file);
   await Deno.writeTextFile(site.file, toml.replace(/^patience = .*$/m, `patience = ${JSON.stringify(path)}`));
+  const asked = site.start();
+  assert.equal((await asked.status).code, 1);
+  assert.match(
+    asked.stderr,
+    /"PatienceRouter" is new and would begin with what comes next in patience::guests; "WaitingRouter"/,
+  );
+  assert.match(
+    asked.stderr,
+    /The instances of a renamed process manager stay where they are for good, and so do their timers/,
+  );
   const renamed = await site.start("--accept-new-groups").running();
   await client.process(Arrive({ id: "b", wait: 3_600_000 }), { wait: true });
   await until(async () => (await client.store.scheduled()).length === 2, () => "the new timer to be set");

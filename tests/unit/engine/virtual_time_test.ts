@@ -9,7 +9,7 @@ import { Supervisor } from "../../../src/engine/supervisor.ts";
 import { DEFAULT_SETTINGS } from "../../../src/groups/settings.ts";
 import { NO_EFFECTS } from "../../../src/handling/batch.ts";
 import { type HandlerSession, LocalRunner } from "../../../src/handling/runner.ts";
-import { knownTypesOf } from "../../../src/messages/known_types.ts";
+import { knownBy } from "../../../src/domain/known.ts";
 import type { Clock } from "../../../src/lib/clock.ts";
 import type { EngineEvent, Report } from "../../../src/telemetry/events.ts";
 import { seen, tick, tickingDomain } from "../../support/ticking.ts";
@@ -34,7 +34,7 @@ function server(
   sessions: Sessions = null,
 ) {
   const domain = tickingDomain(act);
-  const known = knownTypesOf(domain.types);
+  const known = knownBy(domain);
   return new Supervisor({
     store,
     broker,

@@ -316,6 +316,20 @@ Deno.test("whoever decides a command tells its sender, who passes nothing of it 
   assert.equal(result.effects.appends[1].messages[0].metadata, null);
 });
 
+Deno.test("in the middle of a deploy, a sender is told that only newer code knows", () => {
+  const unknown = { inbox: "fidelis::account-audit:inbox", id: "t", run: 1 };
+  const from = { ...command, record: { ...command.record, metadata: JSON.stringify({ $sender: unknown }) } };
+  const told = { ...end(), category: unknown.inbox, stream: `${unknown.inbox}-t` };
+  const result = capabilityOf(DECIDER).check(one({ appends: [told] }), [from], NOW);
+  assert.ok(typeof result !== "string", String(result));
+  for (const category of ["other::account-audit:inbox", "fidelis::account-audit:process", "fidelis::inbox"]) {
+    const strange = { ...from.record, metadata: JSON.stringify({ $sender: { ...unknown, inbox: category } }) };
+    const elsewhere = { ...told, category, stream: `${category}-t` };
+    const refused = capabilityOf(DECIDER).check(one({ appends: [elsewhere] }), [{ ...from, record: strange }], NOW);
+    assert.equal(typeof refused, "string", category);
+  }
+});
+
 const IMPERSONATED: [what: string, group: string, from: BatchItem, over: object][] = [
   ["a command in the name of another instance", PROCESS, input, {
     appends: [withdrawal({ metadata: inName({ id: "u" }) })],

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { Scheduler } from "@annals/annals/outbox";
 import { MemoryEventStore } from "@annals/annals/store/memory";
 import { sampleMessage } from "../../../src/testing/store_suite.ts";
+import { DuplicateMessageError } from "../../../src/store/errors.ts";
 import type { Due, ScheduleEntry } from "../../../src/store/port.ts";
 import { VirtualTime } from "../../support/virtual_clock.ts";
 
@@ -42,6 +43,28 @@ Deno.test("what is due is appended in order of due time, at the time of its rele
   assert.deepEqual(await keys(), ["a", "b", "c"]);
   for (const { time } of await store.readLog()) assert.equal(time, start + 1_000);
   assert.equal((await store.outboxStatus()).waiting, 3);
+});
+
+Deno.test("a message that is in the log already stops no other: it leaves the schedule", async () => {
+  const { clock, store, scheduler, keys } = world();
+  const twice = entry("twice", { after: 0 });
+  await store.commit({ schedule: [twice] });
+  await clock.advance(1);
+  await scheduler.release();
+  // As a store over a network does.
+  const commit = store.commit.bind(store);
+  store.commit = async (given) => {
+    const ids = new Set((await store.readLog({ limit: 10_000 })).map(({ id }) => id));
+    for (const { messages } of given.appends ?? []) {
+      if (messages.some(({ id }) => ids.has(id))) throw new DuplicateMessageError("A message with this id is stored");
+    }
+    return await commit(given);
+  };
+  await commit({ schedule: [...["a", "b", "c", "d"].map((key) => entry(key, { after: 0 })), twice] });
+  await clock.advance(1);
+  await scheduler.release();
+  assert.deepEqual(await store.scheduled(), []);
+  assert.deepEqual((await keys()).sort(), ["a", "b", "c", "d", "twice"]);
 });
 
 Deno.test("whoever cancels or moves a message while it is being released decides, or the release does", async () => {

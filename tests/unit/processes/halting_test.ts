@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { domain } from "@annals/annals";
 import { MemoryEventStore } from "@annals/annals/store/memory";
 import { EventStoreSubscription } from "@annals/annals/subscriptions";
 import { ProcessInspector } from "../../../src/processes/inspect.ts";
@@ -104,7 +105,7 @@ Deno.test("what undoes a step and is refused sets the instance aside, with a dea
   assert.deepEqual([letter.group, others.length], ["Delivery", 0]);
   assert.equal(
     letter.error,
-    'Instance "sold out" of "Delivery" cannot be undone: "PayBack" was refused: Money: cannot pay back more than was paid',
+    'Instance "sold out" of "Delivery" cannot be undone: "PayBack" was refused: Money: cannot pay back more than was paid. Do by hand what it should have done, and abandon the instance',
   );
   assert.equal((await store.deferred("Delivery")).length, 1);
   await store.close();
@@ -235,11 +236,11 @@ Deno.test("what undoes a step is sent as the current version of the command, wha
   await store.close();
 });
 
-Deno.test("an event that the code does not react to any more is ignored, and its old ones are not read", async () => {
+Deno.test("an event that the code does not react to any more sets the instance aside until it does, or is abandoned", async () => {
   const store = new MemoryEventStore();
   const { send, settle, types } = running(store);
   const before = shop();
-  await send(before.shop, Ship({ orderId: "a" }));
+  for (const orderId of ["a", "c"]) await send(before.shop, Ship({ orderId }));
   await send(before.shop, PlaceOrder({ orderId: "b", cents: 3 }));
   await send(before.shop, Pay({ orderId: "b", cents: 3 }));
   await settle(before.shop);
@@ -251,13 +252,150 @@ Deno.test("an event that the code does not react to any more is ignored, and its
   const read: number[] = [];
   const readAt = store.readAt.bind(store);
   store.readAt = (positions, options) => (read.push(...positions), readAt(positions, options));
-  await send(after.shop, PlaceOrder({ orderId: "a", cents: 3 }));
-  await send(after.shop, Pay({ orderId: "a", cents: 3 }));
+  // It waits for what came too early, and this code would drop that.
+  for (const orderId of ["a", "c"]) {
+    await send(after.shop, PlaceOrder({ orderId, cents: 3 }));
+    await send(after.shop, Pay({ orderId, cents: 3 }));
+  }
   await settle(after.shop);
   assert.deepEqual(await store.deadLetters(), []);
-  assert.deepEqual(await types("Shipped"), ["Shipped a", "Shipped b", "Shipped a"]);
-  const shipped = (await store.readLog({ type: "Shipped" })).map(({ position }) => position);
-  assert.deepEqual(read.filter((position) => shipped.includes(position)), []);
+  assert.deepEqual(await types("Shipped"), ["Shipped a", "Shipped c", "Shipped b"]);
+  const inspector = new ProcessInspector(store, "shop");
+  const aside = (await inspector.instances("Delivery")).filter(({ status }) => status === "set aside");
+  assert.deepEqual(aside.map(({ id, error }) => [id, error]).sort(), [
+    ["a", "waits for code that knows Delivery..Shipped@1"],
+    ["c", "waits for code that knows Delivery..Shipped@1"],
+  ]);
+  assert.equal(await inspector.abandon("Delivery", "c"), true);
+  await settle(after.shop);
+  assert.deepEqual((await inspector.instances("Delivery")).map(({ id, status }) => [id, status]).sort(), [
+    ["a", "set aside"],
+    ["b", "ended"],
+    ["c", "ended"],
+  ]);
+  // The code is back, as in the middle of a deploy.
+  await settle(before.shop);
+  assert.deepEqual(await store.deferred("Delivery"), []);
+  assert.equal((await inspector.instances("Delivery")).find(({ id }) => id === "a")?.status, "ended");
+  await store.close();
+});
+
+Deno.test("what undoes a step and was given up goes on once it is mended, replayed, and the instance tried again", async () => {
+  const store = new MemoryEventStore();
+  const { send, settle, types } = running(store);
+  const { shop: domain } = shop();
+  const till = domain.handlers.get("Till") as unknown as { handle: Record<string, unknown> };
+  const { PayBack: payBack } = till.handle;
+  till.handle.PayBack = () => {
+    throw new Error("the till is jammed");
+  };
+  await send(domain, PlaceOrder({ orderId: "sold out", cents: 3 }));
+  await send(domain, Pay({ orderId: "sold out", cents: 3 }));
+  await settle(domain);
+  const letters = await store.deadLetters();
+  assert.deepEqual(letters.map(({ group }) => group).sort(), ["Delivery", "Till"]);
+  assert.match(
+    letters.find(({ group }) => group === "Delivery")!.error,
+    /cannot be undone: "PayBack" was failed: the till is jammed\. Mend it, replay its dead letter, and let the instance try again/,
+  );
+  const inspector = new ProcessInspector(store, "shop");
+  // Before that, it changes nothing.
+  await inspector.retry("Delivery", "sold out");
+  await settle(domain);
+  assert.equal((await inspector.instances("Delivery"))[0].status, "set aside");
+  till.handle.PayBack = payBack;
+  await store.replayDeadLetters((await store.deadLetters({ group: "Till" })).map(({ id }) => id));
+  await settle(domain);
+  assert.deepEqual(await types("PaidBack"), ["PaidBack sold out"]);
+  assert.equal((await inspector.instances("Delivery"))[0].status, "set aside");
+  await inspector.retry("Delivery", "sold out");
+  await settle(domain);
+  assert.equal((await inspector.instances("Delivery"))[0].status, "ended");
+  assert.deepEqual(await store.deadLetters(), []);
+  assert.deepEqual(await store.deferred("Delivery"), []);
+  assert.deepEqual(await types("PaidBack"), ["PaidBack sold out"]);
+  await store.close();
+});
+
+Deno.test("an instance hears once of the end of a command, however often that is given up", async () => {
+  const store = new MemoryEventStore();
+  const { send, settle, types } = running(store);
+  const heard: string[] = [];
+  const { shop: domain } = shop({
+    react: { Ordered: () => [], Paid: (_s, _e, step) => Ship({ orderId: step.id }), Shipped: () => [] },
+    refused: {
+      Remind: () => [],
+      PayBack: () => [],
+      Ship: ({ cents }, { status }, step) => {
+        heard.push(status);
+        return PayBack({ orderId: step.id, cents });
+      },
+    },
+  });
+  const warehouse = domain.handlers.get("Warehouse") as unknown as { handle: Record<string, unknown> };
+  const { Ship: ship } = warehouse.handle;
+  warehouse.handle.Ship = () => {
+    throw new Error("the warehouse is on fire");
+  };
+  await send(domain, PlaceOrder({ orderId: "a", cents: 3 }));
+  await send(domain, Pay({ orderId: "a", cents: 3 }));
+  for (let i = 0; i < 3; i++) {
+    await settle(domain);
+    await store.replayDeadLetters((await store.deadLetters()).map(({ id }) => id));
+  }
+  await settle(domain);
+  warehouse.handle.Ship = ship;
+  assert.deepEqual(heard, ["failed"]);
+  assert.deepEqual(await types("PaidBack"), ["PaidBack a"]);
+  assert.deepEqual((await store.deadLetters()).map(({ group }) => group), ["Warehouse"]);
+  await store.close();
+});
+
+Deno.test("an instance whose start fails can be abandoned, also if starts begin it again", async () => {
+  const store = new MemoryEventStore();
+  const { send, settle } = running(store);
+  const { shop: domain } = shop({
+    ended: "restart",
+    react: {
+      Ordered: () => {
+        throw new Error("odd");
+      },
+      Paid: () => [],
+      Shipped: () => [],
+    },
+  });
+  await send(domain, PlaceOrder({ orderId: "a", cents: 3 }));
+  await settle(domain);
+  const inspector = new ProcessInspector(store, "shop");
+  assert.equal((await inspector.instances("Delivery"))[0].status, "set aside");
+  assert.equal(await inspector.abandon("Delivery", "a"), true);
+  await settle(domain);
+  assert.equal((await inspector.instances("Delivery"))[0].status, "ended");
+  assert.deepEqual(await store.deadLetters(), []);
+  await store.close();
+});
+
+Deno.test("in the middle of a deploy, code that has no such process tells it of refusals all the same", async () => {
+  const store = new MemoryEventStore();
+  const { send, settle, types } = running(store);
+  const newer = shop().shop;
+  const older = domain("shop", {
+    aggregates: [...newer.aggregates.values()],
+    handlers: [...newer.handlers.values()].filter(({ name }) => !name.startsWith("Delivery")),
+  });
+  await send(newer, PlaceOrder({ orderId: "sold out", cents: 3 }));
+  await send(newer, Pay({ orderId: "sold out", cents: 3 }));
+  const run = async (of: typeof newer, ...groups: string[]) => {
+    for (const name of groups) {
+      const subscription = new EventStoreSubscription({ domain: of, handler: of.handlers.get(name)!, store });
+      await subscription.runUntil(await store.lastPosition(), new AbortController().signal);
+    }
+  };
+  await run(newer, "OrderDesk", "Till", "DeliveryRouter", "Delivery");
+  // The older server refuses what the newer one's process has sent.
+  await run(older, "Warehouse");
+  await settle(newer);
+  assert.deepEqual(await types("PaidBack"), ["PaidBack sold out"]);
   await store.close();
 });
 

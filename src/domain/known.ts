@@ -1,0 +1,11 @@
+import type { KnownTypes } from "../messages/known_types.ts";
+import type { Domain } from "./model.ts";
+
+/** What the code of a domain knows that messages may have to wait for: the versions of types, and what handlers react to. */
+export function knownBy({ types, handlers }: Pick<Domain, "types" | "handlers">): KnownTypes {
+  const reactions = [...handlers.values()].flatMap((handler) => handler.kind.knows?.(handler) ?? []);
+  return new Map([
+    ...[...types].map(([name, { version }]) => [name, version] as const),
+    ...reactions.map((name) => [name, 1] as const),
+  ]);
+}
