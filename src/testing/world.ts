@@ -18,6 +18,7 @@ import {
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { newId } from "../messages/ids.ts";
 import type { ProcessManager } from "../domain/handlers.ts";
+import { withStubs } from "./stubs.ts";
 import { ABSENT, type Instance } from "../processes/instance.ts";
 import { journalCategory } from "../processes/names.ts";
 import { ProcessState } from "../processes/process_state.ts";
@@ -318,8 +319,11 @@ export class World {
       },
       now: () => this.now,
     });
-    if (handler.kind.appends) this.#runners.set(handler, runner);
-    const effects = await handleOne(runner, handler, record);
+    const isProcess = handler.kind.appends !== undefined;
+    if (isProcess) this.#runners.set(handler, runner);
+    const work = () => handleOne(runner, handler, record);
+    // A process only says what is to be done.
+    const effects = await (isProcess ? withStubs(handler.name, {}, work) : work());
     runner.settle(true);
     return effects;
   }
