@@ -5,16 +5,7 @@ import { isLonger, jsonFaults, LONGEST_JSON } from "../messages/json.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import type { Snapshot } from "../store/port.ts";
 import type { Reading } from "./batch.ts";
-
-/** A state folded from a stream. */
-export interface Folded<State> {
-  /** The state. */
-  readonly state: State;
-  /** The version of the last message that is in it; -1 if there is none. */
-  readonly version: number;
-  /** The version of the newest snapshot, as far as is known; -1 if there is none. */
-  readonly snapshot: number;
-}
+import type { Folded } from "./state_cache.ts";
 
 /** How a state is folded. */
 export interface Fold<State> {

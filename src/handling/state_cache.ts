@@ -1,5 +1,14 @@
 import type { Loaded } from "../domain/context.ts";
-import type { Folded } from "./snapshots.ts";
+
+/** A state folded from a stream. */
+export interface Folded<State> {
+  /** The state. */
+  readonly state: State;
+  /** The version of the last message that is in it; -1 if there is none. */
+  readonly version: number;
+  /** The version of the newest snapshot, as far as is known; -1 if there is none. */
+  readonly snapshot: number;
+}
 
 /** A state that is kept. */
 export interface Kept<State = unknown> extends Folded<State> {
