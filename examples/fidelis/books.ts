@@ -1,7 +1,7 @@
 import type { Client } from "@annals/annals/client";
 import { Account } from "./account.ts";
 import { formatMoney } from "./money.ts";
-import { AccountSummary } from "./reactions.ts";
+import { AccountReport, AccountSummary } from "./reactions.ts";
 import { REFERENCE, Transfer } from "./transfer.ts";
 
 /** The result of checking the books. */
@@ -114,6 +114,7 @@ export async function checkBooks(client: Client): Promise<Books> {
   const done = checkpoints.length === 0 ? 0 : Math.min(...checkpoints.map((c) => c.position));
   const deferred = new Set((await store.deferred("AccountSummaryProjector")).map((message) => message.stream));
   const rows = new Map((await store.listRows(AccountSummary.name)).map((row) => [row.key, row]));
+  const reports = new Map((await store.listRows(AccountReport.name)).map((row) => [row.key, row]));
   const moved = await transfers(client);
   const accounts = await ledger(client);
   const moves = new Map<string, Map<string, number[]>>();
@@ -149,6 +150,16 @@ export async function checkBooks(client: Client): Promise<Books> {
       problems.push(`account ${id}: the projection counts ${shown.transactionCount} transactions, there are ${count}`);
     }
     if (balance < 0) problems.push(`account ${id}: its balance is ${formatMoney(balance)}`);
+    const report = reports.get(id);
+    if (!report) continue;
+    // A fact stands behind the events that it tells of.
+    const told = entries.filter((entry) => entry.position <= report.position).reduce((sum, one) => sum + one.amount, 0);
+    const reported = (JSON.parse(report.row!) as { balance: number }).balance;
+    if (reported !== told) {
+      problems.push(
+        `account ${id}: the report shows ${formatMoney(reported)}, its events come to ${formatMoney(told)}`,
+      );
+    }
   }
   for (const [id, transfer] of moved) {
     if (transfer.end === undefined) pending++;

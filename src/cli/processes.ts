@@ -99,9 +99,10 @@ export function addProcesses(program: Command): void {
   processes.command("list").description("list instances that have not ended")
     .option("--manager <name>", "only of this process manager")
     .option("--status <status>", `only these: ${STATUSES.join(", ")}`)
+    .option("--state <status>", "the same")
     .option("--limit <n>", "the maximum number", whole, 100)
     .option("--json", "print one JSON document")
-    .action(({ manager, status, limit, json }) =>
+    .action(({ manager, state, status = state, limit, json }) =>
       run(async (operator) => {
         if (manager !== undefined) checkManager(operator, manager);
         if (status !== undefined && !STATUSES.includes(status)) {

@@ -14,7 +14,7 @@ import { explore, type ExploreOptions, type Seen } from "@annals/annals/testing"
 import assert from "node:assert/strict";
 import { Account, CloseAccount, MakeDeposit, MakeWithdrawal, OpenAccount } from "../../../examples/fidelis/account.ts";
 import fidelis from "../../../examples/fidelis/domain.ts";
-import { AccountSummary } from "../../../examples/fidelis/reactions.ts";
+import { AccountReport, AccountSummary } from "../../../examples/fidelis/reactions.ts";
 import { InitiateTransfer, REFERENCE, Transfer } from "../../../examples/fidelis/transfer.ts";
 
 async function found(exploring: Promise<void>): Promise<string> {
@@ -223,6 +223,8 @@ Deno.test("fidelis: money is never made or lost, every transfer ends, and summar
         seen.ids(Transfer).every((id) => ["completed", "failed"].includes(seen.state(Transfer, id).status)),
       "summaries have the balances": (seen) =>
         seen.ids(Account).every((id) => seen.rows(AccountSummary).get(id)?.balance === seen.state(Account, id).balance),
+      "so have the reports": (seen) =>
+        seen.ids(Account).every((id) => seen.rows(AccountReport).get(id)?.balance === seen.state(Account, id).balance),
     },
   });
 });
