@@ -1,4 +1,4 @@
-import Table from "cli-table3";
+import { stripVTControlCharacters } from "node:util";
 import { escapeControl } from "../telemetry/escape.ts";
 import { type ColorSupport, paint } from "../telemetry/colors.ts";
 
@@ -13,20 +13,30 @@ export const COLORS: ColorSupport = { enabled: Deno.stdout.isTerminal() && !Deno
  * @returns Lines of text.
  */
 export function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
-  const none = ["top", "top-mid", "top-left", "top-right", "bottom", "bottom-mid", "bottom-left", "bottom-right"];
-  const chars = Object.fromEntries(
-    [...none, "left", "left-mid", "mid", "mid-mid", "right", "right-mid"].map((name) => [name, ""]),
-  );
-  const laid = new Table({
-    head: head.map((name) => paint(name, "bold", COLORS)),
-    colAligns: head.map((_, i) =>
-      rows.length > 0 && rows.every((row) => typeof row[i] === "number") ? "right" : "left"
-    ),
-    chars: { ...chars, middle: "  " },
-    style: { head: [], border: [], "padding-left": 0, "padding-right": 0, compact: true },
-  });
-  laid.push(...rows.map((row) => [...row]));
-  return laid.toString().split("\n").map((line) => line.trimEnd()).join("\n");
+  const isNumber = head.map((_, i) => rows.length > 0 && rows.every((row) => typeof row[i] === "number"));
+  // A row is a line, also if an error has several.
+  const cells = rows.map((row) => row.map((cell) => String(cell).replaceAll(/\s*\n\s*/g, " ")));
+  const widths = head.map((name, i) => cells.reduce((most, row) => Math.max(most, widthOf(row[i])), widthOf(name)));
+  const line = (texts: readonly string[]): string =>
+    texts.map((text, i) => {
+      const space = " ".repeat(widths[i] - widthOf(text));
+      return isNumber[i] ? space + text : text + space;
+    }).join("  ").trimEnd();
+  return [line(head.map((name) => paint(name, "bold", COLORS))), ...cells.map(line)].join("\n");
+}
+
+/** What takes two columns of a terminal. */
+const WIDE =
+  /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Emoji_Presentation}/u;
+
+/** How many columns of a terminal a text takes. */
+function widthOf(text: string): number {
+  if (/^[\x20-\x7e]*$/.test(text)) return text.length;
+  let width = 0;
+  for (const { segment } of new Intl.Segmenter().segment(stripVTControlCharacters(text))) {
+    width += WIDE.test(segment) ? 2 : 1;
+  }
+  return width;
 }
 
 /** Formats a duration for people. */

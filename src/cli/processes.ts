@@ -43,11 +43,20 @@ async function waitsFor(
   return text.length > 60 ? `${text.slice(0, 59)}…` : text;
 }
 
+/** How many outcomes are read at a time, and how much of what an input has led to is shown in a table. */
+const TOGETHER = 50;
+const MOST_LED = 20;
+
 /** What came of the commands that an instance has sent. */
 async function outcomesOf({ store }: Operator, history: readonly HandledInput[]): Promise<Map<string, string>> {
   const outcomes = new Map<string, string>();
-  for (const { id } of history.flatMap(({ sent = [] }) => sent)) {
-    outcomes.set(id, (await store.outcome(id))?.status ?? "not decided");
+  const ids = history.flatMap(({ sent = [] }) => sent.map(({ id }) => id));
+  for (let from = 0; from < ids.length; from += TOGETHER) {
+    await Promise.all(
+      ids.slice(from, from + TOGETHER).map(async (id) => {
+        outcomes.set(id, (await store.outcome(id))?.status ?? "not decided, or not kept");
+      }),
+    );
   }
   return outcomes;
 }
@@ -60,7 +69,8 @@ function lineOf({ at, input, did, why, sent = [], set = [], unset = [], undo = [
       ...unset.map((name) => `timer ${name} over`),
       ...undo.map(({ type }) => `undone by ${type}`),
     ];
-    return [stamp(at), input.type, input.position, why ? `${did}: ${why}` : did, led.join("; "), status];
+    const shown = led.length > MOST_LED ? [...led.slice(0, MOST_LED), `and ${led.length - MOST_LED} more`] : led;
+    return [stamp(at), input.type, input.position, why ? `${did}: ${why}` : did, shown.join("; "), status];
   };
 }
 
@@ -131,11 +141,12 @@ export function addProcesses(program: Command): void {
 
   processes.command("show").description("show what an instance has handled, and what came of it")
     .argument("<manager>").argument("<id>")
+    .option("--limit <n>", "the most inputs, the last ones", whole, 1_000)
     .option("--json", "print one JSON document")
-    .action((manager: string, id: string, { json }) =>
+    .action((manager: string, id: string, { limit, json }) =>
       run(async (operator) => {
         checkManager(operator, manager);
-        const history = await inspectorOf(operator).history(manager, id);
+        const history = await inspectorOf(operator).history(manager, id, limit);
         if (history.length === 0) {
           const found = (await inspectorOf(operator).instances(manager)).find((one) => one.id === id);
           throw new UsageError(

@@ -9,8 +9,9 @@ import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { print, stamp, table } from "./output.ts";
 import { UsageError, whole } from "./run.ts";
 
-/** Most scheduled messages read at a time. */
+/** Most scheduled messages read at a time, and most characters of them. */
 const PAGE = 500;
+const PAGE_CHARACTERS = 4_000_000;
 
 async function find({ store }: Operator, key: string): Promise<ScheduledMessage> {
   // A timer's may be longer than a given one can be.
@@ -24,20 +25,24 @@ async function find({ store }: Operator, key: string): Promise<ScheduledMessage>
 /** Goes through what is scheduled, by key, a page at a time. */
 async function* all({ store }: Operator): AsyncGenerator<ScheduledMessage> {
   let after: string | undefined;
-  while (true) {
-    const page: ScheduledMessage[] = await store.scheduled({ limit: PAGE, ...(after !== undefined && { after }) });
+  for (let limit = 4;;) {
+    const page: ScheduledMessage[] = await store.scheduled({ limit, ...(after !== undefined && { after }) });
     yield* page;
-    if (page.length < PAGE) return;
+    if (page.length < limit) return;
     after = page.at(-1)!.key;
+    const characters = page.reduce((sum, { message }) => sum + message.data.length, 1);
+    limit = Math.max(1, Math.min(PAGE, 4 * limit, Math.floor(limit * PAGE_CHARACTERS / characters)));
   }
 }
 
 /** The first so many in order of due time. */
-async function first(operator: Operator, limit: number): Promise<ScheduledMessage[]> {
+async function first(operator: Operator, limit: number, isWhole: boolean): Promise<ScheduledMessage[]> {
   const found: ScheduledMessage[] = [];
   const order = () => found.sort((a, b) => a.dueAt - b.dueAt || (a.key < b.key ? -1 : 1)).splice(limit);
   for await (const one of all(operator)) {
-    if (found.push(one) >= 2 * limit + PAGE) order();
+    // Payloads may be large, and a table does not show them.
+    const kept = isWhole ? one : { ...one, message: { ...one.message, data: "" } };
+    if (found.push(kept) >= 2 * limit + PAGE) order();
   }
   order();
   return found;
@@ -104,7 +109,7 @@ export function addSchedule(program: Command): void {
     .option("--json", "print one JSON document")
     .action((options) =>
       run(async (operator) => {
-        const found = await first(operator, options.limit);
+        const found = await first(operator, options.limit, options.json === true);
         const rows = found.map(({ key, dueAt, stream, message }) => [
           shownKey(key),
           stamp(dueAt),

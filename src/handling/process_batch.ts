@@ -35,6 +35,9 @@ import { UnitOfWork } from "./unit_of_work.ts";
 /** How long events wait for an instance to begin, in milliseconds. */
 const ABSENT_LIMIT = 3_600_000;
 
+/** How many instances are read at a time. */
+const LOADED_TOGETHER = 8;
+
 /** How many messages are read at a time that inputs refer to. */
 const TOGETHER = 50;
 
@@ -111,7 +114,10 @@ export class ProcessBatch implements HandlerBatch {
   async prepare(messages: readonly Message[]): Promise<void> {
     // Of each instance, the first.
     const firsts = new Map(messages.toReversed().map((message) => [message.aggregateId, message]));
-    await Promise.all([...firsts.values()].map((first) => this.#load(first, true)));
+    const loaded = [...firsts.values()];
+    for (let from = 0; from < loaded.length; from += LOADED_TOGETHER) {
+      await Promise.all(loaded.slice(from, from + LOADED_TOGETHER).map((first) => this.#load(first, true)));
+    }
     await this.#reconsider(messages);
     const positions = new Set<number>();
     const { react } = this.#process;
@@ -119,8 +125,13 @@ export class ProcessBatch implements HandlerBatch {
       if (type === EVENT.type && !Object.hasOwn(react, (payload as EventReference).type)) continue;
       if (type !== TIMER.type) positions.add((payload as EventReference | CommandEnd).position);
     }
-    for (const { instance } of this.#touched.values()) {
-      for (const position of this.#waitingFor(instance)) positions.add(position);
+    // What waits for a start is read when that comes.
+    const { starts } = this.#process;
+    const begun = messages.filter(({ type, payload }) =>
+      type === EVENT.type && starts.has((payload as EventReference).type)
+    );
+    for (const id of new Set(begun.map(({ aggregateId }) => aggregateId))) {
+      for (const position of this.#waitingFor(this.#touched.get(id)!.instance)) positions.add(position);
     }
     const all = [...positions];
     for (let from = 0; from < all.length && !this.#isTooLarge; from += TOGETHER) {
@@ -185,14 +196,19 @@ export class ProcessBatch implements HandlerBatch {
     else {
       const apply = async (before: Instance, records: readonly MessageRecord[]): Promise<Instance> => {
         let after = before;
-        const entries = records.map((record) => JSON.parse(record.data) as Entry);
-        await this.#refer(entries.filter((entry) => this.#state.needs(entry)).map(({ input }) => input.position));
-        try {
-          guard(() => {
-            for (const entry of entries) after = this.#state.apply(after, entry, (input) => this.#at(input));
-          });
-        } catch (error) {
-          this.#broken.set(id, error);
+        // A few at a time: a thousand events may have 16 MB each.
+        for (let from = 0; from < records.length && !this.#broken.has(id); from += TOGETHER) {
+          const entries = records.slice(from, from + TOGETHER).map((record) => JSON.parse(record.data) as Entry);
+          const needed = entries.filter((entry) => this.#state.needs(entry)).map(({ input }) => input.position);
+          await this.#refer(needed);
+          try {
+            guard(() => {
+              for (const entry of entries) after = this.#state.apply(after, entry, (input) => this.#at(input));
+            });
+          } catch (error) {
+            this.#broken.set(id, error);
+          }
+          for (const position of needed) this.#referred.delete(position);
         }
         return after;
       };

@@ -6,8 +6,9 @@ import { NO_REPORT, type Report } from "../telemetry/events.ts";
 /** The lease under which one process at a time releases what is due. */
 export const SCHEDULER_GROUP = "$scheduler";
 
-/** Most messages that are released in one commit. */
+/** Most messages that are released in one commit, and how many are read at first: nobody knows how large they are. */
 const BATCH = 1_000;
+const FIRST = 16;
 
 /** Most characters of payloads in one commit. */
 const MOST_CHARACTERS = 8_000_000;
@@ -41,6 +42,8 @@ export class Scheduler {
   #options: SchedulerOptions;
   #clock: Clock;
   #report: Report;
+  /** How many messages to read, by how many of those before fitted into a commit. */
+  #limit = FIRST;
 
   /**
    * Creates a scheduler; `run()` starts it.
@@ -90,8 +93,9 @@ export class Scheduler {
    */
   async release(): Promise<number> {
     const { store } = this.#options;
-    const { messages, now, wait } = await store.due(BATCH);
+    const { messages, now, wait } = await store.due(this.#limit);
     const released = cut(messages);
+    this.#limit = released.length < messages.length ? released.length : Math.min(BATCH, 4 * this.#limit);
     const next = Math.min(wait ?? Infinity, LONGEST_WAIT);
     if (released.length === 0) return next;
     try {

@@ -1,4 +1,5 @@
 import { streamName } from "../messages/envelope.ts";
+import { readBatch } from "../store/large.ts";
 import { type DeferredMessage, type EventStore, REPLAY } from "../store/port.ts";
 import { ABSENT, after, type Entry, type Instance, type Status } from "./instance.ts";
 import { EVENT, type EventReference, inboxCategory, journalCategory, timerKey } from "./names.ts";
@@ -53,14 +54,14 @@ export class ProcessInspector {
     const category = journalCategory(this.#domain, manager);
     const found = new Map<string, { instance: Instance; code: number; at: number }>();
     for (let position = 0;;) {
-      const records = await this.#store.readLog({ category, after: position, limit: PAGE });
+      const records = await readBatch(this.#store, { category, after: position, limit: PAGE });
+      if (records.length === 0) break;
       for (const { stream, data, time } of records) {
         const id = stream.slice(category.length + 1);
         const entry = JSON.parse(data) as Entry;
         const instance = after(found.get(id)?.instance ?? ABSENT, entry, undefined);
         found.set(id, { instance, code: entry.code, at: time });
       }
-      if (records.length < PAGE) break;
       position = records.at(-1)!.position;
     }
     const aside = await this.#setAside(manager);
@@ -100,9 +101,10 @@ export class ProcessInspector {
     return input?.type === EVENT.type ? (JSON.parse(input.data) as EventReference).position : undefined;
   }
 
-  /** Returns what an instance has handled, in order. */
-  async history(manager: string, id: string): Promise<HandledInput[]> {
-    const records = await this.#store.readStream(streamName(journalCategory(this.#domain, manager), id));
+  /** Returns the last inputs that an instance has handled, in order. */
+  async history(manager: string, id: string, limit: number): Promise<HandledInput[]> {
+    const stream = streamName(journalCategory(this.#domain, manager), id);
+    const records = (await this.#store.readStream(stream, { backward: true, limit })).reverse();
     return records.map(({ data, time }) => ({ ...JSON.parse(data) as Entry, at: time }));
   }
 

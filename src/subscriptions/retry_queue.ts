@@ -13,6 +13,9 @@ export interface Deferred extends DeferredMessage {
 
 /** How much a group may have deferred, as it keeps that in memory: messages, and characters of their errors. */
 const MOST_DEFERRED = 100_000;
+/** The same with those that wait for an operator, or for other code, and how often these are counted. */
+const MOST_HELD = 1_000_000;
+const HELD_STEP = 1_000;
 const MOST_CHARACTERS = 64_000_000;
 
 function charactersOf({ failures }: Deferred): number {
@@ -34,6 +37,8 @@ function placeOf(queue: readonly Deferred[], position: number): number {
 export class RetryQueue {
   #streams = new Map<string, Deferred[]>();
   #size = 0;
+  /** How many of how many were held when they were counted. */
+  #heldOf = { size: -1, held: 0 };
   #characters = 0;
   #longest: (attempts: number) => number;
 
@@ -52,7 +57,19 @@ export class RetryQueue {
 
   /** Whether it holds as much as it may. */
   get isFull(): boolean {
-    return this.#size >= MOST_DEFERRED || this.#characters >= MOST_CHARACTERS;
+    if (this.#size < MOST_DEFERRED) return this.#characters >= MOST_CHARACTERS;
+    // What waits for an operator, or for other code, does not keep the rest from going on.
+    return this.#size >= MOST_HELD || this.#characters >= MOST_CHARACTERS || this.#size - this.#held() >= MOST_DEFERRED;
+  }
+
+  /** Nearly how many messages are behind one that waits for an operator, or for other code. */
+  #held(): number {
+    if (Math.abs(this.#size - this.#heldOf.size) >= HELD_STEP) {
+      let held = 0;
+      for (const queue of this.#streams.values()) if (queue[0].awaits !== null) held += queue.length;
+      this.#heldOf = { size: this.#size, held };
+    }
+    return this.#heldOf.held;
   }
 
   /** Whether later messages of a stream must wait. */

@@ -193,13 +193,16 @@ export class World {
   async elapse(milliseconds: number): Promise<readonly Message[]> {
     const end = this.now + milliseconds;
     const sent: Message[] = [];
-    for (let released = 0;; released++) {
-      if (released > ENDLESS) {
-        throw new Error(`It does not come to an end: ${ENDLESS} timers fired within ${milliseconds} ms`);
-      }
+    const fired = new Map<string, number>();
+    while (true) {
       const { messages: [due], wait } = this.#schedule.due(1, this.now);
       if (due) {
         const { key, category, stream, message } = due;
+        const times = (fired.get(key) ?? 0) + 1;
+        fired.set(key, times);
+        if (times > ENDLESS) {
+          throw new Error(`It does not come to an end: "${key}" fired ${ENDLESS} times within ${milliseconds} ms`);
+        }
         this.#schedule.change({ unschedule: [key] }, this.now);
         const append = { category, stream, expected: "any", messages: [{ ...message, time: this.now }] } as const;
         sent.push(...this.#take([{ ...append, publish: true }]), ...await this.#proceed());

@@ -166,8 +166,10 @@ create table tags (
 ) strict, without rowid;
 `,
   }, {
-    name: "snapshots of states",
+    name: "snapshots of states; what is scheduled, by its message",
     sql: `
+-- A key of idempotency is kept while its command waits.
+create index schedule_id on schedule (id);
 create table snapshots (
   stream      text    primary key,
   version     integer not null,

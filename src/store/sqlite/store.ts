@@ -473,12 +473,10 @@ export class SqliteEventStore implements EventStore {
   }
 
   async scheduled(options: { key?: string; after?: string; limit?: number } = {}): Promise<ScheduledMessage[]> {
-    const rows = await this.#all<Record<string, unknown>>(
-      `${SCHEDULED} where (?1 is null or key = ?1) and key > ?2 order by key limit ?3`,
-      options.key ?? null,
-      options.after ?? "",
-      options.limit ?? -1,
-    );
+    const { key, after = "", limit = -1 } = options;
+    const rows = key === undefined
+      ? await this.#all<Record<string, unknown>>(`${SCHEDULED} where key > ? order by key limit ?`, after, limit)
+      : await this.#all<Record<string, unknown>>(`${SCHEDULED} where key = ?1 and key > ?2`, key, after);
     return rows.map(toScheduled);
   }
 

@@ -399,6 +399,25 @@ Deno.test("in the middle of a deploy, code that has no such process tells it of 
   await store.close();
 });
 
+Deno.test("what waits for a start is read when that comes, and not for each that waits as well", async () => {
+  const store = new MemoryEventStore();
+  const { send, settle, types } = running(store);
+  const { shop: domain } = shop();
+  const read: number[] = [];
+  const readAt = store.readAt.bind(store);
+  store.readAt = (positions, options) => (read.push(...positions), readAt(positions, options));
+  for (let i = 0; i < 5; i++) {
+    await send(domain, Pay({ orderId: "a", cents: 1 }));
+    await settle(domain);
+  }
+  const paid = (await store.readLog({ type: "Paid" })).map(({ position }) => position);
+  assert.deepEqual(read.filter((position) => paid.includes(position)), paid);
+  await send(domain, PlaceOrder({ orderId: "a", cents: 5 }));
+  await settle(domain);
+  assert.equal((await types("Shipped")).length, 5);
+  await store.close();
+});
+
 Deno.test("inputs that refer to large events are handled one by one", async () => {
   const store = new MemoryEventStore();
   const { send, settle, types } = running(store);

@@ -32,7 +32,7 @@ const DIGESTS: Record<string, readonly string[]> = {
     "470576e50344",
     "5bdbcdd1ad5f",
     "ca66247702b8",
-    "b96a404733f1",
+    "e191c348a22e",
   ],
   "sqlite broker": ["6421888f84c7", "1979c55dabac"],
 };

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import assert from "node:assert/strict";
+import { REPLAY } from "../../../src/store/port.ts";
 import { type Deferred, RetryQueue } from "../../../src/subscriptions/retry_queue.ts";
 
 const message = (stream: string, position: number, over: Partial<Deferred> = {}): Deferred => ({
@@ -18,6 +19,14 @@ const message = (stream: string, position: number, over: Partial<Deferred> = {})
 });
 
 const positions = (found: readonly Deferred[]) => found.map(({ position }) => position);
+
+Deno.test("RetryQueue is not full of what waits for an operator, until that is ten times as much", () => {
+  const queue = new RetryQueue();
+  for (let i = 0; i < 150_000; i++) queue.put(message(`s${i % 3}`, i, i < 3 ? { awaits: REPLAY } : {}));
+  assert.ok(!queue.isFull);
+  for (let i = 0; i < 100_000; i++) queue.put(message(`t${i}`, 1_000_000 + i));
+  assert.ok(queue.isFull);
+});
 
 Deno.test("RetryQueue gives out what failed alone, when it is due, and what waits behind it never before", () => {
   const queue = new RetryQueue();
