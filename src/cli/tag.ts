@@ -1,6 +1,6 @@
 import { SingleBar } from "cli-progress";
 import type { Command } from "commander";
-import { allTagged, type TaggedType, taggedUpTo, taggingReached, untaggedTypes } from "../groups/tagged.ts";
+import { allTagged, notTagged, type TaggedType, taggedUpTo, taggingReached, untaggedTypes } from "../groups/tagged.ts";
 import { type Decode, withDecoder } from "../isolation/inspect.ts";
 import { readBatch } from "../store/large.ts";
 import type { EventStore } from "../store/port.ts";
@@ -81,17 +81,18 @@ export function addTag(store: Command, program: Command): void {
             const known = domain.tagged.map(({ type }) => type).join(", ") || "none";
             throw new UsageError(`"${again}" is no event with tags; known: ${known}`);
           }
+          await store.commit({ checkpoint: notTagged(again) });
           await store.commit({ checkpoint: taggedUpTo(again, 0) });
         }
         const types = again === undefined ? await untaggedTypes(store, domain.tagged) : chosen;
         const tagged = types.length === 0 ? new Map<string, number>() : await tagAll(operator, types);
+        const isServed = tagged.size > 0 && (await store.members()).length > 0;
+        const note = isServed ? "\nRestart the servers: they keep in mind what they have decided on before." : "";
+        const lines = [...tagged].map(([type, count]) => `${type}: ${count} events have their tags`);
         print(
           json,
           { tagged: Object.fromEntries(tagged) },
-          () =>
-            tagged.size === 0
-              ? "All events have their tags."
-              : [...tagged].map(([type, count]) => `${type}: ${count} events have their tags`).join("\n"),
+          () => lines.length === 0 ? "All events have their tags." : lines.join("\n") + note,
         );
       })
     );

@@ -13,6 +13,7 @@ import { dueOf, keyless, scheduleKey, type SendOptions } from "../domain/schedul
 import { locate, openStore } from "../adapters/open.ts";
 import { socketPath } from "../adapters/socket.ts";
 import { awaitsFirstAttempts, hasPassed } from "../groups/progress.ts";
+import { untaggedTypes } from "../groups/tagged.ts";
 import type { Reading } from "../handling/batch.ts";
 import { decisionOn } from "../handling/decision.ts";
 import { UnitOfWork } from "../handling/unit_of_work.ts";
@@ -112,6 +113,7 @@ export class Client {
   readonly store: EventStore;
   #config: Config;
   #handling: Promise<void> = Promise.resolve();
+  #hasTags = false;
 
   /**
    * Creates a client of an open store; usually called by {@linkcode connect}.
@@ -248,6 +250,7 @@ export class Client {
     const command: Message = decode({ ...message, category, stream, version: 0, position: 0 }, this.domain.types);
     const never = new AbortController().signal;
     const silent = { debug() {}, info() {}, warn() {}, error() {} };
+    await this.#checkTags();
     for (let rerun = 1;; rerun++) {
       const batch = handler.kind.begin(this.domain, handler, this.#reading);
       await batch.prepare([command]);
@@ -372,10 +375,26 @@ export class Client {
     if (atVersion !== undefined || asOf !== undefined) {
       return await this.#loadPast(target as Aggregate, key as string, atVersion, asOf);
     }
+    await this.#checkTags();
     const decision = decisionOn(new UnitOfWork(this.domain, this.#reading), target);
     await decision.load(key);
     const { state, version } = decision.state(key);
     return { state, version };
+  }
+
+  /** Refuses to look within boundaries while events that count there have no tags yet; once. */
+  async #checkTags(): Promise<void> {
+    const { boundaries, categoryOfEvent, name } = this.domain;
+    if (boundaries.size === 0 || this.#hasTags) return;
+    const sought = new Set([...boundaries.values()].flatMap(({ events }) => events.map(({ type }) => type)));
+    const types = [...sought].map((type) => ({ type, category: categoryOfEvent(type)! }));
+    const [found] = await untaggedTypes(this.store, types);
+    if (found) {
+      throw new DomainDefinitionError(
+        `Cannot look within boundaries of domain "${name}": "${found.type}" at position ${found.position} is from before its type had tags; run annals store tag`,
+      );
+    }
+    this.#hasTags = true;
   }
 
   /** Loads an aggregate as it was. */

@@ -48,7 +48,7 @@ export interface AggregateOptions<State, Events extends readonly EventType[], Fa
    */
   readonly evolve: NoInfer<Evolve<State, Events>>;
   /**
-   * One fact per commit, mapped by hand from the state after it: what others may rely on, while the state is nobody's
+   * One fact per command, mapped by hand from the state after it: what others may rely on, while the state is nobody's
    * contract. Facts of `Account` "42" are in the stream `bank::account-fact-42`, written in the same transaction, and
    * handlers read them like any event. An aggregate from before there were facts has its first one with its next event.
    *

@@ -92,19 +92,6 @@ export function domain(name: string, options: DomainOptions): Domain {
       owners.set(event, aggregate);
     }
   }
-  const boundaries = new Map<string, Boundary>();
-  checkParts(`domain "${name}"`, "boundaries", options.boundaries ?? [], ({ kind }) => kind === "boundary");
-  for (const boundary of options.boundaries ?? []) {
-    addUnique(boundaries, "boundary", boundary.name, boundary);
-    const category = categoryName(name, boundary.name);
-    if (categories.has(category)) {
-      throw new DomainDefinitionError(
-        `Cannot define domain "${name}": boundary "${boundary.name}" has the name of an aggregate or another boundary; rename one`,
-      );
-    }
-    categories.add(category);
-    for (const event of boundary.events) addUnique(types, "message type", event.type, event);
-  }
   const factsOf = new Map<EventType, string>();
   for (const { name: owner, facts } of options.aggregates) {
     if (!facts) continue;
@@ -125,6 +112,25 @@ export function domain(name: string, options: DomainOptions): Domain {
     factsOf.set(facts.event, category);
   }
   const facts = new Set(factsOf.values());
+  const boundaries = new Map<string, Boundary>();
+  checkParts(`domain "${name}"`, "boundaries", options.boundaries ?? [], ({ kind }) => kind === "boundary");
+  for (const boundary of options.boundaries ?? []) {
+    addUnique(boundaries, "boundary", boundary.name, boundary);
+    const category = categoryName(name, boundary.name);
+    if (categories.has(category)) {
+      throw new DomainDefinitionError(
+        `Cannot define domain "${name}": boundary "${boundary.name}" has the name of an aggregate or another boundary; rename one`,
+      );
+    }
+    categories.add(category);
+    for (const event of boundary.events) {
+      addUnique(types, "message type", event.type, event);
+      if (!factsOf.has(event)) continue;
+      throw new DomainDefinitionError(
+        `Cannot define domain "${name}": boundary "${boundary.name}" looks for "${event.type}", which is a fact: it follows from events, so look for those`,
+      );
+    }
+  }
   /** Events that no aggregate has are in a category of their own: several boundaries may look at them. */
   const free = new Set(
     [...boundaries.values()].flatMap(({ events }) => events).filter((event) =>

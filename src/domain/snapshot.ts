@@ -70,6 +70,6 @@ export function snapshotRule(
     );
   }
   const versions = events.map(({ type, version }) => `${type}@${version}`);
-  const fingerprint = fingerprintOf([name, version, versions, initial, ...Object.values(evolve)]);
+  const fingerprint = fingerprintOf([name, version, versions, initial, ...Object.entries(evolve).flat()]);
   return Object.freeze({ every, fingerprint, verify: verify === undefined ? 0 : 1 / Number(share) });
 }

@@ -1,4 +1,4 @@
-import { untaggedTypes } from "../groups/tagged.ts";
+import { noteUntagged, untaggedTypes } from "../groups/tagged.ts";
 import type { DomainDescription } from "../isolation/protocol.ts";
 import type { EventStore } from "../store/port.ts";
 import { EngineStartError } from "./errors.ts";
@@ -10,7 +10,9 @@ import { EngineStartError } from "./errors.ts";
  * @param domain What is to run.
  * @throws {EngineStartError} If there are such events, with what to do.
  */
-export async function checkTags(store: EventStore, { name, tagged }: DomainDescription): Promise<void> {
+export async function checkTags(store: EventStore, { name, tagged, types }: DomainDescription): Promise<void> {
+  const known = new Set(Object.keys(types));
+  await noteUntagged(store, { known, tagged: new Set(tagged.map(({ type }) => type)) });
   const sought = (await untaggedTypes(store, tagged)).filter(({ isSought }) => isSought);
   if (sought.length === 0) return;
   const found = sought.map(({ type, category, position }) =>

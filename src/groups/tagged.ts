@@ -28,6 +28,28 @@ export function allTagged(type: string, position: number): Checkpoint {
   return mark(TAGGED_GROUP, type, position);
 }
 
+/** The mark that events of a type may lack their tags, whatever was found before. */
+export function notTagged(type: string): Checkpoint {
+  return mark(TAGGED_GROUP, type, -1);
+}
+
+/**
+ * Notes which event types were all tagged, and have no tags in this code: it writes events without.
+ *
+ * @param store The store.
+ * @param types The event types of the code, and those of them that have tags.
+ */
+export async function noteUntagged(
+  store: EventStore,
+  types: { readonly known: ReadonlySet<string>; readonly tagged: ReadonlySet<string> },
+): Promise<void> {
+  for (const { category: type, position } of await store.checkpoints(TAGGED_GROUP)) {
+    if (position < 0 || !types.known.has(type) || types.tagged.has(type)) continue;
+    await store.commit({ checkpoint: notTagged(type) });
+    await store.commit({ checkpoint: taggedUpTo(type, 0) });
+  }
+}
+
 /** Up to where the events of a type have been given their tags; 0 if nobody has begun. */
 export async function taggingReached(store: EventStore, type: string): Promise<number> {
   const found = (await store.checkpoints(TAGGING_GROUP)).find(({ category }) => category === type);
@@ -46,7 +68,8 @@ export async function untaggedTypes<T extends TaggedType>(
   types: readonly T[],
 ): Promise<(T & { readonly position: number })[]> {
   if (types.length === 0) return [];
-  const known = new Set((await store.checkpoints(TAGGED_GROUP)).map(({ category }) => category));
+  const marks = (await store.checkpoints(TAGGED_GROUP)).filter(({ position }) => position >= 0);
+  const known = new Set(marks.map(({ category }) => category));
   const found: (T & { readonly position: number })[] = [];
   for (const one of types) {
     const { type, category } = one;

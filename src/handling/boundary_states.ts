@@ -1,8 +1,10 @@
 import type { Boundary, BoundaryEvent } from "../domain/boundary.ts";
 import type { Loaded } from "../domain/context.ts";
 import type { Domain } from "../domain/model.ts";
+import { deepFreeze } from "../domain/freeze.ts";
 import { decode } from "../messages/codec.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
+import { jsonFaults } from "../messages/json.ts";
 import { tagsFor } from "../messages/tags.ts";
 import type { AppendCondition, Tagged } from "../store/port.ts";
 import type { Reading } from "./batch.ts";
@@ -51,8 +53,15 @@ export class BoundaryStates {
     this.#reading = reading;
   }
 
+  /** By what a state is known: a key has to be JSON, so that two of them are the same only if they are. */
   #name(boundary: Boundary, key: unknown): string {
-    return `boundary ${boundary.name} ${JSON.stringify(key)}`;
+    const [fault] = jsonFaults(key);
+    if (!fault) return `boundary ${boundary.name} ${JSON.stringify(key)}`;
+    throw new DomainDefinitionError(
+      `Cannot look within boundary "${boundary.name}": its key is not JSON (${
+        fault.path || "the key"
+      }: ${fault.message})`,
+    );
   }
 
   /** Whether a boundary is loaded for a key, so that {@linkcode BoundaryStates.state} can be used. */
@@ -71,7 +80,9 @@ export class BoundaryStates {
     const name = this.#name(boundary, key);
     if (this.#known.has(name)) return;
     const { cache, readTagged, guard = (work) => work() } = this.#reading;
-    const among = guard(() => boundary.among(key));
+    // A copy that nobody can change: it may be the payload of a command.
+    const frozen = deepFreeze(JSON.parse(JSON.stringify(key)));
+    const among = guard(() => boundary.among(frozen));
     const cached = cache?.get(name);
     // Others append all the time: unlike that of a stream, a state is never taken for the newest.
     const { messages, last } = await readTagged!(among, cached?.version ?? 0);
@@ -82,13 +93,13 @@ export class BoundaryStates {
         const event = decode(record, types);
         // It may have had other tags once.
         const tagged = { event, tags: tagsFor(types.get(event.type)!, event.payload) };
-        if (matches(among, tagged)) state = boundary.apply(state, seenOf(event), key);
+        if (matches(among, tagged)) state = boundary.apply(state, seenOf(event), frozen);
       }
       return state;
     });
     if (this.#known.has(name)) return;
     const read = { state, version: last };
-    this.#known.set(name, { boundary, key, among, read, state, seen: 0, isUsed: false });
+    this.#known.set(name, { boundary, key: frozen, among, read, state, seen: 0, isUsed: false });
   }
 
   /** Returns the state that a step is decided on. */

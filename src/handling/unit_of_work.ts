@@ -47,8 +47,8 @@ interface Touched {
   readonly state: unknown;
   readonly version: number;
   readonly messages: readonly NewMessage[];
-  /** What is told of the state. */
-  readonly fact?: NewMessage | undefined;
+  /** What is told of the state, once for each step. */
+  readonly facts?: readonly NewMessage[];
 }
 
 function untouched(base: Base): Touched {
@@ -229,15 +229,16 @@ export class UnitOfWork {
       this.boundaries.add(event, message.tags ?? []);
       messages.push(message);
     }
-    const fact = drafts.length > 0 ? this.#factOf(aggregate, id, state) : found.fact;
-    this.#step.set(stream, { ...found, state, version, messages, fact });
+    const before = this.#kept.get(stream)?.facts ?? [];
+    const facts = drafts.length > 0 ? [...before, ...this.#factOf(aggregate, id, state)] : found.facts ?? [];
+    this.#step.set(stream, { ...found, state, version, messages, facts });
   }
 
   /** What an aggregate tells others of its state. */
-  #factOf({ name, facts }: Aggregate, id: string, state: unknown): NewMessage | undefined {
-    if (!facts) return undefined;
+  #factOf({ name, facts }: Aggregate, id: string, state: unknown): NewMessage[] {
+    if (!facts) return [];
     const payload = facts.from(state, id);
-    if (payload === null) return undefined;
+    if (payload === null) return [];
     if (payload === undefined || isThenable(payload)) {
       throw new DomainDefinitionError(
         `facts.from of "${name}" returned ${
@@ -245,7 +246,7 @@ export class UnitOfWork {
         }; return a payload of "${facts.event.type}", or null`,
       );
     }
-    return this.message(facts.event(payload));
+    return [this.message(facts.event(payload))];
   }
 
   /**
@@ -301,7 +302,8 @@ export class UnitOfWork {
     const id = (this.#reading.newId ?? newId)();
     const cause = this.#cause;
     const known = this.#domain.types.get(type);
-    const tags = known ? tagsFor(known, draft.payload) : [];
+    // Of what is stored, whatever the function does to it.
+    const tags = known?.tags ? tagsFor(known, JSON.parse(data)) : [];
     const metadata = cause && Object.keys(cause.metadata).length > 0 ? inherited(JSON.stringify(cause.metadata)) : null;
     return {
       id,
@@ -419,12 +421,14 @@ export class UnitOfWork {
   appends(): StreamAppend[] {
     const planned: StreamAppend[] = [];
     const facts: StreamAppend[] = [];
-    for (const [stream, { base: { category, loadedAt, publish, unverified }, messages, fact }] of this.#kept) {
+    for (
+      const [stream, { base: { category, loadedAt, publish, unverified }, messages, facts: its = [] }] of this.#kept
+    ) {
       if (messages.length > 0 || unverified) planned.push({ stream, category, expected: loadedAt, messages, publish });
-      if (!fact) continue;
+      if (its.length === 0) continue;
       const told = factCategory(category);
       const id = stream.slice(category.length + 1);
-      facts.push({ stream: streamName(told, id), category: told, expected: "any", messages: [fact], publish: true });
+      facts.push({ stream: streamName(told, id), category: told, expected: "any", messages: its, publish: true });
     }
     return [...planned, ...facts, ...this.#queued];
   }

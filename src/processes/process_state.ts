@@ -20,7 +20,7 @@ function ruleOf(process: ProcessManager): SnapshotRule {
   if (known) return known;
   const { name, version, events, initial, evolve } = process;
   const versions = events.map(({ type, version }) => `${type}@${version}`);
-  const fingerprint = fingerprintOf([name, version, versions, initial, ...Object.values(evolve)]);
+  const fingerprint = fingerprintOf([name, version, versions, initial, ...Object.entries(evolve).flat()]);
   const rule = { every: KEPT_EVERY, fingerprint, verify: 0 };
   RULES.set(process, rule);
   return rule;

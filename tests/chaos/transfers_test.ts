@@ -7,7 +7,7 @@ import { seededRandom } from "../../examples/fidelis/simulate.ts";
 import { InitiateTransfer, Transfer } from "../../examples/fidelis/transfer.ts";
 import { pause } from "../support/ground.ts";
 import { connectRedis } from "../support/redis.ts";
-import { type Server, Site } from "../support/server.ts";
+import { type Server, Site, until } from "../support/server.ts";
 import { canStartServices, PostgresServer, RedisServer } from "../support/services.ts";
 
 const MODULE = new URL("../../examples/fidelis/domain.ts", import.meta.url);
@@ -61,15 +61,14 @@ async function survive(site: Site, servers: Server[], between: (kill: number) =>
   await pause(500);
   stop.abort();
   const sent = await sending;
+  // Nothing is pending of a command that nobody has looked at yet.
+  const begun = () =>
+    client.store.readLog({ category: fidelis.categoryOf(Transfer), type: "TransferInitiated", limit: 1e6 });
+  await until(async () => (await begun()).length === sent, () => "all transfers to begin", 60_000);
   const books = await settleBooks(client, 60_000);
   assert.deepEqual(books.problems, []);
   assert.equal(books.total, (ACCOUNTS - 1) * OPENING);
-  const started = await client.store.readLog({
-    category: fidelis.categoryOf(Transfer),
-    type: "TransferInitiated",
-    limit: 1e6,
-  });
-  assert.equal(started.length, sent);
+  assert.equal((await begun()).length, sent);
   await Promise.all(servers.map((server) => server.running()));
   for (const server of servers) assert.equal(await server.stop(), 0);
 }

@@ -1,6 +1,9 @@
 import { aggregate, boundary, command, commandHandler, domain, DomainRuleError, event, type } from "@annals/annals";
 import { explore, given, inMemory } from "@annals/annals/testing";
 import assert from "node:assert/strict";
+import { Client } from "../../../src/client/client.ts";
+import { loadConfig } from "../../../src/config/load.ts";
+import { allTagged, noteUntagged, untaggedTypes } from "../../../src/groups/tagged.ts";
 import { LocalRunner } from "../../../src/handling/runner.ts";
 import { MemoryEventStore } from "../../../src/store/memory.ts";
 import { sampleMessage } from "../../../src/testing/store_suite.ts";
@@ -202,6 +205,11 @@ Deno.test("a boundary that cannot work is refused when it is defined, or at the 
       domain("d", { aggregates: [], handlers: [commandHandler("H", B, { commands: [Do], handle: { Do: () => [] } })] }),
     /handler "H" needs boundary "B"; add the boundary to "boundaries"/,
   );
+  const fact = aggregate("A", { events: [], initial, evolve: {}, facts: { event: Tagged, from: () => null } });
+  assert.throws(
+    () => domain("d", { aggregates: [fact], boundaries: [B], handlers: [] }),
+    /boundary "B" looks for "Tagged", which is a fact: it follows from events, so look for those/,
+  );
   assert.throws(
     () =>
       domain("d", {
@@ -211,6 +219,67 @@ Deno.test("a boundary that cannot work is refused when it is defined, or at the 
       }),
     /boundary "B" has the name of an aggregate/,
   );
+});
+
+Deno.test("what tags, among and evolve change of what they are given changes nothing", async () => {
+  const Named = event("Named", {
+    schema: type<{ names: string[] }>(),
+    tags: ({ names }) => (names as string[]).sort(),
+  });
+  const Name = command("Name", { schema: type<{ names: string[] }>() });
+  const change = (key: { names: string[] }) => key.names.reverse().map((tag) => ({ tag }));
+  const naming = (among: (key: { names: string[] }) => { tag: string }[]) => {
+    const Names = boundary("Names", { events: [Named], among, initial: () => 0, evolve: { Named: (n) => n + 1 } });
+    const handler = commandHandler("Namer", Names, {
+      commands: [Name],
+      handle: { Name: (_n, { payload }) => Named(payload as { names: string[] }) },
+    });
+    return domain("naming", { aggregates: [], boundaries: [Names], handlers: [handler] });
+  };
+  const names = ["z", "a", "b"];
+  await given(naming(() => [{ tag: "a" }])).when(Name({ names })).then(Named({ names: ["z", "a", "b"] }));
+  await assert.rejects(
+    async () => await given(naming(change)).when(Name({ names })),
+    /Cannot assign to read only|frozen/,
+  );
+  await using client = await inMemory(school);
+  await assert.rejects(
+    client.load(Seat, { courseId: new Set(["a"]), studentId: "" } as never),
+    /its key is not JSON \(courseId/,
+  );
+  await assert.rejects(client.load(Seat, undefined as never), /its key is not JSON/);
+});
+
+Deno.test("events of a type without tags in the code may lack them, also if all had them once", async () => {
+  const store = new MemoryEventStore();
+  const types = [{ type: "CourseOpened", category: "school::course" }];
+  const opened = (tags?: string[]) => ({
+    category: "school::course",
+    stream: "school::course-a",
+    expected: "any" as const,
+    messages: [sampleMessage({ courseId: "a", seats: 1 }, { type: "CourseOpened", ...(tags && { tags }) })],
+    publish: true,
+  });
+  assert.deepEqual(await untaggedTypes(store, types), []);
+  await store.commit({ appends: [opened(["course:a"])] });
+  assert.deepEqual(await untaggedTypes(store, types), []);
+  // Code of before runs again, and writes none.
+  await noteUntagged(store, { known: new Set(["CourseOpened"]), tagged: new Set() });
+  await store.commit({ appends: [opened()] });
+  assert.deepEqual((await untaggedTypes(store, types)).map(({ type }) => type), ["CourseOpened"]);
+  // A client that decides by itself looks, too.
+  const config = loadConfig({ text: 'command_processing = "sync"', env: () => undefined });
+  const client = new Client(school, store, config);
+  await assert.rejects(
+    client.process(Subscribe({ courseId: "a", studentId: "s" })),
+    /"CourseOpened" at position 1 is from before/,
+  );
+  await assert.rejects(client.load(Seat, { courseId: "a", studentId: "s" }), /run annals store tag/);
+  await store.commit({
+    checkpoint: allTagged("CourseOpened", 2),
+    tag: [{ position: 2, type: "CourseOpened", tags: ["course:a"] }],
+  });
+  assert.equal((await client.load(Seat, { courseId: "a", studentId: "s" })).state.free, 2);
 });
 
 Deno.test("an event of an aggregate is appended to that, not to the boundary", async () => {

@@ -13,7 +13,10 @@ import {
   OpenAccount,
 } from "../../../examples/fidelis/account.ts";
 import { AccountReport } from "../../../examples/fidelis/reactions.ts";
+import { LocalRunner } from "../../../src/handling/runner.ts";
 import { DomainDefinitionError } from "../../../src/messages/errors.ts";
+import { MemoryEventStore } from "../../../src/store/memory.ts";
+import { sampleMessage } from "../../../src/testing/store_suite.ts";
 
 const Put = event("Put", { schema: type<{ by: number }>() });
 const PurseFact = event("PurseFact", { schema: type<{ id: string; n: number }>() });
@@ -41,7 +44,7 @@ function purses(Purse = purse()) {
   });
 }
 
-Deno.test("an aggregate tells one fact per commit, in a stream of its own, and handlers read it", async () => {
+Deno.test("an aggregate tells one fact per command, in a stream of its own, and handlers read it", async () => {
   await using client = await inMemory(purses());
   await client.process(Fill({ id: "a", by: [1, 2, 3] }));
   await client.process(Fill({ id: "a", by: [] }));
@@ -58,6 +61,33 @@ Deno.test("an aggregate tells one fact per commit, in a stream of its own, and h
   // They are what comes of the events, not what a command led to.
   const { outcome } = await client.process(Fill({ id: "b", by: [1] }));
   assert.deepEqual(outcome, { status: "accepted", events: ["Put"] });
+});
+
+Deno.test("commands that share a commit each tell their fact, and one that tells nothing takes none back", async () => {
+  const store = new MemoryEventStore();
+  const category = "purses::purse:command";
+  const fill = (by: number) => ({
+    category,
+    stream: `${category}-a`,
+    expected: "any" as const,
+    messages: [sampleMessage({ id: "a", by: [by] }, { type: "Fill" })],
+    publish: true,
+  });
+  await store.commit({ appends: [fill(1), fill(2), fill(-3)] });
+  const domain = purses();
+  const runner = new LocalRunner(domain, domain.handlers.get("Filler")!, {
+    reading: { readStream: (stream, from) => store.readStream(stream, { from }), readRows: () => Promise.resolve([]) },
+    timeout: 1_000,
+    log: { debug() {}, info() {}, warn() {}, error() {} },
+  });
+  const items = (await store.readLog()).map((record) => ({ record, attempt: 1 }));
+  const result = await runner.run(items, new AbortController().signal);
+  assert(result !== "apart");
+  const told = result.effects.appends.filter(({ category }) => category === "purses::purse-fact");
+  assert.deepEqual(told.flatMap(({ messages }) => messages.map(({ data }) => JSON.parse(data))), [
+    { id: "a", n: 1 },
+    { id: "a", n: 3 },
+  ]);
 });
 
 Deno.test("fidelis reports accounts by their facts", async () => {
