@@ -60,6 +60,14 @@ export async function foldStream<State>(
   return all;
 }
 
+/** Whether a snapshot is due. */
+export function isDue(
+  rule: SnapshotRule | null,
+  { version, snapshot }: Pick<Folded<unknown>, "version" | "snapshot">,
+): rule is SnapshotRule {
+  return rule !== null && version - snapshot >= rule.every;
+}
+
 /**
  * Returns the snapshot of a state, if one is due.
  *
@@ -74,7 +82,7 @@ export function snapshotOf<State>(
   { rule, pack = (state) => state }: Pick<Fold<State>, "rule" | "pack">,
   { state, version, snapshot }: Folded<State>,
 ): Snapshot | null {
-  if (!rule || version - snapshot < rule.every) return null;
+  if (!isDue(rule, { version, snapshot })) return null;
   const packed = pack(state);
   const [fault] = jsonFaults(packed);
   const text = fault ? "" : JSON.stringify(packed);

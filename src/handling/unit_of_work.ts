@@ -26,7 +26,7 @@ import { whatIs } from "../messages/names.ts";
 import type { AppendCondition, Due, ScheduleEntry, Snapshot, StreamAppend } from "../store/port.ts";
 import { isThenable, type Reading } from "./batch.ts";
 import { BoundaryStates } from "./boundary_states.ts";
-import { foldStream, snapshotOf } from "./snapshots.ts";
+import { foldStream, isDue, snapshotOf } from "./snapshots.ts";
 
 /** A stream as it was read, before pending appends. */
 interface Base {
@@ -437,10 +437,11 @@ export class UnitOfWork {
   snapshots(): Snapshot[] {
     const due: Snapshot[] = [];
     for (const [stream, { base: { rule = null, snapshot = -1 }, state, version }] of this.#kept) {
+      if (!isDue(rule, { version, snapshot })) continue;
+      // What cannot be kept is said once, and looked at again when the next one is due.
+      this.#snapshots.set(stream, version);
       const one = snapshotOf(this.#reading, stream, { rule }, { state, version, snapshot });
-      if (!one) continue;
-      due.push(one);
-      this.#snapshots.set(stream, one.version);
+      if (one) due.push(one);
     }
     return due;
   }
