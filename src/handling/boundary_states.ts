@@ -29,6 +29,13 @@ interface Known {
   isUsed: boolean;
 }
 
+/** What one tag selects. */
+interface Part {
+  readonly events: readonly (TaggedEvent & { readonly position: number })[];
+  /** The log's last position when it was read. */
+  readonly last: number;
+}
+
 function matches(among: readonly Tagged[], { event: { type }, tags }: TaggedEvent): boolean {
   return among.some(({ tag, types }) => types.includes(type) && tags.includes(tag));
 }
@@ -38,6 +45,8 @@ export class BoundaryStates {
   #domain: Domain;
   #reading: Reading;
   #known = new Map<string, Known>();
+  /** What was read, by what selects it. */
+  #parts = new Map<string, Promise<Part>>();
   #kept: TaggedEvent[] = [];
   #step: TaggedEvent[] = [];
   #used = new Set<Known>();
@@ -79,27 +88,49 @@ export class BoundaryStates {
     }
     const name = this.#name(boundary, key);
     if (this.#known.has(name)) return;
-    const { cache, readTagged, guard = (work) => work() } = this.#reading;
+    const { cache, guard = (work) => work() } = this.#reading;
     // A copy that nobody can change: it may be the payload of a command.
     const frozen = deepFreeze(JSON.parse(JSON.stringify(key)));
     const among = guard(() => boundary.among(frozen));
     const cached = cache?.get(name);
     // Others append all the time: unlike that of a stream, a state is never taken for the newest.
-    const { messages, last } = await readTagged!(among, cached?.version ?? 0);
+    const parts = await Promise.all(among.map((one) => this.#read(one, cached?.version ?? 0)));
+    // Each was read at its own moment: what is known is what was known at the first of them.
+    const last = Math.min(...parts.map(({ last }) => last));
+    const found = new Map(parts.flatMap(({ events }) => events).map((one) => [one.position, one]));
+    const events = [...found.values()].filter(({ position }) => position <= last)
+      .sort((a, b) => a.position - b.position);
     const state = guard(() => {
-      const { types } = this.#domain;
       let state = cached?.state ?? boundary.initial();
-      for (const record of messages) {
-        const event = decode(record, types);
-        // It may have had other tags once.
-        const tagged = { event, tags: tagsFor(types.get(event.type)!, event.payload) };
-        if (matches(among, tagged)) state = boundary.apply(state, seenOf(event), frozen);
-      }
+      for (const one of events) if (matches(among, one)) state = boundary.apply(state, one.event, frozen);
       return state;
     });
     if (this.#known.has(name)) return;
-    const read = { state, version: last };
+    const read = { state, version: Math.max(last, cached?.version ?? 0) };
     this.#known.set(name, { boundary, key: frozen, among, read, state, seen: 0, isUsed: false });
+  }
+
+  /** Reads what one tag selects; once for all keys that look for it. */
+  #read(one: Tagged, after: number): Promise<Part> {
+    const name = JSON.stringify([one, after]);
+    let part = this.#parts.get(name);
+    if (!part) this.#parts.set(name, part = this.#fetch(one, after));
+    return part;
+  }
+
+  async #fetch(one: Tagged, after: number): Promise<Part> {
+    const { readTagged, guard = (work) => work() } = this.#reading;
+    const { messages, last } = await readTagged!([one], after);
+    const { types } = this.#domain;
+    const events = guard(() =>
+      messages.map((record) => {
+        const event = decode(record, types);
+        // It may have had other tags once.
+        const tags = tagsFor(types.get(event.type)!, structuredClone(event.payload));
+        return { position: record.position, event: deepFreeze(seenOf(event)), tags };
+      })
+    );
+    return { events, last };
   }
 
   /** Returns the state that a step is decided on. */

@@ -56,6 +56,9 @@ class Appending implements Promise<void> {
 const LONGEST_RULE = 10_000;
 const MOST_NAMES = 1_000;
 
+/** How many are loaded at a time: each may have many events. */
+const LOADED_TOGETHER = 32;
+
 /** Handles a batch of commands on one unit of work. */
 export class CommandBatch implements HandlerBatch {
   #domain: Domain;
@@ -79,8 +82,10 @@ export class CommandBatch implements HandlerBatch {
   }
 
   async prepare(messages: readonly Message[]): Promise<void> {
-    const keys = new Set(messages.map((message) => this.#on.keyOf(message)));
-    await Promise.all([...keys].map((key) => this.#on.load(key)));
+    const keys = [...new Set(messages.map((message) => this.#on.keyOf(message)))];
+    for (let from = 0; from < keys.length; from += LOADED_TOGETHER) {
+      await Promise.all(keys.slice(from, from + LOADED_TOGETHER).map((key) => this.#on.load(key)));
+    }
     this.#unit.keep();
   }
 

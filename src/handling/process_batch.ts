@@ -50,7 +50,8 @@ interface Touched {
   readonly expected: number;
   readonly instance: Instance;
   readonly messages: readonly NewMessage[];
-  /** The version of the newest snapshot of it. */
+  /** The id of the last message of its journal before, and the version of the newest snapshot of it. */
+  readonly message: string | null;
   readonly snapshot: number;
 }
 
@@ -189,7 +190,7 @@ export class ProcessBatch implements HandlerBatch {
     const { cache, guard = (work) => work() } = this.#reading;
     const stream = streamName(this.#journal, id);
     const cached = cache?.get(stream) as Kept<Instance> | undefined;
-    let [instance, snapshot] = [cached?.state ?? ABSENT, cached?.snapshot ?? -1];
+    let [instance, message, snapshot] = [cached?.state ?? ABSENT, cached?.message ?? null, cached?.snapshot ?? -1];
     // Nothing was handled before the first input, unless that comes late; then the append says so.
     const isKnown = isTrusting && (cached?.trusted ?? version === 0);
     if (isKnown) this.#unverified.add(id);
@@ -213,9 +214,9 @@ export class ProcessBatch implements HandlerBatch {
         return after;
       };
       const fold = { ...this.#fold, initial: () => ABSENT, apply };
-      ({ state: instance, snapshot } = await foldStream(this.#reading, stream, fold, cached));
+      ({ state: instance, message, snapshot } = await foldStream(this.#reading, stream, fold, cached));
     }
-    this.#touched.set(id, { expected: instance.version, instance, messages: [], snapshot });
+    this.#touched.set(id, { expected: instance.version, instance, messages: [], message, snapshot });
   }
 
   handle({ message }: Delivery): void | Promise<void> {
@@ -524,11 +525,13 @@ export class ProcessBatch implements HandlerBatch {
     for (const [id, touched] of this.#touched) {
       const { instance: state, messages, snapshot } = touched;
       if (messages.length === 0) continue;
+      const message = messages.at(-1)!.id;
       // A state that is not JSON is folded from all its inputs each time; nobody has asked for more.
       const quiet = { ...this.#reading, complain: () => {} };
       const one = snapshotOf(quiet, streamName(this.#journal, id), this.#fold, {
         state,
         version: state.version,
+        message,
         snapshot,
       });
       if (!one) continue;
@@ -540,13 +543,16 @@ export class ProcessBatch implements HandlerBatch {
 
   settle(written: boolean): void {
     const { cache } = this.#reading;
-    for (const [id, { instance, messages, snapshot }] of this.#touched) {
+    for (const [id, { instance, messages, message: before, snapshot }] of this.#touched) {
       const stream = streamName(this.#journal, id);
       if (!written) {
         // It is read again, also if nothing was known of it.
         if (!cache?.get(stream)) cache?.set(stream, { state: ABSENT, version: ABSENT.version });
         cache?.distrust(stream);
-      } else if (messages.length > 0) cache?.set(stream, { state: instance, version: instance.version, snapshot });
+      } else if (messages.length > 0) {
+        const message = messages.at(-1)?.id ?? before;
+        cache?.set(stream, { state: instance, version: instance.version, message, snapshot });
+      }
     }
   }
 }

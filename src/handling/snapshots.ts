@@ -38,18 +38,20 @@ export async function foldStream<State>(
   const onto = async (from: Folded<State>, records: readonly MessageRecord[]): Promise<Folded<State>> => ({
     state: await apply(from.state, records),
     version: records.at(-1)?.version ?? from.version,
+    message: records.at(-1)?.id ?? from.message,
     snapshot: from.snapshot,
   });
   const anew = async (): Promise<Folded<State>> =>
-    await onto({ state: initial(), version: -1, snapshot: -1 }, await readStream(stream, 0));
+    await onto({ state: initial(), version: -1, message: null, snapshot: -1 }, await readStream(stream, 0));
   if (known) return await onto(known, await readStream(stream, known.version + 1));
   const found = rule && await readSnapshot?.(stream, rule.fingerprint);
   if (!found) return await anew();
-  const { version } = found;
-  // With the last message that is in it: a stream that was set back does not have that.
+  const { version, message } = found;
+  // With the last message that is in it: a stream that was set back has none there, or another one.
   const records = await readStream(stream, version);
-  if (records[0]?.version !== version) return await anew();
-  const quick = await onto({ state: unpack(JSON.parse(found.state)), version, snapshot: version }, records.slice(1));
+  if (records[0]?.id !== message) return await anew();
+  const kept = { state: unpack(JSON.parse(found.state)), version, message, snapshot: version };
+  const quick = await onto(kept, records.slice(1));
   if (random() >= rule.verify) return quick;
   const all = await anew();
   const isSame = isDeepStrictEqual(JSON.parse(JSON.stringify(quick.state)), JSON.parse(JSON.stringify(all.state)));
@@ -80,13 +82,15 @@ export function snapshotOf<State>(
   { longest = LONGEST_JSON, complain = () => {} }: Reading,
   stream: string,
   { rule, pack = (state) => state }: Pick<Fold<State>, "rule" | "pack">,
-  { state, version, snapshot }: Folded<State>,
+  { state, version, message, snapshot }: Folded<State>,
 ): Snapshot | null {
-  if (!isDue(rule, { version, snapshot })) return null;
+  if (!isDue(rule, { version, snapshot }) || message === null) return null;
   const packed = pack(state);
   const [fault] = jsonFaults(packed);
   const text = fault ? "" : JSON.stringify(packed);
-  if (!fault && !isLonger(text, longest)) return { stream, version, fingerprint: rule.fingerprint, state: text };
+  if (!fault && !isLonger(text, longest)) {
+    return { stream, version, message, fingerprint: rule.fingerprint, state: text };
+  }
   complain(
     `There can be no snapshot of "${stream}": its state ${
       fault ? `is not JSON (${fault.path}: ${fault.message})` : `has more than max_message_bytes = ${longest}`

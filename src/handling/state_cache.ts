@@ -6,6 +6,8 @@ export interface Folded<State> {
   readonly state: State;
   /** The version of the last message that is in it; -1 if there is none. */
   readonly version: number;
+  /** The id of that message. */
+  readonly message: string | null;
   /** The version of the newest snapshot, as far as is known; -1 if there is none. */
   readonly snapshot: number;
 }
@@ -41,9 +43,12 @@ export class StateCache {
   }
 
   /** Caches the state of a stream. */
-  set(stream: string, { state, version, snapshot = -1 }: Loaded<unknown> & { readonly snapshot?: number }): void {
+  set(
+    stream: string,
+    { state, version, message = null, snapshot = -1 }: Loaded<unknown> & Partial<Folded<unknown>>,
+  ): void {
     this.#states.delete(stream);
-    this.#states.set(stream, { state, version, snapshot, trusted: true });
+    this.#states.set(stream, { state, version, message, snapshot, trusted: true });
     if (this.#states.size > this.#most) this.#states.delete(this.#states.keys().next().value!);
   }
 

@@ -34,7 +34,8 @@ interface Base {
   readonly loadedAt: number;
   readonly state: unknown;
   readonly publish: boolean;
-  /** The version of the newest snapshot, and when the next one is due. */
+  /** The id of its last message, the version of the newest snapshot, and when the next one is due. */
+  readonly message?: string | null;
   readonly snapshot?: number;
   readonly rule?: SnapshotRule | undefined;
   /** Whether the state may be stale, so that the append must check its version. */
@@ -178,8 +179,8 @@ export class UnitOfWork {
     if (cached?.trusted) {
       // Usually nobody else writes to the streams of a partition, so trust the cache. The append checks the version of
       // every state used, even if nothing is written, so no command is refused because of a stale state.
-      const { state, version: loadedAt, snapshot } = cached;
-      const known = untouched({ category, loadedAt, state, publish: true, snapshot, rule, unverified: true });
+      const { state, version: loadedAt, message, snapshot } = cached;
+      const known = untouched({ category, loadedAt, state, publish: true, message, snapshot, rule, unverified: true });
       this.#step.set(stream, known);
       return known;
     }
@@ -188,10 +189,10 @@ export class UnitOfWork {
         ? state
         : guard(() => records.reduce((state, record) => aggregate.apply(state, decode(record, domain.types)), state));
     const fold = { initial: () => guard(() => aggregate.initial()), apply, rule: rule ?? null };
-    const { state, version: loadedAt, snapshot } = await foldStream(this.#reading, stream, fold, cached);
+    const { state, version: loadedAt, message, snapshot } = await foldStream(this.#reading, stream, fold, cached);
     const raced = this.#find(stream);
     if (raced) return raced;
-    const loaded = untouched({ category, loadedAt, state, publish: true, snapshot, rule });
+    const loaded = untouched({ category, loadedAt, state, publish: true, message, snapshot, rule });
     this.#step.set(stream, loaded);
     return loaded;
   }
@@ -436,11 +437,12 @@ export class UnitOfWork {
   /** The states to be kept once that is written. */
   snapshots(): Snapshot[] {
     const due: Snapshot[] = [];
-    for (const [stream, { base: { rule = null, snapshot = -1 }, state, version }] of this.#kept) {
+    for (const [stream, { base: { rule = null, snapshot = -1, message }, state, version, messages }] of this.#kept) {
+      const last = messages.at(-1)?.id ?? message ?? null;
       if (!isDue(rule, { version, snapshot })) continue;
       // What cannot be kept is said once, and looked at again when the next one is due.
       this.#snapshots.set(stream, version);
-      const one = snapshotOf(this.#reading, stream, { rule }, { state, version, snapshot });
+      const one = snapshotOf(this.#reading, stream, { rule }, { state, version, message: last, snapshot });
       if (one) due.push(one);
     }
     return due;
@@ -455,10 +457,11 @@ export class UnitOfWork {
   settle(written: boolean): void {
     const { cache } = this.#reading;
     this.boundaries.settle();
-    for (const [stream, { base, state, version }] of this.#kept) {
+    for (const [stream, { base, state, version, messages }] of this.#kept) {
       if (!base.publish) continue;
-      const { snapshot = -1 } = base;
-      if (written) cache?.set(stream, { state, version, snapshot: this.#snapshots.get(stream) ?? snapshot });
+      const { snapshot = -1, message = null } = base;
+      const last = { message: messages.at(-1)?.id ?? message, snapshot: this.#snapshots.get(stream) ?? snapshot };
+      if (written) cache?.set(stream, { state, version, ...last });
       else cache?.distrust(stream);
     }
   }

@@ -186,8 +186,10 @@ const MOST = MOST_ELEMENTS;
 /** Most messages in a batch. */
 const MOST_MESSAGES = 10_000;
 
+const id = z.string().regex(/^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/);
+
 const newMessage = z.strictObject({
-  id: z.string().regex(/^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/),
+  id,
   type: name,
   schemaVersion: whole,
   time: whole,
@@ -240,7 +242,7 @@ const effects = z.strictObject({
   schedule: list(scheduleEntry, MOST),
   unschedule: list(name, MOST),
   snapshots: list(
-    z.strictObject({ stream: name, version: whole, fingerprint: z.string().max(100), state: z.string() }),
+    z.strictObject({ stream: name, version: whole, message: id, fingerprint: z.string().max(100), state: z.string() }),
     MOST_MESSAGES,
   ),
 });

@@ -1,3 +1,4 @@
+import { sleep } from "../lib/sleep.ts";
 import { LONGEST_JSON } from "../messages/json.ts";
 import type { BatchItem, BatchResult } from "../handling/executor.ts";
 import type { HandlerSession } from "../handling/runner.ts";
@@ -10,8 +11,10 @@ import type { HostedWorker } from "./host_process.ts";
 import { Pager } from "./pager.ts";
 import type { FromWorker, SessionSpec } from "./protocol.ts";
 
-/** Most bytes that may be queued for a worker. */
+/** Most bytes that may be queued for a worker, how often to look whether it has taken them, and for how long, in milliseconds. */
 const MOST_WAITING = 64 << 20;
+const PAUSE = 5;
+const LONGEST_WAIT = 5_000;
 
 /** Most reads that a session may have pending. */
 const MOST_QUESTIONS = 10_000;
@@ -235,7 +238,11 @@ export class WorkerSession implements HandlerSession {
   /** Serves a worker's read; reads outside a batch are refused. */
   async #answer(question: Question, pending: Pending | undefined): Promise<void> {
     const worker = pending?.worker ?? this.#answeredBy;
-    if (worker && worker.waiting() > MOST_WAITING) return this.#violated("it does not consume the data it requested");
+    // It may have asked for much at the same time: it gets more when it has taken what it has.
+    for (let waited = 0; worker && worker.waiting() > MOST_WAITING && !worker.hasEnded(); waited += PAUSE) {
+      if (waited > LONGEST_WAIT) return this.#violated("it does not consume the data it requested");
+      await sleep(PAUSE);
+    }
     if (!pending) return worker?.send({ t: "unread", q: question.q });
     const { capability, store } = this.#options;
     const mayRead = MAY_READ[question.t](capability, question);

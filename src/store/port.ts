@@ -517,6 +517,8 @@ export interface Snapshot {
   readonly stream: string;
   /** The version of the last message that is in it. */
   readonly version: number;
+  /** The id of that message: a log that was set back has another one there. */
+  readonly message: string;
   /** Of the code that has made it. */
   readonly fingerprint: string;
   /** JSON text. */

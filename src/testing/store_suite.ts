@@ -738,6 +738,7 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     const snapshot = (stream: string, version: number, fingerprint = "a") => ({
       stream,
       version,
+      message: C,
       fingerprint,
       state: JSON.stringify({ version, odd: '\\ "é☃' }),
     });

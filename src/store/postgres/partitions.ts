@@ -229,6 +229,8 @@ export class Partitions {
       await lockTable(session);
       await this.#ask(session, `alter table annals.messages detach partition annals.${name}`);
     });
+    // Nobody finds them any more.
+    await this.#begin((session) => this.#ask(session, "delete from annals.tags where position < $1", [to]));
   }
 
   /** Looks whether anything needs a part, as far as that keeps nobody waiting; returns up to where. */

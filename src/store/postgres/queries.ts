@@ -106,13 +106,18 @@ export function readTagged(
   { after = 0, upTo, limit }: Pick<ReadLogOptions, "after" | "upTo" | "limit">,
 ): Query {
   // One range of the index for each tag.
-  const sql = `select l.last, f.* from (${LAST_POSITION}) l(last) left join lateral (
+  // Not of parts of the log that were detached: a page would come back short.
+  const sql = `select l.last, f.* from (
+      select coalesce(max(m.position), 0), coalesce(min(m.position), 1) from annals.messages m
+    ) l(last, first) left join lateral (
       select ${MESSAGE} from (
         select distinct t.position
         from json_to_recordset($1::text::json) x(tag text, types text[])
         join lateral (
           select t.position from annals.tags t
-          where t.tag = x.tag and t.position > $2 ${upTo === undefined ? "" : "and t.position <= $4"}
+          where t.tag = x.tag and t.position > greatest($2, l.first - 1) ${
+    upTo === undefined ? "" : "and t.position <= $4"
+  }
             and t.type = any(x.types)
           order by t.tag, t.position limit $3
         ) t on true

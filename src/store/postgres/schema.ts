@@ -835,6 +835,7 @@ ${commitFunction("create or replace function", NOTIFY_MESSAGES, PARTITIONED, SCH
 create table annals.snapshots (
   stream      text    primary key collate "C",
   version     integer not null,
+  message     uuid    not null,
   fingerprint text    not null,
   state       text    not null
 );

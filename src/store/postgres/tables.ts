@@ -287,19 +287,20 @@ export abstract class PostgresTables implements EventStore {
   }
 
   async readSnapshot(stream: string, fingerprint: string): Promise<Snapshot | null> {
-    const sql = "select version, state from annals.snapshots where stream = $1 and fingerprint = $2";
+    const sql = "select version, message, state from annals.snapshots where stream = $1 and fingerprint = $2";
     const [row] = await this.ask(sql, [stream, fingerprint]);
-    return row ? { stream, version: row[0], fingerprint, state: row[1] } : null;
+    return row ? { stream, version: row[0], message: row[1], fingerprint, state: row[2] } : null;
   }
 
   async writeSnapshots(snapshots: readonly Snapshot[]): Promise<void> {
     await this.ask(
       // In order, so that two servers do not wait for each other.
-      `insert into annals.snapshots as s select x.stream, x.version, x.fingerprint, x.state
-       from json_to_recordset($1::text::json) as x(stream text, version int, fingerprint text, state text)
+      `insert into annals.snapshots as s select x.stream, x.version, x.message, x.fingerprint, x.state
+       from json_to_recordset($1::text::json)
+         as x(stream text, version int, message uuid, fingerprint text, state text)
        order by x.stream
-       on conflict (stream) do update set version = excluded.version, fingerprint = excluded.fingerprint,
-         state = excluded.state
+       on conflict (stream) do update set version = excluded.version, message = excluded.message,
+         fingerprint = excluded.fingerprint, state = excluded.state
        where excluded.fingerprint <> s.fingerprint or excluded.version >= s.version`,
       [JSON.stringify(snapshots)],
       true,

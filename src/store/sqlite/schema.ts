@@ -173,6 +173,7 @@ create index schedule_id on schedule (id);
 create table snapshots (
   stream      text    primary key,
   version     integer not null,
+  message     text    not null,
   fingerprint text    not null,
   state       text    not null
 ) strict;

@@ -266,7 +266,9 @@ Deno.test("a part is detached when nothing needs it, and says what does", async 
   // What a rename leaves behind, and what the relay keeps.
   await store.commit({ checkpoint: { ...checkpoint, group: "$retired", position: 0 } });
   await assert.rejects(store.detach(name), /3 aggregates have all their events .* may decide wrongly/);
-  await store.commit({ tag: [{ position: 7, type: message.type, tags: ["course:1"] }] });
+  await store.commit({
+    tag: [7, 25, 26].map((position) => ({ position, type: message.type, tags: ["course:1"] })),
+  });
   await assert.rejects(
     store.detach(name),
     /events of messages_from_0 have tags, like "course:1": without them boundaries/,
@@ -274,6 +276,9 @@ Deno.test("a part is detached when nothing needs it, and says what does", async 
   await store.detach(name, { forgetStreams: true });
   assert.deepEqual((await store.readLog()).map(({ position }) => position), [24, 25, 26, 27, 28, 29, 30, 31, 32]);
   assert.deepEqual((await store.parts())[0].name, second.name);
+  // A page is not cut short by what is not there any more.
+  const { messages } = await store.readTagged([{ tag: "course:1", types: [message.type] }], { limit: 1 });
+  assert.deepEqual(messages.map(({ position }) => position), [25]);
   // Nothing is written to their streams, neither by who has the state in a cache nor by who finds none.
   for (const expected of ["none", 4] as const) {
     await assert.rejects(store.commit({ appends: [sampleAppend("a", 1, expected)] }), WrongExpectedVersionError);

@@ -139,10 +139,20 @@ Deno.test("a snapshot beyond its stream is not taken: the store was set back", a
   const one = purses();
   for (let i = 0; i < 3; i++) await handled(one, store, 1);
   const stream = "purses::purse-a";
-  await store.writeSnapshots([{ stream, version: 50, fingerprint: fingerprint(one.Purse), state: `{"n":1000}` }]);
-  await handled(one, store, 1);
-  for (let i = 0; i < 7; i++) await handled(one, store, 1);
+  const wrong = (version: number) => ({
+    stream,
+    version,
+    message: crypto.randomUUID(),
+    fingerprint: fingerprint(one.Purse),
+    state: `{"n":1000}`,
+  });
+  await store.writeSnapshots([wrong(50)]);
+  for (let i = 0; i < 8; i++) await handled(one, store, 1);
   assert.equal((await store.readStream(stream)).length, 11);
+  // Nor one of a message that another one has taken the place of.
+  await store.writeSnapshots([{ ...wrong(10), fingerprint: "other" }, wrong(3)]);
+  const { state } = await handled({ ...one, domain: purses(undefined, { every: 1 }).domain }, store, 1);
+  assert.equal(state, `{"n":12}`);
 });
 
 Deno.test("what cannot be kept is refused when it is defined, or said when it is due", async () => {

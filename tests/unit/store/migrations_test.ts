@@ -20,7 +20,7 @@ const DIGESTS: Record<string, readonly string[]> = {
     "1f73ddfdcb8b",
     "af7f220df7bc",
     "1f1133ada7e5",
-    "241a297a6b06",
+    "6b1757b73eb9",
   ],
   sqlite: [
     "55e50935aeda",
@@ -32,7 +32,7 @@ const DIGESTS: Record<string, readonly string[]> = {
     "470576e50344",
     "5bdbcdd1ad5f",
     "ca66247702b8",
-    "e191c348a22e",
+    "107c184b3a65",
   ],
   "sqlite broker": ["6421888f84c7", "1979c55dabac"],
 };
