@@ -5,7 +5,7 @@ import { print, stamp, table } from "./output.ts";
 import { UsageError, whole } from "./run.ts";
 import { didYouMean } from "../lib/did_you_mean.ts";
 import { isOfCommands } from "../messages/envelope.ts";
-import { senderOf } from "../messages/sender.ts";
+import { type Sender, senderOf } from "../messages/sender.ts";
 
 async function find({ store }: Operator, id: string): Promise<DeadLetter> {
   const found = await store.deadLetter(id);
@@ -40,12 +40,12 @@ async function* letters(
 }
 
 /**
- * Whether a process has acted on it that a command was given up: to do it now may be to do what was undone. What undoes a step of
- * an instance is for that to go on.
+ * Returns the instance of a process that has acted on it that a command was given up: to do it now may be to do what was undone.
+ * What undoes a step of an instance is for that to go on.
  */
-function isToldOf({ message }: DeadLetter): boolean {
+function toldOf({ message }: DeadLetter): Sender | null {
   const sender = isOfCommands(message.category) ? senderOf(message.metadata) : null;
-  return sender !== null && sender.all !== true;
+  return sender?.all ? null : sender;
 }
 
 const TOLD = "may have undone it: to do it now could do it in vain, or twice";
@@ -121,10 +121,10 @@ export function addDlq(program: Command): void {
     .action((id: string, options) =>
       run(async (operator) => {
         const letter = await find(operator, id);
-        if (isToldOf(letter) && !options.anyway) {
-          const { id: instance, inbox } = senderOf(letter.message.metadata)!;
+        const told = toldOf(letter);
+        if (told && !options.anyway) {
           throw new UsageError(
-            `"${letter.message.type}" was sent by the process instance "${instance}" (${inbox}), which was told that it was given up and ${TOLD}. ` +
+            `"${letter.message.type}" was sent by the process instance "${told.id}" (${told.inbox}), which was told that it was given up and ${TOLD}. ` +
               `Look at it (annals processes show), and purge the dead letter; or replay it with --anyway`,
           );
         }
@@ -143,7 +143,7 @@ export function addDlq(program: Command): void {
         const ids: string[] = [];
         let left = 0;
         for await (const letter of letters(operator, options)) {
-          if (isToldOf(letter) && !options.anyway) left++;
+          if (toldOf(letter) && !options.anyway) left++;
           else ids.push(letter.id);
         }
         const replayed = await operator.store.replayDeadLetters(ids.reverse());

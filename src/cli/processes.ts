@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { didYouMean } from "../lib/did_you_mean.ts";
+import { Semaphore } from "../lib/semaphore.ts";
 import { type HandledInput, type InstanceStatus, ProcessInspector } from "../processes/inspect.ts";
 import { timerKey } from "../processes/names.ts";
 import { WrongExpectedVersionError } from "../store/errors.ts";
@@ -50,14 +51,14 @@ const MOST_LED = 20;
 /** What came of the commands that an instance has sent. */
 async function outcomesOf({ store }: Operator, history: readonly HandledInput[]): Promise<Map<string, string>> {
   const outcomes = new Map<string, string>();
-  const ids = history.flatMap(({ sent = [] }) => sent.map(({ id }) => id));
-  for (let from = 0; from < ids.length; from += TOGETHER) {
-    await Promise.all(
-      ids.slice(from, from + TOGETHER).map(async (id) => {
+  const room = new Semaphore(TOGETHER);
+  await Promise.all(
+    history.flatMap(({ sent = [] }) => sent).map(({ id }) =>
+      room.run(async () => {
         outcomes.set(id, (await store.outcome(id))?.status ?? "not decided, or not kept");
-      }),
-    );
-  }
+      })
+    ),
+  );
   return outcomes;
 }
 

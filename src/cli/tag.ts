@@ -1,6 +1,13 @@
 import { SingleBar } from "cli-progress";
 import type { Command } from "commander";
-import { allTagged, notTagged, type TaggedType, taggedUpTo, taggingReached, untaggedTypes } from "../groups/tagged.ts";
+import {
+  allTagged,
+  forgetTagged,
+  type TaggedType,
+  taggedUpTo,
+  taggingReached,
+  untaggedTypes,
+} from "../groups/tagged.ts";
 import { type Decode, withDecoder } from "../isolation/inspect.ts";
 import { readBatch } from "../store/large.ts";
 import type { EventStore } from "../store/port.ts";
@@ -81,8 +88,7 @@ export function addTag(store: Command, program: Command): void {
             const known = domain.tagged.map(({ type }) => type).join(", ") || "none";
             throw new UsageError(`"${again}" is no event with tags; known: ${known}`);
           }
-          await store.commit({ checkpoint: notTagged(again) });
-          await store.commit({ checkpoint: taggedUpTo(again, 0) });
+          await forgetTagged(store, again);
         }
         const types = again === undefined ? await untaggedTypes(store, domain.tagged) : chosen;
         const tagged = types.length === 0 ? new Map<string, number>() : await tagAll(operator, types);

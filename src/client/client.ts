@@ -6,6 +6,7 @@ import type { Aggregate, StateOf } from "../domain/aggregate.ts";
 import type { Boundary, KeyOf } from "../domain/boundary.ts";
 import { commandStream } from "../domain/command_handler.ts";
 import type { Loaded } from "../domain/context.ts";
+import { taggedBy } from "../domain/known.ts";
 import type { CommandDraft } from "../domain/handlers.ts";
 import type { Domain, Handler } from "../domain/model.ts";
 import { checkKey, checkProjection, type Projection, type RowOf } from "../domain/projection.ts";
@@ -27,7 +28,7 @@ import { isConflict, ScheduleChangedError } from "../store/errors.ts";
 import type { CommandOutcome, Due, EventStore, ScheduledMessage } from "../store/port.ts";
 import { handleInline } from "./sync.ts";
 import { Once } from "./once.ts";
-import { reconnecting } from "./reconnect.ts";
+import { findRecent, reconnecting } from "./reconnect.ts";
 
 /** The outcome of a command. */
 export type Outcome =
@@ -221,7 +222,7 @@ export class Client {
     let tried: ScheduledMessage | undefined;
     while (true) {
       const [found] = await this.store.scheduled({ key: name });
-      if (!found) return tried !== undefined && !await this.#isSent(tried);
+      if (!found) return tried !== undefined && !await findRecent(this.store, tried.stream, tried.message.id);
       tried = found;
       try {
         await this.store.commit({ release: [{ key: name, dueAt: found.dueAt, id: found.message.id }] });
@@ -231,12 +232,6 @@ export class Client {
         if (!(error instanceof ScheduleChangedError)) throw error;
       }
     }
-  }
-
-  /** Whether a message that was scheduled is in the log. */
-  async #isSent({ stream, message: { id } }: ScheduledMessage): Promise<boolean> {
-    const sent = await this.store.readStream(stream, { backward: true, limit: 10_000 });
-    return sent.some((message) => message.id === id);
   }
 
   /** Handles a command in this process. */
@@ -384,14 +379,12 @@ export class Client {
 
   /** Refuses to look within boundaries while events that count there have no tags yet; once. */
   async #checkTags(): Promise<void> {
-    const { boundaries, categoryOfEvent, name } = this.domain;
-    if (boundaries.size === 0 || this.#hasTags) return;
-    const sought = new Set([...boundaries.values()].flatMap(({ events }) => events.map(({ type }) => type)));
-    const types = [...sought].map((type) => ({ type, category: categoryOfEvent(type)! }));
-    const [found] = await untaggedTypes(this.store, types);
+    if (this.domain.boundaries.size === 0 || this.#hasTags) return;
+    const sought = taggedBy(this.domain).filter(({ isSought }) => isSought);
+    const [found] = await untaggedTypes(this.store, sought);
     if (found) {
       throw new DomainDefinitionError(
-        `Cannot look within boundaries of domain "${name}": "${found.type}" at position ${found.position} is from before its type had tags; run annals store tag`,
+        `Cannot look within boundaries of domain "${this.domain.name}": "${found.type}" at position ${found.position} is from before its type had tags; run annals store tag`,
       );
     }
     this.#hasTags = true;

@@ -2,6 +2,7 @@ import { recoveryOf } from "../lib/annals_error.ts";
 import { REAL_CLOCK } from "../lib/clock.ts";
 import { type Backoff, retry } from "../lib/retry.ts";
 import { DuplicateMessageError, isConflict, StoreUnavailableError } from "../store/errors.ts";
+import type { MessageRecord } from "../messages/envelope.ts";
 import type { Commit, CommitResult, EventStore } from "../store/port.ts";
 
 /** How long to retry reaching a store over a network, in milliseconds. */
@@ -45,14 +46,19 @@ async function commitOnce(store: EventStore, commit: Commit): Promise<CommitResu
 /** The most messages of a stream among which one is looked for that was just sent. */
 const MOST_RECENT = 10_000;
 
+/** Finds a message that was just appended to a stream, by its id. */
+export async function findRecent(store: EventStore, stream: string, id: string): Promise<MessageRecord | undefined> {
+  const recent = await store.readStream(stream, { backward: true, limit: MOST_RECENT });
+  return recent.find((message) => message.id === id);
+}
+
 /** Whether an earlier attempt has scheduled what a commit schedules: it is scheduled, or was sent since. */
 async function isScheduled(store: EventStore, { appends = [], once, schedule = [] }: Commit): Promise<boolean> {
   if (schedule.length === 0 || appends.length > 0 || once) return false;
   for (const { key, stream, message: { id } } of schedule) {
     const [found] = await store.scheduled({ key });
     if (found?.message.id === id) continue;
-    const sent = await store.readStream(stream, { backward: true, limit: MOST_RECENT });
-    if (!sent.some((message) => message.id === id)) return false;
+    if (!await findRecent(store, stream, id)) return false;
   }
   return true;
 }
@@ -63,8 +69,9 @@ async function find(store: EventStore, { appends = [] }: Commit): Promise<Commit
   const versions: number[] = [];
   for (const { stream, messages } of appends) {
     const last = messages.at(-1);
-    const stored = await store.readStream(stream, { backward: true, limit: last ? MOST_RECENT : 1 });
-    const found = last ? stored.find(({ id }) => id === last.id) : stored[0];
+    const found = last
+      ? await findRecent(store, stream, last.id)
+      : (await store.readStream(stream, { backward: true, limit: 1 }))[0];
     if (last && !found) return null;
     if (last) lastPosition = Math.max(lastPosition, found!.position);
     versions.push(found?.version ?? -1);

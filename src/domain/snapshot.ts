@@ -28,12 +28,24 @@ export interface SnapshotRule {
   readonly verify: number;
 }
 
-/**
- * Identifies code that folds a state, by its own text and the versions of what it folds.
- *
- * @param parts Names, versions and functions.
- */
-export function fingerprintOf(parts: readonly unknown[]): string {
+/** Code that folds a state from events. */
+export interface Folding {
+  /** Whose state it is. */
+  readonly name: string;
+  /** The version of the code. */
+  readonly version: number;
+  /** The events. */
+  readonly events: readonly EventType[];
+  /** The state before the first event. */
+  readonly initial: () => unknown;
+  /** The functions. */
+  readonly evolve: object;
+}
+
+/** Identifies code that folds a state, by its own text and the versions of what it folds. */
+export function fingerprintOf({ name, version, events, initial, evolve }: Folding): string {
+  const versions = events.map(({ type, version }) => `${type}@${version}`);
+  const parts: unknown[] = [name, version, versions, initial, ...Object.entries(evolve).flat()];
   const text = parts.map((part) => typeof part === "object" ? JSON.stringify(part) : String(part)).join("\n");
   return createHash("sha256").update(text).digest("hex").slice(0, 32);
 }
@@ -69,7 +81,6 @@ export function snapshotRule(
       }: ${fault.message}); leave out "snapshot", or make the state plain`,
     );
   }
-  const versions = events.map(({ type, version }) => `${type}@${version}`);
-  const fingerprint = fingerprintOf([name, version, versions, initial, ...Object.entries(evolve).flat()]);
+  const fingerprint = fingerprintOf({ name, version, events, initial, evolve });
   return Object.freeze({ every, fingerprint, verify: verify === undefined ? 0 : 1 / Number(share) });
 }

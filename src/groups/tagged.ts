@@ -28,9 +28,10 @@ export function allTagged(type: string, position: number): Checkpoint {
   return mark(TAGGED_GROUP, type, position);
 }
 
-/** The mark that events of a type may lack their tags, whatever was found before. */
-export function notTagged(type: string): Checkpoint {
-  return mark(TAGGED_GROUP, type, -1);
+/** Takes back that events of a type have their tags: all of them are to be given theirs again. */
+export async function forgetTagged(store: EventStore, type: string): Promise<void> {
+  await store.commit({ checkpoint: mark(TAGGED_GROUP, type, -1) });
+  await store.commit({ checkpoint: taggedUpTo(type, 0) });
 }
 
 /**
@@ -44,9 +45,7 @@ export async function noteUntagged(
   types: { readonly known: ReadonlySet<string>; readonly tagged: ReadonlySet<string> },
 ): Promise<void> {
   for (const { category: type, position } of await store.checkpoints(TAGGED_GROUP)) {
-    if (position < 0 || !types.known.has(type) || types.tagged.has(type)) continue;
-    await store.commit({ checkpoint: notTagged(type) });
-    await store.commit({ checkpoint: taggedUpTo(type, 0) });
+    if (position >= 0 && types.known.has(type) && !types.tagged.has(type)) await forgetTagged(store, type);
   }
 }
 
@@ -71,9 +70,8 @@ export async function untaggedTypes<T extends TaggedType>(
   const marks = (await store.checkpoints(TAGGED_GROUP)).filter(({ position }) => position >= 0);
   const known = new Set(marks.map(({ category }) => category));
   const found: (T & { readonly position: number })[] = [];
-  for (const one of types) {
+  for (const one of types.filter(({ type }) => !known.has(type))) {
     const { type, category } = one;
-    if (known.has(type)) continue;
     const last = await store.lastPosition();
     const [first] = await store.readLog({ category, type, limit: 1, largest: 0 });
     if (first) found.push({ ...one, position: first.position });

@@ -6,6 +6,7 @@ import { refusalOf } from "../domain/errors.ts";
 import { explainFrozen } from "../domain/freeze.ts";
 import type { CommandHandler } from "../domain/handlers.ts";
 import type { Domain } from "../domain/model.ts";
+import { Semaphore } from "../lib/semaphore.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { senderOf } from "../messages/sender.ts";
 import { storable } from "../messages/text.ts";
@@ -82,10 +83,9 @@ export class CommandBatch implements HandlerBatch {
   }
 
   async prepare(messages: readonly Message[]): Promise<void> {
-    const keys = [...new Set(messages.map((message) => this.#on.keyOf(message)))];
-    for (let from = 0; from < keys.length; from += LOADED_TOGETHER) {
-      await Promise.all(keys.slice(from, from + LOADED_TOGETHER).map((key) => this.#on.load(key)));
-    }
+    const keys = new Set(messages.map((message) => this.#on.keyOf(message)));
+    const room = new Semaphore(LOADED_TOGETHER);
+    await Promise.all([...keys].map((key) => room.run(() => this.#on.load(key))));
     this.#unit.keep();
   }
 

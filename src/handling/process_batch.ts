@@ -3,6 +3,7 @@ import { commandStream } from "../domain/command_handler.ts";
 import { deepFreeze, freezeMessage } from "../domain/freeze.ts";
 import type { Domain } from "../domain/model.ts";
 import type { ProcessManager } from "../domain/handlers.ts";
+import { Semaphore } from "../lib/semaphore.ts";
 import { decode } from "../messages/codec.ts";
 import { type Message, type MessageRecord, type NewMessage, streamName } from "../messages/envelope.ts";
 import { DomainDefinitionError, UndecodableMessageError } from "../messages/errors.ts";
@@ -28,7 +29,7 @@ import { MOST_CHARACTERS } from "../store/large.ts";
 import type { Snapshot, StreamAppend } from "../store/port.ts";
 import { type Delivery, type Effects, type HandlerBatch, NO_EFFECTS, type Reading } from "./batch.ts";
 import { UnexpectedInputError } from "./errors.ts";
-import { type Fold, foldStream, snapshotOf } from "./snapshots.ts";
+import { type Fold, foldStream, isDue, snapshotOf } from "./snapshots.ts";
 import type { Kept } from "./state_cache.ts";
 import { UnitOfWork } from "./unit_of_work.ts";
 
@@ -50,8 +51,7 @@ interface Touched {
   readonly expected: number;
   readonly instance: Instance;
   readonly messages: readonly NewMessage[];
-  /** The id of the last message of its journal before, and the version of the newest snapshot of it. */
-  readonly message: string | null;
+  /** The version of the newest snapshot of it. */
   readonly snapshot: number;
 }
 
@@ -115,10 +115,8 @@ export class ProcessBatch implements HandlerBatch {
   async prepare(messages: readonly Message[]): Promise<void> {
     // Of each instance, the first.
     const firsts = new Map(messages.toReversed().map((message) => [message.aggregateId, message]));
-    const loaded = [...firsts.values()];
-    for (let from = 0; from < loaded.length; from += LOADED_TOGETHER) {
-      await Promise.all(loaded.slice(from, from + LOADED_TOGETHER).map((first) => this.#load(first, true)));
-    }
+    const room = new Semaphore(LOADED_TOGETHER);
+    await Promise.all([...firsts.values()].map((first) => room.run(() => this.#load(first, true))));
     await this.#reconsider(messages);
     const positions = new Set<number>();
     const { react } = this.#process;
@@ -190,7 +188,7 @@ export class ProcessBatch implements HandlerBatch {
     const { cache, guard = (work) => work() } = this.#reading;
     const stream = streamName(this.#journal, id);
     const cached = cache?.get(stream) as Kept<Instance> | undefined;
-    let [instance, message, snapshot] = [cached?.state ?? ABSENT, cached?.message ?? null, cached?.snapshot ?? -1];
+    let [instance, snapshot] = [cached?.state ?? ABSENT, cached?.snapshot ?? -1];
     // Nothing was handled before the first input, unless that comes late; then the append says so.
     const isKnown = isTrusting && (cached?.trusted ?? version === 0);
     if (isKnown) this.#unverified.add(id);
@@ -214,9 +212,9 @@ export class ProcessBatch implements HandlerBatch {
         return after;
       };
       const fold = { ...this.#fold, initial: () => ABSENT, apply };
-      ({ state: instance, message, snapshot } = await foldStream(this.#reading, stream, fold, cached));
+      ({ state: instance, snapshot } = await foldStream(this.#reading, stream, fold, cached));
     }
-    this.#touched.set(id, { expected: instance.version, instance, messages: [], message, snapshot });
+    this.#touched.set(id, { expected: instance.version, instance, messages: [], snapshot });
   }
 
   handle({ message }: Delivery): void | Promise<void> {
@@ -524,33 +522,28 @@ export class ProcessBatch implements HandlerBatch {
     const due: Snapshot[] = [];
     for (const [id, touched] of this.#touched) {
       const { instance: state, messages, snapshot } = touched;
-      if (messages.length === 0) continue;
-      const message = messages.at(-1)!.id;
+      const { version } = state;
+      if (messages.length === 0 || !isDue(this.#state.snapshots, { version, snapshot })) continue;
+      this.#touched.set(id, { ...touched, snapshot: version });
       // A state that is not JSON is folded from all its inputs each time; nobody has asked for more.
       const quiet = { ...this.#reading, complain: () => {} };
-      const one = snapshotOf(quiet, streamName(this.#journal, id), this.#fold, {
-        state,
-        version: state.version,
-        message,
-        snapshot,
-      });
-      if (!one) continue;
-      due.push(one);
-      this.#touched.set(id, { ...touched, snapshot: one.version });
+      const stream = streamName(this.#journal, id);
+      const one = snapshotOf(quiet, stream, this.#fold, { state, version, message: messages.at(-1)!.id });
+      if (one) due.push(one);
     }
     return due;
   }
 
   settle(written: boolean): void {
     const { cache } = this.#reading;
-    for (const [id, { instance, messages, message: before, snapshot }] of this.#touched) {
+    for (const [id, { instance, messages, snapshot }] of this.#touched) {
       const stream = streamName(this.#journal, id);
       if (!written) {
         // It is read again, also if nothing was known of it.
         if (!cache?.get(stream)) cache?.set(stream, { state: ABSENT, version: ABSENT.version });
         cache?.distrust(stream);
       } else if (messages.length > 0) {
-        const message = messages.at(-1)?.id ?? before;
+        const message = messages.at(-1)!.id;
         cache?.set(stream, { state: instance, version: instance.version, message, snapshot });
       }
     }

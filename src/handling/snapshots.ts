@@ -71,7 +71,7 @@ export function isDue(
 }
 
 /**
- * Returns the snapshot of a state, if one is due.
+ * Returns the snapshot of a state that is due; `null` if it cannot be kept.
  *
  * @param reading Says how long it may be, and takes the reason why there can be none.
  * @param stream The stream.
@@ -82,9 +82,9 @@ export function snapshotOf<State>(
   { longest = LONGEST_JSON, complain = () => {} }: Reading,
   stream: string,
   { rule, pack = (state) => state }: Pick<Fold<State>, "rule" | "pack">,
-  { state, version, message, snapshot }: Folded<State>,
+  { state, version, message }: Omit<Folded<State>, "snapshot">,
 ): Snapshot | null {
-  if (!isDue(rule, { version, snapshot }) || message === null) return null;
+  if (!rule || message === null) return null;
   const packed = pack(state);
   const [fault] = jsonFaults(packed);
   const text = fault ? "" : JSON.stringify(packed);

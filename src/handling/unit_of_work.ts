@@ -442,7 +442,7 @@ export class UnitOfWork {
       if (!isDue(rule, { version, snapshot })) continue;
       // What cannot be kept is said once, and looked at again when the next one is due.
       this.#snapshots.set(stream, version);
-      const one = snapshotOf(this.#reading, stream, { rule }, { state, version, message: last, snapshot });
+      const one = snapshotOf(this.#reading, stream, { rule }, { state, version, message: last });
       if (one) due.push(one);
     }
     return due;

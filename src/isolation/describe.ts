@@ -2,7 +2,7 @@ import type { Projection } from "../domain/projection.ts";
 import { boundaryCategory, partCategory } from "../messages/envelope.ts";
 import type { MessageType } from "../messages/message_type.ts";
 import type { Schema } from "../messages/schema.ts";
-import { knownBy } from "../domain/known.ts";
+import { knownBy, taggedBy } from "../domain/known.ts";
 import type { Domain } from "../domain/model.ts";
 import type { DomainDescription, HandlerDescription } from "./protocol.ts";
 
@@ -69,22 +69,14 @@ function referredBy(domain: Domain, events: readonly MessageType[] | null): stri
  */
 export function describe(domain: Domain): DomainDescription {
   const categories: Record<string, string[]> = {};
-  for (const aggregate of domain.aggregates.values()) {
-    categories[domain.categoryOf(aggregate)] = aggregate.events.map(({ type }) => type);
-  }
-  const sought = new Set([...domain.boundaries.values()].flatMap(({ events }) => events.map(({ type }) => type)));
-  const tagged = [...domain.types.values()].flatMap(({ type, tags }) => {
-    const category = tags && domain.categoryOfEvent(type);
-    return category === undefined ? [] : [{ type, category, isSought: sought.has(type) }];
-  });
-  const within = boundaryCategory(domain.name);
-  const free = tagged.filter(({ category }) => category === within).map(({ type }) => type);
-  if (free.length > 0) categories[within] = free;
+  // Also of those that have no events.
+  for (const aggregate of domain.aggregates.values()) categories[domain.categoryOf(aggregate)] = [];
   for (const { type } of domain.types.values()) {
     const category = domain.categoryOfEvent(type);
-    if (category !== undefined && domain.facts.has(category)) categories[category] = [type];
+    if (category !== undefined) (categories[category] ??= []).push(type);
   }
-  const unversioned = [...free.length > 0 ? [within] : [], ...domain.facts];
+  const unversioned = [boundaryCategory(domain.name), ...domain.facts].filter((category) => category in categories);
+  const tagged = taggedBy(domain);
   const handlers = [...domain.handlers.values()].map((handler): HandlerDescription => {
     const { name, kind, permissions, retries } = handler;
     const read = domain.categoriesOf(handler);

@@ -360,17 +360,12 @@ export class HostPool {
           session.beat(message.hands.find((hand) => hand.session === session.name));
         }
         return;
-      case "done":
-      case "stream":
-      case "keys":
-      case "tagged":
-      case "snapshot":
-      case "outcome":
-      case "positions": {
-        const session = placed.sessions.get(message.session);
-        // The session was closed in the meantime.
-        session?.take(message);
-      }
+      case "ready":
+      case "unready":
+        return;
+      default:
+        // All others are a session's, which may have been closed in the meantime.
+        placed.sessions.get(message.session)?.take(message);
     }
   }
 

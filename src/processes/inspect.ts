@@ -150,9 +150,10 @@ export class ProcessInspector {
     const entries = records.map(({ data }) => JSON.parse(data) as Entry);
     const instance = entries.reduce((instance, entry) => after(instance, entry, undefined), ABSENT);
     if (instance.status === "ended") return await this.retry(manager, id);
-    if (instance === ABSENT && !(await this.#setAside(manager)).has(id)) return false;
+    const halted = (await this.#setAside(manager)).get(id);
+    if (instance === ABSENT && !halted) return false;
     const last = records.at(-1);
-    const skip = await this.#eventOf((await this.#setAside(manager)).get(id));
+    const skip = await this.#eventOf(halted);
     const messageId = crypto.randomUUID();
     const entry: Entry = {
       input: { position: 0, type: "$Abandoned" },

@@ -18,10 +18,7 @@ const RULES = new WeakMap<ProcessManager, SnapshotRule>();
 function ruleOf(process: ProcessManager): SnapshotRule {
   const known = RULES.get(process);
   if (known) return known;
-  const { name, version, events, initial, evolve } = process;
-  const versions = events.map(({ type, version }) => `${type}@${version}`);
-  const fingerprint = fingerprintOf([name, version, versions, initial, ...Object.entries(evolve).flat()]);
-  const rule = { every: KEPT_EVERY, fingerprint, verify: 0 };
+  const rule = { every: KEPT_EVERY, fingerprint: fingerprintOf(process), verify: 0 };
   RULES.set(process, rule);
   return rule;
 }

@@ -7,7 +7,7 @@ import { readBatch } from "../store/large.ts";
 import type { EventStore, ScheduleEntry } from "../store/port.ts";
 import { SqliteEventStore } from "../store/sqlite/store.ts";
 import { commandEnd } from "./command_end.ts";
-import { inboxCategory } from "./names.ts";
+import { inboxCategory, journalCategory } from "./names.ts";
 
 /** A command that would have been sent. */
 export interface Rehearsed {
@@ -235,7 +235,7 @@ export class Rehearsal {
       const end = commandEnd(command, senderOf(command.metadata), "accepted", "");
       if (!end) continue;
       const { type, schemaVersion, payload: data } = end.draft;
-      const told_ = {
+      const heard = {
         ...message,
         id: newId(),
         type,
@@ -243,7 +243,7 @@ export class Rehearsal {
         causationId: command.id,
         data: JSON.stringify(data),
       };
-      await this.#tell(manager, `${end.inbox}-${end.id}`, told_, null, told);
+      await this.#tell(manager, `${end.inbox}-${end.id}`, heard, null, told);
     }
   }
 
@@ -253,11 +253,11 @@ export class Rehearsal {
       ...entry,
       due: { at: entry.due.at ?? this.#now + entry.due.after! },
     }));
-    const own = `${inboxCategory(this.#domain, this.#manager).split(":").slice(0, -1).join(":")}:`;
+    const own = [inboxCategory(this.#domain, this.#manager), journalCategory(this.#domain, this.#manager)];
     await this.#made.commit({ appends, schedule: later, unschedule });
     const commands: MessageRecord[] = [];
     for (const { stream, category, messages } of appends) {
-      if (category.startsWith(own)) continue;
+      if (own.includes(category)) continue;
       const stored = await this.store.readStream(stream, { backward: true, limit: messages.length });
       commands.push(...stored.reverse());
     }
