@@ -1,7 +1,7 @@
 import type { Broker } from "../broker/port.ts";
 import type { BrokerConfig, StoreConfig } from "../config/config.ts";
 import type { EventStore } from "../store/port.ts";
-import type { ProjectionShape } from "../store/postgres/views.ts";
+import type { ProjectionShape } from "../store/views.ts";
 
 /** Replaces `{domain}` in locations with the domain's name. */
 export function locate<C extends StoreConfig | BrokerConfig>(config: C, domain: string): C {

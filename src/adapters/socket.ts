@@ -62,6 +62,15 @@ const METHODS: ReadonlySet<keyof EventStore> = new Set([
   "readRow",
   "readRows",
   "listRows",
+  "queryRows",
+  "countRows",
+  "generations",
+  "addGeneration",
+  "markGeneration",
+  "swapGenerations",
+  "clearGeneration",
+  "renameGroup",
+  "keepIndexes",
 ]);
 
 /** One line of JSON per message, in both directions. */

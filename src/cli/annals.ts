@@ -11,6 +11,7 @@ import { addEvents } from "./events.ts";
 import { addHealth } from "./health.ts";
 import { addOutbox } from "./outbox.ts";
 import { addProcesses } from "./processes.ts";
+import { addProjections } from "./projections.ts";
 import { runCommand } from "./run.ts";
 import { addSchedule } from "./schedule.ts";
 import { addStore } from "./store.ts";
@@ -36,6 +37,7 @@ export async function annalsCommand(args: readonly string[]): Promise<number> {
     const parts = [
       addSubscriptions,
       addDlq,
+      addProjections,
       addProcesses,
       addSchedule,
       addOutbox,

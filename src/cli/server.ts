@@ -89,7 +89,7 @@ export async function serverCommand(args: readonly string[]): Promise<number> {
     report: logTo(logLine),
   });
   if (options.dryRun) {
-    for (const line of announceDryRun(await engine.describe(), engine, config)) console.log(line);
+    for (const line of await announceDryRun(await engine.describe(), engine, config)) console.log(line);
     return 0;
   }
   return await runEngine(engine);

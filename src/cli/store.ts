@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { groupsOf } from "./subscriptions.ts";
 import { locate } from "../adapters/open.ts";
 import type { PostgresEventStore } from "../store/postgres/store.ts";
 import type { DomainDescription } from "../isolation/protocol.ts";
@@ -98,7 +99,8 @@ export function addStore(program: Command): void {
     .action((part: string, { forgetStreams, forgetGroup, json }) =>
       withTables(program.opts<GlobalOptions>(), async (opened, schema, domain) => {
         await opened.verify();
-        const readers = new Map(domain.handlers.map(({ name, categories }) => [name, categories]));
+        const groups = await groupsOf({ store: opened, domain });
+        const readers = new Map(groups.map(({ name, categories }) => [name, categories]));
         await opened.detach(part, { readers, forgetGroups: forgetGroup, forgetStreams });
         print(json, { detached: part }, () =>
           `Detached ${part}. Its messages are in the table "${schema}".${part}; ` +

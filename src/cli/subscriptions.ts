@@ -2,6 +2,7 @@ import { REPLAY } from "../store/port.ts";
 import type { Command } from "commander";
 import { kindOf } from "../engine/announce.ts";
 import { restLeft } from "../engine/restarts.ts";
+import { versionOf } from "../store/generations.ts";
 import { leaseName, partitionOfLease } from "../groups/partition.ts";
 import { lagOf } from "../groups/progress.ts";
 import type { HandlerDescription } from "../isolation/protocol.ts";
@@ -47,8 +48,10 @@ function processName(owner: string): string {
 }
 
 /** Determines the status of a group. */
-export async function statusOf({ store, config }: Operator, handler: HandlerDescription): Promise<GroupStatus> {
-  const { name: group, categories } = handler;
+export async function statusOf(
+  { store, config }: Operator,
+  { name: group, categories }: Pick<HandlerDescription, "name" | "categories">,
+): Promise<GroupStatus> {
   const leases = (await store.leases()).filter((lease) => lease.group === group && lease.isHeld);
   // Running servers may use another configuration.
   const workers = leases[0]?.partitions ?? config.workers(group, categories);
@@ -82,6 +85,21 @@ export async function statusOf({ store, config }: Operator, handler: HandlerDesc
     }),
     held: leases.map(({ name, owner }) => ({ partition: partitionOfLease(name), process: processName(owner) })),
   };
+}
+
+/** The groups that run the domain's handlers: those of projectors feed the generations of their projections. */
+export async function groupsOf(
+  { store, domain }: Pick<Operator, "store" | "domain">,
+): Promise<Pick<HandlerDescription, "name" | "categories">[]> {
+  const all = await store.generations();
+  return domain.handlers.flatMap((handler) => {
+    const its = domain.projections.filter(({ group }) => group === handler.name).flatMap(({ name, version }) =>
+      all.filter(({ projection, generation, state }) =>
+        projection === name && versionOf(generation) === version && state !== "dropped"
+      )
+    );
+    return its.length === 0 ? [handler] : its.map(({ group }) => ({ name: group, categories: handler.categories }));
+  });
 }
 
 /** Formats one line per resting partition. */
@@ -131,7 +149,7 @@ export function addSubscriptions(program: Command): void {
     .action((options) =>
       withOperator(program.opts<GlobalOptions>(), async (operator) => {
         const found: GroupStatus[] = [];
-        for (const handler of operator.domain.handlers) found.push(await statusOf(operator, handler));
+        for (const one of await groupsOf(operator)) found.push(await statusOf(operator, one));
         const members = (await operator.store.members()).map(({ owner }) => processName(owner));
         print(options.json, found, () =>
           processes(members, found) + table(

@@ -26,8 +26,11 @@ import { checkLength, jsonFaults } from "../messages/json.ts";
 import { isReserved } from "../messages/sender.ts";
 import { isConflict, ScheduleChangedError } from "../store/errors.ts";
 import type { CommandOutcome, Due, EventStore, ScheduledMessage } from "../store/port.ts";
-import { handleInline } from "./sync.ts";
+import { handleInline, placeInline } from "./sync.ts";
+import { planCount, planQuery, type QueryOptions } from "../domain/queries.ts";
+import { type Behind, explainBehind, keeperOf, lookBehind, ProjectionBehindError } from "./catching_up.ts";
 import { Once } from "./once.ts";
+import { decodeToken, encodeToken, type Token } from "./token.ts";
 import { findRecent, reconnecting } from "./reconnect.ts";
 
 /** The outcome of a command. */
@@ -67,12 +70,39 @@ export interface Receipt {
   readonly outcome: Outcome | null;
   /** Whether it had been sent before with the same `idempotencyKey`: then nothing was sent. */
   readonly repeated: boolean;
+  /** What reads are to be `after` to see what came of it; text that can go through a cookie or a header. */
+  readonly token: Token;
+  /** Whether all projections of `until` show what came of it; `true` if there are none. */
+  readonly reached: boolean;
+  /** Those of `until` that do not show it yet. */
+  readonly behind: readonly Behind[];
+}
+
+/** What a command was sent as. */
+type Sent = Omit<Receipt, "token" | "reached" | "behind">;
+
+/** Up to where a read has to see the log. */
+export interface AfterOptions {
+  /** A token of `process()`: what came of that command is seen. @default {as it is now} */
+  readonly after?: Token;
+  /** How long to wait for that, in milliseconds. @default {5_000} */
+  readonly timeout?: number;
+}
+
+/** A page of rows. */
+export interface QueryPage<Row> {
+  /** The rows, in order. */
+  readonly rows: readonly Row[];
+  /** What to pass for the next page; `null` if this is the last one. */
+  readonly cursor: string | null;
 }
 
 /** Settings of {@linkcode Client.process}. With `after`, `at` or `key`, the command is scheduled. */
 export interface ProcessOptions extends SendOptions {
   /** Whether to wait until the command is decided. @default {false} */
   readonly wait?: boolean;
+  /** Projections that have to show what came of it; waits also for its outcome. @default {none} */
+  readonly until?: readonly Projection[];
   /** How long to wait, in milliseconds. @default {30_000} */
   readonly timeout?: number;
   /**
@@ -115,6 +145,8 @@ export class Client {
   #config: Config;
   #handling: Promise<void> = Promise.resolve();
   #hasTags = false;
+  #placed: Promise<void> | undefined;
+  #log: Promise<string> | undefined;
 
   /**
    * Creates a client of an open store; usually called by {@linkcode connect}.
@@ -141,6 +173,75 @@ export class Client {
    * @throws {DomainDefinitionError} If the domain has no handler for it.
    */
   async process(command: CommandDraft, options: ProcessOptions = {}): Promise<Receipt> {
+    const { until = [], timeout = 30_000 } = options;
+    if (!Array.isArray(until)) throw new DomainDefinitionError("Cannot wait until what is no list of projections");
+    for (const projection of until) keeperOf(this.domain, projection);
+    const end = performance.now() + timeout;
+    const sent = await this.#send(command, until.length > 0 ? { ...options, wait: true } : options);
+    const { commandId, position, outcome } = sent;
+    // What came of it is looked up when somebody wants to see it.
+    const token = encodeToken({ log: await this.#logId(), position, command: commandId });
+    const behind: Behind[] = [];
+    // What was refused shows nowhere.
+    const wanted = outcome?.status === "accepted" ? until : [];
+    const last = wanted.length > 0 ? await this.#lastEventOf(commandId) : 0;
+    for (const projection of wanted) {
+      const found = await this.#catchUp(projection, last, Math.max(0, end - performance.now()));
+      if (found) behind.push(found);
+    }
+    return { ...sent, token, reached: behind.length === 0, behind };
+  }
+
+  /** The log that tokens are of; asked for once. */
+  #logId(): Promise<string> {
+    return this.#log ??= this.store.logId().catch((error) => {
+      this.#log = undefined;
+      throw error;
+    });
+  }
+
+  async #lastEventOf(commandId: string): Promise<number> {
+    // They were appended together, before anything that follows from them.
+    const found = await this.store.readLog({ correlationId: commandId, largest: 0 });
+    return Math.max(0, ...found.filter(({ causationId }) => causationId === commandId).map(({ position }) => position));
+  }
+
+  /** Waits until readers of a projection see everything up to a position; says why not, if they do not in time. */
+  async #catchUp(projection: Projection, position: number, timeout: number): Promise<Behind | null> {
+    const until = performance.now() + timeout;
+    while (true) {
+      let found: Awaited<ReturnType<typeof lookBehind>> = null;
+      const look = async (): Promise<true | null> => {
+        found = await lookBehind(this.store, this.domain, projection, position);
+        return found === null ? true : null;
+      };
+      const left = until - performance.now();
+      if (await this.#watching(Math.min(left, 250), look)) return null;
+      if (left <= 0) return await explainBehind(this.store, projection.name, found!);
+    }
+  }
+
+  /** Waits until a read may begin. */
+  async #after(projection: Projection, { after, timeout = 5_000 }: AfterOptions): Promise<void> {
+    if (after === undefined) return;
+    checkTimeout(timeout);
+    const end = performance.now() + timeout;
+    const { position, command } = decodeToken(after, await this.#logId());
+    let last = command === undefined ? position : await this.#lastEventOf(command);
+    // It may have no events, or not be decided yet.
+    if (last === 0 && (await this.#wait(command!, timeout)).status === "accepted") {
+      last = await this.#lastEventOf(command!);
+    }
+    const behind = await this.#catchUp(projection, last, Math.max(0, end - performance.now()));
+    if (behind === null) return;
+    throw new ProjectionBehindError(
+      `Projection "${projection.name}" did not show position ${last} within ${timeout / 1000} s: it is ${behind.why}`,
+      behind,
+    );
+  }
+
+  /** Sends a command, and waits for its outcome if that is asked for. */
+  async #send(command: CommandDraft, options: ProcessOptions): Promise<Sent> {
     if (typeof command === "function" || command?.kind !== "command") {
       const what = typeof command === "function" ? "a command type; call it with a payload" : "not a command";
       throw new DomainDefinitionError(`Cannot process ${what}, like process(Deposit({ … }))`);
@@ -198,7 +299,7 @@ export class Client {
     due: Due,
     { key, wait }: ProcessOptions,
     once: Once,
-  ): Promise<Receipt> {
+  ): Promise<Sent> {
     if (wait) {
       throw new DomainDefinitionError(
         `Cannot wait for "${message.type}", which is sent later; ask for its outcome() when it was`,
@@ -240,7 +341,7 @@ export class Client {
     { aggregateId }: CommandDraft,
     message: NewMessage,
     once: Once,
-  ): Promise<Receipt> {
+  ): Promise<Sent> {
     const { category, stream } = commandStream(this.domain, handler, aggregateId);
     const command: Message = decode({ ...message, category, stream, version: 0, position: 0 }, this.domain.types);
     const never = new AbortController().signal;
@@ -277,6 +378,7 @@ export class Client {
     const before = this.#handling;
     const run = async (): Promise<void> => {
       await before.catch(() => {});
+      await this.#place();
       await handleInline(this.domain, this.store, this.#config, position);
     };
     await (this.#handling = run());
@@ -441,11 +543,16 @@ export class Client {
     checkTimeout(timeout);
     const until = performance.now() + timeout;
     const position = options.position ?? await this.store.lastPosition();
+    const active = (await this.store.generations()).filter(({ isActive }) => isActive);
     for (const handler of this.domain.handlers.values()) {
       const categories = this.domain.categoriesOf(handler);
+      const [kept] = handler.kind.keeps(handler);
+      // Of a projection, what readers see counts.
+      if (kept && this.domain.keeperOf(kept.name) !== handler) continue;
+      const group = active.find(({ projection }) => projection === kept?.name)?.group ?? handler.name;
       const look = async () =>
-        await hasPassed(this.store, handler.name, categories, position) &&
-          !await awaitsFirstAttempts(this.store, handler.name, position)
+        await hasPassed(this.store, group, categories, position) &&
+          !await awaitsFirstAttempts(this.store, group, position)
           ? true
           : null;
       for (let left = until - performance.now(); !await this.#watching(Math.min(left, 250), look);) {
@@ -456,10 +563,20 @@ export class Client {
     return true;
   }
 
-  /** Returns a row of a projection; `null` if there is none. */
-  async row<P extends Projection>(projection: P, key: string): Promise<RowOf<P> | null> {
+  /**
+   * Returns a row of a projection.
+   *
+   * @param projection The projection.
+   * @param key The row's key.
+   * @param options What it has to show.
+   * @returns The row; `null` if there is none.
+   * @throws {ProjectionBehindError} If the projection does not show in time what it is to be `after`.
+   */
+  async row<P extends Projection>(projection: P, key: string, options: AfterOptions = {}): Promise<RowOf<P> | null> {
     checkProjection(projection);
     checkKey(projection.name, key, "row()", "read");
+    await this.#place();
+    await this.#after(projection, options);
     const found = await this.store.readRow(projection.name, key);
     return found?.row ? JSON.parse(found.row) : null;
   }
@@ -467,7 +584,74 @@ export class Client {
   /** Returns all rows of a projection, by key. */
   async rows<P extends Projection>(projection: P): Promise<RowOf<P>[]> {
     checkProjection(projection);
+    await this.#place();
     return (await this.store.listRows(projection.name)).map(({ row }) => JSON.parse(row!));
+  }
+
+  /**
+   * Returns the rows of a projection that meet conditions, in order, a page at a time.
+   *
+   * @param projection The projection.
+   * @param options Which rows, in which order; what they have to show.
+   * @returns A page, and the cursor of the next one. Cursors name a row, so rows that come and go shift no page.
+   * @throws {DomainDefinitionError} If the query asks for what there is not, or no index of the projection answers it.
+   * @throws {ProjectionBehindError} If the projection does not show in time what it is to be `after`.
+   *
+   * @example The three largest balances
+   * ```ts
+   * import { domain, projection } from "@annals/annals";
+   * import { inMemory } from "@annals/annals/testing";
+   * import { z } from "zod";
+   *
+   * const Balance = projection("Balance", {
+   *   key: "accountId",
+   *   schema: z.object({ accountId: z.string(), cents: z.number() }),
+   *   indexes: ["cents"],
+   * });
+   * await using client = await inMemory(domain("bank", { aggregates: [], handlers: [] }));
+   * const { rows } = await client.query(Balance, { where: { cents: { gt: 0 } }, orderBy: [["cents", "desc"]], limit: 3 });
+   * console.log(rows); // []
+   * ```
+   */
+  async query<P extends Projection>(
+    projection: P,
+    options: QueryOptions<RowOf<P>> & AfterOptions = {},
+  ): Promise<QueryPage<RowOf<P>>> {
+    checkProjection(projection);
+    const { query, cursorOf } = planQuery(projection, options);
+    await this.#place();
+    await this.#after(projection, options);
+    // One more than asked for tells whether there is another page.
+    const found = await this.store.queryRows({ ...query, limit: query.limit + 1 });
+    const rows = found.slice(0, query.limit).map(({ row }) => JSON.parse(row!));
+    const last = found[query.limit - 1];
+    return { rows, cursor: found.length > query.limit ? cursorOf(last.key, rows.at(-1)) : null };
+  }
+
+  /** Returns the first row that a query selects; `null` if there is none. */
+  async first<P extends Projection>(
+    projection: P,
+    options: Omit<QueryOptions<RowOf<P>>, "limit" | "cursor"> & AfterOptions = {},
+  ): Promise<RowOf<P> | null> {
+    return (await this.query(projection, { ...options, limit: 1 })).rows[0] ?? null;
+  }
+
+  /** Returns the number of rows that meet conditions; without any, of all rows. */
+  async count<P extends Projection>(
+    projection: P,
+    options: Pick<QueryOptions<RowOf<P>>, "where" | "scan"> & AfterOptions = {},
+  ): Promise<number> {
+    checkProjection(projection);
+    const query = planCount(projection, options);
+    await this.#place();
+    await this.#after(projection, options);
+    return await this.store.countRows(query);
+  }
+
+  /** Where no server runs, this client sees to the generations of projections. */
+  async #place(): Promise<void> {
+    if (this.#config.eventProcessing !== "sync") return;
+    await (this.#placed ??= placeInline(this.domain, this.store));
   }
 
   /** Closes the store. */

@@ -1,2 +1,13 @@
-export { Client, connect, type Outcome, OutcomeTimeoutError, type ProcessOptions, type Receipt } from "./client.ts";
+export {
+  type AfterOptions,
+  Client,
+  connect,
+  type Outcome,
+  OutcomeTimeoutError,
+  type ProcessOptions,
+  type QueryPage,
+  type Receipt,
+} from "./client.ts";
+export { type Behind, ProjectionBehindError } from "./catching_up.ts";
 export { IdempotencyKeyError } from "./once.ts";
+export type { Token } from "./token.ts";

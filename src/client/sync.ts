@@ -1,4 +1,7 @@
 import { sleep } from "../lib/sleep.ts";
+import { keptBy, knownProjections, placeGenerations } from "../projections/place.ts";
+import { placeStarts } from "../groups/starts.ts";
+import { pendingSwap } from "../projections/swap.ts";
 import type { Config } from "../config/config.ts";
 import type { Domain, Handler } from "../domain/model.ts";
 import { newId } from "../messages/ids.ts";
@@ -39,8 +42,31 @@ export async function handleInline(domain: Domain, store: EventStore, config: Co
     for (const handler of open) await handleGroup(domain, handler, store, config, last);
     const end = await store.lastPosition();
     // Followers write for each other only where a domain has processes.
-    if (open.length === 0 && (domain.parts.size === 0 || end === upTo)) return;
+    if (open.length === 0 && (domain.parts.size === 0 || end === upTo)) return await swapInline(domain, store);
     upTo = end;
+  }
+}
+
+/** Sees to where groups begin and which rows readers see, where no server does. */
+export async function placeInline(domain: Domain, store: EventStore): Promise<void> {
+  await placeGenerations(store, knownProjections(domain), false);
+  const groups = [...domain.handlers.values()].map((handler) => ({
+    name: handler.name,
+    categories: domain.categoriesOf(handler),
+    startsAt: handler.startsAt ?? "start",
+  }));
+  await placeStarts(store, groups);
+}
+
+/** Lets readers see the generations that were fed here and have what the ones before have. */
+async function swapInline(domain: Domain, store: EventStore): Promise<void> {
+  const all = await store.generations();
+  for (const { handler, projection: { name: projection, version } } of keptBy(domain)) {
+    const its = all.filter((one) => one.projection === projection);
+    const pending = pendingSwap(its, version, ({ group }) => domain.handlers.has(group));
+    if (!pending) continue;
+    const { from: { generation: from }, to: { generation: to } } = pending;
+    await store.swapGenerations({ projection, from, to, categories: domain.categoriesOf(handler), pin: false });
   }
 }
 

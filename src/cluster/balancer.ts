@@ -89,6 +89,13 @@ export class Balancer {
     this.#slots.push(slot);
   }
 
+  /** Takes out a partition that this process does not run any more. */
+  remove(lease: string): void {
+    this.#slots = this.#slots.filter((slot) => slot.lease !== lease);
+    this.#waiting.get(lease)?.(false);
+    this.#waiting.delete(lease);
+  }
+
   /** Registers this process as a member, or renews its membership. */
   async enroll(): Promise<void> {
     if (!this.#left) await this.#store.enroll(this.#member, LEASE_TTL);

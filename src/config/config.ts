@@ -68,6 +68,10 @@ export interface Config {
   readonly commandProcessing: "async" | "sync";
   /** Whether the relay reads outbox rows; otherwise it follows the log. */
   readonly enableOutbox: boolean;
+  /** The share of the time that building projections in bulk may take while other groups are busy, from 0 to 1. */
+  readonly rebuildShare: number;
+  /** Whether a new generation of a projection takes the place of the one before by itself. */
+  readonly projectionSwap: "auto" | "manual";
   /** The timeout of a graceful shutdown, in seconds. */
   readonly shutdownTimeoutSeconds: number;
   /** How long outcomes of commands are kept, in milliseconds; `Infinity`: forever. */

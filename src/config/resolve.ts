@@ -2,6 +2,7 @@ import { millisecondsOf } from "../lib/duration.ts";
 import { LONGEST_JSON } from "../messages/json.ts";
 import { isAbsolute, resolve } from "node:path";
 import { DEFAULT_SETTINGS, type SubscriptionSettings } from "../groups/settings.ts";
+import { generationOf } from "../store/generations.ts";
 import { redactUrl } from "../lib/redact_url.ts";
 import type { BrokerConfig, Config, GroupConfig, PermissionGrant, StoreConfig } from "./config.ts";
 import { ConfigError } from "./errors.ts";
@@ -229,6 +230,8 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     "brokers.default.prefix": brokerUrl.prefix,
     "server.default_subscription_type": server.default_subscription_type ?? "stream",
     "server.shutdown_timeout_seconds": server.shutdown_timeout_seconds ?? 10,
+    "server.projection_swap": server.projection_swap ?? "auto",
+    "server.rebuild_share": server.rebuild_share ?? 0.5,
     "server.keep_outcomes": server.keep_outcomes ?? KEPT,
     "server.keep_idempotency_keys": server.keep_idempotency_keys ?? KEPT,
     "server.max_heap_mb": server.max_heap_mb ?? 2048,
@@ -280,12 +283,14 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     commandProcessing: both("command_processing", "async"),
     enableOutbox: both("enable_outbox", true),
     shutdownTimeoutSeconds: server.shutdown_timeout_seconds ?? 10,
+    projectionSwap: server.projection_swap ?? "auto",
+    rebuildShare: server.rebuild_share ?? 0.5,
     keepOutcomes: ageOf(server.keep_outcomes),
     keepIdempotencyKeys: ageOf(server.keep_idempotency_keys),
     maxHeapMb: server.max_heap_mb ?? 2048,
     hostMemoryMb: server.host_memory_mb ?? 2048,
     handlersPerWorker: server.handlers_per_worker ?? 1,
-    hostOf: (group) => hosts.get(group) ?? (eachAlone ? group : "main"),
+    hostOf: (group) => hosts.get(generationOf(group).projection) ?? (eachAlone ? group : "main"),
     grantedGroups: [...new Set(["*", ...Object.keys(server.permissions ?? {})])],
     namedGroups: named.filter(({ group }) => group !== "*"),
     namedCategories: Object.keys(server.partitions ?? {}).map((category) => ({
@@ -315,8 +320,9 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
   };
 }
 
-/** A section's own entry: a handler may be called `constructor`. */
-function ownOf<T>(section: Readonly<Record<string, T>> | undefined, name: string): T | undefined {
+/** A section's own entry: a handler may be called `constructor`. All generations that a handler feeds are meant by its name. */
+function ownOf<T>(section: Readonly<Record<string, T>> | undefined, group: string): T | undefined {
+  const name = generationOf(group).projection;
   return section && Object.hasOwn(section, name) ? section[name] : undefined;
 }
 

@@ -73,6 +73,13 @@ const age = z.preprocess(
   }),
 ).optional();
 
+const share = z.preprocess(
+  asNumber,
+  z.number({ error: "expected a number" }).gt(0, { error: "expected a number above 0" }).max(1, {
+    error: "expected a number up to 1",
+  }),
+).optional();
+
 /** The schema of `domain.toml`. */
 export const configSchema = z.strictObject({
   ...processing,
@@ -106,6 +113,8 @@ export const configSchema = z.strictObject({
     handler_timeout_seconds: subscription.handler_timeout_seconds,
     shutdown_timeout_seconds: seconds(0.1, 3_600),
     keep_outcomes: age,
+    projection_swap: choice("auto", "manual"),
+    rebuild_share: share,
     keep_idempotency_keys: age,
     max_heap_mb: whole(64, 1_000_000),
     host_memory_mb: whole(64, 1_000_000),

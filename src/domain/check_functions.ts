@@ -55,11 +55,24 @@ const KINDS = ["net", "env", "read", "write"];
  */
 export function checkOptions(
   handler: string,
-  { retries, permissions = {} }: { readonly retries?: unknown; readonly permissions?: unknown },
+  { retries, permissions = {}, formerly, from }: {
+    readonly retries?: unknown;
+    readonly permissions?: unknown;
+    readonly formerly?: unknown;
+    readonly from?: unknown;
+  },
 ): void {
   const refuse = (fault: string) => new DomainDefinitionError(`Cannot define handler "${handler}": ${fault}`);
   if (retries !== undefined && !(Number.isInteger(retries) && retries as number >= 0)) {
     throw refuse(`"retries" is ${String(retries)}; expected a whole number, 0 or more`);
+  }
+  if (from !== undefined && from !== "now" && from !== "start") {
+    throw refuse(`"from" is ${JSON.stringify(from)}; expected "now" or "start"`);
+  }
+  if (
+    formerly !== undefined && (typeof formerly !== "string" || !/^[A-Za-z]\w*$/.test(formerly) || formerly === handler)
+  ) {
+    throw refuse(`"formerly" is ${JSON.stringify(formerly)}; expected the name it had before`);
   }
   if (typeof permissions !== "object" || permissions === null || Array.isArray(permissions)) {
     throw refuse(`"permissions" is no object; write it like { net: ["smtp.example.com:587"] }`);

@@ -12,6 +12,7 @@ import { checkParts } from "../messages/names.ts";
 import type { EventType, MessageType } from "../messages/message_type.ts";
 import type { Aggregate } from "./aggregate.ts";
 import type { Boundary } from "./boundary.ts";
+import { generationOf, rowsOf } from "../store/generations.ts";
 import type { Domain, Handler } from "./model.ts";
 
 /** Settings of {@linkcode domain}. */
@@ -191,20 +192,36 @@ export function domain(name: string, options: DomainOptions): Domain {
   const read = new Map<Handler, readonly string[]>();
   const parts = new Map<string, readonly string[]>();
   const partOwners = new Map<string, string>();
+  /** By rows. */
   const keepers = new Map<string, Handler>();
+  const newest = new Map<string, number>();
   for (const handler of options.handlers.flatMap((one) => [one, ...one.kind.companions?.(one) ?? []])) {
     if (handlers.has(handler.name)) {
       throw new DomainDefinitionError(`Cannot define domain "${name}": two handlers are called "${handler.name}"`);
     }
     handlers.set(handler.name, handler);
-    for (const { name: rows } of handler.kind.keeps(handler)) {
+    for (const { name: projection, version } of handler.kind.keeps(handler)) {
+      const rows = rowsOf(projection, version);
       const other = keepers.get(rows);
+      newest.set(projection, Math.max(newest.get(projection) ?? 0, version));
       if (other) {
         throw new DomainDefinitionError(
-          `Cannot define domain "${name}": "${other.name}" and "${handler.name}" both keep the rows of projection "${rows}" and would overwrite each other's; make them one projector, or give each a projection of its own`,
+          `Cannot define domain "${name}": "${other.name}" and "${handler.name}" both keep the rows of projection "${projection}" and would overwrite each other's; make them one projector, or give each a projection of its own`,
         );
       }
       keepers.set(rows, handler);
+      // Of one handler, there are only versions of one projection.
+      const same = generationOf(handler.name).projection;
+      const another = [...keepers].find(([kept, keeper]) =>
+        generationOf(keeper.name).projection === same && generationOf(kept).projection !== projection
+      );
+      if (another) {
+        throw new DomainDefinitionError(
+          `Cannot define domain "${name}": two projectors are called "${same}", of projections "${projection}" and "${
+            generationOf(another[0]).projection
+          }"; rename one`,
+        );
+      }
     }
     const partsRead = handler.kind.reads?.(handler) ?? [];
     for (const { owner, part, types: its } of [...partsRead, ...handler.kind.appends?.(handler) ?? []]) {
@@ -273,6 +290,7 @@ export function domain(name: string, options: DomainOptions): Domain {
     parts,
     categoriesOf: (handler: Handler) => read.get(handler) ?? [],
     handlerOf: (command: string) => deciders.get(command),
-    keeperOf: (projection: string) => keepers.get(projection),
+    keeperOf: (projection: string) => keepers.get(rowsOf(projection, newest.get(projection) ?? 1)),
+    rowsOf: (projection: string) => newest.has(projection) ? rowsOf(projection, newest.get(projection)!) : projection,
   });
 }

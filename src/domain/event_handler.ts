@@ -1,4 +1,5 @@
 import { EventBatch } from "../handling/event_batch.ts";
+import { DomainDefinitionError } from "../messages/errors.ts";
 import type { CommandType, EventType } from "../messages/message_type.ts";
 import { COMMAND_END, INBOX } from "../processes/names.ts";
 import { checkFunctions, checkOptions } from "./check_functions.ts";
@@ -62,13 +63,27 @@ export function eventHandler<
     readonly permissions?: PermissionRequest;
     /** Retries of a failed message. @default {the server's `max_retries`} */
     readonly retries?: number;
+    /**
+     * Where it begins when it is new and the domain has run before: with what comes next, or with everything since the
+     * beginning, effects included. @default {"now"}
+     */
+    readonly from?: "now" | "start";
+    /** What it was called before: it goes on where that was, with its retries and dead letters. */
+    readonly formerly?: string;
   },
 ): EventHandler {
-  const { events, on, permissions = {}, retries } = options;
+  const { events, on, permissions = {}, retries, from = "now", formerly } = options;
   const { commands = [], refused = {} } = options;
   checkFunctions(name, "event", events, on);
   checkOptions(name, options);
-  if (commands.length + Object.keys(refused).length > 0) checkFunctions(name, "command", commands, refused);
+  if (commands.length + Object.keys(refused).length > 0) {
+    checkFunctions(name, "command", commands, refused);
+    if (formerly !== undefined) {
+      throw new DomainDefinitionError(
+        `Cannot define handler "${name}": it is told of refusals under its name, so it cannot go on as "${formerly}"; keep the old name`,
+      );
+    }
+  }
   return Object.freeze({
     kind: EVENT_HANDLER,
     name,
@@ -76,6 +91,8 @@ export function eventHandler<
     on: on as EventHandler["on"],
     refused: refused as EventHandler["refused"],
     permissions,
+    startsAt: from,
+    ...(formerly === undefined ? {} : { formerly }),
     ...(retries === undefined ? {} : { retries }),
   });
 }

@@ -26,6 +26,8 @@ export interface Handler {
   readonly permissions: PermissionRequest;
   /** Retries of a failed message, if different from the server's. */
   readonly retries?: number;
+  /** What it was called before. */
+  readonly formerly?: string;
   /** Where it begins to read when it is new and the log is not. @default {"start"} */
   readonly startsAt?: "now" | "start";
 }
@@ -129,6 +131,8 @@ export interface Domain {
   readonly categoriesOf: (handler: Handler) => readonly string[];
   /** Returns the handler of a command. */
   readonly handlerOf: (command: string) => Handler | undefined;
-  /** Returns the handler that keeps a projection, if any; no other may write its rows. */
+  /** Returns the handler that keeps the newest version of a projection, if any; no other may write its rows. */
   readonly keeperOf: (projection: string) => Handler | undefined;
+  /** Names the rows that its newest code makes of a projection. */
+  readonly rowsOf: (projection: string) => string;
 }

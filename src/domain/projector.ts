@@ -1,6 +1,8 @@
 import { ProjectionBatch } from "../handling/projection_batch.ts";
 import type { Message } from "../messages/envelope.ts";
+import { DomainDefinitionError } from "../messages/errors.ts";
 import type { EventType, NameOf, PayloadOf } from "../messages/message_type.ts";
+import { groupFor } from "../store/generations.ts";
 import { checkFunctions, checkOptions } from "./check_functions.ts";
 import type { ProjectFunctions, Projector } from "./handlers.ts";
 import type { HandlerKind } from "./model.ts";
@@ -26,7 +28,8 @@ export const PROJECTOR: HandlerKind<Projector> = Object.freeze(
 /**
  * Defines a projector.
  *
- * @param name The name of the handler and its consumer group.
+ * @param name The name of the handler and its consumer group; from version 2 of the projection on, the group is called like
+ *   `TotalProjector@2`, and reads the log from the beginning to make the rows of that version.
  * @param target The projection.
  * @param options The events, with one pure function each that takes row and event and returns the new row.
  * @returns The handler, to be passed to {@linkcode domain}.
@@ -60,11 +63,16 @@ export function projector<Row, const Events extends readonly EventType[]>(
     readonly keyOf?: (event: AnyOf<Events>) => string;
     /** Retries of a failed message. @default {the server's `max_retries`} */
     readonly retries?: number;
+    /** What it was called before: it goes on where that was, with its retries and dead letters. */
+    readonly formerly?: string;
   },
 ): Projector {
-  const { events, on, retries } = options;
+  const { events, on, retries, formerly } = options;
   checkFunctions(name, "event", events, on);
   checkProjection(target);
+  if (name.includes("@")) {
+    throw new DomainDefinitionError(`Cannot define handler "${name}": what follows @ is the version of its projection`);
+  }
   checkOptions(name, options);
   const keyOf = (event: Message<any, any>): string => {
     const key = event.payload?.[target.key];
@@ -72,12 +80,13 @@ export function projector<Row, const Events extends readonly EventType[]>(
   };
   return Object.freeze({
     kind: PROJECTOR,
-    name,
+    name: groupFor(name, target.version),
     projection: target as Projection,
     events,
     keyOf: (options.keyOf as Projector["keyOf"] | undefined) ?? keyOf,
     on: on as Projector["on"],
     permissions: {},
+    ...(formerly === undefined ? {} : { formerly }),
     ...(retries === undefined ? {} : { retries }),
   });
 }

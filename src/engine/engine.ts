@@ -20,10 +20,15 @@ import type { HostPool } from "../isolation/host_pool.ts";
 import { codeOf, environmentOf, explainLoad, inspect, poolFor } from "../isolation/inspect.ts";
 import { exposing } from "../isolation/visible_files.ts";
 import { type CodeLocation, ungranted, workerPermissions } from "../isolation/permissions.ts";
-import type { DomainDescription, HandlerDescription } from "../isolation/protocol.ts";
+import type { DomainDescription, HandlerDescription, ProjectionDescription } from "../isolation/protocol.ts";
 import { type Clock, clockOf } from "../lib/clock.ts";
 import { didYouMean } from "../lib/did_you_mean.ts";
 import { isInternal } from "../messages/envelope.ts";
+import type { GroupWorker } from "../handling/runner.ts";
+import { writing } from "../projections/rows_of_worker.ts";
+import { placeGenerations, restartBuilds } from "../projections/place.ts";
+import { generationOf, rowsOf, versionOf } from "../store/generations.ts";
+import { GenerationRunner } from "./generation_runner.ts";
 import { dropDivergedCopies } from "../outbox/divergence.ts";
 import { CHECKPOINTED, startWalCheckpointer } from "../sqlite/wal_checkpointer.ts";
 import type { EventStore } from "../store/port.ts";
@@ -31,9 +36,9 @@ import { harmless, NO_REPORT, type Report } from "../telemetry/events.ts";
 import { announceAdapters, announceSubscriptions } from "./announce.ts";
 import { EngineStartError } from "./errors.ts";
 import type { GroupHealth } from "./group_runner.ts";
-import { placeWorkers } from "./placement.ts";
-import { checkRenames } from "./renamed.ts";
-import { placeStarts } from "./starts.ts";
+import { type Placement, placeWorkers } from "./placement.ts";
+import { checkRenames, renameGroups } from "./renamed.ts";
+import { placeStarts } from "../groups/starts.ts";
 import { checkTags } from "./untagged.ts";
 import { retryUntilUp } from "./retry.ts";
 import { type GroupPlan, Supervisor } from "./supervisor.ts";
@@ -97,6 +102,9 @@ export class Engine {
   /** Ends what is done now and then. */
   #ended = new AbortController();
   #warnings = new Set<string>();
+  #generations: Promise<void> = Promise.resolve();
+  /** Where each partition of a group runs. */
+  #unitOf: Placement["unitOf"] = () => "";
 
   /**
    * Creates an engine; {@linkcode Engine.start} runs it.
@@ -143,7 +151,7 @@ export class Engine {
       loaded();
     }
     this.#checkName(domain);
-    const names = domain.handlers.map((handler) => handler.name);
+    const names = [...new Set(domain.handlers.map((handler) => generationOf(handler.name).projection))];
     for (const { group, key } of this.#config.namedGroups) {
       if (names.includes(group)) continue;
       throw new EngineStartError(
@@ -223,25 +231,45 @@ export class Engine {
     await this.#open(domain, print);
     for (const line of announceSubscriptions(domain, this.#config)) print(line);
     await this.#inspect();
+    await this.#patiently(() => renameGroups(this.#store, domain, this.#clock));
     await this.#patiently(() => checkRenames(this.#store, domain, this.#options.acceptNewGroups ?? false));
     await this.#checkCopies(domain);
     await this.#patiently(() => checkTags(this.#store, domain));
-    await this.#patiently(() => placeStarts(this.#store, domain));
+    await this.#patiently(() => placeGenerations(this.#store, domain.projections));
+    await this.#patiently(() => restartBuilds(this.#store, domain.projections));
+    await this.#patiently(() => placeStarts(this.#store, domain.handlers));
+    const plans = await this.#plan(domain, pool);
+    const generations: GenerationRunner = new GenerationRunner({
+      store: this.#store,
+      domain,
+      owner: this.#owner,
+      share: this.#config.rebuildShare,
+      swap: this.#config.projectionSwap,
+      planOf: (handler, generation) => this.#plansOf(domain, handler, pool, generation.group),
+      workerOf: (handler, { group }, readRows) => this.#workerOf(domain, handler, pool, group, 0, readRows),
+      groups: { add: (plan) => supervisor.add(plan), remove: (group) => supervisor.remove(group) },
+      clock: this.#clock,
+      report: this.#report,
+    }, plans.map(({ group }) => group.name));
     const supervisor = new Supervisor({
       store: this.#store,
       broker: this.#broker,
       owner: this.#owner,
       types: domain.types,
-      plans: await this.#plan(domain, pool),
+      plans,
       categories: published(domain),
       outbox: this.#config.enableOutbox,
       clock: this.#clock,
-      report: this.#report,
+      report: (event) => {
+        if (event.type === "batch.handled") generations.handled(event.group);
+        this.#report(event);
+      },
     });
     await this.#patiently(() => supervisor.join());
     this.#supervisor = supervisor;
     await supervisor.start();
     void this.#keepInspecting();
+    this.#generations = generations.run(this.#ended.signal);
     const [store, config, clock, report] = [this.#store, this.#config, this.#clock, this.#report];
     void new Tidier({ store, domain, config, clock, report }).run(this.#ended.signal);
     print("Engine running. Press Ctrl+C to stop.");
@@ -253,7 +281,7 @@ export class Engine {
     const opening = { autoCheckpoint: CHECKPOINTED, domain: domain.name, owner: this.#owner, migrate };
     const [at, brokerAt] = [locate(this.#config.store, domain.name), locate(this.#config.broker, domain.name)];
     const store = this.#store = await this.#patiently(() => openStore(at, opening));
-    const views = migrate ? await this.#patiently(async () => await store.publishViews?.(domain.projections)) : [];
+    const views = migrate ? await this.#patiently(async () => await store.publishViews?.(newest(domain))) : [];
     for (const warning of views ?? []) this.#report({ type: "service.warned", warning });
     const broker = this.#broker = await openBroker(brokerAt, opening);
     this.#stopCheckpointer = startWalCheckpointer([...store.walFiles ?? [], ...broker.walFiles ?? []]);
@@ -314,23 +342,27 @@ export class Engine {
     }));
     for (const unit of placement.units) pool.add(unit);
     await pool.makeRoom();
+    this.#unitOf = placement.unitOf;
+    const all = await this.#store.generations();
     return domain.handlers.flatMap((handler) => {
-      const partitions = this.#config.workers(handler.name, handler.categories);
-      return Array.from({ length: partitions }, (_, partition): GroupPlan => ({
-        ...this.#planOf(domain, handler, pool, placement.unitOf(handler.name, partition)),
-        partition,
-        partitions,
-      }));
+      const known = domain.projections.filter(({ group }) => group === handler.name);
+      if (known.length === 0) return this.#plansOf(domain, handler, pool, handler.name);
+      // What is built in bulk is fed afterwards.
+      const fed = all.filter(({ projection, generation, state }) =>
+        state === "fed" && known.some(({ name, version }) => name === projection && version === versionOf(generation))
+      );
+      return fed.flatMap(({ group }) => this.#plansOf(domain, handler, pool, group));
     });
   }
 
-  #planOf(domain: DomainDescription, handler: HandlerDescription, pool: HostPool, unit: string) {
+  /** Plans the partitions of a group that runs a handler. */
+  #plansOf(domain: DomainDescription, handler: HandlerDescription, pool: HostPool, group: string): GroupPlan[] {
     const { name, categories, handles, retries } = handler;
     const { type, settings } = this.#config.groupConfig(name);
-    const sql = this.#config.grants(name).sql ?? false;
-    return {
+    const partitions = this.#config.workers(name, categories);
+    return Array.from({ length: partitions }, (_, partition): GroupPlan => ({
       group: {
-        name,
+        name: group,
         categories,
         handles: new Set(handles),
         types: new Map(Object.entries(domain.types)),
@@ -340,16 +372,46 @@ export class Engine {
       },
       settings,
       feed: type,
-      worker: pool.workerOf(unit, {
-        group: name,
-        capability: new Capability(domain, handler, sql, this.#config.store.maxMessageBytes),
-        timeout: settings.handlerTimeoutSeconds * 1000,
-        sql,
-        longest: this.#config.store.maxMessageBytes,
-        store: this.#store,
-        now: this.#clock.now,
-      }),
-    };
+      worker: this.#workerOf(domain, handler, pool, group, partition),
+      partition,
+      partitions,
+    }));
+  }
+
+  /** The worker that runs a handler for a group: its own, or that of another generation of what it keeps. */
+  #workerOf(
+    domain: DomainDescription,
+    handler: HandlerDescription,
+    pool: HostPool,
+    group: string,
+    partition: number,
+    readRows: EventStore["readRows"] = (projection, keys) => this.#store.readRows(projection, keys),
+  ): GroupWorker {
+    const { name, keeps } = handler;
+    const { settings } = this.#config.groupConfig(name);
+    const sql = this.#config.grants(name).sql ?? false;
+    const store = this.#store;
+    const { generation } = generationOf(group);
+    // Of its code, a handler knows only the first generation.
+    const rowsFor = (rows: string) =>
+      keeps.includes(rows) ? rowsOf(generationOf(rows).projection, generation ?? 1) : rows;
+    const worker = pool.workerOf(this.#unitOf(name, partition), {
+      group: name,
+      capability: new Capability(domain, handler, sql, this.#config.store.maxMessageBytes),
+      timeout: settings.handlerTimeoutSeconds * 1000,
+      sql,
+      longest: this.#config.store.maxMessageBytes,
+      store: {
+        readStream: (stream, options) => store.readStream(stream, options),
+        readAt: (positions, options) => store.readAt(positions, options),
+        readTagged: (among, options) => store.readTagged(among, options),
+        readSnapshot: (stream, fingerprint) => store.readSnapshot(stream, fingerprint),
+        outcome: (command) => store.outcome(command),
+        readRows: (rows, keys) => readRows(rowsFor(rows), keys),
+      },
+      now: this.#clock.now,
+    });
+    return group === name ? worker : writing(worker, rowsFor);
   }
 
   /** The open store, shared by clients in this process. */
@@ -383,11 +445,19 @@ export class Engine {
     this.#ended.abort("stop");
     await this.#supervisor?.stop(this.#config.shutdownTimeoutSeconds * 1000);
     await this.#pool?.stop();
+    await this.#generations;
     await this.#stopCheckpointer();
     this.#closeSocket();
     await this.#broker?.close();
     await this.#store?.close();
   }
+}
+
+/** The newest version of each projection. */
+function newest({ projections }: DomainDescription): ProjectionDescription[] {
+  return projections.filter(({ name, version }) =>
+    projections.every((other) => other.name !== name || other.version <= version)
+  );
 }
 
 /** The categories that the broker has copies of. */

@@ -139,6 +139,9 @@ export class GroupRunner {
   readonly lacks: Set<string> = new Set();
   /** Resolves once it runs, has failed, or another process holds the lease. */
   readonly ready: Promise<void>;
+  /** Resolves once it has stopped. */
+  readonly stopped: Promise<void>;
+  #hasStopped: () => void = () => {};
 
   /**
    * Creates a runner; `run()` starts it.
@@ -148,12 +151,19 @@ export class GroupRunner {
   constructor(options: RunnerOptions) {
     this.#options = options;
     this.ready = new Promise((resolve) => this.#settled = resolve);
+    this.stopped = new Promise((resolve) => this.#hasStopped = resolve);
   }
 
   /** Its health. */
   get health(): GroupHealth {
     const { group, partition } = this.#options;
     return { group: group.name, partition, state: this.#state, restarts: this.#total, lastError: this.#lastError };
+  }
+
+  /** The name of its lease. */
+  get lease(): string {
+    const { group, partition, partitions } = this.#options;
+    return leaseName(group.name, partition, partitions);
   }
 
   /** The lease it holds, if any. */
@@ -211,6 +221,7 @@ export class GroupRunner {
     }
     this.#state = "stopped";
     this.#settled();
+    this.#hasStopped();
   }
 
   /** Runs subscriptions while the lease is held, replacing workers as needed. */

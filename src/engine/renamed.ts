@@ -1,9 +1,46 @@
 import { KEPT_GROUP, keptBy, movesIn, renamesIn, RETIRED_GROUP, retiredMove, unkeptIn } from "../groups/renames.ts";
 import type { DomainDescription } from "../isolation/protocol.ts";
+import type { Clock } from "../lib/clock.ts";
+import { generationOf } from "../store/generations.ts";
 import type { EventStore } from "../store/port.ts";
 import { EngineStartError } from "./errors.ts";
 
 const ACCEPT = "If it is another one, start once with --accept-new-groups.";
+
+/** How long servers with the old name may take to stop, in milliseconds. */
+const PATIENCE = 10_000;
+
+/**
+ * Gives groups the new names of their handlers, with all that is known of them.
+ *
+ * @param store Knows them by their old names.
+ * @param domain What is to run.
+ * @param clock The source of time.
+ * @throws {EngineStartError} If a server works under an old name and does not stop.
+ */
+export async function renameGroups(store: EventStore, { handlers }: DomainDescription, clock: Clock): Promise<void> {
+  const renamed = handlers.filter(({ formerly }) => formerly !== undefined);
+  if (renamed.length === 0) return;
+  const groups = new Set((await store.checkpoints()).map(({ group }) => group));
+  for (const { name, formerly } of renamed) {
+    const base = generationOf(name).projection;
+    // A projector has a group for each generation that it feeds.
+    const its = [...groups].filter((group) => generationOf(group).projection === formerly);
+    for (const from of its) {
+      const { generation } = generationOf(from);
+      const to = generation === null ? base : `${base}@${generation}`;
+      const until = clock.elapsed() + PATIENCE;
+      while (await store.renameGroup(from, to) === "held") {
+        if (clock.elapsed() > until) {
+          throw new EngineStartError(
+            `"${name}" was called "${formerly}", and a server still works for it under that name; stop the servers with the old name first`,
+          );
+        }
+        await clock.sleep(200);
+      }
+    }
+  }
+}
 
 /**
  * Refuses to run what may be a renamed handler, aggregate or projection: under its new name it begins anew.
@@ -49,7 +86,9 @@ export async function checkRenames(
         : [],
     ];
     throw new EngineStartError(
-      `Handlers may have been renamed:\n\n${found.join("\n")}\n\n${harm.join(" ")} Give it its old name. ${ACCEPT}`,
+      `Handlers may have been renamed:\n\n${found.join("\n")}\n\n${
+        harm.join(" ")
+      } If it was renamed, say so: formerly: "${renames[0].gone}", or give it its old name. ${ACCEPT}`,
     );
   }
   if (!accept && unkept.length > 0) {

@@ -8,7 +8,7 @@ import type { SubscriptionSettings } from "../groups/settings.ts";
 import type { GroupWorker } from "../handling/runner.ts";
 import type { Clock } from "../lib/clock.ts";
 import { Shared } from "../lib/shared.ts";
-import { type EventStore, type Fence, MOST_REPLAYED } from "../store/port.ts";
+import { type DeferredMessage, type EventStore, type Fence, MOST_REPLAYED } from "../store/port.ts";
 import type { Group } from "../subscriptions/group.ts";
 import type { Report } from "../telemetry/events.ts";
 import { type GroupHealth, GroupRunner } from "./group_runner.ts";
@@ -84,6 +84,10 @@ export class Supervisor {
   #relay: RelayRunner;
   #schedule: ScheduleRunner;
   #running: Promise<unknown>[] = [];
+  /** Creates the runner of a plan. */
+  #create: (plan: GroupPlan) => GroupRunner;
+  /** The groups that read each category from the broker. */
+  #readers: Map<string, string[]>;
   #stop = new AbortController();
   /** The history that this process follows, and the last message of it that it has seen. */
   #lineage: string | undefined;
@@ -96,12 +100,15 @@ export class Supervisor {
     const presence = this.#presence = new Presence(store, owner, clock);
     this.#balancer = new Balancer(store, { owner, types }, () => presence.bury(), clock);
     const replays = new Shared(() => store.replayed(), REPLAYS_KNOWN, clock);
-    const replaysOf = new Map(plans.map(({ group: { name } }) => [
-      name,
-      new Shared(() => store.deferred(name, { replayedOnly: true }), REPLAYS_KNOWN, clock),
-    ]));
+    const replaysOf = new Map<string, Shared<DeferredMessage[]>>();
+    const replaysFor = (group: string) => {
+      const known = replaysOf.get(group) ??
+        new Shared(() => store.deferred(group, { replayedOnly: true }), REPLAYS_KNOWN, clock);
+      replaysOf.set(group, known);
+      return known.get();
+    };
     const last = new Shared(() => store.lastPosition(), LAST_KNOWN, clock);
-    for (const { feed, ...plan } of plans) {
+    this.#create = ({ feed, ...plan }) => {
       const runner = new GroupRunner({
         ...plan,
         store,
@@ -111,7 +118,7 @@ export class Supervisor {
         replays: async (group) => {
           const all = await replays.get();
           // There are more than these: those of one group must not keep others from being seen.
-          if (all.length >= MOST_REPLAYED) return await replaysOf.get(group)!.get();
+          if (all.length >= MOST_REPLAYED) return await replaysFor(group);
           return all.filter((deferred) => deferred.group === group);
         },
         last: () => last.get(),
@@ -126,8 +133,10 @@ export class Supervisor {
         lacks: runner.lacks,
         yield: () => runner.yield(),
       });
-    }
-    const readers = new Map(categories.map((category) => {
+      return runner;
+    };
+    for (const plan of plans) this.#create(plan);
+    const readers = this.#readers = new Map(categories.map((category): [string, string[]] => {
       const fed = plans.filter(({ feed, group }) => feed === "stream" && group.categories.includes(category));
       return [category, [...new Set(fed.map(({ group }) => group.name))]];
     }));
@@ -153,6 +162,28 @@ export class Supervisor {
       this.#persist(() => this.#balancer.run(signal)),
     ];
     await Promise.all(this.#runners.map((runner) => runner.ready));
+  }
+
+  /** Runs one more partition of a group; it reads from the log. */
+  add(plan: GroupPlan): void {
+    const runner = this.#create({ ...plan, feed: "event_store" });
+    if (this.#stop.signal.aborted) runner.stop();
+    this.#running.push(this.#persist(() => runner.run()));
+  }
+
+  /** Stops a group, in this process and for good. */
+  async remove(group: string): Promise<void> {
+    const doomed = this.#runners.filter(({ health }) => health.group === group);
+    this.#runners = this.#runners.filter((runner) => !doomed.includes(runner));
+    // What only it has not read need not be kept for it.
+    for (const [category, groups] of this.#readers) {
+      this.#readers.set(category, groups.filter((one) => one !== group));
+    }
+    for (const runner of doomed) {
+      runner.stop();
+      this.#balancer.remove(runner.lease);
+      await runner.stopped;
+    }
   }
 
   #persist(work: () => Promise<void | "again">): Promise<void> {

@@ -1,3 +1,4 @@
+import { generationOf, storedAs } from "../store/generations.ts";
 import type { Checkpoint } from "../store/port.ts";
 
 /**
@@ -28,15 +29,16 @@ export function renamesIn(
   groups: readonly { readonly name: string; readonly categories: readonly string[] }[],
   checkpoints: readonly Checkpoint[],
 ): Rename[] {
-  const known = new Set(checkpoints.map(({ group }) => group));
-  const kept = new Set(groups.map(({ name }) => name));
+  // All generations that a handler feeds are of its name.
+  const known = new Set(checkpoints.map(({ group }) => generationOf(group).projection));
+  const kept = new Set(groups.map(({ name }) => generationOf(name).projection));
   const retired = new Set(checkpoints.filter(({ group }) => group === RETIRED_GROUP).map(({ category }) => category));
   const gone = checkpoints.filter(({ group, position }) =>
-    position > 0 && !group.startsWith("$") && !kept.has(group) && !retired.has(group)
+    position > 0 && !group.startsWith("$") && !kept.has(generationOf(group).projection) && !retired.has(group)
   );
   const renames = new Map<string, Rename>();
   for (const { name, categories } of groups) {
-    if (known.has(name)) continue;
+    if (known.has(generationOf(name).projection)) continue;
     for (const { group, category } of gone) {
       if (categories.includes(category)) {
         renames.set(JSON.stringify([name, group]), { gone: group, fresh: name, category });
@@ -87,6 +89,7 @@ export function movesIn(
 /** The group whose checkpoints name, in place of a category, the projections that a group has kept. */
 export const KEPT_GROUP = "$kept";
 
+/** `keeps` are the rows of generations. */
 type Keeper = { readonly name: string; readonly keeps: readonly string[] };
 
 function keptName(group: string, projection: string): string {
@@ -117,7 +120,7 @@ export function unkeptIn(groups: readonly Keeper[], checkpoints: readonly Checkp
     const start = keptName(group, "");
     const before = noted.filter((name) => name.startsWith(start)).map((name) => name.slice(start.length));
     if (before.length === 0) return [];
-    return keeps.filter((projection) => !before.includes(projection))
+    return keeps.map(storedAs).filter((projection) => !before.includes(projection))
       .map((projection) => ({ group, before, projection }));
   });
 }
@@ -125,6 +128,6 @@ export function unkeptIn(groups: readonly Keeper[], checkpoints: readonly Checkp
 /** What is to be noted of the projections that groups keep: names in place of a category, see {@linkcode KEPT_GROUP}. */
 export function keptBy(groups: readonly Keeper[], checkpoints: readonly Checkpoint[]): string[] {
   const noted = new Set(checkpoints.filter(({ group }) => group === KEPT_GROUP).map(({ category }) => category));
-  return groups.flatMap(({ name, keeps }) => keeps.map((projection) => keptName(name, projection)))
+  return groups.flatMap(({ name, keeps }) => keeps.map((rows) => keptName(name, storedAs(rows))))
     .filter((name) => !noted.has(name));
 }

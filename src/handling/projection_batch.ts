@@ -4,6 +4,7 @@ import type { Message } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { checkLength } from "../messages/json.ts";
 import { validate } from "../messages/schema.ts";
+import { rowsOf } from "../store/generations.ts";
 import { type Delivery, type Effects, type HandlerBatch, NO_EFFECTS, type Reading } from "./batch.ts";
 
 /** Messages whose rows have more characters than that are handled one by one: of each, there is what is read and what is made. */
@@ -43,13 +44,19 @@ export class ProjectionBatch implements HandlerBatch {
     }
     if (unread.length === 0) return;
     let characters = 0;
-    for (const { key, row } of await readRows(this.#projector.projection.name, unread)) {
+    for (const { key, row } of await readRows(this.#rowsName, unread)) {
       this.#rows.set(key, row);
       characters += row?.length ?? 0;
     }
     if (characters > MOST_READ && messages.length > 1) {
       throw new RangeError("These rows are too large to be changed together");
     }
+  }
+
+  /** Its own rows, whichever readers see. */
+  get #rowsName(): string {
+    const { name, version } = this.#projector.projection;
+    return rowsOf(name, version);
   }
 
   #keyOf(message: Message): string {
@@ -92,7 +99,7 @@ export class ProjectionBatch implements HandlerBatch {
 
   effects(): Effects {
     const rows = [...this.#changed].map(([key, position]) => ({
-      projection: this.#projector.projection.name,
+      projection: this.#rowsName,
       key,
       row: this.#rows.get(key) ?? null,
       position,

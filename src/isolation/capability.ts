@@ -15,6 +15,7 @@ import { isStorable, storable } from "../messages/text.ts";
 import type { Tagged } from "../store/port.ts";
 import { DEEPEST, depthOf, isLonger, jsonFaults, LONGEST_JSON } from "../messages/json.ts";
 import { idFault } from "../messages/ids.ts";
+import { generationOf } from "../store/generations.ts";
 import type { answerSchema, DomainDescription, HandlerDescription } from "./protocol.ts";
 
 /** A worker's answer to a batch; only its shape has been checked. */
@@ -110,7 +111,7 @@ export class Capability {
     this.#referred = new Set(handler.refersTo);
     this.#all = [...Object.keys(domain.categories), this.#reservations];
     const others = domain.handlers.filter(({ name }) => name !== handler.name);
-    this.#keptByOthers = new Set(others.flatMap(({ keeps }) => keeps));
+    this.#keptByOthers = new Set(others.flatMap(({ keeps }) => keeps.map((rows) => generationOf(rows).projection)));
   }
 
   /** Whether it may read a stream. */
@@ -144,7 +145,9 @@ export class Capability {
 
   #mayWriteRows(projection: string): boolean {
     const { writes: { rows }, keeps } = this.#handler;
-    return rows === "any" ? !this.#keptByOthers.has(projection) : rows === "kept" && keeps.includes(projection);
+    // A handler of any rows has none of a generation.
+    if (rows === "any") return !projection.includes("@") && !this.#keptByOthers.has(projection);
+    return rows === "kept" && keeps.includes(projection);
   }
 
   /**

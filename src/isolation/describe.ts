@@ -1,7 +1,7 @@
-import type { Projection } from "../domain/projection.ts";
+import { keptBy } from "../projections/place.ts";
 import { boundaryCategory, partCategory } from "../messages/envelope.ts";
 import type { MessageType } from "../messages/message_type.ts";
-import type { Schema } from "../messages/schema.ts";
+import { rowsOf } from "../store/generations.ts";
 import { knownBy, taggedBy } from "../domain/known.ts";
 import type { Domain } from "../domain/model.ts";
 import type { DomainDescription, HandlerDescription } from "./protocol.ts";
@@ -23,34 +23,16 @@ export async function importDomain(module: string): Promise<Domain> {
   return found;
 }
 
-/** The projections that the domain's handlers keep. */
-function projectionsOf(domain: Domain): Projection[] {
-  const kept = [...domain.handlers.values()].flatMap((handler) => [...handler.kind.keeps(handler)]);
-  return [...new Map(kept.map((projection) => [projection.name, projection])).values()];
-}
-
-/** The field types that a schema declares, through Standard JSON Schema (https://standardschema.dev/json-schema). */
-function fieldsOf(schema: Schema): { name: string; type: string }[] {
-  const standard = schema["~standard"] as { jsonSchema?: { output(options: object): Record<string, any> } };
-  try {
-    const { properties = {} } = standard.jsonSchema?.output({ target: "draft-2020-12" }) ?? {};
-    return Object.entries(properties as Record<string, Record<string, any>>).map(([name, field]) => ({
-      name,
-      type: typeOf(field),
-    }));
-  } catch {
-    // The schema uses something that JSON Schema cannot express.
-    return [];
-  }
-}
-
-/** The type of a field, ignoring null; `json` if there are several. */
-function typeOf(field: Record<string, any>): string {
-  const given: unknown[] = field.anyOf?.map((one: Record<string, unknown>) => one.type) ?? [field.type].flat();
-  const types = new Set(given.filter((type) => type !== "null"));
-  if (field.enum?.every((value: unknown) => typeof value === "string")) return "string";
-  const [type] = types;
-  return types.size === 1 && typeof type === "string" ? type : "json";
+/** The projections that the domain's handlers keep, each version of its own. */
+function projectionsOf(domain: Domain): DomainDescription["projections"] {
+  return keptBy(domain).map(({ handler, projection: { name, version, key, fields, indexes } }) => ({
+    name,
+    version,
+    group: handler.name,
+    key,
+    fields,
+    indexes: indexes.map((index) => [...index]),
+  }));
 }
 
 /** The categories of events, and those of all commands; none if it refers to nothing. */
@@ -90,7 +72,7 @@ export function describe(domain: Domain): DomainDescription {
       categories: read,
       handles,
       writes: kind.writes,
-      keeps: kind.keeps(handler).map((projection) => projection.name),
+      keeps: kind.keeps(handler).map(({ name, version }) => rowsOf(name, version)),
       permissions: JSON.parse(JSON.stringify(permissions)),
       ...(retries === undefined ? {} : { retries }),
       appends: (kind.appends?.(handler) ?? []).map(({ owner, part, isVersioned }) => ({
@@ -98,13 +80,14 @@ export function describe(domain: Domain): DomainDescription {
         isVersioned,
       })),
       refersTo: referredBy(domain, kind.refersTo?.(handler) ?? null),
+      ...(handler.formerly !== undefined && { formerly: handler.formerly }),
       startsAt: handler.startsAt ?? "start",
       halts: kind.haltsOnDeath ?? false,
     };
   });
   for (const [category, names] of domain.parts) categories[category] = [...names];
   const parts = [...domain.parts.keys()];
-  const projections = projectionsOf(domain).map(({ name, schema }) => ({ name, fields: fieldsOf(schema) }));
+  const projections = projectionsOf(domain);
   const types = Object.fromEntries(knownBy(domain));
   return { name: domain.name, handlers, categories, parts, unversioned, tagged, types, projections };
 }

@@ -29,6 +29,8 @@ export interface HandlerDescription {
   readonly appends: readonly { readonly category: string; readonly isVersioned: boolean }[];
   /** Categories whose messages it reads by their positions. */
   readonly refersTo: readonly string[];
+  /** What it was called before. */
+  readonly formerly?: string;
   /** Where it begins to read when it is new and the log is not. */
   readonly startsAt: "now" | "start";
   /** Whether the stream of a dead letter waits until that is replayed. */
@@ -51,11 +53,24 @@ export interface DomainDescription {
   readonly tagged: readonly { readonly type: string; readonly category: string; readonly isSought: boolean }[];
   /** The message types its code knows, with their versions. */
   readonly types: Readonly<Record<string, number>>;
-  /** Its projections, and the fields their schemas declare. */
-  readonly projections: readonly {
-    readonly name: string;
-    readonly fields: readonly { readonly name: string; readonly type: string }[];
-  }[];
+  /** Its projections that handlers keep, each version of its own. */
+  readonly projections: readonly ProjectionDescription[];
+}
+
+/** One version of a projection, as described by the domain's code. */
+export interface ProjectionDescription {
+  /** Its name. */
+  readonly name: string;
+  /** The version. */
+  readonly version: number;
+  /** The handler that keeps it. */
+  readonly group: string;
+  /** The field that identifies a row. */
+  readonly key: string;
+  /** The fields that its schema declares, with their JSON types. */
+  readonly fields: readonly { readonly name: string; readonly type: string }[];
+  /** Its indexes: lists of fields. */
+  readonly indexes: readonly (readonly string[])[];
 }
 
 /** A payload as decoded by the domain's code. */
@@ -340,7 +355,7 @@ const grant = z.strictObject({
 export const descriptionSchema: z.ZodType<DomainDescription> = z.strictObject({
   name: z.string().regex(/^[a-z][a-z0-9-]*$/).max(200),
   handlers: z.array(z.strictObject({
-    name: z.string().regex(/^[A-Za-z]\w*$/).max(200),
+    name: z.string().regex(/^[A-Za-z]\w*(@\d+)?$/).max(200),
     kind: name,
     categories: names,
     handles: names,
@@ -356,6 +371,7 @@ export const descriptionSchema: z.ZodType<DomainDescription> = z.strictObject({
     retries: z.number().int().min(0).max(1_000).optional(),
     appends: z.array(z.strictObject({ category: name, isVersioned: z.boolean() })).max(100),
     refersTo: names,
+    formerly: z.string().regex(/^[A-Za-z]\w*$/).max(200).optional(),
     startsAt: z.enum(["now", "start"]),
     halts: z.boolean(),
   })).max(10_000),
@@ -364,7 +380,14 @@ export const descriptionSchema: z.ZodType<DomainDescription> = z.strictObject({
   unversioned: names,
   tagged: list(z.strictObject({ type: name, category: name, isSought: z.boolean() }), 10_000),
   types,
-  projections: z.array(z.strictObject({ name, fields: z.array(z.strictObject({ name, type: name })) })),
+  projections: z.array(z.strictObject({
+    name,
+    version: z.number().int().positive(),
+    group: name,
+    key: name,
+    fields: z.array(z.strictObject({ name, type: name })),
+    indexes: z.array(names),
+  })),
 }) as z.ZodType<DomainDescription>;
 
 /** Messages from a host's main thread to the engine. */

@@ -21,6 +21,7 @@ import type {
   Ends,
   EventStore,
   Fence,
+  Generation,
   GrantedLease,
   Lease,
   LeaseRequest,
@@ -28,16 +29,19 @@ import type {
   ProjectionRow,
   ReadLogOptions,
   ReadStreamOptions,
+  RowQuery,
   ScheduledMessage,
   Snapshot,
   StreamAppend,
+  Swap,
   Tagged,
   TaggedMessages,
 } from "./port.ts";
+import { MemoryRows } from "./memory_rows.ts";
 import { MemorySchedule } from "./memory_schedule.ts";
 import { MemoryTags } from "./memory_tags.ts";
 import { grantOf, type LastGrant, leaseNames } from "./grant.ts";
-import { MOST_REPLAYED, tagsOf } from "./port.ts";
+import { checkpointsOf, MOST_REPLAYED, tagsOf } from "./port.ts";
 import { type Clock, clockOf } from "../lib/clock.ts";
 import { Notifier } from "../lib/notifier.ts";
 
@@ -94,7 +98,7 @@ export class MemoryEventStore implements EventStore {
   #members = new Map<string, { member: Member; expiresAt: number }>();
   #deferred = new Map<string, Map<number, DeferredMessage>>();
   #dead = new Map<string, DeadLetter>();
-  #rows = new Map<string, Map<string, ProjectionRow>>();
+  #rows = new MemoryRows();
   #outcomes = new Map<string, CommandOutcome & { readonly at: number }>();
   #once = new Map<string, { readonly value: string; readonly at: number }>();
   #schedule = new MemorySchedule();
@@ -174,14 +178,14 @@ export class MemoryEventStore implements EventStore {
     const versions = (commit.appends ?? []).map((append) => this.#append(append));
     const at = this.#clock.now();
     if (commit.once) this.#once.set(commit.once.key, { value: commit.once.value, at });
-    if (commit.checkpoint) {
-      const { group, category, partitions, partition } = commit.checkpoint;
-      this.#checkpoints.set(JSON.stringify([group, category, partitions, partition]), commit.checkpoint);
+    for (const checkpoint of checkpointsOf(commit)) {
+      const { group, category, partitions, partition } = checkpoint;
+      this.#checkpoints.set(JSON.stringify([group, category, partitions, partition]), checkpoint);
     }
     for (const { group, position } of commit.resume ?? []) this.#deferred.get(group)?.delete(position);
     for (const deferred of commit.defer ?? []) this.#defer(deferred);
     for (const dead of commit.deadLetters ?? []) this.#dead.set(dead.id, dead);
-    for (const row of commit.rows ?? []) this.#writeRow(row);
+    for (const row of commit.rows ?? []) this.#rows.write(row);
     for (const outcome of commit.outcomes ?? []) this.#outcomes.set(outcome.commandId, { ...outcome, at });
     this.#schedule.change(commit, at);
     for (const tagging of commit.tag ?? []) this.#tags.add(tagging);
@@ -196,13 +200,6 @@ export class MemoryEventStore implements EventStore {
   #defer(deferred: DeferredMessage): void {
     const group = this.#deferred.get(deferred.group) ?? new Map<number, DeferredMessage>();
     this.#deferred.set(deferred.group, group.set(deferred.position, deferred));
-  }
-
-  #writeRow(row: ProjectionRow): void {
-    const rows = this.#rows.get(row.projection) ?? new Map<string, ProjectionRow>();
-    if (row.row === null) rows.delete(row.key);
-    else rows.set(row.key, row);
-    this.#rows.set(row.projection, rows);
   }
 
   async readStream(stream: string, options: ReadStreamOptions = {}): Promise<MessageRecord[]> {
@@ -506,21 +503,102 @@ export class MemoryEventStore implements EventStore {
 
   async readRow(projection: string, key: string): Promise<ProjectionRow | null> {
     this.#open();
-    return this.#rows.get(projection)?.get(key) ?? null;
+    return this.#rows.read(projection, key);
   }
 
   async readRows(projection: string, keys: readonly string[]): Promise<ProjectionRow[]> {
     this.#open();
-    const rows = this.#rows.get(projection);
-    return keys.map((key) => rows?.get(key)).filter((row) => row !== undefined);
+    return keys.map((key) => this.#rows.read(projection, key)).filter((row) => row !== null);
   }
 
   async listRows(projection: string, options: { after?: string; limit?: number } = {}): Promise<ProjectionRow[]> {
     this.#open();
-    return [...this.#rows.get(projection)?.values() ?? []]
-      .filter((row) => options.after === undefined || row.key > options.after)
-      .sort((a, b) => a.key < b.key ? -1 : 1)
-      .slice(0, options.limit);
+    return this.#rows.list(projection, options);
+  }
+
+  async queryRows(query: RowQuery): Promise<ProjectionRow[]> {
+    this.#open();
+    return this.#rows.query(query);
+  }
+
+  async countRows(query: Pick<RowQuery, "projection" | "where">): Promise<number> {
+    this.#open();
+    return this.#rows.query({ ...query, orderBy: [], limit: Infinity }).length;
+  }
+
+  async generations(): Promise<Generation[]> {
+    this.#open();
+    return this.#rows.generations;
+  }
+
+  async addGeneration(generation: Generation): Promise<boolean> {
+    this.#open();
+    const isAdded = this.#rows.add(generation);
+    this.#signal.notify();
+    return isAdded;
+  }
+
+  async markGeneration(
+    generation: Pick<Generation, "projection" | "generation" | "state" | "error">,
+    from: Generation["state"],
+  ): Promise<boolean> {
+    this.#open();
+    const isMarked = this.#rows.mark(generation, from);
+    this.#signal.notify();
+    return isMarked;
+  }
+
+  async swapGenerations(swap: Swap): Promise<string | null> {
+    this.#open();
+    const held = (group: string) =>
+      (this.#deferred.get(group)?.size ?? 0) + [...this.#dead.values()].filter((dead) => dead.group === group).length;
+    const fault = this.#rows.swap(swap, { checkpoints: [...this.#checkpoints.values()], held }, this.#clock.now());
+    this.#signal.notify();
+    return fault;
+  }
+
+  async clearGeneration(projection: string, generation: string, limit: number): Promise<number> {
+    this.#open();
+    const { deleted, group } = this.#rows.clear(projection, generation, limit);
+    if (group !== undefined) this.#forget(group);
+    return deleted;
+  }
+
+  /** Deletes all that is known of a group. */
+  #forget(group: string): void {
+    for (const [name, checkpoint] of this.#checkpoints) if (checkpoint.group === group) this.#checkpoints.delete(name);
+    for (const [name, lease] of this.#leases) {
+      if (lease.group !== group) continue;
+      // Whoever works under it has lost it.
+      this.#leases.set(name, { ...lease, token: lease.token + 1, expiresAt: 0, clean: true, owner: "" });
+    }
+    for (const [id, dead] of this.#dead) if (dead.group === group) this.#dead.delete(id);
+    this.#deferred.delete(group);
+  }
+
+  async renameGroup(from: string, to: string): Promise<"renamed" | "held" | "absent"> {
+    this.#open();
+    const checkpoints = [...this.#checkpoints.values()];
+    const has = (group: string) => checkpoints.some((checkpoint) => checkpoint.group === group);
+    if (!has(from) || has(to)) return "absent";
+    const now = this.#clock.now();
+    if ([...this.#leases.values()].some(({ group, expiresAt }) => group === from && expiresAt > now)) return "held";
+    const dead = [...this.#dead.values()].filter(({ group }) => group === from);
+    const deferred = [...this.#deferred.get(from)?.values() ?? []];
+    this.#forget(from);
+    for (const checkpoint of checkpoints.filter(({ group }) => group === from)) {
+      const { category, partitions, partition } = checkpoint;
+      this.#checkpoints.set(JSON.stringify([to, category, partitions, partition]), { ...checkpoint, group: to });
+    }
+    for (const one of dead) this.#dead.set(one.id, { ...one, group: to });
+    for (const one of deferred) this.#defer({ ...one, group: to });
+    this.#rows.rename(from, to);
+    this.#signal.notify();
+    return "renamed";
+  }
+
+  async keepIndexes(): Promise<void> {
+    // All rows are read anyway.
   }
 
   async outcome(commandId: string): Promise<CommandOutcome | null> {

@@ -1,4 +1,9 @@
 import type { MessageRecord, NewMessage } from "../messages/envelope.ts";
+import type { Generation, Swap } from "./generations.ts";
+import type { RowIndex, RowQuery } from "./row_query.ts";
+
+export type { Generation, Swap } from "./generations.ts";
+export type { FieldValue, RowBound, RowCondition, RowField, RowIndex, RowOrder, RowQuery } from "./row_query.ts";
 
 /**
  * The state that an append expects of its stream: the version of its last message, `none` (no messages), `exists`, or
@@ -232,6 +237,8 @@ export interface Commit {
   readonly release?: readonly ScheduledAs[];
   /** The keys of messages that are no longer scheduled; unknown ones are ignored. */
   readonly unschedule?: readonly string[];
+  /** More checkpoints, for what is handled from several categories together. */
+  readonly checkpoints?: readonly Checkpoint[];
   /** Messages to schedule, after all that is taken out. */
   readonly schedule?: readonly ScheduleEntry[];
   /** Refuse the commit unless all of these hold. */
@@ -240,6 +247,11 @@ export interface Commit {
   readonly tag?: readonly Tagging[];
   /** An idempotency key: if a commit with this key was made before, nothing is written and its `value` is returned. */
   readonly once?: { readonly key: string; readonly value: string };
+}
+
+/** All checkpoints that a commit writes. */
+export function checkpointsOf({ checkpoint, checkpoints = [] }: Commit): readonly Checkpoint[] {
+  return checkpoint ? [checkpoint, ...checkpoints] : checkpoints;
 }
 
 /** The result of a commit. */
@@ -549,7 +561,10 @@ export interface DeadLetters {
   purgeDeadLetters(options: { readonly group?: string; readonly ids?: readonly string[] }): Promise<number>;
 }
 
-/** The rows of projections. */
+/**
+ * The rows of projections. Of a projection that has generations, its name stands for the one that readers see, and
+ * `Balance@2` for one of them; commits write what they name.
+ */
 export interface Projections {
   /** Returns one row. */
   readRow(projection: string, key: string): Promise<ProjectionRow | null>;
@@ -560,6 +575,57 @@ export interface Projections {
     projection: string,
     options?: { readonly after?: string; readonly limit?: number },
   ): Promise<ProjectionRow[]>;
+  /** Returns the rows that a query selects. Two with equal conditions see the same order. */
+  queryRows(query: RowQuery): Promise<ProjectionRow[]>;
+  /** Returns the number of rows for which all conditions hold. */
+  countRows(query: Pick<RowQuery, "projection" | "where">): Promise<number>;
+}
+
+/** Which rows of a projection readers see: one generation, while others are built, or kept to go back to. */
+export interface Generations {
+  /** Returns all generations, by projection. */
+  generations(): Promise<Generation[]>;
+  /**
+   * Adds a generation; nothing happens if there is one with this name.
+   *
+   * @returns Whether it was added.
+   */
+  addGeneration(generation: Generation): Promise<boolean>;
+  /** Says how far a generation is; nothing happens if it is not at `from` any more. */
+  markGeneration(
+    generation: Pick<Generation, "projection" | "generation" | "state" | "error">,
+    from: Generation["state"],
+  ): Promise<boolean>;
+  /**
+   * Makes another generation what readers see, in one transaction that proves that it has passed what the one before has
+   * passed and holds nothing back.
+   *
+   * @returns Why it may not be swapped (yet); `null` if readers see it now.
+   */
+  swapGenerations(swap: Swap): Promise<string | null>;
+  /**
+   * Deletes some rows of a generation that was dropped; with the last ones all that is known of its group.
+   *
+   * @returns The number of rows deleted; 0 if nothing is left of it.
+   */
+  clearGeneration(projection: string, generation: string, limit: number): Promise<number>;
+  /**
+   * Gives an existing group another name, with all that is known of it: checkpoints, deferred messages and dead letters.
+   *
+   * @returns `held` if a process works for it at the moment; `absent` if there is none of this name, or one of the new one.
+   */
+  renameGroup(from: string, to: string): Promise<"renamed" | "held" | "absent">;
+}
+
+/** A store that keeps indexes of rows; without them, queries read all rows of a projection. */
+export interface RowIndexes {
+  /**
+   * Makes what is missing of these indexes, and drops others of the same generations.
+   *
+   * @param projections The generations whose indexes are meant, as by `rowsOf`.
+   * @param declared The indexes that they are to have.
+   */
+  keepIndexes(projections: readonly string[], declared: readonly RowIndex[]): Promise<void>;
 }
 
 /** The most messages that `replayed()` of a store returns. */
@@ -570,7 +636,8 @@ export const MOST_REPLAYED = 1_000;
  *
  * An adapter is correct if it passes the suite of `@annals/annals/testing`.
  */
-export interface EventStore extends EventLog, Outbox, Groups, Schedule, Tidying, Snapshots, DeadLetters, Projections {
+export interface EventStore
+  extends EventLog, Outbox, Groups, Schedule, Tidying, Snapshots, DeadLetters, Projections, Generations, RowIndexes {
   /** Its kind, like `sqlite`. */
   readonly kind: string;
   /** Its location, without secrets. */

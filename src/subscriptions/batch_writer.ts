@@ -1,5 +1,6 @@
 import type { BatchItem, BatchResult } from "../handling/executor.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
+import { generationOf } from "../store/generations.ts";
 import { CONFLICT_BACKOFF, pauseBefore } from "../lib/retry.ts";
 import { recoveryOf } from "../lib/annals_error.ts";
 import { textOf } from "../messages/thrown.ts";
@@ -180,7 +181,9 @@ export class BatchWriter {
       if (allowed === "its stream's" && stream === `${category}-${key}`) continue;
       runner.settle(false);
       throw new SharedRowError(
-        `"${group}" has ${partitions} workers, and row "${key}" of projection "${projection}" may be changed by several of them: ${
+        `"${group}" has ${partitions} workers, and row "${key}" of projection "${
+          generationOf(projection).projection
+        }" may be changed by several of them: ${
           allowed === "none"
             ? "the group reads several aggregates"
             : `its key is not the id of its stream ("${stream}")`

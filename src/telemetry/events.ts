@@ -110,6 +110,35 @@ export type EngineEvent =
     readonly restMs: number;
     readonly error: string;
   }
+  /** A generation of a projection is built from the log; it is built; it has stopped at a message; readers see it. */
+  | {
+    readonly type: "projection.building";
+    readonly group: string;
+    readonly projection: string;
+    readonly generation: string;
+  }
+  | {
+    readonly type: "projection.built";
+    readonly group: string;
+    readonly projection: string;
+    readonly generation: string;
+    readonly position: number;
+    readonly seconds: number;
+  }
+  | {
+    readonly type: "projection.stopped";
+    readonly group: string;
+    readonly projection: string;
+    readonly generation: string;
+    readonly error: string;
+  }
+  | {
+    readonly type: "projection.swapped";
+    readonly group: string;
+    readonly projection: string;
+    readonly from: string;
+    readonly to: string;
+  }
   /** A group has so many deferred messages that it reads nothing new until some are settled. */
   | { readonly type: "group.full"; readonly group: string; readonly deferred: number }
   /** A host process started, ended, or wrote to stdout or stderr. */

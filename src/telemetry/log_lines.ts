@@ -67,6 +67,24 @@ const LINES: Lines = {
         "warn",
         `The database failed over or was recovered. Nothing up to position ${e.seen} is missing; what was stored in the last second before it may be. Reading everything again`,
       ],
+  "projection.building": (e) => [
+    "info",
+    `Generation ${e.generation} of projection "${e.projection}" is being built from the log`,
+  ],
+  "projection.built": (e) => [
+    "info",
+    `Generation ${e.generation} of projection "${e.projection}" is built up to position ${e.position} after ${
+      e.seconds.toFixed(1)
+    } s`,
+  ],
+  "projection.stopped": (e) => [
+    "error",
+    `Generation ${e.generation} of projection "${e.projection}" cannot be built, and readers go on with what they have: ${e.error}. Correct the projector and restart`,
+  ],
+  "projection.swapped": (e) => [
+    "info",
+    `Readers of projection "${e.projection}" see generation ${e.to} now, and no longer ${e.from}`,
+  ],
   "broker.foreign": () => ["warn", "The broker held a copy of another log; it was deleted and is being refilled"],
   "broker.diverged": (e) => [
     "warn",

@@ -2,6 +2,8 @@ import type { Aggregate } from "../domain/aggregate.ts";
 import { commandStream } from "../domain/command_handler.ts";
 import type { CommandDraft } from "../domain/handlers.ts";
 import type { Domain, Handler } from "../domain/model.ts";
+import { firstGenerations } from "../projections/place.ts";
+import { generationOf } from "../store/generations.ts";
 import type { Projection, RowOf } from "../domain/projection.ts";
 import type { StateOf } from "../domain/aggregate.ts";
 import type { Effects } from "../handling/batch.ts";
@@ -66,8 +68,11 @@ export class Seen {
 
   /** @internal */
   put({ projection, key, row }: Effects["rows"][number]): void {
-    const rows = this.#rows.get(projection) ?? new Map();
-    this.#rows.set(projection, rows);
+    const { projection: name } = generationOf(projection);
+    // Of a version that is to be replaced.
+    if (this.#domain.rowsOf(name) !== projection) return;
+    const rows = this.#rows.get(name) ?? new Map();
+    this.#rows.set(name, rows);
     if (row === null) rows.delete(key);
     else rows.set(key, JSON.parse(row));
   }
@@ -108,6 +113,7 @@ export class Exploration {
     this.#history = history;
     this.#domain = domain;
     this.#store = new MemoryEventStore({ clock: { now: () => this.#now } });
+    for (const generation of firstGenerations(domain)) void this.#store.addGeneration(generation);
     this.#scheduler = new Scheduler({ store: this.#store, outbox: true, clock: { now: () => this.#now } });
     this.seen = new Seen(domain);
     this.#changed = () => changed(this.seen);

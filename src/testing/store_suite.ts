@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { MessageRecord, NewMessage } from "../messages/envelope.ts";
+import { projectionSuite } from "./projection_suite.ts";
 import { newId } from "../messages/ids.ts";
 import { AppendConditionError, FencedError, ScheduleChangedError, WrongExpectedVersionError } from "../store/errors.ts";
 import type {
@@ -288,6 +289,8 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.deepEqual(await keys({ after: "a" }), ["b", "c"]);
     assert.deepEqual(await keys({ limit: 2 }), ["a", "b"]);
   });
+
+  projectionSuite((name, run) => test(name, run));
 
   test("commit() with a once key writes the first time only", async (store) => {
     const first = await store.commit({ appends: [sampleAppend("a")], once: { key: "k", value: "first" } });

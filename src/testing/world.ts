@@ -285,7 +285,7 @@ export class World {
   async row(projection: Projection, key: string): Promise<unknown> {
     const keeper = this.#domain.keeperOf(projection.name);
     if (keeper) await this.#project(keeper);
-    const row = this.#rows.get(rowName(projection.name, key));
+    const row = this.#rows.get(this.#rowName(projection.name, key));
     return row === undefined ? null : JSON.parse(row);
   }
 
@@ -302,9 +302,14 @@ export class World {
 
   #keep(rows: Effects["rows"]): void {
     for (const { projection, key, row } of rows) {
-      if (row === null) this.#rows.delete(rowName(projection, key));
-      else this.#rows.set(rowName(projection, key), row);
+      if (row === null) this.#rows.delete(this.#rowName(projection, key));
+      else this.#rows.set(this.#rowName(projection, key), row);
     }
+  }
+
+  /** Names a row; a projection's name stands for the rows of its newest version. */
+  #rowName(projection: string, key: string): string {
+    return JSON.stringify([this.#domain.rowsOf(projection), key]);
   }
 
   async #run(handler: Handler, record: MessageRecord): Promise<Effects> {
@@ -312,7 +317,7 @@ export class World {
       readStream: (stream, from) => Promise.resolve(this.#streams.get(stream)?.slice(from) ?? []),
       readRows: (projection, keys) =>
         Promise.resolve(keys.flatMap((key) => {
-          const row = this.#rows.get(rowName(projection, key));
+          const row = this.#rows.get(this.#rowName(projection, key));
           return row === undefined ? [] : [{ key, row }];
         })),
       readAt: (positions) => Promise.resolve(positions.flatMap((position) => this.#log[position - 1] ?? [])),
@@ -351,8 +356,4 @@ export class World {
       return isInternal(category) ? record as never : decode(record, this.#domain.types);
     });
   }
-}
-
-function rowName(projection: string, key: string): string {
-  return JSON.stringify([projection, key]);
 }

@@ -1,6 +1,8 @@
 import type { Fate } from "../../lib/group_commit.ts";
 import { AppendConditionError, FencedError, ScheduleChangedError, WrongExpectedVersionError } from "../errors.ts";
+import { storedAs } from "../generations.ts";
 import {
+  checkpointsOf,
   type Commit,
   type CommitResult,
   type ExpectedVersion,
@@ -66,8 +68,7 @@ function expectation(expected: ExpectedVersion): number {
 function claims(commit: Commit): string[] {
   const keys: string[] = [];
   if (commit.once) keys.push(`once ${commit.once.key}`);
-  if (commit.checkpoint) {
-    const { group, category, partitions, partition } = commit.checkpoint;
+  for (const { group, category, partitions, partition } of checkpointsOf(commit)) {
     keys.push(`checkpoint ${group} ${category} ${partition}/${partitions}`);
   }
   for (const { projection, key } of commit.rows ?? []) keys.push(`row ${projection} ${key}`);
@@ -146,11 +147,13 @@ function restOf(commits: readonly Commit[], now: number | null): string {
   let a = 0;
   commits.forEach((commit, i) => {
     const c = i + 1;
-    if (commit.checkpoint) add("checkpoints", { c, ...commit.checkpoint });
+    for (const checkpoint of checkpointsOf(commit)) add("checkpoints", { c, ...checkpoint });
     for (const row of commit.resume ?? []) add("resume", { c, ...row });
     for (const row of commit.defer ?? []) add("defer", { c, ...row });
     for (const row of commit.deadLetters ?? []) add("deadLetters", { c, ...row });
-    for (const row of lastOf(commit.rows ?? [])) add(row.row === null ? "removed" : "rows", { c, ...row });
+    for (const { projection, ...row } of lastOf(commit.rows ?? [])) {
+      add(row.row === null ? "removed" : "rows", { c, projection: storedAs(projection), ...row });
+    }
     for (const row of commit.outcomes ?? []) add("outcomes", { c, ...row });
     for (const key of commit.unschedule ?? []) add("unschedule", { c, key });
     for (const { due: { at, after = 0 }, message, ...entry } of lastEntries(commit.schedule ?? [])) {

@@ -2,7 +2,8 @@ import { StoreUnavailableError } from "../errors.ts";
 import { codeOf } from "./errors.ts";
 import { forSchema, migrationLock, MIGRATIONS, PARTITIONED_SETTINGS } from "./schema.ts";
 import type { Session } from "./transaction.ts";
-import { type ProjectionShape, viewName, viewQuery } from "./views.ts";
+import { type ProjectionShape, viewName } from "../views.ts";
+import { viewQuery } from "./views.ts";
 
 /** The schema to migrate and its location. */
 export interface Place {

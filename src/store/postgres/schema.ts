@@ -840,6 +840,24 @@ create table annals.snapshots (
   state       text    not null
 );
 ${grantAs("select, insert, update", "annals.snapshots")}`,
+}, {
+  name: "generations of projections",
+  sql: `
+create table annals.generations (
+  projection text    not null,
+  generation text    not null,
+  rows       text    not null,
+  "group"    text    not null,
+  state      text    not null,
+  is_active  boolean not null,
+  is_pinned  boolean not null,
+  swapped_at bigint,
+  error      text,
+  primary key (projection, generation)
+);
+-- What readers see.
+create unique index generations_active on annals.generations (projection) where is_active;
+${grantAs("select, insert, update, delete", "annals.generations")}`,
 }];
 
 const COMMIT = "annals.commit(bigint[], text[], text, text, text, text)";

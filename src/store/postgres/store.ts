@@ -6,9 +6,9 @@ import { Notifier } from "../../lib/notifier.ts";
 import { withoutSecrets } from "../../lib/redact_url.ts";
 import { within } from "../../lib/within.ts";
 import { DuplicateMessageError, StoreUnavailableError } from "../errors.ts";
-import type { Commit, CommitResult, EventStore } from "../port.ts";
-import { CALL, encodeCommits, fatesOf, type Parameter, partsOf } from "./commit.ts";
-import { isAboutData, PART_END } from "./errors.ts";
+import type { Commit, CommitResult, EventStore, RowIndex, Swap } from "../port.ts";
+import { arrayLiteral, CALL, encodeCommits, fatesOf, type Parameter, partsOf } from "./commit.ts";
+import { explain, isAboutData, PART_END } from "./errors.ts";
 import { Announcer } from "./announcer.ts";
 import { Connections, type Driver } from "./connections.ts";
 import { Listener } from "./listener.ts";
@@ -19,12 +19,16 @@ import { channelOf, forSchema } from "./schema.ts";
 import { Statements } from "./statements.ts";
 import { PostgresTables, sessionOf } from "./tables.ts";
 import { type Session, transaction } from "./transaction.ts";
-import type { ProjectionShape } from "./views.ts";
+import { rowsOf } from "../generations.ts";
+import { indexesOf, indexName } from "../index_name.ts";
+import type { ProjectionShape } from "../views.ts";
+import { type Ask, asking, clearIn, INDEXES, renameIn, swapIn } from "./projections.ts";
+import { createIndex } from "./row_query.ts";
 
 export type { Parameter } from "./commit.ts";
 export type { DetachOptions, LogPart, PartitionOptions } from "./partitions.ts";
 export type { PostgresTables } from "./tables.ts";
-export type { ProjectionShape } from "./views.ts";
+export type { ProjectionShape } from "../views.ts";
 
 /** Settings of {@linkcode PostgresEventStore}. */
 export interface PostgresOptions {
@@ -358,6 +362,51 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
    */
   publishViews(shapes: readonly ProjectionShape[]): Promise<string[]> {
     return this.#begin((session) => publishViews(session, this.#place.schema, shapes));
+  }
+
+  /** Runs statements in one transaction, with `annals.` for the schema. */
+  #within<T>(work: (ask: Ask) => Promise<T>): Promise<T> {
+    return this.#begin((session) => work(asking(session, (sql) => this.#text(sql))));
+  }
+
+  async swapGenerations(swap: Swap): Promise<string | null> {
+    const fault = await this.#within((ask) => swapIn(ask, swap));
+    if (fault === null) this.#announcer.announce();
+    return fault;
+  }
+
+  async clearGeneration(projection: string, generation: string, limit: number): Promise<number> {
+    const deleted = await this.#within((ask) => clearIn(ask, projection, generation, limit));
+    if (deleted === 0) await this.keepIndexes([rowsOf(projection, generation)], []);
+    return deleted;
+  }
+
+  renameGroup(from: string, to: string): Promise<"renamed" | "held" | "absent"> {
+    return this.#within((ask) => renameIn(ask, from, to, this.now()));
+  }
+
+  async keepIndexes(projections: readonly string[], declared: readonly RowIndex[]): Promise<void> {
+    const found = await this.ask(INDEXES, [this.#place.schema, arrayLiteral(projections.map(indexesOf))]);
+    const names = new Set(declared.map(indexName));
+    const whole = new Set(found.filter(([, isWhole]) => isWhole).map(([name]) => name as string));
+    // One that was interrupted is of no use.
+    const useless = found.map(([name]) => name as string).filter((name) => !names.has(name) || !whole.has(name));
+    for (const name of useless) await this.#alone(`drop index concurrently if exists annals."${name}"`);
+    for (const index of declared) if (!whole.has(indexName(index))) await this.#alone(createIndex(index));
+  }
+
+  /** Runs a statement that cannot be part of a transaction and may take long, on a connection of its own. */
+  async #alone(sql: string): Promise<void> {
+    const { listenUrl, url } = this.#options;
+    const driver = this.#connect(listenUrl ?? url, 1);
+    try {
+      await driver.unsafe("set statement_timeout = 0");
+      await driver.unsafe(this.#text(sql));
+    } catch (error) {
+      throw explain(error, this.location, false);
+    } finally {
+      await driver.end({ timeout: 0 });
+    }
   }
 
   /**

@@ -14,6 +14,7 @@ import type {
   Ends,
   EventStore,
   Fence,
+  Generation,
   GrantedLease,
   Lease,
   LeaseRequest,
@@ -21,14 +22,20 @@ import type {
   ProjectionRow,
   ReadLogOptions,
   ReadStreamOptions,
+  RowIndex,
+  RowQuery,
   ScheduledMessage,
   Snapshot,
+  Swap,
   Tagged,
   TaggedMessages,
 } from "../port.ts";
 import { MOST_REPLAYED } from "../port.ts";
+import { generationOf, rowsOf, storedAs } from "../generations.ts";
 import { arrayLiteral, type Parameter } from "./commit.ts";
+import { ADD_GENERATION, GENERATIONS, MARK_GENERATION, toGeneration } from "./projections.ts";
 import { lag, LAST_POSITION, OUTBOX_STATUS, type Query, readAt, readLog, readStream, readTagged } from "./queries.ts";
+import { countQuery, rowsQuery } from "./row_query.ts";
 import { toCheckpoint, toDeadLetter, toDeferred, toLease, toMessage, toRow, toScheduled } from "./rows.ts";
 
 const DEFERRED = `select "group", category, stream, position, attempts, due_at, failures::text, replayed, awaits
@@ -40,6 +47,8 @@ const DEAD_LETTER = `select id, "group", message::text, reason, error, stack, at
   from annals.dead_letters`;
 const SCHEDULED = "select s.key, s.due_at, s.category, s.stream, s.message::text from annals.schedule s";
 const ROW = `select projection, key, "row"::text, position from annals.projections`;
+/** What the rows are stored under that a name stands for: for a projection, what readers see of it. */
+const STORED = "coalesce((select g.rows from annals.generations g where g.projection = $1 and g.is_active), $2::text)";
 const NOW = "coalesce($1::bigint, annals.server_time())";
 
 /** An age in milliseconds that PostgreSQL can subtract. */
@@ -61,9 +70,15 @@ export abstract class PostgresTables implements EventStore {
   abstract readonly location: string;
   abstract commit(commit: Commit): Promise<CommitResult>;
   abstract changed(timeout: number, signal?: AbortSignal, what?: "anything" | "messages"): Promise<void>;
+  abstract swapGenerations(swap: Swap): Promise<string | null>;
+  abstract clearGeneration(projection: string, generation: string, limit: number): Promise<number>;
+  abstract renameGroup(from: string, to: string): Promise<"renamed" | "held" | "absent">;
+  abstract keepIndexes(projections: readonly string[], declared: readonly RowIndex[]): Promise<void>;
   abstract close(): Promise<void>;
 
   #logId: string | undefined;
+  /** What readers saw last of a projection. */
+  #active = new Map<string, string>();
   /** The lineage that writes have to find; empty for any. */
   protected followed = "";
 
@@ -353,18 +368,64 @@ export abstract class PostgresTables implements EventStore {
   }
 
   async readRow(projection: string, key: string): Promise<ProjectionRow | null> {
-    const [row] = await this.ask(`${ROW} where projection = $1 and key = $2`, [projection, key]);
+    const sql = `${ROW} where projection = ${STORED} and key = $3`;
+    const [row] = await this.ask(sql, [projection, storedAs(projection), key]);
     return row ? toRow(row) : null;
   }
 
   async readRows(projection: string, keys: readonly string[]): Promise<ProjectionRow[]> {
-    const sql = `${ROW} where projection = $1 and key = any($2::text[])`;
-    return (await this.ask(sql, [projection, arrayLiteral(keys)])).map(toRow);
+    const sql = `${ROW} where projection = ${STORED} and key = any($3::text[])`;
+    return (await this.ask(sql, [projection, storedAs(projection), arrayLiteral(keys)])).map(toRow);
   }
 
   async listRows(projection: string, options: { after?: string; limit?: number } = {}): Promise<ProjectionRow[]> {
-    const sql = `${ROW} where projection = $1 and key > $2 order by key limit $3`;
-    return (await this.ask(sql, [projection, options.after ?? "", options.limit ?? null])).map(toRow);
+    const sql = `${ROW} where projection = ${STORED} and key > $3 order by key limit $4`;
+    const values = [projection, storedAs(projection), options.after ?? "", options.limit ?? null];
+    return (await this.ask(sql, values)).map(toRow);
+  }
+
+  /**
+   * Asks about the rows of a projection. What they are stored under is part of the text, so the answer also tells whether
+   * that is still what readers see.
+   */
+  async #askRows(name: string, queryOf: (projection: string, rows: string) => Query): Promise<any[][]> {
+    const { projection, generation } = generationOf(name);
+    while (true) {
+      const rows = generation === null ? this.#active.get(projection) ?? projection : storedAs(name);
+      const { sql, values } = queryOf(projection, rows);
+      const answer = await this.ask(sql, values);
+      const active = answer[0][0] ?? projection;
+      if (generation !== null || active === rows) return answer.map((row) => row.slice(1));
+      this.#active.set(projection, active);
+    }
+  }
+
+  async queryRows(query: RowQuery): Promise<ProjectionRow[]> {
+    const found = await this.#askRows(query.projection, (projection, rows) => rowsQuery(projection, rows, query));
+    // Without rows, there is one of nulls.
+    return found.filter(([projection]) => projection !== null).map(toRow);
+  }
+
+  async countRows({ projection, where }: Pick<RowQuery, "projection" | "where">): Promise<number> {
+    return (await this.#askRows(projection, (name, rows) => countQuery(name, rows, where)))[0][0];
+  }
+
+  async generations(): Promise<Generation[]> {
+    return (await this.ask(GENERATIONS, [null])).map(toGeneration);
+  }
+
+  async addGeneration(one: Generation): Promise<boolean> {
+    const { projection, generation, group, state, isActive, isPinned, swappedAt, error } = one;
+    const rows = storedAs(rowsOf(projection, generation));
+    const values = [projection, generation, rows, group, state, isActive, isPinned, swappedAt, error];
+    return (await this.ask(ADD_GENERATION, values as Parameter[], true)).length > 0;
+  }
+
+  async markGeneration(
+    { projection, generation, state, error }: Pick<Generation, "projection" | "generation" | "state" | "error">,
+    from: Generation["state"],
+  ): Promise<boolean> {
+    return (await this.ask(MARK_GENERATION, [projection, generation, state, error, from], true)).length > 0;
   }
 
   async outcome(commandId: string): Promise<CommandOutcome | null> {

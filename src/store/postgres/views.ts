@@ -1,10 +1,4 @@
-/** The shape of a projection's rows, as far as its schema declares it. */
-export interface ProjectionShape {
-  /** The projection's name. */
-  readonly name: string;
-  /** Its fields with their JSON types; empty if the schema does not declare them. */
-  readonly fields: readonly { readonly name: string; readonly type: string }[];
-}
+import { type ProjectionShape, viewColumns } from "../views.ts";
 
 /**
  * Columns by JSON type. A row of an earlier schema may have something else, and JSON has integers that are too large for
@@ -18,36 +12,28 @@ const COLUMNS: Readonly<Record<string, (json: string, text: string) => string>> 
   boolean: (json, text) => `case when json_typeof(${json}) = 'boolean' then (${text})::boolean end`,
 };
 
-function snake(name: string): string {
-  return name.replaceAll(/([a-z0-9])([A-Z])/g, "$1_$2").replaceAll(/\W+/g, "_").toLowerCase();
-}
-
 function literal(text: string): string {
   return `'${text.replaceAll("'", "''")}'`;
 }
 
-/** Returns the name of a projection's view: `AccountSummary` is `projection_account_summary`. */
-export function viewName(projection: string): string {
-  return `projection_${snake(projection)}`.slice(0, 63);
-}
+/** A row with the escape of U+0000, which PostgreSQL cannot read, written past all checks: it has no fields. */
+const READABLE = `case when strpos(p."row"::text, '\\u0000') > 0 and p."row"::text ~ '(?<!\\\\)(\\\\\\\\)*\\\\u0000'
+    then '{}'::json else p."row" end`;
 
 /**
- * Returns the query of a projection's view: the key, the position, and a column per field.
+ * Returns the query of a projection's view: the key, the position, and a column per field of the rows that readers see.
  *
  * @param shape The shape of its rows.
  * @returns SQL; `annals.` stands for the configured schema.
  */
-export function viewQuery({ name, fields }: ProjectionShape): string {
-  const taken = new Set(["key", "position", "row"]);
-  const columns = fields.map((field) => {
-    let column = snake(field.name);
-    while (taken.has(column)) column += "_";
-    taken.add(column);
-    const json = `p."row"->${literal(field.name)}`;
-    const typed = COLUMNS[field.type];
-    return `${typed?.(json, `p."row"->>${literal(field.name)}`) ?? json} as "${column}"`;
+export function viewQuery(shape: ProjectionShape): string {
+  const columns = viewColumns(shape).map(({ column, field, type }) => {
+    const json = `r."row"->${literal(field)}`;
+    return `${COLUMNS[type]?.(json, `r."row"->>${literal(field)}`) ?? json} as "${column}"`;
   });
   // New fields come last: PostgreSQL can add them to a view that others are built on.
   const all = ["p.key", "p.position", ...columns, ...(columns.length === 0 ? [`p."row"`] : [])];
-  return `select ${all.join(", ")} from annals.projections p where p.projection = ${literal(name)}`;
+  const name = literal(shape.name);
+  return `select ${all.join(", ")} from annals.projections p, lateral (select ${READABLE} as "row" offset 0) r
+    where p.projection = coalesce((select g.rows from annals.generations g where g.projection = ${name} and g.is_active), ${name})`;
 }

@@ -7,9 +7,11 @@ import {
   StatementError,
   WrongExpectedVersionError,
 } from "../errors.ts";
+import { storedAs } from "../generations.ts";
 import { statementFault } from "../single_statement.ts";
 import {
   type AppendCondition,
+  checkpointsOf,
   type Commit,
   type CommitResult,
   type Fence,
@@ -176,11 +178,14 @@ export class SqliteCommitter {
     }
   }
 
-  #rest({ checkpoint: c, rows, defer, resume, deadLetters, outcomes, once }: Commit): void {
+  #rest(commit: Commit): void {
+    const { rows, defer, resume, deadLetters, outcomes, once } = commit;
     const sql = this.#sql;
     const now = this.#now();
     if (once) sql.insertOnce.run(once.key, once.value, now);
-    if (c) sql.checkpoint.run(c.group, c.category, c.partitions, c.partition, c.position);
+    for (const { group, category, partitions, partition, position } of checkpointsOf(commit)) {
+      sql.checkpoint.run(group, category, partitions, partition, position);
+    }
     for (const { group, position } of resume ?? []) sql.resume.run(group, position);
     for (const p of defer ?? []) {
       const failures = JSON.stringify(p.failures);
@@ -192,8 +197,8 @@ export class SqliteCommitter {
       sql.deadLetter.run(d.id, d.group, message, d.reason, d.error, d.stack, attempts, d.deadAt);
     }
     for (const { projection, key, row, position } of rows ?? []) {
-      if (row === null) sql.deleteRow.run(projection, key);
-      else sql.upsertRow.run(projection, key, row, position);
+      if (row === null) sql.deleteRow.run(storedAs(projection), key);
+      else sql.upsertRow.run(storedAs(projection), key, row, position);
     }
     for (const { commandId, status, detail } of outcomes ?? []) sql.outcome.run(commandId, status, detail, now);
   }

@@ -178,5 +178,23 @@ create table snapshots (
   state       text    not null
 ) strict;
 `,
+  }, {
+    name: "generations of projections",
+    sql: `
+create table generations (
+  projection text    not null,
+  generation text    not null,
+  rows       text    not null,
+  "group"    text    not null,
+  state      text    not null,
+  is_active  integer not null,
+  is_pinned  integer not null,
+  swapped_at integer,
+  error      text,
+  primary key (projection, generation)
+) strict, without rowid;
+-- What readers see.
+create unique index generations_active on generations (projection) where is_active;
+`,
   }],
 };

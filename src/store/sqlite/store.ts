@@ -18,6 +18,7 @@ import type {
   Ends,
   EventStore,
   Fence,
+  Generation,
   GrantedLease,
   Lease,
   LeaseRequest,
@@ -25,14 +26,19 @@ import type {
   ProjectionRow,
   ReadLogOptions,
   ReadStreamOptions,
+  RowIndex,
+  RowQuery,
   ScheduledMessage,
   Snapshot,
+  Swap,
   Tagged,
   TaggedMessages,
 } from "../port.ts";
 import { grantOf, type LastGrant, leaseNames } from "../grant.ts";
 import { MOST_REPLAYED } from "../port.ts";
+import type { ProjectionShape } from "../views.ts";
 import { SqliteCommitter } from "./commit.ts";
+import { SqliteProjections } from "./projections.ts";
 
 export type { SqliteOptions } from "../../sqlite/database.ts";
 
@@ -64,8 +70,6 @@ function taggedBy(tags: number): string {
       select distinct position from (${Array(tags).fill(range).join(" union all ")}) order by position limit ?
     ) t join messages m on m.position = t.position order by m.position`;
 }
-
-const ROW = "select projection, key, row, position from projections";
 
 /** Reading rows as arrays takes a fifth of the time of objects, and most rows are messages. */
 function toMessage(row: any[]): MessageRecord {
@@ -120,6 +124,7 @@ export class SqliteEventStore implements EventStore {
   #db: SqliteDatabase;
   #now: () => number;
   #committer: SqliteCommitter;
+  #projections: SqliteProjections;
   #commits: GroupCommit<Commit, CommitResult>;
   #prepared = new Map<string, StatementSync>();
 
@@ -135,6 +140,7 @@ export class SqliteEventStore implements EventStore {
     this.#now = options.now ?? Date.now;
     this.#db = new SqliteDatabase(options, STORE_SCHEMA);
     this.#committer = new SqliteCommitter(this.#db, this.#now);
+    this.#projections = new SqliteProjections(this.#db, this.#now);
     this.#commits = new GroupCommit((batch) => this.#run(batch));
   }
 
@@ -568,24 +574,66 @@ export class SqliteEventStore implements EventStore {
   }
 
   readRow(projection: string, key: string): Promise<ProjectionRow | null> {
-    return this.#one(`${ROW} where projection = ? and key = ?`, projection, key);
+    return this.#db.read(() => this.#projections.readRow(projection, key));
   }
 
   readRows(projection: string, keys: readonly string[]): Promise<ProjectionRow[]> {
-    return this.#all(
-      `${ROW} where projection = ? and key in (select value from json_each(?))`,
-      projection,
-      JSON.stringify(keys),
-    );
+    return this.#db.read(() => this.#projections.readRows(projection, keys));
   }
 
   listRows(projection: string, options: { after?: string; limit?: number } = {}): Promise<ProjectionRow[]> {
-    return this.#all(
-      `${ROW} where projection = ? and key > ? order by key limit ?`,
-      projection,
-      options.after ?? "",
-      options.limit ?? -1,
-    );
+    return this.#db.read(() => this.#projections.listRows(projection, options));
+  }
+
+  queryRows(query: RowQuery): Promise<ProjectionRow[]> {
+    return this.#db.read(() => this.#projections.query(query));
+  }
+
+  countRows(query: Pick<RowQuery, "projection" | "where">): Promise<number> {
+    return this.#db.read(() => this.#projections.count(query));
+  }
+
+  generations(): Promise<Generation[]> {
+    return this.#db.read(() => this.#projections.generations());
+  }
+
+  addGeneration(generation: Generation): Promise<boolean> {
+    return this.#db.write(() => this.#projections.add(generation));
+  }
+
+  markGeneration(
+    generation: Pick<Generation, "projection" | "generation" | "state" | "error">,
+    from: Generation["state"],
+  ): Promise<boolean> {
+    return this.#db.write(() => this.#projections.mark(generation, from));
+  }
+
+  swapGenerations(swap: Swap): Promise<string | null> {
+    return this.#db.write(() => this.#projections.swap(swap));
+  }
+
+  clearGeneration(projection: string, generation: string, limit: number): Promise<number> {
+    return this.#db.write(() => this.#projections.clear(projection, generation, limit));
+  }
+
+  renameGroup(from: string, to: string): Promise<"renamed" | "held" | "absent"> {
+    return this.#db.write(() => this.#projections.rename(from, to));
+  }
+
+  async keepIndexes(projections: readonly string[], declared: readonly RowIndex[]): Promise<void> {
+    if (await this.#db.read(() => this.#projections.hasIndexes(projections, declared))) return;
+    await this.#db.write(() => this.#projections.keepIndexes(projections, declared));
+  }
+
+  /**
+   * Creates a view for each projection, with a column for each field of its schema, for reports and BI tools.
+   *
+   * @param shapes The projections.
+   * @returns Warnings about views that could not be made.
+   */
+  async publishViews(shapes: readonly ProjectionShape[]): Promise<string[]> {
+    if (await this.#db.read(() => this.#projections.hasViews(shapes))) return [];
+    return await this.#db.write(() => this.#projections.publishViews(shapes));
   }
 
   outcome(commandId: string): Promise<CommandOutcome | null> {

@@ -65,7 +65,7 @@ const append = (over: object = {}, messageOver: object = {}) => ({
   ...over,
 });
 const effects = (over: object): Answer => ({ ...NOTHING, effects: { ...NOTHING.effects, ...over } }) as Answer;
-const row = (over: object = {}) => ({ projection: "AccountSummary", key: "1", row: "{}", position: 1, ...over });
+const row = (over: object = {}) => ({ projection: "AccountSummary@1", key: "1", row: "{}", position: 1, ...over });
 const later = (over: object = {}, messageOver: object = {}) => ({
   key: "key:k",
   due: { after: 5 },
@@ -185,7 +185,7 @@ Deno.test("a group reads streams and rows that its kind may, and no others", () 
     assert.ok(!capabilityOf(DECIDER).mayRead(stream), stream);
   }
   assert.ok(!capabilityOf(PROJECTOR).mayRead("fidelis::account-1"));
-  assert.ok(capabilityOf(PROJECTOR).mayReadRows("AccountSummary"));
+  assert.ok(capabilityOf(PROJECTOR).mayReadRows("AccountSummary@1"));
   assert.ok(!capabilityOf(PROJECTOR).mayReadRows("ComplianceAlert"));
 });
 
@@ -199,7 +199,7 @@ Deno.test("whatever a worker sends, it is taken apart without an error, and most
 });
 
 Deno.test("of answers of the right shape, only those pass that touch nothing of others", () => {
-  const text = fc.constantFrom("fidelis::account", "fidelis::account-1", "AccountSummary", "x", "", "{}", "1");
+  const text = fc.constantFrom("fidelis::account", "fidelis::account-1", "AccountSummary@1", "x", "", "{}", "1");
   const answers = fc.record({
     effects: fc.record({
       appends: fc.array(
@@ -235,7 +235,7 @@ Deno.test("of answers of the right shape, only those pass that touch nothing of 
     const result = capabilityOf(PROJECTOR).check(answer as unknown as Answer, items, NOW);
     if (typeof result === "string") return;
     assert.deepEqual([result.effects.appends, result.effects.schedule, result.effects.unschedule], [[], [], []]);
-    for (const { projection } of result.effects.rows) assert.equal(projection, "AccountSummary");
+    for (const { projection } of result.effects.rows) assert.equal(projection, "AccountSummary@1");
   }));
 });
 

@@ -1,0 +1,465 @@
+import type { Command } from "commander";
+import { didYouMean } from "../lib/did_you_mean.ts";
+import { sleep } from "../lib/sleep.ts";
+import type { HandlerDescription, ProjectionDescription } from "../isolation/protocol.ts";
+import { addRebuild, isHeld } from "../projections/place.ts";
+import { type Difference, differences } from "../projections/difference.ts";
+import { type Generation, rowsOf, versionOf } from "../store/generations.ts";
+import type { EventStore } from "../store/port.ts";
+import { reachedBy } from "../store/reached.ts";
+import { paint } from "../telemetry/colors.ts";
+import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
+import { COLORS, print, span, table } from "./output.ts";
+import { UsageError, whole } from "./run.ts";
+
+/** How often progress is looked at, in milliseconds. */
+const INTERVAL = 500;
+
+/** How long a swap waits for a moment in which one generation has what the other has, in milliseconds. */
+const SWAP_PATIENCE = 10_000;
+
+/** How long servers may take to stop feeding what was dropped, in milliseconds. */
+const DROP_PATIENCE = 10_000;
+
+/** How many rows of a dropped generation are deleted at a time. */
+const CLEARED = 5_000;
+
+/** How long nobody may take up a build before it is said that no server runs, in milliseconds. */
+const UNSERVED = 5_000;
+
+/** A generation, and how far it is. */
+interface GenerationStatus extends Generation {
+  /** The position up to which events are in its rows. */
+  readonly position: number;
+  /** The number of messages after that. */
+  readonly behind: number;
+  /** Whether a server feeds or builds it at the moment. */
+  readonly isRun: boolean;
+}
+
+/** Whatever is known of a projection's code and generations. */
+interface Found {
+  readonly code: ProjectionDescription;
+  readonly handler: HandlerDescription;
+  readonly generations: readonly Generation[];
+}
+
+function codeOf({ domain }: Operator, name: string): ProjectionDescription {
+  const known = domain.projections.filter((one) => one.name === name);
+  if (known.length > 0) return known.reduce((a, b) => a.version > b.version ? a : b);
+  throw new UsageError(
+    `Domain "${domain.name}" has no projection "${name}" that a projector keeps${
+      didYouMean(name, domain.projections.map((one) => one.name))
+    }`,
+  );
+}
+
+async function find(operator: Operator, name: string): Promise<Found> {
+  const code = codeOf(operator, name);
+  const handler = operator.domain.handlers.find((one) => one.name === code.group)!;
+  const generations = (await operator.store.generations()).filter(({ projection }) => projection === name);
+  return { code, handler, generations };
+}
+
+async function statusOf(
+  { store }: Operator,
+  generation: Generation,
+  categories: readonly string[],
+): Promise<GenerationStatus> {
+  const checkpoints = await store.checkpoints(generation.group);
+  const leases = await store.leases();
+  const building = `$build ${rowsOf(generation.projection, generation.generation)}`;
+  let [position, behind] = [Infinity, 0];
+  for (const category of categories) {
+    const reached = reachedBy(checkpoints, category);
+    position = Math.min(position, reached);
+    behind += (await store.lag(category, reached)).messages;
+  }
+  const isRun = leases.some(({ group, isHeld }) => isHeld && (group === generation.group || group === building));
+  return { ...generation, position, behind, isRun };
+}
+
+function stateOf({ state, isActive, isPinned, error, isRun }: GenerationStatus): string {
+  if (error !== null) return paint("stopped", "red", COLORS);
+  const what = state === "fed" && !isRun ? "not fed: no running server has its code" : state;
+  return `${what}${isActive ? ", readers see it" : ""}${isPinned ? ", pinned" : ""}`;
+}
+
+function errorsOf(found: readonly GenerationStatus[]): string {
+  return found.filter(({ error }) => error !== null).map(({ projection, generation, error }) =>
+    `\n${projection} ${generation} cannot be built: ${error}\n` +
+    `Correct the projector and restart the servers, or run: annals projections rebuild ${projection}`
+  ).join("");
+}
+
+/** Returns a generation by its name. */
+function pick({ code, generations }: Found, name: string): Generation {
+  const found = generations.find(({ generation }) => generation === name);
+  if (found) return found;
+  throw new UsageError(
+    `Projection "${code.name}" has no generation ${name}; there are ${
+      generations.map(({ generation }) => generation).join(", ") || "none"
+    }`,
+  );
+}
+
+function activeOf({ code, generations }: Found): Generation {
+  const found = generations.find(({ isActive }) => isActive);
+  if (found) return found;
+  throw new UsageError(`Projection "${code.name}" has no generations yet; start a server once`);
+}
+
+/** The generation that is to be swapped in, or compared: the newest one that readers do not see. */
+function candidateOf(found: Found, name: string | undefined): Generation {
+  if (name !== undefined) return pick(found, name);
+  const next = found.generations.findLast(({ isActive, state }) => !isActive && state !== "dropped");
+  if (next) return next;
+  throw new UsageError(
+    `Projection "${found.code.name}" has only generation ${
+      activeOf(found).generation
+    }; to make another, raise its version or run: annals projections rebuild ${found.code.name}`,
+  );
+}
+
+/** Makes another generation what readers see; waits for a moment in which it has everything. */
+async function swap({ store }: Operator, found: Found, to: Generation, stale: boolean): Promise<void> {
+  const from = activeOf(found);
+  if (from.generation === to.generation) {
+    return console.log(`Readers of "${found.code.name}" see generation ${to.generation} already.`);
+  }
+  const until = performance.now() + SWAP_PATIENCE;
+  while (true) {
+    const fault = await store.swapGenerations({
+      projection: found.code.name,
+      from: from.generation,
+      to: to.generation,
+      categories: found.handler.categories,
+      // Going back is a choice; the newest is what would be seen anyway.
+      pin: to !== found.generations.findLast(({ state }) => state === "fed"),
+      stale,
+    });
+    if (fault === null) break;
+    if (performance.now() > until || /being built|no generation|readers see/.test(fault)) {
+      throw new UsageError(
+        `Not swapped: ${fault}. ${
+          /has not passed/.test(fault)
+            ? "If no server feeds it any more, it can be shown as it is: add --stale"
+            : "See: annals projections status"
+        }`,
+      );
+    }
+    await sleep(20);
+  }
+  console.log(
+    `Readers of "${found.code.name}" see generation ${to.generation} now; generation ${from.generation} is kept until: annals projections drop ${found.code.name} --generation ${from.generation}`,
+  );
+}
+
+/** Shows the progress of a build until it is done. */
+async function follow(operator: Operator, name: string, generation: string, json: boolean): Promise<void> {
+  const { store } = operator;
+  const startedAt = performance.now();
+  let first: { readonly position: number; readonly at: number } | undefined;
+  const isTerminal = Deno.stdout.isTerminal() && !json;
+  const write = (text: string) => Deno.stdout.writeSync(new TextEncoder().encode(text));
+  let unservedAt = performance.now();
+  while (true) {
+    const found = await find(operator, name);
+    const its = found.generations.find((one) => one.generation === generation);
+    if (!its) throw new UsageError(`Generation ${generation} of "${name}" was dropped meanwhile`);
+    const status = await statusOf(operator, its, found.handler.categories);
+    const now = performance.now();
+    first ??= { position: status.position, at: now };
+    const rate = now > first.at ? (status.position - first.position) / (now - first.at) * 1000 : 0;
+    const left = rate > 0 ? status.behind / rate : null;
+    const last = await store.lastPosition();
+    if (json) {
+      console.log(JSON.stringify({
+        projection: name,
+        generation,
+        state: its.state,
+        error: its.error,
+        position: status.position,
+        last,
+        behind: status.behind,
+        perSecond: Math.round(rate),
+        secondsLeft: left === null ? null : Math.round(left),
+      }));
+    } else if (isTerminal) {
+      const share = last === 0 ? 1 : status.position / last;
+      write(
+        `\r\x1b[K${name} ${generation}: ${
+          Math.round(100 * Math.min(1, share))
+        }%, position ${status.position} of ${last}, ${Math.round(rate)} events/s${
+          left === null ? "" : `, ${span(left * 1000)} left`
+        }`,
+      );
+    }
+    if (its.error !== null || its.state === "fed") {
+      if (isTerminal) write("\r\x1b[K");
+      if (its.error !== null) {
+        throw new UsageError(
+          `Generation ${generation} of "${name}" cannot be built, and readers go on with what they have: ${its.error}`,
+        );
+      }
+      if (json) return;
+      const seconds = ((now - startedAt) / 1000).toFixed(1);
+      return console.log(
+        `Generation ${generation} of "${name}" is built, after ${seconds} s. ${
+          operator.config.projectionSwap === "auto"
+            ? "Servers let readers see it at the next suitable moment."
+            : `To let readers see it: annals projections swap ${name}`
+        }`,
+      );
+    }
+    if (status.isRun) unservedAt = now;
+    if (now - unservedAt > UNSERVED) {
+      if (isTerminal) write("\r\x1b[K");
+      return console.log(
+        `Generation ${generation} of "${name}" is begun as soon as a server runs: deno run -A server.ts --domain=${operator.domain.name}`,
+      );
+    }
+    await sleep(INTERVAL);
+  }
+}
+
+function differenceLines(found: readonly Difference[]): string {
+  return table(
+    ["key", "before", "after", "last events"],
+    found.map(({ key, before, after }) => [
+      key,
+      before?.row ?? "-",
+      after?.row ?? "-",
+      [before?.position, after?.position].map((position) => position ?? "-").join(" / "),
+    ]),
+  );
+}
+
+/** The events whose id, or field of the key's name, is a row's key, newest first. */
+async function eventsOf(store: EventStore, { code, handler }: Found, key: string, limit: number) {
+  const found = [];
+  for (const category of handler.categories) {
+    for (const record of await store.readStream(`${category}-${key}`, { backward: true, limit })) {
+      if (handler.handles.includes(record.type)) found.push({ ...record, by: "stream" });
+    }
+  }
+  if (found.length > 0) return found.sort((a, b) => b.position - a.position).slice(0, limit);
+  // Not the id of a stream: the last ones that name it.
+  for (const category of handler.categories) {
+    for (const record of await store.readLog({ category, backward: true, limit: 10_000 })) {
+      if (!handler.handles.includes(record.type)) continue;
+      if (JSON.parse(record.data)?.[code.key] === key) found.push({ ...record, by: "payload" });
+    }
+  }
+  return found.sort((a, b) => b.position - a.position).slice(0, limit);
+}
+
+/** `annals projections …` */
+export function addProjections(program: Command): void {
+  const group = program.command("projections").description("inspect, rebuild and swap projections");
+  const withOne = (name: string, work: (operator: Operator, found: Found) => Promise<void>) =>
+    withOperator(program.opts<GlobalOptions>(), async (operator) => await work(operator, await find(operator, name)));
+
+  group.command("status").description("show the generations of each projection")
+    .option("--json", "print one JSON document")
+    .action((options) =>
+      withOperator(program.opts<GlobalOptions>(), async (operator) => {
+        const all = await operator.store.generations();
+        const found: GenerationStatus[] = [];
+        for (const generation of all) {
+          const { domain } = operator;
+          const known = domain.projections.filter(({ name }) => name === generation.projection);
+          const code = known.find(({ version }) => version === versionOf(generation.generation)) ?? known.at(-1);
+          const categories = domain.handlers.find(({ name }) => name === code?.group)?.categories ?? [];
+          found.push(await statusOf(operator, generation, categories));
+        }
+        print(options.json, found, () =>
+          found.length === 0 ? "There are no generations yet; start a server once." : table(
+            ["projection", "generation", "state", "position", "behind", "group"],
+            found.map((one) => [
+              one.projection,
+              one.generation,
+              stateOf(one),
+              one.position === Infinity ? "-" : one.position,
+              one.behind,
+              one.group,
+            ]),
+          ) + errorsOf(found));
+      })
+    );
+
+  group.command("rebuild").argument("<projection>").description(
+    "make a projection anew from all events, beside what readers see",
+  )
+    .option("--json", "print one JSON document a line")
+    .option("--no-wait", "do not wait until it is built")
+    .action((name, options) =>
+      withOne(name, async (operator, { code, generations }) => {
+        const generation = await addRebuild(operator.store, code, generations);
+        if (options.wait) return await follow(operator, name, generation, options.json ?? false);
+        print(options.json, { projection: name, generation }, () =>
+          `Generation ${generation} of "${name}" is being built.`);
+      })
+    );
+
+  group.command("diff").argument("<projection>").description("show rows that differ between two generations")
+    .option("--generation <generation>", "the other one (default: the newest that readers do not see)")
+    .option("--limit <number>", "the most rows to show", whole, 20)
+    .option("--json", "print one JSON document")
+    .action((name, options) =>
+      withOne(name, async ({ store }, found) => {
+        const [active, other] = [activeOf(found), candidateOf(found, options.generation)];
+        const { rows, shown, differing } = await differences(
+          store,
+          rowsOf(name, active.generation),
+          rowsOf(name, other.generation),
+          options.limit,
+        );
+        const behind = shown[0] ? await eventsOf(store, found, shown[0].key, 10) : [];
+        const value = {
+          projection: name,
+          before: active.generation,
+          after: other.generation,
+          rows,
+          differing,
+          shown: shown.map(({ key, before, after }) => ({
+            key,
+            before: before && { row: JSON.parse(before.row!), position: before.position },
+            after: after && { row: JSON.parse(after.row!), position: after.position },
+          })),
+          events: behind.map(({ position, type, stream, data }) => ({
+            position,
+            type,
+            stream,
+            payload: JSON.parse(data),
+          })),
+        };
+        print(options.json, value, () => {
+          const text =
+            `${differing} of ${rows} rows of "${name}" differ between generation ${active.generation} and ${other.generation}.`;
+          if (differing === 0) return text;
+          const events = table(
+            ["position", "type", "stream", "payload"],
+            behind.map(({ position, type, stream, data }) => [position, type, stream, data]),
+          );
+          return `${text}\n\n${differenceLines(shown)}\n\nThe last events behind "${shown[0].key}":\n${events}`;
+        });
+      })
+    );
+
+  group.command("swap").argument("<projection>").description("let readers see another generation")
+    .option("--generation <generation>", "which one (default: the newest that they do not see)")
+    .option("--stale", "even if it lacks events that they see now")
+    .action((name, options) =>
+      withOne(
+        name,
+        async (operator, found) =>
+          await swap(operator, found, candidateOf(found, options.generation), options.stale ?? false),
+      )
+    );
+
+  group.command("rollback").argument("<projection>").description("let readers see the generation that they saw before")
+    .option("--stale", "even if it lacks events that they see now")
+    .action((name, options) =>
+      withOne(name, async (operator, found) => {
+        const before = found.generations.filter(({ isActive, swappedAt, state }) =>
+          !isActive && swappedAt !== null && state !== "dropped"
+        ).sort((a, b) =>
+          b.swappedAt! - a.swappedAt!
+        )[0];
+        if (!before) {
+          throw new UsageError(
+            `There is nothing to go back to: readers of "${name}" saw no other generation`,
+          );
+        }
+        await swap(operator, found, before, options.stale ?? false);
+      })
+    );
+
+  group.command("drop").argument("<projection>").description("delete a generation that readers do not see")
+    .requiredOption("--generation <generation>", "which one")
+    .action((name, options) =>
+      withOne(name, async ({ store }, found) => {
+        const its = pick(found, options.generation);
+        if (its.isActive) throw new UsageError(`Readers of "${name}" see generation ${its.generation}; swap first`);
+        await store.markGeneration({ ...its, state: "dropped", error: null }, its.state);
+        const until = performance.now() + DROP_PATIENCE;
+        while (await isHeld(store, its.group)) {
+          if (performance.now() > until) {
+            return console.log(
+              `Generation ${its.generation} of "${name}" is dropped, and still fed by a server of an older version of Annals; its rows are deleted when that has stopped.`,
+            );
+          }
+          await sleep(50);
+        }
+        let rows = 0;
+        for (let deleted = 1; deleted > 0;) {
+          deleted = await store.clearGeneration(name, its.generation, CLEARED);
+          rows += deleted;
+        }
+        console.log(`Generation ${its.generation} of "${name}" is deleted, with ${rows} rows.`);
+      })
+    );
+
+  group.command("show").argument("<projection>").description("show rows, or one row in each generation with its events")
+    .option("--key <key>", "the key of one row")
+    .option("--generation <generation>", "of which generation (default: what readers see)")
+    .option("--limit <number>", "the most rows to show", whole, 20)
+    .option("--json", "print one JSON document")
+    .action((name, options) =>
+      withOne(name, async ({ store }, found) => {
+        const { key, generation, limit, json } = options;
+        if (generation !== undefined) pick(found, generation);
+        if (key === undefined) {
+          const rows = await store.listRows(generation === undefined ? name : rowsOf(name, generation), { limit });
+          return print(
+            json,
+            rows.map(({ key, row, position }) => ({ key, position, row: JSON.parse(row!) })),
+            () => table(["key", "position", "row"], rows.map(({ key, position, row }) => [key, position, row!])),
+          );
+        }
+        const those = found.generations.filter((one) =>
+          one.state !== "dropped" && (generation === undefined || one.generation === generation)
+        );
+        const rows = await Promise.all(those.map(async (one) => ({
+          generation: one.generation,
+          isActive: one.isActive,
+          row: await store.readRow(rowsOf(name, one.generation), key),
+        })));
+        const events = await eventsOf(store, found, key, limit);
+        print(
+          json,
+          {
+            key,
+            rows: rows.map(({ row, ...one }) => ({
+              ...one,
+              position: row?.position ?? null,
+              row: row ? JSON.parse(row.row!) : null,
+            })),
+            events: events.map(({ position, type, stream, data }) => ({
+              position,
+              type,
+              stream,
+              payload: JSON.parse(data),
+            })),
+          },
+          () =>
+            `${
+              table(
+                ["generation", "position", "row"],
+                rows.map(({ generation, isActive, row }) => [
+                  `${generation}${isActive ? " (readers see it)" : ""}`,
+                  row?.position ?? "-",
+                  row?.row ?? "no row",
+                ]),
+              )
+            }\n\n${
+              table(
+                ["position", "type", "stream", "payload"],
+                events.map(({ position, type, stream, data }) => [position, type, stream, data]),
+              )
+            }`,
+        );
+      })
+    );
+}

@@ -1,0 +1,83 @@
+import type { Domain, Handler } from "../domain/model.ts";
+import { checkProjection, type Projection } from "../domain/projection.ts";
+import { hasPassed } from "../groups/progress.ts";
+import { AnnalsError } from "../lib/annals_error.ts";
+import { DomainDefinitionError } from "../messages/errors.ts";
+import type { EventStore } from "../store/port.ts";
+
+/** A projection that does not show something yet, and why. */
+export interface Behind {
+  /** The projection. */
+  readonly projection: string;
+  /**
+   * `lagging`: its projector has other events before it. `parked`: it failed, and will be tried again. `not running`: no
+   * server runs the projector.
+   */
+  readonly why: "lagging" | "parked" | "not running";
+}
+
+/** Thrown when a projection did not show something in time. */
+export class ProjectionBehindError extends AnnalsError {
+  /** Always `ProjectionBehindError`. */
+  override readonly name = "ProjectionBehindError";
+
+  /**
+   * Creates the error.
+   *
+   * @param message What was found.
+   * @param behind The projection, and why.
+   */
+  constructor(message: string, readonly behind: Behind) {
+    super(message);
+  }
+}
+
+/** The most messages that failed among which one is looked for. */
+const MOST_DEFERRED = 10_000;
+
+/** The projector of a projection. */
+export function keeperOf(domain: Domain, projection: Projection): Handler {
+  checkProjection(projection);
+  const keeper = domain.keeperOf(projection.name);
+  if (keeper) return keeper;
+  throw new DomainDefinitionError(
+    `Cannot wait for projection "${projection.name}": domain "${domain.name}" has no projector that keeps it`,
+  );
+}
+
+/**
+ * Looks whether readers of a projection see everything up to a position.
+ *
+ * @param store The store.
+ * @param domain The domain.
+ * @param projection The projection.
+ * @param position The position.
+ * @returns `null` if they do; otherwise whether something failed on the way.
+ */
+export async function lookBehind(
+  store: EventStore,
+  domain: Domain,
+  projection: Projection,
+  position: number,
+): Promise<{ readonly group: string; readonly isParked: boolean } | null> {
+  const keeper = keeperOf(domain, projection);
+  const active = (await store.generations()).find((one) => one.projection === projection.name && one.isActive);
+  const group = active?.group ?? keeper.name;
+  if (!await hasPassed(store, group, domain.categoriesOf(keeper), position)) return { group, isParked: false };
+  const deferred = await store.deferred(group, { limit: MOST_DEFERRED });
+  if (deferred.length === 0) return null;
+  const [message] = await store.readAt([position], { largest: 0 });
+  const isParked = deferred.some((one) => one.position <= position && one.stream === message?.stream);
+  return isParked ? { group, isParked } : null;
+}
+
+/** Says why readers of a projection do not see something yet. */
+export async function explainBehind(
+  store: EventStore,
+  projection: string,
+  { group, isParked }: { readonly group: string; readonly isParked: boolean },
+): Promise<Behind> {
+  if (isParked) return { projection, why: "parked" };
+  const isRun = (await store.leases()).some((lease) => lease.group === group && lease.isHeld);
+  return { projection, why: isRun ? "lagging" : "not running" };
+}

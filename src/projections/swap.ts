@@ -1,0 +1,30 @@
+import { type Generation, versionOf } from "../store/generations.ts";
+
+/** A generation that is to take the place of another one. */
+export interface Pending {
+  /** What readers see now. */
+  readonly from: Generation;
+  /** What they are to see. */
+  readonly to: Generation;
+}
+
+/**
+ * Says which generation is to be swapped in without being asked: a new one, as soon as it has what readers see now; or that
+ * of the code, when nobody feeds what readers see.
+ *
+ * @param generations Those of one projection.
+ * @param version The version of the code.
+ * @param isFed Whether somebody feeds a generation.
+ * @returns What is to be done, if anything.
+ */
+export function pendingSwap(
+  generations: readonly Generation[],
+  version: number,
+  isFed: (generation: Generation) => boolean,
+): Pending | null {
+  const from = generations.find(({ isActive }) => isActive);
+  const to = generations.findLast(({ generation, state }) => versionOf(generation) === version && state === "fed");
+  if (!from || !to || to.isActive || from.isPinned) return null;
+  if (to.swappedAt === null || !isFed(from)) return { from, to };
+  return null;
+}

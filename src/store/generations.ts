@@ -1,0 +1,130 @@
+import type { Checkpoint } from "./port.ts";
+import { reachedBy } from "./reached.ts";
+
+/** One build of a projection: rows of their own, fed by a group of its own. */
+export interface Generation {
+  /** The projection. */
+  readonly projection: string;
+  /** Which one: the version of its code, like `2`; `2.1` if it was rebuilt since with the same version. */
+  readonly generation: string;
+  /** The group that feeds it. */
+  readonly group: string;
+  /** `building`: from the log, in bulk. `fed`: as any group. `dropped`: its rows are being deleted. */
+  readonly state: "building" | "fed" | "dropped";
+  /** Whether readers see it. */
+  readonly isActive: boolean;
+  /** Whether an operator has chosen it: nothing else takes its place by itself. */
+  readonly isPinned: boolean;
+  /** When readers saw it for the first time, in milliseconds since 1970; `null` if they never did. */
+  readonly swappedAt: number | null;
+  /** What has stopped the build; `null` if nothing did. */
+  readonly error: string | null;
+}
+
+/** A change of what readers see. */
+export interface Swap {
+  /** The projection. */
+  readonly projection: string;
+  /** The generation that readers see now. */
+  readonly from: string;
+  /** The one that they are to see. */
+  readonly to: string;
+  /** The categories that both read. */
+  readonly categories: readonly string[];
+  /** Whether it is kept until an operator changes it. */
+  readonly pin: boolean;
+  /** Whether it may lack what the other one has. @default {false} */
+  readonly stale?: boolean;
+}
+
+/**
+ * Names the rows of one generation, whichever readers see.
+ *
+ * @param projection The projection.
+ * @param generation The generation.
+ * @returns Like `Balance@2`.
+ */
+export function rowsOf(projection: string, generation: string | number): string {
+  return `${projection}@${generation}`;
+}
+
+/**
+ * Splits a name made by {@linkcode rowsOf}.
+ *
+ * @param name The name.
+ * @returns The projection, and the generation; `null` for the rows that readers see.
+ */
+export function generationOf(name: string): { readonly projection: string; readonly generation: string | null } {
+  const at = name.lastIndexOf("@");
+  return at < 0
+    ? { projection: name, generation: null }
+    : { projection: name.slice(0, at), generation: name.slice(at + 1) };
+}
+
+/**
+ * Returns what rows are stored under. Those of the first generation have the projection's name, as before there were others.
+ *
+ * @param name A projection's name, or one made by {@linkcode rowsOf}.
+ */
+export function storedAs(name: string): string {
+  return name.endsWith("@1") ? name.slice(0, -2) : name;
+}
+
+/**
+ * Names the group that feeds a generation. The first one has the handler's name.
+ *
+ * @param handler The handler's name, without a version.
+ * @param generation The generation.
+ */
+export function groupFor(handler: string, generation: string | number): string {
+  return storedAs(rowsOf(handler, generation));
+}
+
+/** Returns the version of the code that a generation is made by. */
+export function versionOf(generation: string): number {
+  return Number(generation.split(".")[0]);
+}
+
+/**
+ * Names the next generation that is made by the same code.
+ *
+ * @param generations Those that there are.
+ * @param version The version of the code.
+ */
+export function nextGeneration(generations: readonly string[], version: number): string {
+  const rebuilds = generations.filter((name) => versionOf(name) === version)
+    .map((name) => Number(name.split(".")[1] ?? 0));
+  return rebuilds.length === 0 ? String(version) : `${version}.${Math.max(...rebuilds) + 1}`;
+}
+
+/**
+ * Says why a generation may not take the place of another one.
+ *
+ * @param swap What is asked.
+ * @param known What the store has, in the same transaction.
+ * @returns The reason; `null` if it may.
+ */
+export function swapFault(
+  { projection, from, to, categories, stale = false }: Swap,
+  { generations, checkpoints, held }: {
+    /** Those of the projection. */
+    readonly generations: readonly Generation[];
+    /** Of both groups. */
+    readonly checkpoints: readonly Checkpoint[];
+    /** How many messages the group of the new one has deferred or given up. */
+    readonly held: number;
+  },
+): string | null {
+  const next = generations.find(({ generation }) => generation === to);
+  const active = generations.find(({ isActive }) => isActive);
+  if (!next || next.state === "dropped") return `there is no generation ${to} of "${projection}"`;
+  if (active?.generation !== from) return `readers see generation ${active?.generation ?? "none"}, not ${from}`;
+  if (next.state === "building") return `generation ${to} is being built`;
+  if (stale) return null;
+  if (held > 0) return `generation ${to} holds back ${held} messages that failed`;
+  const of = (group: string) => checkpoints.filter((checkpoint) => checkpoint.group === group);
+  const lacking = categories.find((category) =>
+    reachedBy(of(next.group), category) < reachedBy(of(active.group), category)
+  );
+  return lacking === undefined ? null : `generation ${to} has not passed what ${from} has passed in ${lacking}`;
+}

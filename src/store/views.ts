@@ -1,0 +1,37 @@
+/** The shape of a projection's rows, as far as its schema declares it. */
+export interface ProjectionShape {
+  /** The projection's name. */
+  readonly name: string;
+  /** Its fields with their JSON types; empty if the schema does not declare them. */
+  readonly fields: readonly { readonly name: string; readonly type: string }[];
+}
+
+/** A column of a view. */
+export interface ViewColumn {
+  /** Its name. */
+  readonly column: string;
+  /** The field of the row. */
+  readonly field: string;
+  /** The field's JSON type. */
+  readonly type: string;
+}
+
+function snake(name: string): string {
+  return name.replaceAll(/([a-z0-9])([A-Z])/g, "$1_$2").replaceAll(/\W+/g, "_").toLowerCase();
+}
+
+/** Returns the name of a projection's view: `AccountSummary` is `projection_account_summary`. */
+export function viewName(projection: string): string {
+  return `projection_${snake(projection)}`.slice(0, 63);
+}
+
+/** Returns the columns of a projection's view besides its key and position, one for each field. */
+export function viewColumns({ fields }: ProjectionShape): ViewColumn[] {
+  const taken = new Set(["key", "position", "row"]);
+  return fields.map(({ name: field, type }) => {
+    let column = snake(field);
+    while (taken.has(column)) column += "_";
+    taken.add(column);
+    return { column, field, type };
+  });
+}
