@@ -12,6 +12,7 @@ import { delivery, postgresAppend, relayCheck } from "./distributed.ts";
 import { faults, handlers, handlersDistributed } from "./hosts.ts";
 import { load } from "./load.ts";
 import { processes } from "./process.ts";
+import { projections } from "./projections.ts";
 import { relay } from "./relay.ts";
 import type { Result } from "./result.ts";
 import { growth } from "./growth.ts";
@@ -34,6 +35,7 @@ const BENCHES: Record<string, () => Promise<Result[]>> = {
   boundaries,
   schedule,
   processes,
+  projections,
   "distributed-simulate": simulateDistributed,
   "distributed-size": sizeDistributed,
   "distributed-idle": idleDistributed,

@@ -29,6 +29,7 @@ import type { CommandOutcome, Due, EventStore, ScheduledMessage } from "../store
 import { handleInline, placeInline } from "./sync.ts";
 import { planCount, planQuery, type QueryOptions } from "../domain/queries.ts";
 import { type Behind, explainBehind, keeperOf, lookBehind, ProjectionBehindError } from "./catching_up.ts";
+import { type EventsOptions, followEvents, type LiveEvent, Watchers, watchName } from "./live.ts";
 import { Once } from "./once.ts";
 import { decodeToken, encodeToken, type Token } from "./token.ts";
 import { findRecent, reconnecting } from "./reconnect.ts";
@@ -146,6 +147,7 @@ export class Client {
   #handling: Promise<void> = Promise.resolve();
   #hasTags = false;
   #placed: Promise<void> | undefined;
+  #watchers: Watchers;
   #log: Promise<string> | undefined;
 
   /**
@@ -158,6 +160,7 @@ export class Client {
   constructor(domain: Domain, store: EventStore, config: Config) {
     this.domain = domain;
     this.store = store;
+    this.#watchers = new Watchers(store);
     this.#config = config;
   }
 
@@ -646,6 +649,65 @@ export class Client {
     await this.#place();
     await this.#after(projection, options);
     return await this.store.countRows(query);
+  }
+
+  /**
+   * Follows a row, or the rows that a query selects: yields what there is now, and again after each change. Who reads
+   * slowly sees the latest state, not every one in between. All that watch the same share one reader.
+   *
+   * @param projection The projection.
+   * @param options Which row, by its key, or which rows; and what they have to show first.
+   * @returns The row (`null` if there is none), or the rows.
+   * @throws {DomainDefinitionError} If it asks for what there is not.
+   * @throws {ProjectionBehindError} If the projection does not show in time what it is to be `after`.
+   *
+   * @example Telling a browser
+   * ```ts ignore
+   * for await (const row of client.watch(Balance, { key: "a1", signal: request.signal })) {
+   *   controller.enqueue(`data: ${JSON.stringify(row)}\n\n`);
+   * }
+   * ```
+   */
+  watch<P extends Projection>(
+    projection: P,
+    options: AfterOptions & { readonly key: string; readonly signal?: AbortSignal },
+  ): AsyncGenerator<RowOf<P> | null, void, undefined>;
+  watch<P extends Projection>(
+    projection: P,
+    options?: Omit<QueryOptions<RowOf<P>>, "cursor"> & AfterOptions & { readonly signal?: AbortSignal },
+  ): AsyncGenerator<readonly RowOf<P>[], void, undefined>;
+  async *watch(
+    projection: Projection,
+    options: QueryOptions<any> & AfterOptions & { readonly key?: string; readonly signal?: AbortSignal } = {},
+  ): AsyncGenerator<any, void, undefined> {
+    checkProjection(projection);
+    const { key, after, timeout, signal, ...query } = options;
+    await this.#place();
+    await this.#after(projection, { ...(after !== undefined && { after }), ...(timeout !== undefined && { timeout }) });
+    const read = key === undefined
+      ? async () => (await this.query(projection, query)).rows
+      : () => this.row(projection, key);
+    yield* this.#watchers.watch(watchName(projection, key === undefined ? query : { key }), read, signal);
+  }
+
+  /**
+   * Follows the events of the domain: for programs that are not handlers, like one that fills a search index. Where it goes
+   * on is up to the program, which keeps the token of the last event that it has dealt with.
+   *
+   * @param options Where to begin, and which events.
+   * @returns The events in the order of the log, each once.
+   * @throws {UndecodableMessageError} If this code does not know an event.
+   *
+   * @example Everything since the beginning
+   * ```ts ignore
+   * for await (const { event, token } of client.events({ after: "start", types: ["Deposited"] })) {
+   *   await index(event);
+   *   await save(token);
+   * }
+   * ```
+   */
+  events(options: EventsOptions = {}): AsyncGenerator<LiveEvent, void, undefined> {
+    return followEvents(this.store, this.domain, options);
   }
 
   /** Where no server runs, this client sees to the generations of projections. */

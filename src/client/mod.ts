@@ -9,5 +9,6 @@ export {
   type Receipt,
 } from "./client.ts";
 export { type Behind, ProjectionBehindError } from "./catching_up.ts";
+export type { EventsOptions, LiveEvent } from "./live.ts";
 export { IdempotencyKeyError } from "./once.ts";
 export type { Token } from "./token.ts";
