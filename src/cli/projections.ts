@@ -392,12 +392,9 @@ export function addProjections(program: Command): void {
           }
           await sleep(50);
         }
-        let rows = 0;
-        for (let deleted = 1; deleted > 0;) {
-          deleted = await store.clearGeneration(name, its.generation, CLEARED);
-          rows += deleted;
-        }
-        console.log(`Generation ${its.generation} of "${name}" is deleted, with ${rows} rows.`);
+        // Servers do the same.
+        while (await store.clearGeneration(name, its.generation, CLEARED) > 0);
+        console.log(`Generation ${its.generation} of "${name}" is deleted.`);
       })
     );
 

@@ -31,6 +31,7 @@ import { planCount, planQuery, type QueryOptions } from "../domain/queries.ts";
 import { type Behind, explainBehind, keeperOf, lookBehind, ProjectionBehindError } from "./catching_up.ts";
 import { type EventsOptions, followEvents, type LiveEvent, Watchers, watchName } from "./live.ts";
 import { Once } from "./once.ts";
+import { rowAsOf } from "./past.ts";
 import { decodeToken, encodeToken, type Token } from "./token.ts";
 import { findRecent, reconnecting } from "./reconnect.ts";
 
@@ -575,9 +576,19 @@ export class Client {
    * @returns The row; `null` if there is none.
    * @throws {ProjectionBehindError} If the projection does not show in time what it is to be `after`.
    */
-  async row<P extends Projection>(projection: P, key: string, options: AfterOptions = {}): Promise<RowOf<P> | null> {
+  async row<P extends Projection>(
+    projection: P,
+    key: string,
+    options: AfterOptions & {
+      /** The row as it was at a time, or a position of the log: all its projector's events are read for it. @default {now} */
+      readonly asOf?: Date | number;
+    } = {},
+  ): Promise<RowOf<P> | null> {
     checkProjection(projection);
     checkKey(projection.name, key, "row()", "read");
+    if (options.asOf !== undefined) {
+      return await rowAsOf(this.store, this.domain, projection, key, options.asOf) as RowOf<P> | null;
+    }
     await this.#place();
     await this.#after(projection, options);
     const found = await this.store.readRow(projection.name, key);

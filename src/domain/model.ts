@@ -1,4 +1,5 @@
 import type { HandlerBatch, Reading } from "../handling/batch.ts";
+import type { Message } from "../messages/envelope.ts";
 import type { MessageType } from "../messages/message_type.ts";
 import type { Aggregate } from "./aggregate.ts";
 import type { Boundary } from "./boundary.ts";
@@ -75,6 +76,8 @@ export interface HandlerKind<H extends Handler = any> {
   readonly decidesFor: (handler: H) => Aggregate | Boundary | null;
   /** Projections that no other handler may write. */
   readonly keeps: (handler: H) => readonly Projection[];
+  /** Which row a message changes, for kinds that make a row from nothing but the messages of its key. */
+  readonly rowKeyOf?: (handler: H, message: Message<any, any>) => string;
   /** What it may write. */
   readonly writes: Writes;
   /** What it reads besides the streams of the events or commands that it handles. @default {nothing} */

@@ -20,6 +20,7 @@ export const PROJECTOR: HandlerKind<Projector> = Object.freeze(
     handles: (handler: Projector) => handler.events,
     decidesFor: () => null,
     keeps: (handler: Projector) => [handler.projection],
+    rowKeyOf: (handler: Projector, message) => handler.keyOf(message),
     writes: { events: false, commands: false, rows: "kept", outcomes: false, statements: false },
     begin: (_domain, handler, reading) => new ProjectionBatch(handler, reading),
   } satisfies HandlerKind<Projector>,

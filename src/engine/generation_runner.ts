@@ -293,7 +293,7 @@ export class GenerationRunner {
           await clock.sleep(RENEWAL, signal);
           continue;
         }
-        const reason = storable(textOf(error), LONGEST_ERROR);
+        const reason = storable(error instanceof BuildError ? error.message : textOf(error), LONGEST_ERROR);
         await store.markGeneration({ projection, generation: name, state: "building", error: reason }, "building");
         return report({ type: "projection.stopped", group, projection, generation: name, error: reason });
       }

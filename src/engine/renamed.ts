@@ -82,7 +82,9 @@ export async function checkRenames(
         ? ["A renamed handler has all its effects a second time (rows counted twice, mails sent again)."]
         : [],
       ...renames.some(({ fresh }) => late.has(fresh))
-        ? ["The instances of a renamed process manager stay where they are for good, and so do their timers."]
+        ? [
+          "What a renamed handler has not handled or has set aside stays behind, and so do the instances and timers of a process manager.",
+        ]
         : [],
     ];
     throw new EngineStartError(

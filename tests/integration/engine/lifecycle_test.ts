@@ -127,7 +127,7 @@ Deno.test("a handler that seems to be renamed is not run from the beginning, unl
   await refused.kill();
   assert.match(
     refused.stderr,
-    /"Mailer" is new .* bells::bell since the beginning; "Mail", which has handled them, is not/,
+    /"Mailer" is new .* what comes next in bells::bell; "Mail", which has handled what was before, is not/,
   );
   assert.match(refused.stderr, /[Gg]ive it its old name.*start once with --accept-new-groups/);
   // Beside the old one it is simply new, and so is the next one after it was accepted.

@@ -1,0 +1,82 @@
+import type { Domain } from "../domain/model.ts";
+import type { Projection } from "../domain/projection.ts";
+import { decode } from "../messages/codec.ts";
+import { DomainDefinitionError } from "../messages/errors.ts";
+import { readBatch } from "../store/large.ts";
+import type { EventStore } from "../store/port.ts";
+import { keeperOf } from "./catching_up.ts";
+
+/** How many messages are read at a time. */
+const PAGE = 1_000;
+
+/**
+ * Folds a row again, as it was at a time or position. All events of the projector's categories are read for it.
+ *
+ * @param store The store.
+ * @param domain The domain.
+ * @param projection The projection.
+ * @param key The row's key.
+ * @param asOf A time, or a position of the log.
+ * @returns The row; `null` if there was none.
+ * @throws {DomainDefinitionError} If it is neither.
+ */
+export async function rowAsOf(
+  store: EventStore,
+  domain: Domain,
+  projection: Projection,
+  key: string,
+  asOf: Date | number,
+): Promise<unknown> {
+  const isTime = asOf instanceof Date && Number.isFinite(asOf.getTime());
+  if (!isTime && !(Number.isSafeInteger(asOf) && asOf as number >= 0)) {
+    throw new DomainDefinitionError(
+      `Cannot read a row as of ${String(asOf)}: it is neither a valid Date nor a position`,
+    );
+  }
+  const keeper = keeperOf(domain, projection);
+  const { rowKeyOf } = keeper.kind;
+  if (!rowKeyOf) {
+    throw new DomainDefinitionError(
+      `Cannot read a row of projection "${projection.name}" as it was: it cannot be folded`,
+    );
+  }
+  const handles = new Set(keeper.kind.handles(keeper).map(({ type }) => type));
+  const last = isTime ? await store.lastPosition() : Math.min(asOf as number, await store.lastPosition());
+  let row: string | null = null;
+  const batch = keeper.kind.begin(domain, keeper, {
+    readStream: () => Promise.resolve([]),
+    readRows: () => Promise.resolve([]),
+  });
+  const never = new AbortController().signal;
+  const log = { debug() {}, info() {}, warn() {}, error() {} };
+  for await (const record of inOrder(store, domain.categoriesOf(keeper), last)) {
+    // Clocks of servers differ a little, so that later messages may be older.
+    if (!handles.has(record.type) || (isTime && record.time > asOf.getTime())) continue;
+    const message = decode(record, domain.types);
+    if (rowKeyOf(keeper, message) !== key) continue;
+    await batch.prepare([message]);
+    await batch.handle({ message, attempt: 1, signal: never, givenUp: never, log });
+  }
+  for (const one of batch.effects().rows) if (one.key === key) row = one.row;
+  return row === null ? null : JSON.parse(row);
+}
+
+/** The messages of some categories, in the order of the log. */
+async function* inOrder(store: EventStore, categories: readonly string[], upTo: number) {
+  const sources = categories.map((category) => ({
+    category,
+    after: 0,
+    page: [] as Awaited<ReturnType<typeof readBatch>>,
+  }));
+  while (true) {
+    for (const source of sources) {
+      if (source.page.length > 0 || source.after >= upTo) continue;
+      source.page = await readBatch(store, { category: source.category, after: source.after, upTo, limit: PAGE });
+      source.after = source.page.at(-1)?.position ?? upTo;
+    }
+    const next = sources.filter(({ page }) => page.length > 0)
+      .sort((a, b) => a.page[0].position - b.page[0].position)[0];
+    if (!next) return;
+    yield next.page.shift()!;
+  }
+}
