@@ -64,6 +64,7 @@ const METHODS: ReadonlySet<keyof EventStore> = new Set([
   "listRows",
   "queryRows",
   "countRows",
+  "projections",
   "generations",
   "addGeneration",
   "markGeneration",

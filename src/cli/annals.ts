@@ -16,6 +16,7 @@ import { runCommand } from "./run.ts";
 import { addSchedule } from "./schedule.ts";
 import { addStore } from "./store.ts";
 import { addSubscriptions } from "./subscriptions.ts";
+import { addTransfer } from "./transfer.ts";
 
 /**
  * Runs one command.
@@ -43,6 +44,7 @@ export async function annalsCommand(args: readonly string[]): Promise<number> {
       addOutbox,
       addEvents,
       addStore,
+      addTransfer,
       addConfig,
       addHealth,
     ];

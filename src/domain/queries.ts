@@ -1,6 +1,7 @@
 import { didYouMean } from "../lib/did_you_mean.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { isStorable } from "../messages/text.ts";
+import { fieldValue } from "../store/row_query.ts";
 import type { FieldValue, RowBound, RowCondition, RowField, RowOrder, RowQuery } from "../store/row_query.ts";
 import type { Projection } from "./projection.ts";
 
@@ -123,7 +124,8 @@ export function rowField(projection: Queried, name: string, example?: unknown): 
 }
 
 function checkValue(projection: Projection, { name, type }: RowField, value: unknown): FieldValue {
-  if (typeof value !== type) {
+  const given: string = typeof value;
+  if (given !== type) {
     refuse(projection, `field "${name}" is a ${type}, and is compared with ${JSON.stringify(value) ?? String(value)}`);
   }
   if (typeof value === "number" && !Number.isFinite(value)) refuse(projection, `field "${name}" cannot be ${value}`);
@@ -266,7 +268,7 @@ export function planQuery(projection: Projection, options: QueryOptions<any> = {
   return {
     query: { projection: projection.name, where, orderBy, limit, ...(after && { after }) },
     cursorOf: (key, row) => {
-      const values = fields.map(({ name, type, isKey }) => isKey ? key : typeof row[name] === type ? row[name] : null);
+      const values = fields.map((field) => fieldValue({ key, value: row }, field));
       return cursorText([signature, key, ...values]);
     },
   };

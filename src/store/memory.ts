@@ -521,6 +521,11 @@ export class MemoryEventStore implements EventStore {
     return this.#rows.query(query);
   }
 
+  async projections(): Promise<string[]> {
+    this.#open();
+    return this.#rows.projections;
+  }
+
   async countRows(query: Pick<RowQuery, "projection" | "where">): Promise<number> {
     this.#open();
     return this.#rows.query({ ...query, orderBy: [], limit: Infinity }).length;

@@ -47,6 +47,11 @@ export class MemoryRows {
     return selectRows(values, query).map((key) => rows!.get(key)!);
   }
 
+  /** What rows are stored under. */
+  get projections(): string[] {
+    return [...this.#rows].filter(([, rows]) => rows.size > 0).map(([name]) => name).sort(compareTexts);
+  }
+
   /** Returns all generations, by projection. */
   get generations(): Generation[] {
     return [...this.#generations.values()].sort((a, b) =>

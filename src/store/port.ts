@@ -577,6 +577,8 @@ export interface Projections {
   ): Promise<ProjectionRow[]>;
   /** Returns the rows that a query selects. Two with equal conditions see the same order. */
   queryRows(query: RowQuery): Promise<ProjectionRow[]>;
+  /** Returns what rows are stored under, of all that have some. */
+  projections(): Promise<string[]>;
   /** Returns the number of rows for which all conditions hold. */
   countRows(query: Pick<RowQuery, "projection" | "where">): Promise<number>;
 }

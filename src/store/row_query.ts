@@ -162,9 +162,11 @@ export function compareTexts(a: string, b: string): number {
 
 type Row = { readonly key: string; readonly value: Record<string, unknown> };
 
-function valueOf({ key, value }: Row, { name, type, isKey }: RowField): FieldValue | null {
+/** The value of a field of a row; `null` if it is of another type. */
+export function fieldValue({ key, value }: Row, { name, type, isKey }: RowField): FieldValue | null {
   const found = isKey ? key : value?.[name];
-  return typeof found === type ? found as FieldValue : null;
+  const typeOf: string = typeof found;
+  return typeOf === type ? found as FieldValue : null;
 }
 
 function compare(a: FieldValue | null, b: FieldValue | null): number {
@@ -175,7 +177,7 @@ function compare(a: FieldValue | null, b: FieldValue | null): number {
 }
 
 function holds(row: Row, condition: RowCondition): boolean {
-  const value = valueOf(row, condition.field);
+  const value = fieldValue(row, condition.field);
   switch (condition.is) {
     case "null":
       return value === null;
@@ -214,7 +216,7 @@ export function selectRows(
   { where, orderBy, after, limit }: Omit<RowQuery, "projection">,
 ): string[] {
   const down = orderBy.at(-1)?.descending ?? false;
-  const orderOf = (row: Row) => ({ key: row.key, values: orderBy.map(({ field }) => valueOf(row, field)) });
+  const orderOf = (row: Row) => ({ key: row.key, values: orderBy.map(({ field }) => fieldValue(row, field)) });
   const order = (a: RowBound, b: RowBound): number => {
     for (const [i, { descending }] of orderBy.entries()) {
       const difference = compare(a.values[i], b.values[i]);

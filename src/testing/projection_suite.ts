@@ -12,7 +12,7 @@ import type {
   RowOrder,
   RowQuery,
 } from "../store/port.ts";
-import { selectRows } from "../store/row_query.ts";
+import { fieldValue, selectRows } from "../store/row_query.ts";
 
 /** Registers one test with a runner, for an empty store. */
 export type WithStore = (name: string, run: (store: EventStore) => Promise<void>) => void;
@@ -124,9 +124,7 @@ export function projectionSuite(test: WithStore): void {
           const value = JSON.parse(row!);
           after = {
             key,
-            values: orderBy.map(({ field: { name, type, isKey } }) =>
-              isKey ? key : typeof value[name] === type ? value[name] : null
-            ),
+            values: orderBy.map(({ field }) => fieldValue({ key, value }, field)),
           };
         }
         assert.deepEqual(found, expected);
@@ -168,6 +166,7 @@ export function projectionSuite(test: WithStore): void {
     const first = { one: '{"n":1}', some: ['{"n":1}'], all: ['{"n":1}'], query: ['{"n":1}'], count: 1 };
     const both = ['{"n":2}', '{"n":3}'];
     const second = { one: '{"n":2}', some: both, all: both, query: both, count: 2 };
+    assert.deepEqual(await store.projections(), ["p", "p@2"]);
     assert.deepEqual(await seen("p"), first);
     assert.deepEqual(await seen("p@1"), first);
     assert.deepEqual(await seen("p@2"), second);

@@ -406,6 +406,11 @@ export abstract class PostgresTables implements EventStore {
     return found.filter(([projection]) => projection !== null).map(toRow);
   }
 
+  async projections(): Promise<string[]> {
+    const sql = 'select distinct projection collate "C" from annals.projections order by 1';
+    return (await this.ask(sql, [])).map(([projection]) => projection);
+  }
+
   async countRows({ projection, where }: Pick<RowQuery, "projection" | "where">): Promise<number> {
     return (await this.#askRows(projection, (name, rows) => countQuery(name, rows, where)))[0][0];
   }

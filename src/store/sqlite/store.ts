@@ -589,6 +589,11 @@ export class SqliteEventStore implements EventStore {
     return this.#db.read(() => this.#projections.query(query));
   }
 
+  async projections(): Promise<string[]> {
+    const rows = await this.#all<{ projection: string }>("select distinct projection from projections order by 1");
+    return rows.map(({ projection }) => projection);
+  }
+
   countRows(query: Pick<RowQuery, "projection" | "where">): Promise<number> {
     return this.#db.read(() => this.#projections.count(query));
   }

@@ -414,7 +414,9 @@ Deno.test("a role that could append before can append to a partitioned log", asy
   await run(`grant select, insert, update, delete on all tables in schema "${schema}" to "${role}"`);
   await run("alter table annals.leases drop column granted");
   await run("drop function annals.grant_lease(text, text, int, text, bigint, bigint, bigint)");
-  await run("drop table annals.schedule; drop table annals.tags; drop table annals.snapshots");
+  await run(
+    "drop table annals.schedule; drop table annals.tags; drop table annals.snapshots; drop table annals.generations",
+  );
   await run("alter table annals.outcomes drop column at");
   await run("alter table annals.once drop column at");
   await run("delete from annals.migrations where version > 6");
@@ -425,6 +427,7 @@ Deno.test("a role that could append before can append to a partitioned log", asy
     "when outcomes and keys were made",
     "tags of messages",
     "snapshots of states",
+    "generations of projections",
   ]);
   await store.partition({ size: 2, margin: 1 });
   const url = new URL(databaseUrl());

@@ -377,3 +377,19 @@ Deno.test("members that enroll at the same time after the clock was set back do 
   for (const { store } of stores) await store.close();
   await schema[Symbol.asyncDispose]();
 });
+
+Deno.test("of processes that write the same key at the same time, one writes it, and the others are told of it", async () => {
+  await using schema = await withSchema();
+  const stores = Array.from({ length: 4 }, () => new PostgresEventStore({ url: databaseUrl(), schema: schema.name }));
+  await stores[0].migrate();
+  for (let i = 0; i < 30; i++) {
+    const checkpoint = { group: "g", category: `c${i}`, partitions: 1, partition: 0, position: 1 };
+    const written = await Promise.all(
+      stores.map((store, n) => store.commit({ checkpoint, once: { key: `k${i}`, value: String(n) } })),
+    );
+    const [first] = written.filter(({ repeated }) => repeated === null);
+    const values = new Set(written.map(({ repeated }, n) => repeated ?? String(n)));
+    assert.ok(first && values.size === 1, `${[...values]}`);
+  }
+  for (const store of stores) await store.close();
+});

@@ -21,6 +21,7 @@ const DIGESTS: Record<string, readonly string[]> = {
     "af7f220df7bc",
     "1f1133ada7e5",
     "6b1757b73eb9",
+    "70c4108e3159",
   ],
   sqlite: [
     "55e50935aeda",
@@ -33,6 +34,7 @@ const DIGESTS: Record<string, readonly string[]> = {
     "5bdbcdd1ad5f",
     "ca66247702b8",
     "107c184b3a65",
+    "df93be8bb3ee",
   ],
   "sqlite broker": ["6421888f84c7", "1979c55dabac"],
 };

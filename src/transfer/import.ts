@@ -1,0 +1,192 @@
+import { createHash } from "node:crypto";
+import { AnnalsError } from "../lib/annals_error.ts";
+import { isInternal, type MessageRecord } from "../messages/envelope.ts";
+import { readBatch } from "../store/large.ts";
+import type { EventStore, StreamAppend } from "../store/port.ts";
+import { digestText, fromLine } from "./cloud_events.ts";
+import type { ExportEnd, ExportHeader } from "./export.ts";
+import { type StateRecord, writeState } from "./state.ts";
+
+/** How many messages are written at a time, and how many characters of them. */
+const PAGE = 2_000;
+const MOST_CHARACTERS = 8_000_000;
+
+/** The group whose checkpoints name, in place of a category, the digests of exports that were imported as a whole. */
+const IMPORTED_GROUP = "$imported";
+
+/** Thrown when what is imported is no export, or not of this store. What was imported before stays. */
+export class ImportError extends AnnalsError {
+  /** Always `ImportError`. */
+  override readonly name = "ImportError";
+}
+
+/** How to import. */
+export interface ImportOptions {
+  /** The domain of the store. */
+  readonly domain: string;
+  /** Called with the position that is written. @default {nobody} */
+  readonly reached?: (position: number) => void;
+}
+
+/** What was imported. */
+export interface Imported {
+  /** The number of messages of the export. */
+  readonly messages: number;
+  /** How many of them were there already, from an import that was interrupted. */
+  readonly found: number;
+}
+
+/** Successive messages of one stream are one append. */
+function appendsOf(records: readonly MessageRecord[]): StreamAppend[] {
+  const appends: { stream: string; category: string; expected: number; publish: boolean; messages: MessageRecord[] }[] =
+    [];
+  for (const record of records) {
+    const { stream, category, version } = record;
+    const last = appends.at(-1);
+    if (last?.stream === stream) last.messages.push(record);
+    else appends.push({ stream, category, expected: version - 1, publish: !isInternal(category), messages: [record] });
+  }
+  return appends.map((append) => ({
+    ...append,
+    messages: append.messages.map(({ position: _, version: __, stream: ___, category: ____, ...message }) => message),
+  }));
+}
+
+/**
+ * Imports an exported log into a store that is empty, or has the beginning of the same export.
+ *
+ * @param store The store.
+ * @param lines The lines of the export.
+ * @param options The domain.
+ * @throws {ImportError} If the lines are no whole export of this domain, or the store has something else.
+ */
+export async function importLines(
+  store: EventStore,
+  lines: AsyncIterable<string>,
+  { domain, reached = () => {} }: ImportOptions,
+): Promise<Imported> {
+  const found = await store.lastPosition();
+  let number = 0;
+  let header: ExportHeader | undefined;
+  let end: ExportEnd | undefined;
+  let held: MessageRecord[] = [];
+  let characters = 0;
+  let next = 1;
+  const state: StateRecord[] = [];
+  const flush = async (): Promise<void> => {
+    const missing = held.filter(({ position }) => position > found);
+    const known = held.filter(({ position }) => position <= found);
+    await checkKnown(store, known);
+    if (missing.length > 0) {
+      const { lastPosition } = await store.commit({ appends: appendsOf(missing) });
+      if (lastPosition !== missing.at(-1)!.position) {
+        throw new ImportError(
+          `Message ${missing.at(-1)!.position} came to position ${lastPosition}: somebody else writes to this store`,
+        );
+      }
+    }
+    if (held.length > 0) reached(held.at(-1)!.position);
+    held = [];
+    characters = 0;
+  };
+  const flushState = async (): Promise<void> => {
+    for (let at = 0; at < state.length; at += PAGE) await writeState(store, state.slice(at, at + PAGE));
+  };
+  for await (const line of lines) {
+    number++;
+    if (line === "") continue;
+    const refuse = (what: string): never => {
+      throw new ImportError(`Line ${number}: ${what}`);
+    };
+    if (end) refuse("there is something behind the end");
+    if (!header) {
+      header = headerOf(line, domain);
+      continue;
+    }
+    if (line.startsWith('{"annals":')) {
+      await flush();
+      const { annals, ...record } = JSON.parse(line);
+      if (annals === "state") state.push(record);
+      else end = { annals, ...record };
+      continue;
+    }
+    let record: MessageRecord;
+    try {
+      record = fromLine(line);
+    } catch (error) {
+      return refuse(
+        `${(error as Error).message}; everything before it is imported, and importing again goes on from there`,
+      );
+    }
+    if (record.position !== next) {
+      refuse(`the message at position ${record.position} should be at ${next}: the export lacks messages`);
+    }
+    next++;
+    held.push(record);
+    characters += record.data.length;
+    if (held.length >= PAGE || characters >= MOST_CHARACTERS) await flush();
+  }
+  if (!end) {
+    throw new ImportError(
+      `The export ends in the middle, after line ${number}; what was imported stays, and importing the whole goes on from there`,
+    );
+  }
+  if (next - 1 < found) throw new ImportError(`The store has ${found} messages, and the export only ${next - 1}`);
+  await verify(store, end);
+  // Groups may have gone on since.
+  const isDone = (await store.checkpoints(IMPORTED_GROUP)).some(({ category }) => category === end.digest);
+  if (!isDone) {
+    await flushState();
+    await store.commit({
+      checkpoint: { group: IMPORTED_GROUP, category: end.digest, partitions: 1, partition: 0, position: end.messages },
+    });
+  }
+  // The broker has no copies of these; who needs them reads the log.
+  await store.markPublished(end.messages);
+  return { messages: end.messages, found };
+}
+
+function headerOf(line: string, domain: string): ExportHeader {
+  let header: Partial<ExportHeader> = {};
+  try {
+    header = JSON.parse(line);
+  } catch {
+    // It is refused.
+  }
+  if (header?.annals !== "export" || header.format !== 1) {
+    throw new ImportError('This is no export of a log: its first line should begin with {"annals":"export"');
+  }
+  if (header.domain !== domain) {
+    throw new ImportError(`This is an export of domain "${header.domain}", and the store is of "${domain}"`);
+  }
+  if (!header.isWhole) throw new ImportError("This is an export of some messages only; export without --since");
+  return header as ExportHeader;
+}
+
+/** What is in the store already has to be the same. */
+async function checkKnown(store: EventStore, known: readonly MessageRecord[]): Promise<void> {
+  const last = known.at(-1);
+  if (!last) return;
+  const [there] = await store.readAt([last.position], { largest: 0 });
+  if (there?.id === last.id) return;
+  throw new ImportError(
+    `The store has another message at position ${last.position}: import into an empty one, or into one with the beginning of this export`,
+  );
+}
+
+/** Reads everything again, and compares it with what was exported. */
+async function verify(store: EventStore, { messages, digest }: ExportEnd): Promise<void> {
+  const found = createHash("sha256");
+  let count = 0;
+  for (let after = 0;;) {
+    const page = await readBatch(store, { after, limit: PAGE });
+    if (page.length === 0) break;
+    for (const record of page) found.update(digestText(record));
+    count += page.length;
+    after = page.at(-1)!.position;
+  }
+  if (count === messages && found.digest("hex") === digest) return;
+  throw new ImportError(
+    `The store's ${count} messages are not the ${messages} that were exported: their digests differ. Do not use it; import into an empty one`,
+  );
+}
