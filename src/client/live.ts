@@ -124,12 +124,12 @@ export class Watchers {
     await Promise.resolve();
     try {
       while (true) {
+        const watched = this.#watched.get(name);
+        if (signal.aborted || !watched) throw new Error("Nobody watches any more");
         const changed = this.#store.changed(LONGEST_WAIT, signal);
         changed.catch(() => {});
         const seen = await read();
         const text = JSON.stringify(seen);
-        const watched = this.#watched.get(name);
-        if (signal.aborted || !watched) throw new Error("Nobody watches any more");
         if (watched.last?.text !== text) {
           watched.last = { text, seen };
           for (const tell of watched.watchers) tell(seen);
@@ -139,7 +139,8 @@ export class Watchers {
         await sleep(SHORTEST_PAUSE);
       }
     } finally {
-      this.#watched.delete(name);
+      // Others may have begun to watch the same since.
+      if (this.#watched.get(name)?.stop.signal === signal) this.#watched.delete(name);
     }
   }
 
@@ -181,7 +182,7 @@ export class Watchers {
       signal.removeEventListener("abort", abort);
       watched.watchers.delete(tell);
       if (watched.watchers.size === 0) {
-        this.#watched.delete(name);
+        if (this.#watched.get(name) === watched) this.#watched.delete(name);
         watched.stop.abort("done");
       }
     }
