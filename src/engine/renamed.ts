@@ -90,7 +90,7 @@ export async function checkRenames(
     throw new EngineStartError(
       `Handlers may have been renamed:\n\n${found.join("\n")}\n\n${
         harm.join(" ")
-      } If it was renamed, say so: formerly: "${renames[0].gone}", or give it its old name. ${ACCEPT}`,
+      } If it was renamed, say so, like formerly: "${renames[0].gone}", or give it its old name. ${ACCEPT}`,
     );
   }
   if (!accept && unkept.length > 0) {
