@@ -4,6 +4,7 @@ import {
   AppendConditionError,
   DuplicateMessageError,
   FencedError,
+  RowConflictError,
   ScheduleChangedError,
   StatementError,
   StoreUnavailableError,
@@ -44,6 +45,7 @@ const SIGNAL = "\u0000signal";
 const ERRORS: Record<string, (fields: any) => Error> = {
   WrongExpectedVersionError: (e) => new WrongExpectedVersionError(e.stream, e.expected, e.actual),
   AppendConditionError: (e) => new AppendConditionError(e.tags),
+  RowConflictError: (e) => new RowConflictError(e.message),
   FencedError: (e) => new FencedError(e.lease, e.token),
   ScheduleChangedError: (e) => new ScheduleChangedError(e.keys),
   StoreUnavailableError: (e) => new StoreUnavailableError(e.message, e.reason, e.retryable),

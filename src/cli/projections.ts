@@ -4,7 +4,7 @@ import { sleep } from "../lib/sleep.ts";
 import type { HandlerDescription, ProjectionDescription } from "../isolation/protocol.ts";
 import { addRebuild, isHeld } from "../projections/place.ts";
 import { type Difference, differences } from "../projections/difference.ts";
-import { type Generation, rowsOf, versionOf } from "../store/generations.ts";
+import { buildGroup, type Generation, rowsOf, versionOf } from "../store/generations.ts";
 import type { EventStore } from "../store/port.ts";
 import { reachedBy } from "../store/reached.ts";
 import { paint } from "../telemetry/colors.ts";
@@ -33,6 +33,8 @@ interface GenerationStatus extends Generation {
   readonly position: number;
   /** The number of messages after that. */
   readonly behind: number;
+  /** How many messages its group has deferred or given up. */
+  readonly held: number;
   /** Whether a server feeds or builds it at the moment. */
   readonly isRun: boolean;
 }
@@ -68,7 +70,7 @@ async function statusOf(
 ): Promise<GenerationStatus> {
   const checkpoints = await store.checkpoints(generation.group);
   const leases = await store.leases();
-  const building = `$build ${rowsOf(generation.projection, generation.generation)}`;
+  const building = buildGroup(generation.projection, generation.generation);
   let [position, behind] = [Infinity, 0];
   for (const category of categories) {
     const reached = reachedBy(checkpoints, category);
@@ -76,12 +78,15 @@ async function statusOf(
     behind += (await store.lag(category, reached)).messages;
   }
   const isRun = leases.some(({ group, isHeld }) => isHeld && (group === generation.group || group === building));
-  return { ...generation, position, behind, isRun };
+  const dead = (await store.countDeadLetters())[generation.group] ?? 0;
+  const held = (await store.deferred(generation.group)).length + dead;
+  return { ...generation, position, behind, held, isRun };
 }
 
-function stateOf({ state, isActive, isPinned, error, isRun }: GenerationStatus): string {
+function stateOf({ state, isActive, isPinned, error, isRun, held }: GenerationStatus): string {
   if (error !== null) return paint("stopped", "red", COLORS);
-  const what = state === "fed" && !isRun ? "not fed: no running server has its code" : state;
+  const name = state === "fed" && held > 0 ? `fed, ${held} failed` : state;
+  const what = state !== "dropped" && !isRun ? `not ${name}: no running server has its code` : name;
   return `${what}${isActive ? ", readers see it" : ""}${isPinned ? ", pinned" : ""}`;
 }
 
@@ -109,7 +114,19 @@ function activeOf({ code, generations }: Found): Generation {
   throw new UsageError(`Projection "${code.name}" has no generations yet; start a server once`);
 }
 
-/** The generation that is to be swapped in, or compared: the newest one that readers do not see. */
+/** The generation that is to be swapped in: the newest one, if readers do not see it. */
+function newestOf(found: Found, name: string | undefined): Generation {
+  if (name !== undefined) return pick(found, name);
+  const newest = found.generations.findLast(({ state }) => state !== "dropped");
+  if (newest?.isActive) {
+    throw new UsageError(
+      `Readers of "${found.code.name}" see generation ${newest.generation}, the newest; for another, add --generation, or run: annals projections rollback ${found.code.name}`,
+    );
+  }
+  return newest ?? activeOf(found);
+}
+
+/** The generation that is to be compared with what readers see: the newest other one. */
 function candidateOf(found: Found, name: string | undefined): Generation {
   if (name !== undefined) return pick(found, name);
   const next = found.generations.findLast(({ isActive, state }) => !isActive && state !== "dropped");
@@ -139,13 +156,10 @@ async function swap({ store }: Operator, found: Found, to: Generation, stale: bo
       stale,
     });
     if (fault === null) break;
-    if (performance.now() > until || /being built|no generation|readers see/.test(fault)) {
+    if (performance.now() > until || /built|no generation|readers see/.test(fault)) {
+      const isLacking = /has not passed|holds back/.test(fault);
       throw new UsageError(
-        `Not swapped: ${fault}. ${
-          /has not passed/.test(fault)
-            ? "If no server feeds it any more, it can be shown as it is: add --stale"
-            : "See: annals projections status"
-        }`,
+        `Not swapped: ${fault}. ${isLacking ? "To show it as it is, add --stale" : "See: annals projections status"}`,
       );
     }
     await sleep(20);
@@ -354,7 +368,7 @@ export function addProjections(program: Command): void {
       withOne(
         name,
         async (operator, found) =>
-          await swap(operator, found, candidateOf(found, options.generation), options.stale ?? false),
+          await swap(operator, found, newestOf(found, options.generation), options.stale ?? false),
       )
     );
 
@@ -384,7 +398,7 @@ export function addProjections(program: Command): void {
         if (its.isActive) throw new UsageError(`Readers of "${name}" see generation ${its.generation}; swap first`);
         await store.markGeneration({ ...its, state: "dropped", error: null }, its.state);
         const until = performance.now() + DROP_PATIENCE;
-        while (await isHeld(store, its.group)) {
+        while (await isHeld(store, its.group) || await isHeld(store, buildGroup(name, its.generation))) {
           if (performance.now() > until) {
             return console.log(
               `Generation ${its.generation} of "${name}" is dropped, and still fed by a server of an older version of Annals; its rows are deleted when that has stopped.`,

@@ -26,6 +26,7 @@ import { didYouMean } from "../lib/did_you_mean.ts";
 import { isInternal } from "../messages/envelope.ts";
 import type { GroupWorker } from "../handling/runner.ts";
 import { writing } from "../projections/rows_of_worker.ts";
+import { SharedWorker } from "../projections/shared_rows.ts";
 import { placeGenerations, restartBuilds } from "../projections/place.ts";
 import { generationOf, rowsOf, versionOf } from "../store/generations.ts";
 import { GenerationRunner } from "./generation_runner.ts";
@@ -246,7 +247,7 @@ export class Engine {
       share: this.#config.rebuildShare,
       swap: this.#config.projectionSwap,
       planOf: (handler, generation) => this.#plansOf(domain, handler, pool, generation.group),
-      workerOf: (handler, { group }, readRows) => this.#workerOf(domain, handler, pool, group, 0, readRows),
+      workerOf: (handler, { group }, readRows) => this.#workerOf(domain, handler, pool, group, 0, 1, readRows),
       groups: { add: (plan) => supervisor.add(plan), remove: (group) => supervisor.remove(group) },
       clock: this.#clock,
       report: this.#report,
@@ -366,13 +367,12 @@ export class Engine {
         categories,
         handles: new Set(handles),
         types: new Map(Object.entries(domain.types)),
-        keepsRows: handler.keeps.length > 0,
         halts: handler.halts,
         ...(retries !== undefined && { retries }),
       },
       settings,
       feed: type,
-      worker: this.#workerOf(domain, handler, pool, group, partition),
+      worker: this.#workerOf(domain, handler, pool, group, partition, partitions),
       partition,
       partitions,
     }));
@@ -385,6 +385,7 @@ export class Engine {
     pool: HostPool,
     group: string,
     partition: number,
+    partitions = 1,
     readRows: EventStore["readRows"] = (projection, keys) => this.#store.readRows(projection, keys),
   ): GroupWorker {
     const { name, keeps } = handler;
@@ -395,6 +396,8 @@ export class Engine {
     // Of its code, a handler knows only the first generation.
     const rowsFor = (rows: string) =>
       keeps.includes(rows) ? rowsOf(generationOf(rows).projection, generation ?? 1) : rows;
+    const shared = partitions > 1 && keeps.length > 0 ? new SharedWorker() : null;
+    const read: EventStore["readRows"] = (rows, keys) => readRows(rowsFor(rows), keys);
     const worker = pool.workerOf(this.#unitOf(name, partition), {
       group: name,
       capability: new Capability(domain, handler, sql, this.#config.store.maxMessageBytes),
@@ -407,11 +410,12 @@ export class Engine {
         readTagged: (among, options) => store.readTagged(among, options),
         readSnapshot: (stream, fingerprint) => store.readSnapshot(stream, fingerprint),
         outcome: (command) => store.outcome(command),
-        readRows: (rows, keys) => readRows(rowsFor(rows), keys),
+        readRows: shared?.reading(read) ?? read,
       },
       now: this.#clock.now,
     });
-    return group === name ? worker : writing(worker, rowsFor);
+    const own = shared?.worker(worker) ?? worker;
+    return group === name ? own : writing(own, rowsFor);
   }
 
   /** The open store, shared by clients in this process. */

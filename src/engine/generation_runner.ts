@@ -5,11 +5,11 @@ import { recoveryOf } from "../lib/annals_error.ts";
 import type { Clock } from "../lib/clock.ts";
 import { storable } from "../messages/text.ts";
 import { textOf } from "../messages/thrown.ts";
-import { Builder, BuildError } from "../projections/builder.ts";
+import { Builder, BuildError, OtherCategoriesError } from "../projections/builder.ts";
 import { pendingSwap } from "../projections/swap.ts";
 import { rowField } from "../domain/queries.ts";
-import { isHeld } from "../projections/place.ts";
-import { type Generation, generationOf, rowsOf, versionOf } from "../store/generations.ts";
+import { addRebuild, isHeld } from "../projections/place.ts";
+import { buildGroup, type Generation, generationOf, rowsOf, versionOf } from "../store/generations.ts";
 import { FencedError } from "../store/errors.ts";
 import type { EventStore, Fence, RowIndex } from "../store/port.ts";
 import type { Report } from "../telemetry/events.ts";
@@ -25,6 +25,9 @@ const SWAP_INTERVAL = 30;
 
 /** How often the lease of a build is renewed, in milliseconds. */
 const RENEWAL = LEASE_TTL / 4;
+
+/** How long nobody may feed what readers see before they see something else, in milliseconds: a server may take over. */
+const UNFED = 4 * LEASE_TTL;
 
 /** How many rows of a dropped generation are deleted at a time. */
 const CLEARED = 2_000;
@@ -79,7 +82,9 @@ export class GenerationRunner {
   #options: GenerationRunnerOptions;
   /** The groups that run here. */
   #fed: Set<string>;
-  #building = new Map<string, Promise<void>>();
+  #building = new Map<string, { readonly done: Promise<void>; readonly stop: AbortController }>();
+  /** Since when nobody feeds what readers see. */
+  #unfed = new Map<string, number>();
   #busyAt = -Infinity;
   #builders = new Set<string>();
   #indexed = new Set<string>();
@@ -106,7 +111,7 @@ export class GenerationRunner {
       await clock.sleep(isClose ? SWAP_INTERVAL : INTERVAL, signal);
       return "again";
     }, { clock, report, signal });
-    await Promise.allSettled(this.#building.values());
+    await Promise.allSettled([...this.#building.values()].map(({ done }) => done));
   }
 
   /** Looks once; returns whether a swap waits for the right moment. */
@@ -126,7 +131,11 @@ export class GenerationRunner {
           else if (generation.error === null) this.#build(handler, generation, signal);
         }
       }
-      if (swap === "auto") isClose = await this.#swap(projection, handler, its) || isClose;
+      // Older code may be there to feed what was before.
+      const isNewest = domain.projections.every(({ name, version }) =>
+        name !== projection.name || version <= projection.version
+      );
+      if (swap === "auto" && isNewest) isClose = await this.#swap(projection, handler, its) || isClose;
     }
     return isClose;
   }
@@ -140,6 +149,10 @@ export class GenerationRunner {
   /** Stops the groups of generations that were dropped, here or by somebody else. */
   async #stopDropped(all: readonly Generation[]): Promise<void> {
     const kept = new Set(all.filter(({ state }) => state === "fed").map(({ group }) => group));
+    const wanted = new Set(
+      all.filter(({ state }) => state === "building").map((one) => rowsOf(one.projection, one.generation)),
+    );
+    for (const [rows, { stop }] of this.#building) if (!wanted.has(rows)) stop.abort();
     for (const group of this.#fed) {
       if (kept.has(group) || !this.#isOfGeneration(group)) continue;
       this.#fed.delete(group);
@@ -177,11 +190,7 @@ export class GenerationRunner {
     const { store, report } = this.#options;
     const active = its.find(({ isActive }) => isActive);
     if (!active) return false;
-    let isFed = this.#fed.has(active.group);
-    // The leases are asked for only where something may have to be swapped.
-    if (!isFed && pendingSwap(its, projection.version, () => false)) {
-      isFed = await isHeld(store, active.group);
-    }
+    const isFed = this.#fed.has(active.group) || !await this.#isUnfed(active, its, projection.version);
     const pending = pendingSwap(its, projection.version, () => isFed);
     if (!pending) return false;
     const { from, to } = pending;
@@ -204,26 +213,40 @@ export class GenerationRunner {
     return fault !== null;
   }
 
+  /** Whether nobody has fed what readers see for so long that nobody is about to take over. */
+  async #isUnfed(active: Generation, its: readonly Generation[], version: number): Promise<boolean> {
+    const { store, clock } = this.#options;
+    // The leases are asked for only where something may have to be swapped.
+    if (!pendingSwap(its, version, () => false) || await isHeld(store, active.group)) {
+      this.#unfed.delete(active.group);
+      return false;
+    }
+    const since = this.#unfed.get(active.group) ?? clock.elapsed();
+    this.#unfed.set(active.group, since);
+    return clock.elapsed() - since >= UNFED;
+  }
+
   #build(handler: HandlerDescription, generation: Generation, signal: AbortSignal): void {
     const rows = rowsOf(generation.projection, generation.generation);
     if (this.#building.has(rows) || signal.aborted) return;
     this.#builders.add(generation.group);
-    const building = this.#tryToBuild(handler, generation, rows, signal)
+    const stop = new AbortController();
+    const done = this.#tryToBuild(handler, generation, AbortSignal.any([signal, stop.signal]))
       .catch((error) => this.#options.report({ type: "engine.failed", error: textOf(error) }))
       .finally(() => this.#building.delete(rows));
-    this.#building.set(rows, building);
+    this.#building.set(rows, { done, stop });
   }
 
   /** Builds a generation, if no other process does. */
   async #tryToBuild(
     handler: HandlerDescription,
     generation: Generation,
-    rows: string,
     signal: AbortSignal,
   ): Promise<void> {
     const { store, owner, clock } = this.#options;
-    const lease = leaseName(`$build ${rows}`, 0, 1);
-    const request = { name: lease, group: `$build ${rows}`, partitions: 1, owner, ttl: LEASE_TTL };
+    const group = buildGroup(generation.projection, generation.generation);
+    const lease = leaseName(group, 0, 1);
+    const request = { name: lease, group, partitions: 1, owner, ttl: LEASE_TTL };
     const granted = await store.acquireLease(request).catch((error) => {
       if (recoveryOf(error) === "none") throw error;
       return null;
@@ -282,7 +305,12 @@ export class GenerationRunner {
         });
         await workerOf(handler, generation, (rows, keys) => store.readRows(rows, keys)).load();
         if (!await builder.run(signal)) return;
-        await store.markGeneration({ projection, generation: name, state: "fed", error: null }, "building");
+        const isMarked = await store.markGeneration(
+          { projection, generation: name, state: "fed", error: null },
+          "building",
+        );
+        // It was dropped meanwhile.
+        if (!isMarked) return;
         const seconds = (clock.elapsed() - startedAt) / 1000;
         return report({ type: "projection.built", group, projection, generation: name, position, seconds });
       } catch (error) {
@@ -292,6 +320,10 @@ export class GenerationRunner {
         if (isAway || (!(error instanceof BuildError) && ++ends < MOST_ENDS)) {
           await clock.sleep(RENEWAL, signal);
           continue;
+        }
+        if (error instanceof OtherCategoriesError) {
+          const known = this.#options.domain.projections.find((one) => one.group === handler.name)!;
+          await addRebuild(store, known, await store.generations());
         }
         const reason = storable(error instanceof BuildError ? error.message : textOf(error), LONGEST_ERROR);
         await store.markGeneration({ projection, generation: name, state: "building", error: reason }, "building");

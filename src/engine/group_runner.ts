@@ -9,8 +9,9 @@ import type { Clock } from "../lib/clock.ts";
 import { storable } from "../messages/text.ts";
 import { textOf } from "../messages/thrown.ts";
 import { FencedError } from "../store/errors.ts";
+import { RENAMED_GROUP } from "../store/generations.ts";
 import type { DeferredMessage, Ends, EventStore, Fence } from "../store/port.ts";
-import { HandlerStuckError, SharedRowError, UnknownTypeError } from "../subscriptions/errors.ts";
+import { HandlerStuckError, UnknownTypeError } from "../subscriptions/errors.ts";
 import { type Group, GroupSubscription, sourcesOf } from "../subscriptions/group.ts";
 import { turnsOf } from "../subscriptions/options.ts";
 import { LEASE_TTL } from "../cluster/balancer.ts";
@@ -21,6 +22,9 @@ const LONGEST_REASON = 2_000;
 
 /** A subscription that ended sooner did no work, in milliseconds. */
 const SHORT_LIFE = 500;
+
+/** How often a group that has another name is looked at, in milliseconds: it may get its old name again. */
+const RENAMED_INTERVAL = 1_000;
 
 /** How many of those in a row are restarted immediately. */
 const MOST_SHORT_LIVES = 5;
@@ -75,7 +79,7 @@ export interface RunnerOptions {
 type End =
   | { readonly reason: "fenced" | "stopped" }
   | { readonly reason: "stuck"; readonly session: HandlerSession }
-  | { readonly reason: "unsure" | "failed" | "refused"; readonly message: string }
+  | { readonly reason: "unsure" | "failed"; readonly message: string }
   | { readonly reason: "unknown type"; readonly type: string }
   | {
     readonly reason: "worker ended";
@@ -86,15 +90,13 @@ type End =
   };
 
 /** The ends that count towards a rest of the group. */
-const COUNTED: ReadonlySet<End["reason"]> = new Set(["failed", "refused", "worker ended", "stuck"]);
+const COUNTED: ReadonlySet<End["reason"]> = new Set(["failed", "worker ended", "stuck"]);
 
 /** Classifies what a subscription threw. These errors come from the engine, never from a handler. */
 function endOf(error: unknown, session: HandlerSession): End {
   const message = textOf(error);
   if (error instanceof HandlerStuckError) return { reason: "stuck", session };
   if (error instanceof FencedError) return { reason: "fenced" };
-  // For the operator to mend: no message has a part in it.
-  if (error instanceof SharedRowError) return { reason: "refused", message };
   if (error instanceof UnknownTypeError) return { reason: "unknown type", type: error.type };
   if (error instanceof WorkerEndedError) {
     return { reason: "worker ended", message: error.message, isSuspect: error.isSuspect };
@@ -123,6 +125,7 @@ export class GroupRunner {
   #state: GroupHealth["state"] = "starting";
   #ends: Ends | null = null;
   #total = 0;
+  #saidRenamed = false;
   #lastError: string | null = null;
   #settled: () => void = () => {};
   /** Whose turn it is in each category. */
@@ -181,6 +184,14 @@ export class GroupRunner {
       const request = { name: lease, group, partitions, owner, ttl: LEASE_TTL, held: held?.token ?? 0 };
       const granted = await this.#options.turn(lease, signal) ? await store.acquireLease(request) : null;
       if (signal.aborted && !granted) break;
+      if (granted && await this.#isRenamed()) {
+        // Under its new name it has handled everything: here it would begin again.
+        await store.releaseLease({ lease, token: granted.token }, granted.clean);
+        this.#state = "standby";
+        this.#settled();
+        await this.#options.clock.sleep(RENAMED_INTERVAL, signal);
+        continue;
+      }
       if (!granted) {
         if (this.#state !== "standby") report({ type: "lease.standby", group, lease });
         this.#state = "standby";
@@ -222,6 +233,15 @@ export class GroupRunner {
     this.#state = "stopped";
     this.#settled();
     this.#hasStopped();
+  }
+
+  /** Whether its group goes on under another name; said once. */
+  async #isRenamed(): Promise<boolean> {
+    const { store, group: { name: group }, report } = this.#options;
+    const marks = await store.checkpoints(RENAMED_GROUP);
+    if (!marks.some(({ category }) => category === group)) return false;
+    if (!this.#saidRenamed) report({ type: "group.renamed", group });
+    return this.#saidRenamed = true;
   }
 
   /** Runs subscriptions while the lease is held, replacing workers as needed. */

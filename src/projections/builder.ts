@@ -19,6 +19,9 @@ export class BuildError extends Error {
   override readonly name = "BuildError";
 }
 
+/** Thrown when a build was begun by code that reads other categories: it has to begin anew. */
+export class OtherCategoriesError extends BuildError {}
+
 /** What a {@linkcode Builder} needs. */
 export interface BuilderOptions {
   /** The store. */
@@ -70,6 +73,12 @@ export class Builder {
     const session = this.#options.open((projection, keys) => this.#read(projection, keys));
     try {
       const checkpoints = await store.checkpoints(group);
+      const begun = new Set(checkpoints.map(({ category }) => category));
+      if (
+        begun.size > 0 && (begun.size !== categories.length || !categories.every((category) => begun.has(category)))
+      ) {
+        throw new OtherCategoriesError(`It was begun by code that reads ${[...begun].join(", ")}; it begins anew`);
+      }
       let position = Math.min(...categories.map((category) => reachedBy(checkpoints, category)));
       if (position === 0) await this.#checkBeginning();
       this.#written = position;

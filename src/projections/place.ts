@@ -66,8 +66,10 @@ export async function placeGenerations(
   if (projections.length === 0) return;
   const known = await store.generations();
   const missing = projections.filter(({ name, version }) =>
-    !known.some(({ projection, generation }) => projection === name && versionOf(generation) === version)
-  ).sort((a, b) => b.version - a.version);
+    !known.some(({ projection, generation }) => projection === name && versionOf(generation) === version) &&
+    // Older ones are fed while they are there, and not made anew.
+    projections.every((other) => other.name !== name || other.version <= version)
+  );
   if (missing.length === 0) return;
   const groups = new Set((await store.checkpoints()).map(({ group }) => group));
   const isEmpty = await store.lastPosition() === 0;
@@ -78,7 +80,7 @@ export async function placeGenerations(
     if (its.length === 0 && one.version > 1 && groups.has(first)) {
       await store.addGeneration(generationFor({ ...one, version: 1, group: first }, "fed", true));
     }
-    const isBuilt = isEmpty || groups.has(one.group) || !inBulk;
+    const isBuilt = isEmpty || (its.length === 0 && groups.has(one.group)) || !inBulk;
     // The store sees to it that readers go on with what they have.
     await store.addGeneration(generationFor(one, isBuilt ? "fed" : "building", its.length === 0));
   }

@@ -1,4 +1,4 @@
-import { type Generation, versionOf } from "../store/generations.ts";
+import { compareGenerations, type Generation, versionOf } from "../store/generations.ts";
 
 /** A generation that is to take the place of another one. */
 export interface Pending {
@@ -9,8 +9,8 @@ export interface Pending {
 }
 
 /**
- * Says which generation is to be swapped in without being asked: a new one, as soon as it has what readers see now; or that
- * of the code, when nobody feeds what readers see.
+ * Says which generation is to be swapped in without being asked: a newer one than readers see, as soon as it has what they
+ * see now; or an older one that the code makes, when nobody feeds what they see.
  *
  * @param generations Those of one projection.
  * @param version The version of the code.
@@ -25,6 +25,6 @@ export function pendingSwap(
   const from = generations.find(({ isActive }) => isActive);
   const to = generations.findLast(({ generation, state }) => versionOf(generation) === version && state === "fed");
   if (!from || !to || to.isActive || from.isPinned) return null;
-  if (to.swappedAt === null || !isFed(from)) return { from, to };
-  return null;
+  const isNewer = compareGenerations(to.generation, from.generation) > 0;
+  return isNewer || !isFed(from) ? { from, to } : null;
 }

@@ -47,8 +47,26 @@ export class AppendConditionError extends AnnalsError {
  *
  * @param error The error of the commit.
  */
-export function isConflict(error: unknown): error is WrongExpectedVersionError | AppendConditionError {
-  return error instanceof WrongExpectedVersionError || error instanceof AppendConditionError;
+export function isConflict(
+  error: unknown,
+): error is WrongExpectedVersionError | AppendConditionError | RowConflictError {
+  return error instanceof WrongExpectedVersionError || error instanceof AppendConditionError ||
+    error instanceof RowConflictError;
+}
+
+/** Thrown when another worker has changed a row since it was read. Nothing of the commit was written. */
+export class RowConflictError extends AnnalsError {
+  /** Always `RowConflictError`. */
+  override readonly name = "RowConflictError";
+
+  /**
+   * Creates the error.
+   *
+   * @param message What was found.
+   */
+  constructor(message = "Another worker has changed a row since it was read") {
+    super(message);
+  }
 }
 
 /** Thrown when a writer has lost its lease to another owner. Nothing of its commit was written. */

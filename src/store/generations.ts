@@ -80,6 +80,25 @@ export function groupFor(handler: string, generation: string | number): string {
   return storedAs(rowsOf(handler, generation));
 }
 
+/** Names the group whose lease a generation is built under. */
+export function buildGroup(projection: string, generation: string): string {
+  return `$build ${rowsOf(projection, generation)}`;
+}
+
+/** The group whose checkpoints name, in place of a category, groups that have another name now: nobody works for them. */
+export const RENAMED_GROUP = "$renamed";
+
+/** The mark that a group has another name. */
+export function renamedMark(group: string): Checkpoint {
+  return { group: RENAMED_GROUP, category: group, partitions: 1, partition: 0, position: 0 };
+}
+
+/** Compares two generations of a projection by their age. */
+export function compareGenerations(a: string, b: string): number {
+  const [x, y] = [a, b].map((name) => name.split(".").map(Number));
+  return x[0] - y[0] || (x[1] ?? 0) - (y[1] ?? 0);
+}
+
 /** Returns the version of the code that a generation is made by. */
 export function versionOf(generation: string): number {
   return Number(generation.split(".")[0]);
@@ -119,9 +138,15 @@ export function swapFault(
   const active = generations.find(({ isActive }) => isActive);
   if (!next || next.state === "dropped") return `there is no generation ${to} of "${projection}"`;
   if (active?.generation !== from) return `readers see generation ${active?.generation ?? "none"}, not ${from}`;
-  if (next.state === "building") return `generation ${to} is being built`;
+  if (next.state === "building") {
+    return next.error === null ? `generation ${to} is being built` : `generation ${to} cannot be built: ${next.error}`;
+  }
   if (stale) return null;
-  if (held > 0) return `generation ${to} holds back ${held} messages that failed`;
+  if (held > 0) {
+    return `generation ${to} holds back ${held} ${
+      held === 1 ? "message" : "messages"
+    } that failed: see annals dlq list --group ${next.group}`;
+  }
   const of = (group: string) => checkpoints.filter((checkpoint) => checkpoint.group === group);
   const lacking = categories.find((category) =>
     reachedBy(of(next.group), category) < reachedBy(of(active.group), category)

@@ -2,6 +2,7 @@ import type { MessageRecord } from "../messages/envelope.ts";
 import {
   AppendConditionError,
   FencedError,
+  RowConflictError,
   ScheduleChangedError,
   StatementError,
   StoreUnavailableError,
@@ -37,6 +38,7 @@ import type {
   Tagged,
   TaggedMessages,
 } from "./port.ts";
+import { buildGroup, renamedMark } from "./generations.ts";
 import { MemoryRows } from "./memory_rows.ts";
 import { MemorySchedule } from "./memory_schedule.ts";
 import { MemoryTags } from "./memory_tags.ts";
@@ -169,6 +171,7 @@ export class MemoryEventStore implements EventStore {
       if (!conditions.every((condition) => this.#tags.holds(condition))) {
         throw new AppendConditionError(tagsOf(conditions));
       }
+      if (!this.#rows.areAs(commit.rows ?? [])) throw new RowConflictError();
       const ahead = new Map<string, number>();
       for (const append of commit.appends ?? []) this.#check(append, ahead);
     } catch (error) {
@@ -564,6 +567,7 @@ export class MemoryEventStore implements EventStore {
 
   async clearGeneration(projection: string, generation: string, limit: number): Promise<number> {
     this.#open();
+    if (this.#rows.isDropped(projection, generation)) this.#fence(buildGroup(projection, generation));
     const { deleted, group } = this.#rows.clear(projection, generation, limit);
     if (group !== undefined) this.#forget(group);
     return deleted;
@@ -572,13 +576,17 @@ export class MemoryEventStore implements EventStore {
   /** Deletes all that is known of a group. */
   #forget(group: string): void {
     for (const [name, checkpoint] of this.#checkpoints) if (checkpoint.group === group) this.#checkpoints.delete(name);
-    for (const [name, lease] of this.#leases) {
-      if (lease.group !== group) continue;
-      // Whoever works under it has lost it.
-      this.#leases.set(name, { ...lease, token: lease.token + 1, expiresAt: 0, clean: true, owner: "" });
-    }
+    this.#fence(group);
     for (const [id, dead] of this.#dead) if (dead.group === group) this.#dead.delete(id);
     this.#deferred.delete(group);
+  }
+
+  /** Whoever works for a group has lost its leases. */
+  #fence(group: string): void {
+    for (const [name, lease] of this.#leases) {
+      if (lease.group !== group) continue;
+      this.#leases.set(name, { ...lease, token: lease.token + 1, expiresAt: 0, clean: true, owner: "" });
+    }
   }
 
   async renameGroup(from: string, to: string): Promise<"renamed" | "held" | "absent"> {
@@ -587,7 +595,14 @@ export class MemoryEventStore implements EventStore {
     const has = (group: string) => checkpoints.some((checkpoint) => checkpoint.group === group);
     if (!has(from) || has(to)) return "absent";
     const now = this.#clock.now();
-    if ([...this.#leases.values()].some(({ group, expiresAt }) => group === from && expiresAt > now)) return "held";
+    const groups = [from, ...this.#rows.buildsOf(from)];
+    if ([...this.#leases.values()].some(({ group, expiresAt }) => groups.includes(group) && expiresAt > now)) {
+      return "held";
+    }
+    for (const group of groups) this.#fence(group);
+    const mark = renamedMark(from);
+    this.#checkpoints.set(JSON.stringify([mark.group, from, 1, 0]), mark);
+    this.#checkpoints.delete(JSON.stringify([mark.group, to, 1, 0]));
     const dead = [...this.#dead.values()].filter(({ group }) => group === from);
     const deferred = [...this.#deferred.get(from)?.values() ?? []];
     this.#forget(from);

@@ -1,4 +1,4 @@
-import { type Generation, generationOf, rowsOf, storedAs, type Swap, swapFault } from "./generations.ts";
+import { buildGroup, type Generation, generationOf, rowsOf, storedAs, type Swap, swapFault } from "./generations.ts";
 import type { Checkpoint, ProjectionRow } from "./port.ts";
 import { compareTexts, type RowQuery, selectRows } from "./row_query.ts";
 
@@ -23,8 +23,15 @@ export class MemoryRows {
     const projection = storedAs(row.projection);
     const rows = this.#rows.get(projection) ?? new Map<string, ProjectionRow>();
     if (row.row === null) rows.delete(row.key);
-    else rows.set(row.key, { ...row, projection });
+    else rows.set(row.key, { projection, key: row.key, row: row.row, position: row.position });
     this.#rows.set(projection, rows);
+  }
+
+  /** Whether rows are at the positions that are expected. */
+  areAs(rows: readonly ProjectionRow[]): boolean {
+    return rows.every(({ projection, key, expected }) =>
+      expected === undefined || (this.#rows.get(storedAs(projection))?.get(key)?.position ?? 0) === expected
+    );
   }
 
   /** Returns one row. */
@@ -107,6 +114,17 @@ export class MemoryRows {
       });
     }
     return null;
+  }
+
+  /** Whether a generation was dropped. */
+  isDropped(projection: string, generation: string): boolean {
+    return this.#generations.get(rowsOf(projection, generation))?.state === "dropped";
+  }
+
+  /** The groups under whose leases generations are built that a group feeds. */
+  buildsOf(group: string): string[] {
+    return this.generations.filter((one) => one.group === group)
+      .map(({ projection, generation }) => buildGroup(projection, generation));
   }
 
   /** Gives the group of a generation another name. */

@@ -57,6 +57,11 @@ export interface ProjectionRow {
   readonly row: string | null;
   /** The position of the last message applied to the row. */
   readonly position: number;
+  /**
+   * In a commit: the position that the row must have there, 0 if there must be none; otherwise it is refused. Positions of
+   * one row have to be different each time. @default {any}
+   */
+  readonly expected?: number;
 }
 
 /** One failed attempt of a group to handle a message. */
@@ -390,6 +395,7 @@ export interface EventLog {
    *
    * @throws {WrongExpectedVersionError} If a stream is not at the expected version.
    * @throws {AppendConditionError} If there is a message that a condition excludes.
+   * @throws {RowConflictError} If a row is not at the expected position.
    * @throws {FencedError} If the lease was lost.
    * @throws {ScheduleChangedError} If a message to release is not scheduled like that any more.
    * @throws {StatementError} If an SQL statement fails.

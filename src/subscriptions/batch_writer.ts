@@ -1,12 +1,11 @@
 import type { BatchItem, BatchResult } from "../handling/executor.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
-import { generationOf } from "../store/generations.ts";
 import { CONFLICT_BACKOFF, pauseBefore } from "../lib/retry.ts";
 import { recoveryOf } from "../lib/annals_error.ts";
 import { textOf } from "../messages/thrown.ts";
-import { isConflict, StatementError } from "../store/errors.ts";
+import { isConflict, RowConflictError, StatementError } from "../store/errors.ts";
 import { WorkerEndedError } from "../handling/errors.ts";
-import { HandlerStuckError, SharedRowError, StoppedError } from "./errors.ts";
+import { HandlerStuckError, StoppedError } from "./errors.ts";
 import type { Failures } from "./failures.ts";
 import type { Checkpointer } from "./checkpointer.ts";
 import type { Complete } from "./options.ts";
@@ -75,6 +74,7 @@ export class BatchWriter {
     commit: PendingCommit,
     last: number | undefined,
     signal: AbortSignal,
+    rerun = 1,
   ): Promise<void> {
     const startedAt = this.#options.clock.elapsed();
     const batch = await this.#execute(items, signal);
@@ -99,6 +99,11 @@ export class BatchWriter {
       // Its worker has to be replaced all the same.
       if (batch.stuck && recoveryOf(error) === "wait") throw this.#stuck();
       if (!(isConflict(error) || error instanceof StatementError)) throw error;
+      if (error instanceof RowConflictError) {
+        // Another worker of the group was faster: one of them always is.
+        await this.#pause(rerun, signal);
+        return await this.#together(items, commit, last, signal, rerun + 1);
+      }
       return await this.#apart(items, commit, last, signal);
     }
     this.#handled(batch, startedAt);
@@ -161,37 +166,19 @@ export class BatchWriter {
       } catch (error) {
         const isStatement = error instanceof StatementError;
         if (!isStatement && !isConflict(error)) throw error;
-        if (isStatement || rerun >= MOST_RERUNS) {
+        const isShared = error instanceof RowConflictError;
+        if (isStatement || (rerun >= MOST_RERUNS && !isShared)) {
           this.#failures.fail(record, deferred, { error: textOf(error), stack: null }, commit);
           return await this.#checkpointer.write(commit, undefined, reached);
         }
-        const { clock } = this.#options;
-        await clock.sleep(pauseBefore(rerun, CONFLICT_BACKOFF, clock.random()), signal);
+        await this.#pause(rerun, signal);
       }
     }
   }
 
-  /** Refuses rows that other partitions may be changing at the same time. */
-  #checkRows(items: readonly Item[], { effects }: BatchResult): void {
-    const { rows: allowed = "any", groupPartition: { group, partitions }, runner } = this.#options;
-    if (allowed === "any") return;
-    const records = new Map(items.map(({ record }) => [record.position, record]));
-    for (const { projection, key, position } of effects.rows) {
-      const { stream, category } = records.get(position)!;
-      if (allowed === "its stream's" && stream === `${category}-${key}`) continue;
-      runner.settle(false);
-      throw new SharedRowError(
-        `"${group}" has ${partitions} workers, and row "${key}" of projection "${
-          generationOf(projection).projection
-        }" may be changed by several of them: ${
-          allowed === "none"
-            ? "the group reads several aggregates"
-            : `its key is not the id of its stream ("${stream}")`
-        }. Changes would be lost, so nothing was written; give it one worker: ${
-          /^\w+$/.test(group) ? group : JSON.stringify(group)
-        } = 1 under [server.workers]`,
-      );
-    }
+  async #pause(rerun: number, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    await clock.sleep(pauseBefore(rerun, CONFLICT_BACKOFF, clock.random()), signal);
   }
 
   async #execute(items: readonly Item[], signal: AbortSignal): Promise<BatchResult | "apart"> {
@@ -201,7 +188,6 @@ export class BatchWriter {
     }));
     const result = await this.#options.runner.run(batch, signal);
     if (result === "apart") return result;
-    this.#checkRows(items, result);
     for (const [i, { awaits }] of result.failures) {
       if (awaits === undefined) continue;
       await this.#unknown.leaveToOthers([awaits], items[i].record.position).catch((error) => {

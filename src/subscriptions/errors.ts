@@ -17,12 +17,6 @@ export class StoppedError extends AnnalsError {
   }
 }
 
-/** Thrown when a partition would write a row that other partitions may write too. */
-export class SharedRowError extends AnnalsError {
-  /** Always `SharedRowError`. */
-  override readonly name = "SharedRowError";
-}
-
 /** Thrown when this code does not know a message's type but another member does. */
 export class UnknownTypeError extends Error {
   /** Always `UnknownTypeError`. */

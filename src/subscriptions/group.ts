@@ -12,6 +12,7 @@ import { knownBy } from "../domain/known.ts";
 import type { KnownTypes } from "../messages/known_types.ts";
 import type { GroupPartition } from "../groups/partition.ts";
 import { DEFAULT_SETTINGS, type SubscriptionSettings } from "../groups/settings.ts";
+import { SharedRows } from "../projections/shared_rows.ts";
 import type { Source } from "./source.ts";
 import { StreamSource } from "./source_broker.ts";
 import { LogSource } from "./source_log.ts";
@@ -95,8 +96,6 @@ export interface Group {
   readonly retries?: number;
   /** Whether the stream of a dead letter waits until that is replayed. @default {false} */
   readonly halts?: boolean;
-  /** Whether it reads rows that it writes: partitions of it must not share one. @default {false} */
-  readonly keepsRows?: boolean;
 }
 
 /** A log that discards everything. */
@@ -148,7 +147,7 @@ export class GroupSubscription {
     sourceOf: (groupPartition: GroupPartition) => Source,
   ) {
     const { partitions = 1, partition = 0, fence } = options;
-    const { name, categories, handles, types, retries, keepsRows = false, halts = false } = group;
+    const { name, categories, handles, types, retries, halts = false } = group;
     const groupPartitions = categories.map((category): GroupPartition => ({
       group: name,
       category,
@@ -165,7 +164,6 @@ export class GroupSubscription {
         types,
         handles,
         halts,
-        rows: !keepsRows || partitions === 1 ? "any" : categories.length === 1 ? "its stream's" : "none",
         mutex: this.#mutex,
         report: reportOf(options),
         runner,
@@ -248,18 +246,19 @@ function groupOf({ domain, handler }: GroupOptions): Group {
     categories: domain.categoriesOf(handler),
     handles: new Set(handler.kind.handles(handler).map(({ type }) => type)),
     types: knownBy(domain),
-    keepsRows: handler.kind.keeps(handler).length > 0,
     halts: handler.kind.haltsOnDeath ?? false,
     ...(handler.retries !== undefined && { retries: handler.retries }),
   };
 }
 
-function runnerOf(options: GroupOptions): LocalRunner {
-  const { domain, handler, store, settings, execution, explain, clock } = options;
-  return new LocalRunner(domain, handler, {
+function runnerOf(options: GroupOptions): BatchRunner {
+  const { domain, handler, store, settings, execution, explain, clock, partitions = 1 } = options;
+  const shared = partitions > 1 && handler.kind.keeps(handler).length > 0 ? new SharedRows() : null;
+  const readRows: EventStore["readRows"] = (projection, keys) => store.readRows(projection, keys);
+  const runner = new LocalRunner(domain, handler, {
     reading: {
       readStream: (stream, from) => store.readStream(stream, { from }),
-      readRows: (projection, keys) => store.readRows(projection, keys),
+      readRows: shared?.reading(readRows) ?? readRows,
       readAt: (positions) => store.readAt(positions),
       readTagged: (among, after) => store.readTagged(among, { after }),
       readSnapshot: (stream, fingerprint) => store.readSnapshot(stream, fingerprint),
@@ -272,6 +271,7 @@ function runnerOf(options: GroupOptions): LocalRunner {
     ...(execution && { execution }),
     ...(explain && { explain }),
   });
+  return shared?.expecting<BatchRunner>(runner) ?? runner;
 }
 
 /** Feeds a handler from the broker. The log is read only for what the broker lacks, or while it is unavailable. */

@@ -7,5 +7,5 @@ export {
   StreamSubscription,
 } from "./group.ts";
 export { DEFAULT_SETTINGS, type SubscriptionSettings } from "../groups/settings.ts";
-export { HandlerStuckError, SharedRowError, UnknownTypeError } from "./errors.ts";
+export { HandlerStuckError, UnknownTypeError } from "./errors.ts";
 export type { Turns } from "./options.ts";

@@ -44,11 +44,6 @@ export interface SubscriptionOptions {
   readonly types: KnownTypes;
   /** The types that the group handles; others are passed over. */
   readonly handles: ReadonlySet<string>;
-  /**
-   * Which rows it may write. Partitions that read rows before they write them would overwrite each other's changes of a
-   * row that several streams share; no stream of another category has a row of its own. @default {"any"}
-   */
-  readonly rows?: "any" | "its stream's" | "none";
   /** Whether the stream of a dead letter waits until that is replayed. @default {false} */
   readonly halts?: boolean;
   /** Runs the handlers. */

@@ -110,6 +110,8 @@ export type EngineEvent =
     readonly restMs: number;
     readonly error: string;
   }
+  /** A group goes on under another name, which newer code gave it: this process leaves it alone. */
+  | { readonly type: "group.renamed"; readonly group: string }
   /** A generation of a projection is built from the log; it is built; it has stopped at a message; readers see it. */
   | {
     readonly type: "projection.building";

@@ -67,6 +67,10 @@ const LINES: Lines = {
         "warn",
         `The database failed over or was recovered. Nothing up to position ${e.seen} is missing; what was stored in the last second before it may be. Reading everything again`,
       ],
+  "group.renamed": () => [
+    "warn",
+    "Newer code has given this handler another name, and goes on under that; this server does not run it any more",
+  ],
   "projection.building": (e) => [
     "info",
     `Generation ${e.generation} of projection "${e.projection}" is being built from the log`,

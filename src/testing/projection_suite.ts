@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { newId } from "../messages/ids.ts";
-import { rowsOf } from "../store/generations.ts";
+import { FencedError, RowConflictError } from "../store/errors.ts";
+import { buildGroup, RENAMED_GROUP, rowsOf } from "../store/generations.ts";
 import type {
   Checkpoint,
   EventStore,
@@ -144,6 +145,36 @@ export function projectionSuite(test: WithStore): void {
     assert.equal((await store.queryRows({ projection: "p@2", where: [], orderBy: [], limit: 5 })).length, 1);
   });
 
+  test("a row that is expected at a position is written only there, and nothing else of its commit", async (store) => {
+    const row = (key: string, n: number | null, position: number, expected: number) => ({
+      projection: "p@1",
+      key,
+      row: n === null ? null : JSON.stringify({ n }),
+      position,
+      expected,
+    });
+    const refused = (rows: ReturnType<typeof row>[]) =>
+      assert.rejects(store.commit({ rows, checkpoint: checkpoint("1", 99) }), RowConflictError);
+    await store.commit({ rows: [row("a", 1, 1, 0), row("b", 1, 2, 0)] });
+    await refused([row("a", 2, 3, 0)]);
+    await refused([row("c", 2, 3, 1)]);
+    await refused([row("d", 1, 3, 0), row("a", 2, 3, 2)]);
+    await refused([row("a", null, 3, 2)]);
+    await refused([row("c", null, 3, 1)]);
+    await store.commit({ rows: [row("a", 2, 5, 1), row("b", null, 6, 2), row("c", null, 7, 0)] });
+    await refused([row("b", 1, 8, 2)]);
+    assert.deepEqual((await store.listRows("p")).map(({ key, row, position }) => [key, row, position]), [
+      ["a", '{"n":2}', 5],
+    ]);
+    assert.deepEqual(await store.checkpoints(), []);
+    // Of many at the same time that have seen the same, one is written.
+    const fates = await Promise.allSettled(
+      Array.from({ length: 8 }, (_, i) => store.commit({ rows: [row("a", 3, 10 + i, 5), row("z", 1, 10 + i, 0)] })),
+    );
+    assert.equal(fates.filter(({ status }) => status === "fulfilled").length, 1);
+    for (const fate of fates) if (fate.status === "rejected") assert.ok(fate.reason instanceof RowConflictError);
+  });
+
   test("readers see the active generation, and each by its name", async (store) => {
     assert.equal(await store.addGeneration(sample("1", { isActive: true, swappedAt: 0 })), true);
     assert.equal(await store.addGeneration(sample("1", { isActive: true })), false);
@@ -275,10 +306,30 @@ export function projectionSuite(test: WithStore): void {
     assert.equal(await store.renameGroup("old", "new"), "held");
     await store.releaseLease({ lease: "old#0/1", token }, true);
     assert.equal(await store.renameGroup("old", "new"), "renamed");
-    assert.deepEqual(await store.checkpoints(), [checkpoint("1", 7, { group: "new" })]);
+    assert.deepEqual(await store.checkpoints("new"), [checkpoint("1", 7, { group: "new" })]);
+    assert.deepEqual((await store.checkpoints(RENAMED_GROUP)).map(({ category }) => category), ["old"]);
     assert.deepEqual(await store.deferred("new"), [{ ...deferred, group: "new" }]);
     assert.deepEqual(await store.deferred("old"), []);
     assert.deepEqual((await store.deadLetters()).map(({ group }) => group), ["new"]);
     assert.equal(await store.renameGroup("new", "new"), "absent");
+    assert.equal(await store.renameGroup("new", "old"), "renamed");
+    assert.deepEqual((await store.checkpoints(RENAMED_GROUP)).map(({ category }) => category), ["new"]);
+  });
+
+  test("whoever builds a generation is fenced when it is dropped, and keeps its group from being renamed", async (store) => {
+    await store.addGeneration(sample("1", { isActive: true }));
+    await store.addGeneration(sample("2", { state: "building" }));
+    const group = buildGroup("p", "2");
+    const request = { name: `${group}#0/1`, group, partitions: 1, owner: "me", ttl: 1000 };
+    const { token } = (await store.acquireLease(request))!;
+    const rows = [{ projection: "p@2", key: "k", row: "{}", position: 1 }];
+    const write = () => store.commit({ fence: { lease: request.name, token }, rows, checkpoint: checkpoint("2", 7) });
+    await write();
+    assert.equal(await store.renameGroup("g@2", "other@2"), "held");
+    await store.markGeneration({ ...sample("2"), state: "dropped" }, "building");
+    assert.equal(await store.clearGeneration("p", "2", 10), 1);
+    await assert.rejects(write(), FencedError);
+    assert.equal(await store.clearGeneration("p", "2", 10), 0);
+    assert.deepEqual(await store.checkpoints("g@2"), []);
   });
 }

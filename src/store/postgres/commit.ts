@@ -152,7 +152,8 @@ function restOf(commits: readonly Commit[], now: number | null): string {
     for (const row of commit.defer ?? []) add("defer", { c, ...row });
     for (const row of commit.deadLetters ?? []) add("deadLetters", { c, ...row });
     for (const { projection, ...row } of lastOf(commit.rows ?? [])) {
-      add(row.row === null ? "removed" : "rows", { c, projection: storedAs(projection), ...row });
+      const section = row.expected !== undefined ? "expected" : row.row === null ? "removed" : "rows";
+      add(section, { c, projection: storedAs(projection), ...row });
     }
     for (const row of commit.outcomes ?? []) add("outcomes", { c, ...row });
     for (const key of commit.unschedule ?? []) add("unschedule", { c, key });
@@ -191,6 +192,7 @@ const SECTIONS = [
   "conditions",
   "tags",
   "tag",
+  "expected",
 ];
 
 /** The function call that writes commits; its parameters come from {@linkcode encodeCommits}. */

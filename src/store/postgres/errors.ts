@@ -119,6 +119,11 @@ export function isAboutData(error: unknown): boolean {
   return /^(2[23]|54)/.test(codeOf(error));
 }
 
+/** Whether a commit was refused because a row is not as it was read. */
+export function isRowConflict(error: unknown): boolean {
+  return codeOf(error) === "AN002";
+}
+
 /** Whether a key of idempotency was used by another process at the same time. */
 export function isKeyTaken(error: unknown): boolean {
   return codeOf(error) === "23505" && (error as { constraint_name?: string }).constraint_name === "once_pkey";

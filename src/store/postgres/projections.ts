@@ -1,4 +1,4 @@
-import { type Generation, rowsOf, storedAs, type Swap, swapFault } from "../generations.ts";
+import { buildGroup, type Generation, renamedMark, rowsOf, storedAs, type Swap, swapFault } from "../generations.ts";
 import type { Checkpoint } from "../port.ts";
 import type { Session } from "./transaction.ts";
 
@@ -81,6 +81,7 @@ const FENCE = `update annals.leases set token = token + 1, expires_at = 0, clean
 export async function clearIn(ask: Ask, projection: string, generation: string, limit: number): Promise<number> {
   const found = (await ask(GENERATIONS, [projection])).map(toGeneration).find((one) => one.generation === generation);
   if (found?.state !== "dropped") return 0;
+  await ask(FENCE, [buildGroup(projection, generation)]);
   const [[deleted]] = await ask(
     `with gone as (delete from annals.projections where projection = $1 and key in
        (select key from annals.projections where projection = $1 limit $2) returning 1) select count(*) from gone`,
@@ -108,12 +109,27 @@ export async function renameIn(
     [from, to],
   );
   if (!isThere || isTaken) return "absent";
+  const builds = (await ask(GENERATIONS, [null])).map(toGeneration).filter(({ group }) => group === from)
+    .map(({ projection, generation }) => buildGroup(projection, generation));
   // Whoever takes a lease meanwhile waits for us.
-  const leases = await ask(
-    `select expires_at > coalesce($2::bigint, annals.server_time()) from annals.leases where "group" = $1 for update`,
-    [from, now],
-  );
-  if (leases.some(([isHeld]) => isHeld)) return "held";
+  await ask("select pg_advisory_xact_lock(annals_lease_lock)");
+  for (const group of [from, ...builds]) {
+    const leases = await ask(
+      `select expires_at > coalesce($2::bigint, annals.server_time()) from annals.leases where "group" = $1 for update`,
+      [group, now],
+    );
+    if (leases.some(([isHeld]) => isHeld)) return "held";
+  }
+  for (const group of builds) await ask(FENCE, [group]);
+  const mark = renamedMark(from);
+  await ask("insert into annals.checkpoints values ($1, $2, $3, $4, $5) on conflict do nothing", [
+    mark.group,
+    from,
+    mark.partitions,
+    mark.partition,
+    mark.position,
+  ]);
+  await ask(`delete from annals.checkpoints where "group" = $1 and category = $2`, [mark.group, to]);
   for (const table of ["checkpoints", "deferred", "dead_letters", "generations"]) {
     await ask(`update annals.${table} set "group" = $2 where "group" = $1`, [from, to]);
   }

@@ -138,6 +138,55 @@ ${LATEST("      ")}    end if;
 `,
 };
 
+/** What the function that writes commits does with rows that several workers may change. */
+interface SharedRows {
+  readonly documents?: string;
+  readonly written: string;
+}
+
+/** Before they could. */
+const UNSHARED: SharedRows = { written: "" };
+
+/**
+ * A row is written only as it was read. Whoever changes the same ones waits for us, or we for him: then one of us is told,
+ * by an error, and the call is made again without those of others.
+ */
+const SHARED: SharedRows = {
+  documents: "fourteen",
+  written: `  if docs[14] is not null then
+    perform from annals.projections p
+      join json_to_recordset(docs[14]::json) as x(projection text, key text) using (projection, key)
+      order by p.projection, p.key for update of p;
+    with x as (
+      select * from json_to_recordset(docs[14]::json)
+        as x(c int, projection text, key text, "row" text, position bigint, expected bigint)
+      where commit.status[x.c] = 0
+    ), made as (
+      insert into annals.projections select x.projection, x.key, x."row"::json, x.position from x
+        where x.expected = 0 and x."row" is not null
+      on conflict do nothing returning 1
+    ), changed as (
+      update annals.projections p set "row" = x."row"::json, position = x.position from x
+        where x.expected > 0 and x."row" is not null
+          and p.projection = x.projection and p.key = x.key and p.position = x.expected
+      returning 1
+    ), removed as (
+      delete from annals.projections p using x
+        where x.expected > 0 and x."row" is null
+          and p.projection = x.projection and p.key = x.key and p.position = x.expected
+      returning 1
+    ), absent as (
+      -- One that was made and is to be deleted within a batch.
+      select from x where x.expected = 0 and x."row" is null
+        and not exists (select from annals.projections p where p.projection = x.projection and p.key = x.key)
+    )
+    select (select count(*) from x) - (select count(*) from made) - (select count(*) from changed)
+      - (select count(*) from removed) - (select count(*) from absent) into bad;
+    if bad <> 0 then raise exception 'a row is not as it was read' using errcode = 'AN002'; end if;
+  end if;
+`,
+};
+
 /** The function that writes commits; it has been created with more than one end. */
 const commitFunction = (
   create: string,
@@ -145,13 +194,16 @@ const commitFunction = (
   { declared, versions, recorded } = WHOLE,
   schedule = UNSCHEDULED,
   tags: Tags = { documents: schedule.documents, ...UNTAGGED },
+  rows = UNSHARED,
 ): string => `
 -- Appends and everything that must agree with it, for many commits of one process at once, each with its own fate:
 -- one call, one transaction.
 --   numbers, texts  columns of the commits (c_*), of their appends (a_*) and of the messages in these (m_*), one behind
 --                   the other, in the order in which they are taken out below; how long each is stands in front
 --   data, metadata  JSON of each message, separated by \\x1e, which JSON text never contains
---   rest            what else is written: ${tags.documents} JSON documents (each may be empty), separated likewise
+--   rest            what else is written: ${
+  rows.documents ?? tags.documents
+} JSON documents (each may be empty), separated likewise
 --   origin          who writes: goes with the notification, so that nobody is woken by what he knows already
 ${create} annals.commit(
   numbers bigint[], texts text[], data text, metadata text, rest text, origin text,
@@ -303,7 +355,7 @@ ${tags.recorded}  if repeated is not null then
       where commit.status[x.c] = 0
     on conflict (command_id) do update set status = excluded.status, detail = excluded.detail;
   end if;
-${schedule.written}${end}end $$;
+${rows.written}${schedule.written}${end}end $$;
 `;
 
 /** Grants tables to whoever may write messages. */
@@ -857,7 +909,8 @@ create table annals.generations (
 );
 -- What readers see.
 create unique index generations_active on annals.generations (projection) where is_active;
-${grantAs("select, insert, update, delete", "annals.generations")}`,
+${grantAs("select, insert, update, delete", "annals.generations")}
+${commitFunction("create or replace function", NOTIFY_MESSAGES, PARTITIONED, SCHEDULED, TAGGED, SHARED)}`,
 }];
 
 const COMMIT = "annals.commit(bigint[], text[], text, text, text, text)";

@@ -5,10 +5,10 @@ import { Semaphore } from "../../lib/semaphore.ts";
 import { Notifier } from "../../lib/notifier.ts";
 import { withoutSecrets } from "../../lib/redact_url.ts";
 import { within } from "../../lib/within.ts";
-import { DuplicateMessageError, StoreUnavailableError } from "../errors.ts";
+import { DuplicateMessageError, RowConflictError, StoreUnavailableError } from "../errors.ts";
 import type { Commit, CommitResult, EventStore, RowIndex, Swap } from "../port.ts";
 import { arrayLiteral, CALL, encodeCommits, fatesOf, type Parameter, partsOf } from "./commit.ts";
-import { explain, isAboutData, isKeyTaken, PART_END } from "./errors.ts";
+import { explain, isAboutData, isKeyTaken, isRowConflict, PART_END } from "./errors.ts";
 import { Announcer } from "./announcer.ts";
 import { Connections, type Driver } from "./connections.ts";
 import { Listener } from "./listener.ts";
@@ -560,7 +560,8 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     } catch (error) {
       // Another process has just used the key of a commit without messages: this one is a repetition.
       if (isKeyTaken(error) && commits.length === 1) return await this.#runPart(commits);
-      const aboutOne = isAboutData(error) || error instanceof DuplicateMessageError;
+      if (isRowConflict(error) && commits.length === 1) return [{ error: new RowConflictError() }];
+      const aboutOne = isAboutData(error) || error instanceof DuplicateMessageError || isRowConflict(error);
       if (!aboutOne || commits.length === 1) return commits.map(() => ({ error }));
       // One of them failed.
       return await this.#runEach(commits);

@@ -3,6 +3,7 @@ import type { SqliteDatabase } from "../../sqlite/database.ts";
 import {
   AppendConditionError,
   FencedError,
+  RowConflictError,
   ScheduleChangedError,
   StatementError,
   WrongExpectedVersionError,
@@ -36,6 +37,7 @@ const SQL = {
     on conflict do update set position = excluded.position`,
   upsertRow: `insert into projections values (?, ?, ?, ?)
     on conflict do update set row = excluded.row, position = excluded.position`,
+  rowPosition: "select position from projections where projection = ? and key = ?",
   deleteRow: "delete from projections where projection = ? and key = ?",
   defer: `insert or replace into deferred ("group", position, category, stream, attempts, due_at, failures, replayed,
     awaits) values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -105,6 +107,11 @@ export class SqliteCommitter {
       }
       const { conditions = [] } = commit;
       if (!conditions.every((condition) => this.#holds(condition))) throw new AppendConditionError(tagsOf(conditions));
+      for (const { projection, key, expected } of commit.rows ?? []) {
+        if (expected === undefined) continue;
+        const found = (this.#sql.rowPosition.get(storedAs(projection), key)?.position as number | undefined) ?? 0;
+        if (found !== expected) throw new RowConflictError();
+      }
       const appends = commit.appends ?? [];
       const ahead = new Map<string, number>();
       const before = appends.map((append) => this.#check(append, ahead));

@@ -1,6 +1,15 @@
 import type { StatementSync } from "node:sqlite";
 import type { SqliteDatabase } from "../../sqlite/database.ts";
-import { type Generation, generationOf, rowsOf, storedAs, type Swap, swapFault } from "../generations.ts";
+import {
+  buildGroup,
+  type Generation,
+  generationOf,
+  renamedMark,
+  rowsOf,
+  storedAs,
+  type Swap,
+  swapFault,
+} from "../generations.ts";
 import { indexesOf, indexName } from "../index_name.ts";
 import type { Checkpoint, ProjectionRow, RowIndex, RowQuery } from "../port.ts";
 import { type ProjectionShape, viewName } from "../views.ts";
@@ -140,6 +149,7 @@ export class SqliteProjections {
   clear(projection: string, generation: string, limit: number): number {
     const found = this.generations(projection).find((one) => one.generation === generation);
     if (found?.state !== "dropped") return 0;
+    this.#fence(buildGroup(projection, generation));
     const rows = storedAs(rowsOf(projection, generation));
     const { changes } = this.#statement(
       "delete from projections where projection = ?1 and key in (select key from projections where projection = ?1 limit ?2)",
@@ -165,8 +175,15 @@ export class SqliteProjections {
   rename(from: string, to: string): "renamed" | "held" | "absent" {
     const has = (group: string) => this.#all(`${CHECKPOINTS} limit 1`, group).length > 0;
     if (!has(from) || has(to)) return "absent";
+    const builds = this.generations().filter(({ group }) => group === from)
+      .map(({ projection, generation }) => buildGroup(projection, generation));
     const held = `select 1 from leases where "group" = ? and expires_at > ? limit 1`;
-    if (this.#statement(held).get(from, this.#now())) return "held";
+    for (const group of [from, ...builds]) if (this.#statement(held).get(group, this.#now())) return "held";
+    for (const group of builds) this.#fence(group);
+    const mark = renamedMark(from);
+    this.#statement(`insert or ignore into checkpoints values (?, ?, ?, ?, ?)`)
+      .run(mark.group, from, mark.partitions, mark.partition, mark.position);
+    this.#statement(`delete from checkpoints where "group" = ? and category = ?`).run(mark.group, to);
     for (const table of ["checkpoints", "deferred", "dead_letters", "generations"]) {
       this.#statement(`update ${table} set "group" = ? where "group" = ?`).run(to, from);
     }

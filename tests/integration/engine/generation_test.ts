@@ -70,7 +70,7 @@ const SETTINGS: Record<string, () => Promise<{ toml: string; [Symbol.asyncDispos
     const schema = await withSchema(databaseUrl());
     return {
       toml:
-        `[event_store]\nurl = "${databaseUrl()}"\nschema = "${schema.name}"\n[brokers.default]\nurl = "${redisUrl()}"\nprefix = "${schema.name}"\n`,
+        `[server.workers]\nShelfProjector = 3\n[event_store]\nurl = "${databaseUrl()}"\nschema = "${schema.name}"\n[brokers.default]\nurl = "${redisUrl()}"\nprefix = "${schema.name}"\n`,
       [Symbol.asyncDispose]: () => schema[Symbol.asyncDispose](),
     };
   },

@@ -21,7 +21,7 @@ const DIGESTS: Record<string, readonly string[]> = {
     "af7f220df7bc",
     "1f1133ada7e5",
     "6b1757b73eb9",
-    "70c4108e3159",
+    "7c98a70efc5e",
   ],
   sqlite: [
     "55e50935aeda",
