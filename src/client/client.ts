@@ -683,6 +683,15 @@ export class Client {
     projection: P,
     options: AfterOptions & { readonly key: string; readonly signal?: AbortSignal },
   ): AsyncGenerator<RowOf<P> | null, void, undefined>;
+  /**
+   * Follows the rows that a query selects, in the same way.
+   *
+   * @param projection The projection.
+   * @param options Which rows, in which order; and what they have to show first.
+   * @returns The rows.
+   * @throws {DomainDefinitionError} If it asks for what there is not.
+   * @throws {ProjectionBehindError} If the projection does not show in time what it is to be `after`.
+   */
   watch<P extends Projection>(
     projection: P,
     options?: Omit<QueryOptions<RowOf<P>>, "cursor"> & AfterOptions & { readonly signal?: AbortSignal },

@@ -5,7 +5,8 @@ import { fieldValue } from "../store/row_query.ts";
 import type { FieldValue, RowBound, RowCondition, RowField, RowOrder, RowQuery } from "../store/row_query.ts";
 import type { Projection } from "./projection.ts";
 
-type Scalar<V> = Extract<V, string | number | boolean>;
+/** The part of a type that can be compared. */
+export type Scalar<V> = Extract<V, string | number | boolean>;
 
 /** What a field's value is compared with: a value, `null`, or an object of conditions that all have to hold. */
 export type FieldCondition<V> =
