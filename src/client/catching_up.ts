@@ -35,6 +35,19 @@ export class ProjectionBehindError extends AnnalsError {
 /** The most messages that failed among which one is looked for. */
 const MOST_DEFERRED = 10_000;
 
+/** A message that a projection is to show: with its stream, if that is known. */
+export interface Seen {
+  /** Its position. */
+  readonly position: number;
+  /** Its stream. */
+  readonly stream: string | null;
+}
+
+/** The last position of some messages; 0 if there are none. */
+export function lastOf(messages: readonly Seen[]): number {
+  return Math.max(0, ...messages.map(({ position }) => position));
+}
+
 /** The projector of a projection. */
 export function keeperOf(domain: Domain, projection: Projection): Handler {
   checkProjection(projection);
@@ -46,28 +59,33 @@ export function keeperOf(domain: Domain, projection: Projection): Handler {
 }
 
 /**
- * Looks whether readers of a projection see everything up to a position.
+ * Looks whether readers of a projection see some messages, with everything before them.
  *
  * @param store The store.
  * @param domain The domain.
  * @param projection The projection.
- * @param position The position.
+ * @param messages The messages.
  * @returns `null` if they do; otherwise whether something failed on the way.
  */
 export async function lookBehind(
   store: EventStore,
   domain: Domain,
   projection: Projection,
-  position: number,
+  messages: readonly Seen[],
 ): Promise<{ readonly group: string; readonly isParked: boolean } | null> {
   const keeper = keeperOf(domain, projection);
+  const position = lastOf(messages);
   const active = (await store.generations()).find((one) => one.projection === projection.name && one.isActive);
   const group = active?.group ?? keeper.name;
   if (!await hasPassed(store, group, domain.categoriesOf(keeper), position)) return { group, isParked: false };
   const deferred = await store.deferred(group, { limit: MOST_DEFERRED });
   if (deferred.length === 0) return null;
-  const [message] = await store.readAt([position], { largest: 0 });
-  const isParked = deferred.some((one) => one.position <= position && one.stream === message?.stream);
+  const unknown = messages.filter(({ stream }) => stream === null).map((message) => message.position);
+  const streams = new Set([
+    ...messages.map(({ stream }) => stream),
+    ...(await store.readAt(unknown, { largest: 0 })).map(({ stream }) => stream),
+  ]);
+  const isParked = deferred.some((one) => one.position <= position && streams.has(one.stream));
   return isParked ? { group, isParked } : null;
 }
 

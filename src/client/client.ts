@@ -19,7 +19,7 @@ import type { Reading } from "../handling/batch.ts";
 import { decisionOn } from "../handling/decision.ts";
 import { UnitOfWork } from "../handling/unit_of_work.ts";
 import { decode } from "../messages/codec.ts";
-import type { Message, NewMessage } from "../messages/envelope.ts";
+import type { Message, MessageRecord, NewMessage } from "../messages/envelope.ts";
 import { DomainDefinitionError, PayloadError } from "../messages/errors.ts";
 import { newId } from "../messages/ids.ts";
 import { checkLength, jsonFaults } from "../messages/json.ts";
@@ -28,8 +28,16 @@ import { isConflict, ScheduleChangedError } from "../store/errors.ts";
 import type { CommandOutcome, Due, EventStore, ScheduledMessage } from "../store/port.ts";
 import { handleInline, placeInline } from "./sync.ts";
 import { planCount, planQuery, type QueryOptions } from "../domain/queries.ts";
-import { type Behind, explainBehind, keeperOf, lookBehind, ProjectionBehindError } from "./catching_up.ts";
-import { type EventsOptions, followEvents, type LiveEvent, Watchers, watchName } from "./live.ts";
+import {
+  type Behind,
+  explainBehind,
+  keeperOf,
+  lastOf,
+  lookBehind,
+  ProjectionBehindError,
+  type Seen,
+} from "./catching_up.ts";
+import { type EventsOptions, followEvents, type LiveEvent, Watchers } from "./live.ts";
 import { Once } from "./once.ts";
 import { rowAsOf } from "./past.ts";
 import { decodeToken, encodeToken, type Token } from "./token.ts";
@@ -178,6 +186,8 @@ export class Client {
    */
   async process(command: CommandDraft, options: ProcessOptions = {}): Promise<Receipt> {
     const { until = [], timeout = 30_000 } = options;
+    // Before anything is stored.
+    checkTimeout(timeout);
     if (!Array.isArray(until)) throw new DomainDefinitionError("Cannot wait until what is no list of projections");
     for (const projection of until) keeperOf(this.domain, projection);
     const end = performance.now() + timeout;
@@ -188,9 +198,9 @@ export class Client {
     const behind: Behind[] = [];
     // What was refused shows nowhere.
     const wanted = outcome?.status === "accepted" ? until : [];
-    const last = wanted.length > 0 ? await this.#lastEventOf(commandId) : 0;
+    const events = wanted.length > 0 ? await this.#eventsOf(commandId) : [];
     for (const projection of wanted) {
-      const found = await this.#catchUp(projection, last, Math.max(0, end - performance.now()));
+      const found = await this.#catchUp(projection, events, Math.max(0, end - performance.now()));
       if (found) behind.push(found);
     }
     return { ...sent, token, reached: behind.length === 0, behind };
@@ -204,19 +214,24 @@ export class Client {
     });
   }
 
-  async #lastEventOf(commandId: string): Promise<number> {
+  /** What a command has led to itself. */
+  async #eventsOf(commandId: string): Promise<MessageRecord[]> {
     // They were appended together, before anything that follows from them.
     const found = await this.store.readLog({ correlationId: commandId, largest: 0 });
-    return Math.max(0, ...found.filter(({ causationId }) => causationId === commandId).map(({ position }) => position));
+    return found.filter(({ causationId }) => causationId === commandId);
   }
 
-  /** Waits until readers of a projection see everything up to a position; says why not, if they do not in time. */
-  async #catchUp(projection: Projection, position: number, timeout: number): Promise<Behind | null> {
+  /** Waits until readers of a projection see some messages; says why not, if they do not in time. */
+  async #catchUp(
+    projection: Projection,
+    messages: readonly Seen[],
+    timeout: number,
+  ): Promise<Behind | null> {
     const until = performance.now() + timeout;
     while (true) {
       let found: Awaited<ReturnType<typeof lookBehind>> = null;
       const look = async (): Promise<true | null> => {
-        found = await lookBehind(this.store, this.domain, projection, position);
+        found = await lookBehind(this.store, this.domain, projection, messages);
         return found === null ? true : null;
       };
       const left = until - performance.now();
@@ -230,18 +245,25 @@ export class Client {
     if (after === undefined) return;
     checkTimeout(timeout);
     const end = performance.now() + timeout;
-    const { position, command } = decodeToken(after, await this.#logId());
-    let last = command === undefined ? position : await this.#lastEventOf(command);
-    // It may have no events, or not be decided yet.
-    if (last === 0 && (await this.#wait(command!, timeout)).status === "accepted") {
-      last = await this.#lastEventOf(command!);
-    }
-    const behind = await this.#catchUp(projection, last, Math.max(0, end - performance.now()));
+    const messages = await this.#seenBy(after, timeout);
+    const behind = await this.#catchUp(projection, messages, Math.max(0, end - performance.now()));
     if (behind === null) return;
     throw new ProjectionBehindError(
-      `Projection "${projection.name}" did not show position ${last} within ${timeout / 1000} s: it is ${behind.why}`,
+      `Projection "${projection.name}" did not show position ${lastOf(messages)} within ${
+        timeout / 1000
+      } s: it is ${behind.why}`,
       behind,
     );
+  }
+
+  /** The messages that a token stands for; waits for the outcome of a command that is not decided yet. */
+  async #seenBy(token: Token, timeout: number): Promise<Seen[]> {
+    const { position, command } = decodeToken(token, await this.#logId());
+    if (command === undefined) return [{ position, stream: null }];
+    const events = await this.#eventsOf(command);
+    // It may have no events, or not be decided yet.
+    if (events.length > 0 || (await this.#wait(command, timeout)).status !== "accepted") return events;
+    return await this.#eventsOf(command);
   }
 
   /** Sends a command, and waits for its outcome if that is asked for. */
@@ -702,12 +724,19 @@ export class Client {
   ): AsyncGenerator<any, void, undefined> {
     checkProjection(projection);
     const { key, after, timeout, signal, ...query } = options;
+    // An undefined key is a mistake, and no wish for all rows.
+    const isOne = "key" in options;
+    if (isOne) checkKey(projection.name, key, "watch()", "read");
+    if (isOne && Object.keys(query).length > 0) {
+      throw new DomainDefinitionError(
+        `Cannot watch projection "${projection.name}" by key and by ${Object.keys(query).join(", ")}; use one of them`,
+      );
+    }
+    const what = isOne ? { key } : planQuery(projection, query).query;
     await this.#place();
     await this.#after(projection, { ...(after !== undefined && { after }), ...(timeout !== undefined && { timeout }) });
-    const read = key === undefined
-      ? async () => (await this.query(projection, query)).rows
-      : () => this.row(projection, key);
-    yield* this.#watchers.watch(watchName(projection, key === undefined ? query : { key }), read, signal);
+    const read = isOne ? () => this.row(projection, key!) : async () => (await this.query(projection, query)).rows;
+    yield* this.#watchers.watch(JSON.stringify([projection.name, what]), read, signal);
   }
 
   /**
@@ -727,7 +756,8 @@ export class Client {
    * ```
    */
   events(options: EventsOptions = {}): AsyncGenerator<LiveEvent, void, undefined> {
-    return followEvents(this.store, this.domain, options);
+    const placeOf = async (token: Token) => lastOf(await this.#seenBy(token, 30_000));
+    return followEvents(this.store, this.domain, placeOf, options);
   }
 
   /** Where no server runs, this client sees to the generations of projections. */

@@ -1,5 +1,4 @@
 import type { Domain } from "../domain/model.ts";
-import type { Projection } from "../domain/projection.ts";
 import { decode } from "../messages/codec.ts";
 import { isInternal, type Message } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
@@ -7,7 +6,7 @@ import { didYouMean } from "../lib/did_you_mean.ts";
 import { sleep } from "../lib/sleep.ts";
 import { readBatch } from "../store/large.ts";
 import type { EventStore } from "../store/port.ts";
-import { decodeToken, encodeToken, type Token } from "./token.ts";
+import { encodeToken, type Token } from "./token.ts";
 
 /** An event of the log, and where to go on after it. */
 export interface LiveEvent {
@@ -38,12 +37,31 @@ const LONGEST_WAIT = 1_000;
 /** How often what watchers see is read at most, in milliseconds. */
 const SHORTEST_PAUSE = 25;
 
-/** Reads the events of a domain from some point on, and those that come. */
+/**
+ * Reads the events of a domain from some point on, and those that come.
+ *
+ * @param store The store.
+ * @param domain The domain.
+ * @param placeOf Returns the position that a token stands for.
+ * @param options Where to begin, and which events.
+ */
 export async function* followEvents(
   store: EventStore,
   domain: Domain,
+  placeOf: (token: Token) => Promise<number>,
   { after, category, types, signal = new AbortController().signal }: EventsOptions,
 ): AsyncGenerator<LiveEvent, void, undefined> {
+  if (types !== undefined && !(Array.isArray(types) && types.every((type) => typeof type === "string"))) {
+    throw new DomainDefinitionError('Cannot follow events: types is a list of names, like ["Deposited"]');
+  }
+  const categories = [...new Set([...domain.types.keys()].flatMap((type) => domain.categoryOfEvent(type) ?? []))];
+  if (category !== undefined && !categories.includes(category)) {
+    throw new DomainDefinitionError(
+      `Cannot follow events of category "${category}", which domain "${domain.name}" has not${
+        didYouMean(category, categories)
+      }`,
+    );
+  }
   for (const type of types ?? []) {
     if (domain.types.has(type)) continue;
     throw new DomainDefinitionError(
@@ -53,11 +71,7 @@ export async function* followEvents(
     );
   }
   const log = await store.logId();
-  let position = after === undefined
-    ? await store.lastPosition()
-    : after === "start"
-    ? 0
-    : decodeToken(after, log).position;
+  let position = after === undefined ? await store.lastPosition() : after === "start" ? 0 : await placeOf(after);
   const wanted = types && new Set(types);
   while (!signal.aborted) {
     const stop = new AbortController();
@@ -84,18 +98,22 @@ export async function* followEvents(
 }
 
 /** One reader of what several watchers want to see. */
-interface Watched<T> {
-  readonly watchers: Set<(seen: T) => void>;
+interface Watched {
+  readonly watchers: Set<Watcher>;
   readonly stop: AbortController;
-  last: { readonly text: string; readonly seen: T } | undefined;
-  /** What ended it. */
-  readonly ended: Promise<never>;
+  /** What was seen last, as JSON: each watcher gets a copy of its own. */
+  last: string | undefined;
+}
+
+interface Watcher {
+  readonly tell: (text: string) => void;
+  readonly fail: (error: unknown) => void;
 }
 
 /** Reads what is watched once for all watchers of the same, whenever something has changed. */
 export class Watchers {
   #store: EventStore;
-  #watched = new Map<string, Watched<any>>();
+  #watched = new Map<string, Watched>();
 
   /** @param store The store. */
   constructor(store: EventStore) {
@@ -107,40 +125,37 @@ export class Watchers {
     return this.#watched.size;
   }
 
-  #open<T>(name: string, read: () => Promise<T>): Watched<T> {
+  #open(name: string, read: () => Promise<unknown>): Watched {
     const known = this.#watched.get(name);
     if (known) return known;
-    const stop = new AbortController();
-    const watchers = new Set<(seen: T) => void>();
-    const ended = this.#read(name, read, stop.signal);
-    ended.catch(() => {});
-    const watched: Watched<T> = { watchers, stop, last: undefined, ended };
+    const watched: Watched = { watchers: new Set(), stop: new AbortController(), last: undefined };
     this.#watched.set(name, watched);
+    this.#read(watched, read).catch((error) => {
+      for (const { fail } of watched.watchers) fail(error);
+    }).finally(() => this.#close(name, watched));
     return watched;
   }
 
-  async #read<T>(name: string, read: () => Promise<T>, signal: AbortSignal): Promise<never> {
-    // Not before it is registered.
-    await Promise.resolve();
-    try {
-      while (true) {
-        const watched = this.#watched.get(name);
-        if (signal.aborted || !watched) throw new Error("Nobody watches any more");
-        const changed = this.#store.changed(LONGEST_WAIT, signal);
-        changed.catch(() => {});
-        const seen = await read();
-        const text = JSON.stringify(seen);
-        if (watched.last?.text !== text) {
-          watched.last = { text, seen };
-          for (const tell of watched.watchers) tell(seen);
-        }
-        await changed;
-        // What changes all the time is read now and then.
-        await sleep(SHORTEST_PAUSE);
+  #close(name: string, watched: Watched): void {
+    // Others may have begun to watch the same since.
+    if (this.#watched.get(name) === watched) this.#watched.delete(name);
+    watched.stop.abort("done");
+  }
+
+  async #read(watched: Watched, read: () => Promise<unknown>): Promise<void> {
+    const { signal } = watched.stop;
+    while (!signal.aborted) {
+      const changed = this.#store.changed(LONGEST_WAIT, signal);
+      changed.catch(() => {});
+      const text = JSON.stringify(await read());
+      if (signal.aborted) return;
+      if (watched.last !== text) {
+        watched.last = text;
+        for (const { tell } of watched.watchers) tell(text);
       }
-    } finally {
-      // Others may have begun to watch the same since.
-      if (this.#watched.get(name)?.stop.signal === signal) this.#watched.delete(name);
+      await changed;
+      // What changes all the time is read now and then.
+      await sleep(SHORTEST_PAUSE);
     }
   }
 
@@ -158,38 +173,36 @@ export class Watchers {
   ): AsyncGenerator<T, void, undefined> {
     if (signal.aborted) return;
     const watched = this.#open(name, read);
-    let next: { readonly seen: T } | undefined = watched.last && { seen: watched.last.seen };
+    let next = watched.last;
+    let failure: { readonly error: unknown } | undefined;
     let wake: () => void = () => {};
-    const tell = (seen: T): void => {
-      next = { seen };
-      wake();
+    const watcher: Watcher = {
+      tell: (text) => {
+        next = text;
+        wake();
+      },
+      fail: (error) => {
+        failure = { error };
+        wake();
+      },
     };
-    watched.watchers.add(tell);
+    watched.watchers.add(watcher);
     const abort = () => wake();
     signal.addEventListener("abort", abort);
     try {
       while (!signal.aborted) {
-        if (!next) {
-          const told = new Promise<void>((resolve) => wake = resolve);
-          await Promise.race([told, watched.ended]);
-        }
-        if (signal.aborted || !next) continue;
-        const { seen } = next;
+        if (next === undefined && !failure) await new Promise<void>((resolve) => wake = resolve);
+        if (signal.aborted) return;
+        if (failure) throw failure.error;
+        if (next === undefined) continue;
+        const text = next;
         next = undefined;
-        yield seen;
+        yield JSON.parse(text);
       }
     } finally {
       signal.removeEventListener("abort", abort);
-      watched.watchers.delete(tell);
-      if (watched.watchers.size === 0) {
-        if (this.#watched.get(name) === watched) this.#watched.delete(name);
-        watched.stop.abort("done");
-      }
+      watched.watchers.delete(watcher);
+      if (watched.watchers.size === 0) this.#close(name, watched);
     }
   }
-}
-
-/** Names what is watched. */
-export function watchName(projection: Projection, what: unknown): string {
-  return JSON.stringify([projection.name, what]);
 }

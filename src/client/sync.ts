@@ -1,5 +1,6 @@
 import { sleep } from "../lib/sleep.ts";
 import { keptBy, knownProjections, placeGenerations } from "../projections/place.ts";
+import { renamesOf } from "../groups/renames.ts";
 import { placeStarts } from "../groups/starts.ts";
 import { pendingSwap } from "../projections/swap.ts";
 import type { Config } from "../config/config.ts";
@@ -49,6 +50,11 @@ export async function handleInline(domain: Domain, store: EventStore, config: Co
 
 /** Sees to where groups begin and which rows readers see, where no server does. */
 export async function placeInline(domain: Domain, store: EventStore): Promise<void> {
+  const handlers = [...domain.handlers.values()].filter(({ formerly }) => formerly !== undefined);
+  const known = handlers.length === 0 ? [] : await store.checkpoints();
+  for (const { name, formerly } of handlers) {
+    for (const { from, to } of renamesOf(name, formerly!, known)) await store.renameGroup(from, to);
+  }
   await placeGenerations(store, knownProjections(domain), false);
   const groups = [...domain.handlers.values()].map((handler) => ({
     name: handler.name,

@@ -45,8 +45,9 @@ export function decodeToken(token: unknown, log: string): Place {
   }
   const [of, at, command] = parts;
   const position = Number(at);
-  const isToken = typeof token === "string" && (parts.length === 2 || parts.length === 3) && of !== "" &&
-    /^\d{1,16}$/.test(at) && Number.isSafeInteger(position) && (command === undefined || idFault(command) === null);
+  const isToken = typeof token === "string" && (parts.length === 3 || (parts.length === 2 && position > 0)) &&
+    of !== "" && /^\d{1,16}$/.test(at) && Number.isSafeInteger(position) &&
+    (command === undefined || idFault(command) === null);
   if (!isToken) {
     throw new DomainDefinitionError(
       `Cannot use ${
@@ -54,6 +55,10 @@ export function decodeToken(token: unknown, log: string): Place {
       } as a token; pass the "token" that process() returned`,
     );
   }
-  if (of !== lasting(log)) throw new DomainDefinitionError("Cannot use this token: it is of another log");
+  if (of !== lasting(log)) {
+    throw new DomainDefinitionError(
+      "Cannot use this token: it is of another log, like that of a test or of another deployment",
+    );
+  }
   return { log, position, ...(command !== undefined && { command }) };
 }

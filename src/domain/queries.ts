@@ -9,10 +9,8 @@ import type { Projection } from "./projection.ts";
 export type Scalar<V> = Extract<V, string | number | boolean>;
 
 /** What a field's value is compared with: a value, `null`, or an object of conditions that all have to hold. */
-export type FieldCondition<V> =
-  | Scalar<V>
-  | Extract<V, null>
-  | {
+export type FieldCondition<V> = [Scalar<V>] extends [never] ? never
+  : Scalar<V> | (null extends V ? null : undefined extends V ? null : never) | {
     /** Equal. */
     readonly eq?: Scalar<V>;
     /** Another value, or null. */
@@ -28,7 +26,7 @@ export type FieldCondition<V> =
     /** One of these. */
     readonly in?: readonly Scalar<V>[];
     /** A text that begins with this one. */
-    readonly prefix?: Extract<V, string>;
+    readonly prefix?: [Extract<V, string>] extends [never] ? never : string;
     /** Whether it is null or absent. */
     readonly null?: boolean;
   };
@@ -111,7 +109,8 @@ export function rowField(projection: Queried, name: string, example?: unknown): 
   if (/["\\]/.test(name) || !isStorable(name)) {
     refuse(projection, `no field called ${JSON.stringify(name)} can be compared`);
   }
-  const found = declared ? TYPES[declared.type] : TYPES[typeof example];
+  // Keys are texts, whatever a schema does not say.
+  const found = declared ? TYPES[declared.type] : name === projection.key ? "string" : TYPES[typeof example];
   if (found === undefined) {
     refuse(
       projection,
@@ -127,13 +126,29 @@ export function rowField(projection: Queried, name: string, example?: unknown): 
 function checkValue(projection: Projection, { name, type }: RowField, value: unknown): FieldValue {
   const given: string = typeof value;
   if (given !== type) {
-    refuse(projection, `field "${name}" is a ${type}, and is compared with ${JSON.stringify(value) ?? String(value)}`);
+    refuse(projection, `field "${name}" is a ${type}, and is compared with ${shown(value)}`);
   }
   if (typeof value === "number" && !Number.isFinite(value)) refuse(projection, `field "${name}" cannot be ${value}`);
   if (typeof value === "string" && !isStorable(value)) {
     refuse(projection, `field "${name}" is compared with a text that cannot be stored`);
   }
   return value as FieldValue;
+}
+
+/** Whether something is an object of its own fields only: neither a Date nor a list. */
+function isPlain(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
+/** Shows a value in an error, whatever it is. */
+function shown(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return String(value);
+  }
 }
 
 function conditionsOn(projection: Projection, name: string, given: unknown): RowCondition[] {
@@ -146,7 +161,13 @@ function conditionsOn(projection: Projection, name: string, given: unknown): Row
     return [{ field, is: "eq", value: checkValue(projection, field, given) }];
   }
   const conditions: RowCondition[] = [];
-  for (const [operator, operand] of Object.entries(given)) {
+  if (!isPlain(given) || Object.keys(given as object).length === 0) {
+    refuse(
+      projection,
+      `the condition on "${name}" is neither a value nor an object of conditions, like { ${name}: { gte: … } }`,
+    );
+  }
+  for (const [operator, operand] of Object.entries(given as object)) {
     if (!(OPERATORS as readonly string[]).includes(operator)) {
       refuse(projection, `there is no condition "${operator}" on "${name}"${didYouMean(operator, [...OPERATORS])}`);
     }
@@ -155,7 +176,7 @@ function conditionsOn(projection: Projection, name: string, given: unknown): Row
       if (typeof operand !== "boolean") refuse(projection, `"null" of "${name}" is true or false`);
       conditions.push({ field: rowField(projection, name), is: operand ? "null" : "not null" });
     } else if (operator === "in") {
-      if (!Array.isArray(operand) || operand.length > 1_000) {
+      if (!Array.isArray(operand) || operand.length > 1_000 || Object.keys(operand).length !== operand.length) {
         refuse(projection, `"in" of "${name}" takes a list of at most 1,000 values`);
       }
       const field = rowField(projection, name, operand[0] ?? "");
@@ -208,7 +229,10 @@ function readCursor(projection: Projection, text: unknown, signature: string, fi
     const [of, key, ...values] = JSON.parse(json) as unknown[];
     const fits = of === signature && typeof key === "string" && values.length === fields.length &&
       values.every((value, i) => value === null || typeof value === fields[i].type);
-    if (fits && isStorable(json)) return { key, values: values as (FieldValue | null)[] };
+    const texts = [key, ...values].filter((value) => typeof value === "string");
+    if (fits && texts.every((text) => isStorable(text as string))) {
+      return { key, values: values as (FieldValue | null)[] };
+    }
   } catch {
     // It is refused.
   }
@@ -224,6 +248,12 @@ function readCursor(projection: Projection, text: unknown, signature: string, fi
  * @throws {DomainDefinitionError} If it asks for what there is not, or no index answers it and `scan` is not set.
  */
 export function planQuery(projection: Projection, options: QueryOptions<any> = {}): PlannedQuery {
+  if (!isPlain(options)) refuse(projection, "its options are no object");
+  if (options.where !== undefined && !isPlain(options.where)) refuse(projection, "where is no object of conditions");
+  if (options.orderBy !== undefined && !Array.isArray(options.orderBy)) {
+    refuse(projection, 'orderBy is a list of fields, like [["balance", "desc"]]');
+  }
+  if (options.scan !== undefined && typeof options.scan !== "boolean") refuse(projection, "scan is true or false");
   const known = ["where", "orderBy", "limit", "cursor", "scan", "after", "timeout"];
   for (const name of Object.keys(options)) {
     if (!known.includes(name)) refuse(projection, `there is no option "${name}"${didYouMean(name, known)}`);
@@ -240,8 +270,13 @@ export function planQuery(projection: Projection, options: QueryOptions<any> = {
     }
     return { field: rowField(projection, String(name)), descending: direction === "desc" };
   }) ?? null;
-  const key = [projection.key];
-  const uses = [key, ...projection.indexes].flatMap((index) => useOf(index, where, asked) ?? []);
+  // Rows are stored by their keys as texts: numbers are in another order.
+  const isTextKey = (projection.fields.find(({ name }) => name === projection.key)?.type ?? "string") === "string";
+  const ways: (readonly string[])[] = [...(isTextKey ? [[projection.key]] : []), ...projection.indexes];
+  const uses = ways.flatMap((index) => {
+    const use = useOf(index, where, asked);
+    return use ? [{ ...use, index }] : [];
+  });
   const best = uses.sort((a, b) => b.narrows - a.narrows)[0];
   if (best === undefined && !scan && (where.length > 0 || (asked ?? []).length > 0)) {
     const fields = [
@@ -253,8 +288,9 @@ export function planQuery(projection: Projection, options: QueryOptions<any> = {
       `no index answers it, so all rows would be read; declare indexes: [${list}] on the projection, or allow it with scan: true`,
     );
   }
-  // Without an order, it is the one in which the index has them.
-  const orderBy = asked ??
+  const fixed = new Set(where.filter(({ is }) => is === "eq" || is === "null").map(({ field }) => field.name));
+  // Without an order, it is the one in which the index has them. What is the same in all rows orders nothing.
+  const orderBy = asked?.filter(({ field }) => !fixed.has(field.name)) ??
     (best?.rest ?? []).filter((name) => name !== projection.key).map((name) => ({
       field: rowField(projection, name),
       descending: false,
@@ -267,7 +303,15 @@ export function planQuery(projection: Projection, options: QueryOptions<any> = {
     .join(" ");
   const after = cursor === undefined ? undefined : readCursor(projection, cursor, signature, fields);
   return {
-    query: { projection: projection.name, where, orderBy, limit, ...(after && { after }) },
+    query: {
+      projection: projection.name,
+      where,
+      orderBy,
+      limit,
+      ...(after && { after }),
+      ...(best && projection.indexes.includes(best.index) &&
+        { index: best.index.map((name) => rowField(projection, name)) }),
+    },
     cursorOf: (key, row) => {
       const values = fields.map((field) => fieldValue({ key, value: row }, field));
       return cursorText([signature, key, ...values]);

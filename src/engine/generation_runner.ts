@@ -88,6 +88,7 @@ export class GenerationRunner {
   #busyAt = -Infinity;
   #builders = new Set<string>();
   #indexed = new Set<string>();
+  #indexing: Promise<void> = Promise.resolve();
 
   /**
    * @param options What it needs.
@@ -111,7 +112,7 @@ export class GenerationRunner {
       await clock.sleep(isClose ? SWAP_INTERVAL : INTERVAL, signal);
       return "again";
     }, { clock, report, signal });
-    await Promise.allSettled([...this.#building.values()].map(({ done }) => done));
+    await Promise.allSettled([this.#indexing, ...[...this.#building.values()].map(({ done }) => done)]);
   }
 
   /** Looks once; returns whether a swap waits for the right moment. */
@@ -182,8 +183,8 @@ export class GenerationRunner {
     const keep = async () => {
       await store.keepIndexes([rows], indexesOf(projection, generation));
     };
-    // A large index takes its time, and queries can do without.
-    void retryForever(keep, { clock, report, signal });
+    // A large index takes its time, and queries can do without. One projection after the other.
+    this.#indexing = this.#indexing.then(() => retryForever(keep, { clock, report, signal }));
   }
 
   async #swap(projection: ProjectionDescription, handler: HandlerDescription, its: Generation[]): Promise<boolean> {

@@ -1,7 +1,15 @@
-import { KEPT_GROUP, keptBy, movesIn, renamesIn, RETIRED_GROUP, retiredMove, unkeptIn } from "../groups/renames.ts";
+import {
+  KEPT_GROUP,
+  keptBy,
+  movesIn,
+  renamesIn,
+  renamesOf,
+  RETIRED_GROUP,
+  retiredMove,
+  unkeptIn,
+} from "../groups/renames.ts";
 import type { DomainDescription } from "../isolation/protocol.ts";
 import type { Clock } from "../lib/clock.ts";
-import { generationOf } from "../store/generations.ts";
 import type { EventStore } from "../store/port.ts";
 import { EngineStartError } from "./errors.ts";
 
@@ -21,14 +29,9 @@ const PATIENCE = 10_000;
 export async function renameGroups(store: EventStore, { handlers }: DomainDescription, clock: Clock): Promise<void> {
   const renamed = handlers.filter(({ formerly }) => formerly !== undefined);
   if (renamed.length === 0) return;
-  const groups = new Set((await store.checkpoints()).map(({ group }) => group));
+  const checkpoints = await store.checkpoints();
   for (const { name, formerly } of renamed) {
-    const base = generationOf(name).projection;
-    // A projector has a group for each generation that it feeds.
-    const its = [...groups].filter((group) => generationOf(group).projection === formerly);
-    for (const from of its) {
-      const { generation } = generationOf(from);
-      const to = generation === null ? base : `${base}@${generation}`;
+    for (const { from, to } of renamesOf(name, formerly!, checkpoints)) {
       const until = clock.elapsed() + PATIENCE;
       while (await store.renameGroup(from, to) === "held") {
         if (clock.elapsed() > until) {

@@ -7,6 +7,26 @@ import type { Checkpoint } from "../store/port.ts";
  */
 export const RETIRED_GROUP = "$retired";
 
+/**
+ * Returns which groups get other names when a handler does: a projector has one for each generation that it feeds.
+ *
+ * @param name The handler's name.
+ * @param formerly What it was called before.
+ * @param checkpoints All checkpoints.
+ */
+export function renamesOf(
+  name: string,
+  formerly: string,
+  checkpoints: readonly Checkpoint[],
+): { readonly from: string; readonly to: string }[] {
+  const base = generationOf(name).projection;
+  const groups = new Set(checkpoints.map(({ group }) => group));
+  return [...groups].filter((group) => generationOf(group).projection === formerly).map((from) => {
+    const { generation } = generationOf(from);
+    return { from, to: generation === null ? base : `${base}@${generation}` };
+  });
+}
+
 /** A group that is new, and one that is gone and read the same. */
 export interface Rename {
   /** The group that has handled messages, and is not in the code any more. */

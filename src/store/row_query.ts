@@ -50,6 +50,8 @@ export interface RowQuery {
   readonly after?: RowBound;
   /** At most so many. */
   readonly limit: number;
+  /** The fields of the index that answers it; stores that choose badly are told. @default {the store chooses} */
+  readonly index?: readonly RowField[];
 }
 
 /** An index of the rows of one generation. */
@@ -72,6 +74,8 @@ export interface RowDialect {
   readonly among: (values: readonly FieldValue[], field: RowField) => string;
   /** The smallest value of a field, for null. */
   readonly smallest: (field: RowField) => string;
+  /** Whether an index can begin behind several values at once; otherwise behind the first one. */
+  readonly seeksRows: boolean;
   /** The column of the key, and a parameter for it. */
   readonly key: string;
   readonly keyParameter: (key: string) => string;
@@ -84,9 +88,12 @@ function conditionSql(condition: RowCondition, dialect: RowDialect): string {
   const [left, there] = [dialect.sortKey(field), dialect.isThere(field)];
   switch (condition.is) {
     case "null":
-      return `not ${there}`;
+      // As an index has it; the empty text is as small.
+      return field.type === "string"
+        ? `(${left} = ${dialect.smallest(field)} and not ${there})`
+        : `${left} = ${dialect.smallest(field)}`;
     case "not null":
-      return there;
+      return field.type === "string" ? there : `${left} > ${dialect.smallest(field)}`;
     case "ne":
       return `(not ${there} or ${left} <> ${dialect.parameter(condition.value, field)})`;
     case "in": {
@@ -97,9 +104,17 @@ function conditionSql(condition: RowCondition, dialect: RowDialect): string {
       const compared = `${left} ${OPERATORS[condition.is]} ${dialect.parameter(condition.value, field)}`;
       // Null is smaller than all, and as small as the empty text.
       const isSure = !condition.is.startsWith("lt") && condition.value !== "";
-      return isSure ? compared : `(${compared} and ${there})`;
+      if (isSure) return compared;
+      return `(${compared} and ${field.type === "string" ? there : `${left} > ${dialect.smallest(field)}`})`;
     }
   }
+}
+
+/** Where an index can begin: at the first value. */
+function beginning(
+  side: { readonly left: string; readonly right: () => string; readonly descending: boolean },
+): string {
+  return `${side.left} ${side.descending ? "<=" : ">="} ${side.right()}`;
 }
 
 /** The rows behind another one: equal in some fields, and then behind it. */
@@ -115,12 +130,13 @@ function boundSql({ values, key }: RowBound, orderBy: readonly RowOrder[], diale
   ];
   if (sides.every(({ descending }) => descending === down)) {
     // As a whole, an index can begin there.
-    return `(${sides.map(({ left }) => left).join(", ")}) ${down ? "<" : ">"} (${
-      sides.map(({ right }) => right()).join(", ")
-    })`;
+    const whole = () =>
+      `(${sides.map(({ left }) => left).join(", ")}) ${down ? "<" : ">"} (${
+        sides.map(({ right }) => right()).join(", ")
+      })`;
+    return dialect.seeksRows ? whole() : `${beginning(sides[0])} and ${whole()}`;
   }
-  const [first] = sides;
-  const begin = `${first.left} ${first.descending ? "<=" : ">="} ${first.right()}`;
+  const begin = beginning(sides[0]);
   const cases = sides.map(({ left, right, descending }, i) =>
     [
       ...sides.slice(0, i).map((equal) => `${equal.left} = ${equal.right()}`),

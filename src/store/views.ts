@@ -16,6 +16,12 @@ export interface ViewColumn {
   readonly type: string;
 }
 
+/** PostgreSQL's names have at most 63 bytes; some are left for a number. */
+const LONGEST_COLUMN = 56;
+
+/** PostgreSQL's views have at most so many columns, about. */
+const MOST_COLUMNS = 1_000;
+
 function snake(name: string): string {
   return name.replaceAll(/([a-z0-9])([A-Z])/g, "$1_$2").replaceAll(/\W+/g, "_").toLowerCase();
 }
@@ -28,9 +34,11 @@ export function viewName(projection: string): string {
 /** Returns the columns of a projection's view besides its key and position, one for each field. */
 export function viewColumns({ fields }: ProjectionShape): ViewColumn[] {
   const taken = new Set(["key", "position", "row"]);
-  return fields.map(({ name: field, type }) => {
-    let column = snake(field);
-    while (taken.has(column)) column += "_";
+  const shown = fields.filter(({ name }) => name !== "" && !/["\\\0]/.test(name)).slice(0, MOST_COLUMNS);
+  return shown.map(({ name: field, type }) => {
+    const name = snake(field).slice(0, LONGEST_COLUMN);
+    let column = name;
+    for (let n = 2; taken.has(column); n++) column = n === 2 ? `${name}_` : `${name}_${n}`;
     taken.add(column);
     return { column, field, type };
   });

@@ -40,6 +40,7 @@ function dialectOf(values: Parameter[]): RowDialect {
     parameter: (value, { type }) => `$${values.push(plain(value))}::${SQL_TYPES[type]}`,
     among: (many, { type }) => `= any($${values.push(arrayLiteral(many.map(plain)))}::${SQL_TYPES[type]}[])`,
     smallest: ({ type }) => SMALLEST[type],
+    seeksRows: true,
     key: "key",
     keyParameter: (key) => `$${values.push(key)}::text`,
   };

@@ -4,6 +4,7 @@ import { type Fate, GroupCommit } from "../../lib/group_commit.ts";
 import { Semaphore } from "../../lib/semaphore.ts";
 import { Notifier } from "../../lib/notifier.ts";
 import { withoutSecrets } from "../../lib/redact_url.ts";
+import { sleep } from "../../lib/sleep.ts";
 import { within } from "../../lib/within.ts";
 import { DuplicateMessageError, RowConflictError, StoreUnavailableError } from "../errors.ts";
 import type { Commit, CommitResult, EventStore, RowIndex, Swap } from "../port.ts";
@@ -15,7 +16,7 @@ import { Listener } from "./listener.ts";
 import { migrate, type Place, publishViews, verify } from "./migrate.ts";
 import { type DetachOptions, type LogPart, type PartitionOptions, Partitions } from "./partitions.ts";
 import { NEAR_END } from "./partition_sql.ts";
-import { channelOf, forSchema } from "./schema.ts";
+import { channelOf, forSchema, indexLock } from "./schema.ts";
 import { Statements } from "./statements.ts";
 import { PostgresTables, sessionOf } from "./tables.ts";
 import { type Session, transaction } from "./transaction.ts";
@@ -89,6 +90,9 @@ const COMMIT = `select status::text, detail::text, culprit::text, bases::text, t
   from ${CALL}`;
 /** Of transactions that write; see {@linkcode PostgresEventStore.#probe}. */
 const ISOLATION = "isolation level read committed";
+/** How often it is looked whether another process makes indexes, in milliseconds. */
+const INDEX_PAUSE = 200;
+
 /** How long closing waits for a notification, in milliseconds: others also find out by looking. */
 const ANNOUNCE_PATIENCE = 500;
 
@@ -386,22 +390,30 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   }
 
   async keepIndexes(projections: readonly string[], declared: readonly RowIndex[]): Promise<void> {
-    const found = await this.ask(INDEXES, [this.#place.schema, arrayLiteral(projections.map(indexesOf))]);
+    await this.#know();
+    const { schema } = this.#place;
     const names = new Set(declared.map(indexName));
-    const whole = new Set(found.filter(([, isWhole]) => isWhole).map(([name]) => name as string));
-    // One that was interrupted is of no use.
-    const useless = found.map(([name]) => name as string).filter((name) => !names.has(name) || !whole.has(name));
-    for (const name of useless) await this.#alone(`drop index concurrently if exists annals."${name}"`);
-    for (const index of declared) if (!whole.has(indexName(index))) await this.#alone(createIndex(index));
-  }
-
-  /** Runs a statement that cannot be part of a transaction and may take long, on a connection of its own. */
-  async #alone(sql: string): Promise<void> {
+    const isKept = (found: any[][]) =>
+      found.length === names.size && found.every(([name, isWhole]) => isWhole && names.has(name));
+    const prefixes = [schema, arrayLiteral(projections.map(indexesOf))];
+    if (isKept(await this.ask(INDEXES, prefixes))) return;
     const { listenUrl, url } = this.#options;
+    // Making an index waits for all other transactions, so two of them would wait for each other.
     const driver = this.#connect(listenUrl ?? url, 1);
     try {
       await driver.unsafe("set statement_timeout = 0");
-      await driver.unsafe(this.#text(sql));
+      const lock = () => driver.unsafe("select pg_try_advisory_lock($1)", [indexLock(schema)]).values();
+      while (!(await lock())[0][0]) await sleep(INDEX_PAUSE);
+      const found = await driver.unsafe(this.#text(INDEXES), prefixes).values() as any[][];
+      const whole = new Set(found.filter(([, isWhole]) => isWhole).map(([name]) => name as string));
+      // One that was interrupted is of no use.
+      const useless = found.map(([name]) => name as string).filter((name) => !names.has(name) || !whole.has(name));
+      for (const name of useless) {
+        await driver.unsafe(this.#text(`drop index concurrently if exists annals."${name}"`));
+      }
+      for (const index of declared) {
+        if (!whole.has(indexName(index))) await driver.unsafe(this.#text(createIndex(index)));
+      }
     } catch (error) {
       throw explain(error, this.location, false);
     } finally {

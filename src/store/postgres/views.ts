@@ -5,7 +5,7 @@ import { type ProjectionShape, viewColumns } from "../views.ts";
  * a bigint: such a value is null, instead of failing whoever reads the view.
  */
 const COLUMNS: Readonly<Record<string, (json: string, text: string) => string>> = {
-  string: (_json, text) => text,
+  string: (json, text) => `case when json_typeof(${json}) = 'string' then ${text} end`,
   integer: (json, text) =>
     `case when json_typeof(${json}) = 'number' and abs((${text})::numeric) < 9223372036854775807 then (${text})::numeric::bigint end`,
   number: (json, text) => `case when json_typeof(${json}) = 'number' then (${text})::double precision end`,

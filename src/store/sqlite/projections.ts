@@ -16,6 +16,9 @@ import { type ProjectionShape, viewName } from "../views.ts";
 import { countSql, indexSql, rowsSql, viewSql } from "./rows.ts";
 
 const ROW = "select projection, key, row, position from projections";
+/** How many statements are kept. */
+const MOST_PREPARED = 200;
+
 const GENERATION = `select projection, generation, "group", state, is_active as isActive, is_pinned as isPinned,
   swapped_at as swappedAt, error from generations`;
 const CHECKPOINTS = `select "group", category, partitions, partition, position from checkpoints where "group" = ?`;
@@ -37,6 +40,8 @@ export class SqliteProjections {
 
   #statement(sql: string): StatementSync {
     let statement = this.#prepared.get(sql);
+    // Queries have many shapes.
+    if (!statement && this.#prepared.size >= MOST_PREPARED) this.#prepared.clear();
     if (!statement) this.#prepared.set(sql, statement = this.#db.prepare(sql));
     return statement;
   }
@@ -74,8 +79,16 @@ export class SqliteProjections {
 
   /** Returns the rows that a query selects. */
   query(query: RowQuery): ProjectionRow[] {
-    const { sql, values } = rowsSql(this.#rowsOf(query.projection), query);
-    return this.#all(sql, ...values);
+    const rows = this.#rowsOf(query.projection);
+    const { sql, values } = rowsSql(rows, query);
+    try {
+      return this.#all(sql, ...values);
+    } catch (error) {
+      // It is not made yet, or not of these rows.
+      if (query.index === undefined || !/no such index|no query solution/.test(String(error))) throw error;
+      const other = rowsSql(rows, query, false);
+      return this.#all(other.sql, ...other.values);
+    }
   }
 
   /** Returns the number of rows. */

@@ -17,7 +17,7 @@ function pathTo(field: string): string {
 const SORT_KEYS: Record<RowField["type"], (path: string) => string> = {
   string: (path) => `case json_type(row, ${path}) when 'text' then json_extract(row, ${path}) else '' end`,
   number: (path) =>
-    `case when json_type(row, ${path}) in ('integer', 'real') then json_extract(row, ${path}) else -9e999 end`,
+    `case when json_type(row, ${path}) in ('integer', 'real') then cast(json_extract(row, ${path}) as real) else -9e999 end`,
   boolean: (path) => `case json_type(row, ${path}) when 'true' then 1 when 'false' then 0 else -1 end`,
 };
 const THERE: Record<RowField["type"], string> = {
@@ -38,7 +38,11 @@ function dialectOf(values: (string | number)[]): RowDialect {
     isThere: ({ name, type, isKey }) =>
       isKey ? "true" : `coalesce(json_type(row, ${pathTo(name)}), '') in ${THERE[type]}`,
     parameter,
-    among: (many) => `in (${many.map(parameter).join(", ")})`,
+    among: (many) => {
+      values.push(JSON.stringify(many.map((value) => typeof value === "boolean" ? Number(value) : value)));
+      return "in (select value from json_each(?))";
+    },
+    seeksRows: false,
     smallest: ({ type }) => SMALLEST[type],
     key: "key",
     keyParameter: parameter,
@@ -56,14 +60,16 @@ interface Sql {
  *
  * @param rows What the rows are stored under; part of the text, so that an index of these rows is used.
  * @param query The query.
+ * @param isForced Whether to use the index that the query names: without statistics, SQLite prefers the primary key.
  */
-export function rowsSql(rows: string, query: RowQuery): Sql {
+export function rowsSql(rows: string, query: RowQuery, isForced = query.index !== undefined): Sql {
   const values: (string | number)[] = [];
   const { conditions, order } = rowQuerySql(query, dialectOf(values));
   const where = [`projection = ${literal(rows)}`, ...conditions].join(" and ");
   values.push(query.limit);
+  const index = isForced ? ` indexed by ${indexName({ projection: rows, fields: query.index! })}` : "";
   return {
-    sql: `select projection, key, row, position from projections where ${where} order by ${order} limit ?`,
+    sql: `select projection, key, row, position from projections${index} where ${where} order by ${order} limit ?`,
     values,
   };
 }
@@ -100,7 +106,7 @@ const COLUMNS: Readonly<Record<string, (path: string) => string>> = {
 /** Spells the view of a projection: what readers see of it, a column for each field. */
 export function viewSql(shape: ProjectionShape): string {
   const columns = viewColumns(shape).map(({ column, field, type }) => {
-    const path = pathTo(field.replaceAll('"', ""));
+    const path = pathTo(field);
     return `${COLUMNS[type]?.(path) ?? `json_extract(r.row, ${path})`} as "${column}"`;
   });
   const name = literal(shape.name);

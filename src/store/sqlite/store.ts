@@ -627,6 +627,11 @@ export class SqliteEventStore implements EventStore {
 
   async keepIndexes(projections: readonly string[], declared: readonly RowIndex[]): Promise<void> {
     if (await this.#db.read(() => this.#projections.hasIndexes(projections, declared))) return;
+    // One after the other: meanwhile others write.
+    for (const index of declared) {
+      await this.#db.write(() => this.#projections.keepIndexes([], [index]));
+      await new Promise((resolve) => setTimeout(resolve));
+    }
     await this.#db.write(() => this.#projections.keepIndexes(projections, declared));
   }
 

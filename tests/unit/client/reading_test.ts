@@ -96,6 +96,15 @@ Deno.test("a query that asks for what there is not is refused, with what to do",
   await refused({ where: { tags: "x" } }, /"tags" is neither text nor number nor boolean/);
   await refused({ where: { id: "\u0000" } }, /a text that cannot be stored/);
   await refused({ orderBy: [["balance", "up"]] }, /"asc" or "desc"/);
+  for (const value of [{}, [], new Date(), new Set(["open"])]) {
+    await refused({ where: { status: value } }, /"status" is neither a value nor an object of conditions/);
+  }
+  await refused({ where: { statsu: {} } }, /"statsu" is neither a value/);
+  await refused({ where: new Map() }, /where is no object of conditions/);
+  await refused({ orderBy: "balance" }, /orderBy is a list of fields/);
+  await refused({ where: { balance: 1n } }, /is a number, and is compared with 1/);
+  await refused({ scan: "no" }, /scan is true or false/);
+  await refused({ cursor: btoa(JSON.stringify(["Balance", "\u0000"])) }, /the cursor is not of this query/);
   await refused({ limit: 0 }, /limit is a whole number from 1 to 10000/);
   await refused({ limt: 1 }, /no option "limt"; did you mean "limit"\?/);
   await refused({ cursor: "x" }, /the cursor is not of this query/);
@@ -232,6 +241,17 @@ Deno.test("a watcher sees a row now and after each change, and many watchers cos
   await client.process(Move({ id: "a", by: 1 }));
   await new Promise((resolve) => setTimeout(resolve, 100));
   assert.equal(reads, before);
+  // Whoever comes just after the last one has left, and what others do with what they got.
+  for await (const row of client.watch(Balance, { key: "a" })) {
+    row!.balance = 99;
+    break;
+  }
+  for await (const row of client.watch(Balance, { key: "a" })) {
+    assert.equal(row?.balance, 4);
+    break;
+  }
+  await assert.rejects(client.watch(Balance, { key: undefined } as never).next(), /the key from watch\(\) is wrong/);
+  await assert.rejects(client.watch(Balance, { key: "a", where: {} } as never).next(), /by key and by where/);
   for await (const rows of client.watch(Balance, { where: { balance: { gt: 3 } } })) {
     assert.deepEqual(rows.map(({ id }) => id), ["a"]);
     break;
@@ -258,5 +278,12 @@ Deno.test("a program follows events from a token on, each once, as fast as it ta
   await client.process(Move({ id: "a0", by: 10 }));
   await more;
   assert.deepEqual(got, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  const { token } = await client.process(Move({ id: "last", by: 1 }));
+  await client.process(Move({ id: "later", by: 7 }));
+  for await (const { event } of client.events({ after: token })) {
+    assert.equal(event.aggregateId, "later");
+    break;
+  }
+  await assert.rejects(client.events({ category: "nope" }).next(), /of category "nope", which domain "bank" has not/);
   await assert.rejects(client.events({ types: ["Mooved"] }).next(), /has not; did you mean "Moved"\?/);
 });
