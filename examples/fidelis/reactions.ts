@@ -76,6 +76,7 @@ export const ComplianceAlert = projection("ComplianceAlert", {
 
 export const ComplianceAlertHandler = eventHandler("ComplianceAlertHandler", {
   events: [DepositMade],
+  projections: [ComplianceAlert],
   on: {
     DepositMade: ({ payload, id, time }, context) => {
       if (payload.amount < REPORTED_DEPOSIT) return;

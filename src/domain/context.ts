@@ -60,7 +60,7 @@ export interface CommandContext extends HandlerContext {
 }
 
 /** What an event handler can do. Its effects are written in one transaction with its checkpoint. */
-export interface EventContext extends HandlerContext {
+export interface EventContext<Written extends Projection = Projection> extends HandlerContext {
   /** Aborts when the handler times out or the server stops. */
   readonly signal: AbortSignal;
   /**
@@ -72,10 +72,10 @@ export interface EventContext extends HandlerContext {
   send(command: Draft & { readonly aggregateId: string }, when?: SendOptions): void;
   /** Cancels a scheduled command by its key; without effect if there is none, or if it was sent already. */
   cancel(key: string): void;
-  /** Writes a row of a projection. */
-  put<P extends Projection>(projection: P, row: RowOf<P>): void;
-  /** Deletes a row of a projection. */
-  remove(projection: Projection, key: string): void;
+  /** Writes a row of a projection that no projector keeps. */
+  put<P extends Written>(projection: P, row: RowOf<P>): void;
+  /** Deletes a row of such a projection. */
+  remove(projection: Written, key: string): void;
   /**
    * Records an SQL statement for your own tables in the store's database. It runs after the handler has returned, in
    * the transaction of the checkpoint, so that both are written or neither. If it fails, the message fails. Throws

@@ -265,7 +265,17 @@ export function domain(name: string, options: DomainOptions): Domain {
       read.set(handler, [...new Set([...found, ...itsParts])]);
     }
   }
+  const writers = new Map<string, Handler>();
   for (const handler of handlers.values()) {
+    for (const { name: rows } of handler.kind.puts?.(handler) ?? []) {
+      const other = keepers.get(rowsOf(rows, newest.get(rows) ?? 1)) ?? writers.get(rows);
+      if (other) {
+        throw new DomainDefinitionError(
+          `Cannot define domain "${name}": "${handler.name}" writes rows of projection "${rows}", and so does "${other.name}": they would overwrite each other's; write to a projection of its own`,
+        );
+      }
+      writers.set(rows, handler);
+    }
     for (const { type } of handler.kind.sends?.(handler) ?? []) {
       if (deciders.has(type)) continue;
       throw new DomainDefinitionError(

@@ -4,7 +4,9 @@ import type { CommandType, EventType } from "../messages/message_type.ts";
 import { COMMAND_END, INBOX } from "../processes/names.ts";
 import { checkFunctions, checkOptions } from "./check_functions.ts";
 import type { EventFunctions, EventHandler, RefusedFunctions } from "./handlers.ts";
+import { checkParts } from "../messages/names.ts";
 import type { HandlerKind, PermissionRequest } from "./model.ts";
+import type { Projection } from "./projection.ts";
 
 /** Reacts to events of any aggregates; writes commands, rows and statements. */
 export const EVENT_HANDLER: HandlerKind<EventHandler> = Object.freeze(
@@ -13,6 +15,7 @@ export const EVENT_HANDLER: HandlerKind<EventHandler> = Object.freeze(
     handles: (handler: EventHandler) => isTold(handler) ? [...handler.events, COMMAND_END] : handler.events,
     decidesFor: () => null,
     keeps: () => [],
+    puts: (handler: EventHandler) => handler.projections ?? [],
     writes: { events: false, commands: true, rows: "any", outcomes: false, statements: true },
     reads: (handler) => isTold(handler) ? [{ owner: handler.name, part: INBOX, types: [COMMAND_END] }] : [],
     refersTo: (handler) => isTold(handler) ? [] : null,
@@ -48,17 +51,23 @@ function isTold({ refused }: EventHandler): boolean {
 export function eventHandler<
   const Events extends readonly EventType[],
   const Commands extends readonly CommandType[] = readonly [],
+  Written extends Projection = Projection,
 >(
   name: string,
   options: {
     /** The events. */
     readonly events: Events;
     /** One function per event. */
-    readonly on: NoInfer<EventFunctions<Events>>;
+    readonly on: NoInfer<EventFunctions<Events, Written>>;
+    /**
+     * The projections that it writes with `put` and `remove`; others do not compile then, and one that a projector keeps is
+     * refused when the domain is loaded. @default {any that no projector keeps}
+     */
+    readonly projections?: readonly Written[];
     /** The commands whose refusals it wants to be told of. @default {none} */
     readonly commands?: Commands;
     /** What to do when one of them was refused, or given up: one function per command. */
-    readonly refused?: NoInfer<RefusedFunctions<Commands>>;
+    readonly refused?: NoInfer<RefusedFunctions<Commands, Written>>;
     /** The permissions it needs. */
     readonly permissions?: PermissionRequest;
     /** Retries of a failed message. @default {the server's `max_retries`} */
@@ -76,6 +85,9 @@ export function eventHandler<
   const { commands = [], refused = {} } = options;
   checkFunctions(name, "event", events, on);
   checkOptions(name, options);
+  if (options.projections !== undefined) {
+    checkParts(`handler "${name}"`, "projections", options.projections, ({ kind }) => kind === "projection");
+  }
   if (commands.length + Object.keys(refused).length > 0) {
     checkFunctions(name, "command", commands, refused);
     if (formerly !== undefined) {
@@ -88,6 +100,7 @@ export function eventHandler<
     kind: EVENT_HANDLER,
     name,
     events,
+    projections: options.projections ?? null,
     on: on as EventHandler["on"],
     refused: refused as EventHandler["refused"],
     permissions,

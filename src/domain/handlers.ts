@@ -25,10 +25,10 @@ export type CommandFunctions<A extends Aggregate | Boundary, Commands extends re
 export type Decision<A extends Aggregate | Boundary> = EventsOf<A> | readonly EventsOf<A>[];
 
 /** One function per event. */
-export type EventFunctions<Events extends readonly EventType[]> = {
+export type EventFunctions<Events extends readonly EventType[], Written extends Projection = Projection> = {
   readonly [Name in NameOf<Events[number]>]: (
     event: Message<Name, PayloadOf<Named<Events[number], Name>>>,
-    context: EventContext,
+    context: EventContext<Written>,
   ) => void | Promise<void>;
 };
 
@@ -45,10 +45,10 @@ export interface Refusal<Name extends string = string, Payload = unknown> {
 }
 
 /** One function per command whose refusals an event handler is told of. */
-export type RefusedFunctions<Commands extends readonly CommandType[]> = {
+export type RefusedFunctions<Commands extends readonly CommandType[], Written extends Projection = Projection> = {
   readonly [Name in NameOf<Commands[number]>]: (
     refusal: Refusal<Name, PayloadOf<Named<Commands[number], Name>>>,
-    context: EventContext,
+    context: EventContext<Written>,
   ) => void | Promise<void>;
 };
 
@@ -76,6 +76,8 @@ export interface CommandHandler extends Handler {
 export interface EventHandler extends Handler {
   /** The events. */
   readonly events: readonly EventType[];
+  /** The projections that it writes; `null`: any that no projector keeps. */
+  readonly projections: readonly Projection[] | null;
   /** One function per event. */
   readonly on: Readonly<Record<string, (event: Message<any, any>, context: EventContext) => unknown>>;
   /** One function per command whose refusals it is told of. */

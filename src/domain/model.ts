@@ -78,6 +78,8 @@ export interface HandlerKind<H extends Handler = any> {
   readonly keeps: (handler: H) => readonly Projection[];
   /** Which row a message changes, for kinds that make a row from nothing but the messages of its key. */
   readonly rowKeyOf?: (handler: H, message: Message<any, any>) => string;
+  /** Projections that it writes besides, and that no other handler may write. @default {none that it says} */
+  readonly puts?: (handler: H) => readonly Projection[];
   /** What it may write. */
   readonly writes: Writes;
   /** What it reads besides the streams of the events or commands that it handles. @default {nothing} */

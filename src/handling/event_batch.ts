@@ -109,6 +109,12 @@ export class EventBatch implements HandlerBatch {
       stillOpen();
       checkProjection(projection);
       checkKey(projection.name, key, `"${this.#handler.name}"`);
+      const { projections } = this.#handler;
+      if (projections !== null && !projections.includes(projection)) {
+        throw new DomainDefinitionError(
+          `"${this.#handler.name}" cannot write rows of projection "${projection.name}", which is not one of its "projections"; add it there`,
+        );
+      }
       const keeper = this.#domain.keeperOf(projection.name);
       if (keeper && keeper !== this.#handler) {
         throw new DomainDefinitionError(

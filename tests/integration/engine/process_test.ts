@@ -173,7 +173,7 @@ Deno.test("a new process manager on an old log begins with what comes next", asy
   );
   assert.match(
     asked.stderr,
-    /The instances of a renamed process manager stay where they are for good, and so do their timers/,
+    /stays behind, and so do the instances and timers of a process manager/,
   );
   const renamed = await site.start("--accept-new-groups").running();
   await client.process(Arrive({ id: "b", wait: 3_600_000 }), { wait: true });

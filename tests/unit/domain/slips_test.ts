@@ -142,6 +142,23 @@ Deno.test("a client waits for what was set aside after a crash, but not for what
   }
 });
 
+Deno.test("an event handler that says it writes a projection that another handler writes is refused when it is loaded", () => {
+  const Ran = event("Ran", { schema: type<{ id: string }>() });
+  const Runner = aggregate("Runner", { events: [Ran], initial: () => 0, evolve: { Ran: (n) => n + 1 } });
+  const Row = projection("Row", { key: "id", schema: type<{ id: string }>() });
+  const writing = (name: string) => eventHandler(name, { events: [Ran], projections: [Row], on: { Ran: () => {} } });
+  const keeping = projector("RowProjector", Row, { events: [Ran], on: { Ran: (_row, { payload }) => payload } });
+  for (
+    const handlers of [[keeping, writing("Writer")], [writing("Writer"), keeping], [writing("One"), writing("Two")]]
+  ) {
+    assert.throws(
+      () => domain("running", { aggregates: [Runner], handlers }),
+      /writes rows of projection "Row", and so does ".*": they would overwrite each other's/,
+    );
+  }
+  domain("running", { aggregates: [Runner], handlers: [writing("Writer")] });
+});
+
 Deno.test("two projectors of one projection are refused: they would overwrite each other's rows", () => {
   const other = projector("OtherProjector", Row, { events: [In], on: { In: (row) => row } });
   const handlers = [...purses.handlers.values(), other];

@@ -112,6 +112,20 @@ export function mistakes(): void {
       },
     },
   });
+  const Other = projection("Other", { key: "id", schema: z.object({ id: z.string() }) });
+  eventHandler("E", {
+    events: [Opened],
+    projections: [Other],
+    on: {
+      Opened: (_event, context) => {
+        context.put(Other, { id: "a" });
+        // @ts-expect-error: a projection that is not one of its own
+        context.put(Row, { id: "a", amount: 1 });
+        // @ts-expect-error: a projection that is not one of its own
+        context.remove(Row, "a");
+      },
+    },
+  });
   eventHandler("E", {
     events: [Opened],
     // @ts-expect-error: a function for an event that is not listed
