@@ -32,6 +32,8 @@ export class RowCache {
     this.#remove(key);
     this.#rows.set(key, row);
     this.#characters += key.length + (row?.length ?? 0);
+    // Beginning to go through a map passes all entries that were taken out since it grew: only if there is a need.
+    if (this.#characters <= this.#most) return;
     for (const oldest of this.#rows.keys()) {
       if (this.#characters <= this.#most) break;
       this.#remove(oldest);
