@@ -1,41 +1,7 @@
-import type { Checkpoint } from "./port.ts";
+import type { Checkpoint, Generation, Swap } from "./port.ts";
 import { reachedBy } from "./reached.ts";
 
-/** One build of a projection: rows of their own, fed by a group of its own. */
-export interface Generation {
-  /** The projection. */
-  readonly projection: string;
-  /** Which one: the version of its code, like `2`; `2.1` if it was rebuilt since with the same version. */
-  readonly generation: string;
-  /** The group that feeds it. */
-  readonly group: string;
-  /** `building`: from the log, in bulk. `fed`: as any group. `dropped`: its rows are being deleted. */
-  readonly state: "building" | "fed" | "dropped";
-  /** Whether readers see it. */
-  readonly isActive: boolean;
-  /** Whether an operator has chosen it: nothing else takes its place by itself. */
-  readonly isPinned: boolean;
-  /** When readers saw it for the first time, in milliseconds since 1970; `null` if they never did. */
-  readonly swappedAt: number | null;
-  /** What has stopped the build; `null` if nothing did. */
-  readonly error: string | null;
-}
-
-/** A change of what readers see. */
-export interface Swap {
-  /** The projection. */
-  readonly projection: string;
-  /** The generation that readers see now. */
-  readonly from: string;
-  /** The one that they are to see. */
-  readonly to: string;
-  /** The categories that both read. */
-  readonly categories: readonly string[];
-  /** Whether it is kept until an operator changes it. */
-  readonly pin: boolean;
-  /** Whether it may lack what the other one has. @default {false} */
-  readonly stale?: boolean;
-}
+export type { Generation, Swap } from "./port.ts";
 
 /**
  * Names the rows of one generation, whichever readers see.

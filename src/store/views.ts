@@ -31,6 +31,31 @@ export function viewName(projection: string): string {
   return `projection_${snake(projection)}`.slice(0, 63);
 }
 
+/**
+ * Names the views of projections.
+ *
+ * @param shapes The projections.
+ * @returns Each with the name of its view, and what could not be named.
+ */
+export function namedViews(shapes: readonly ProjectionShape[]): {
+  readonly views: readonly { readonly name: string; readonly shape: ProjectionShape }[];
+  readonly warnings: string[];
+} {
+  const published = new Map<string, ProjectionShape>();
+  const warnings: string[] = [];
+  for (const shape of shapes) {
+    const name = viewName(shape.name);
+    const other = published.get(name);
+    if (other === undefined) published.set(name, shape);
+    else {
+      warnings.push(
+        `Projection "${shape.name}" has no view: its name would be that of "${other.name}" (${name}); rename one`,
+      );
+    }
+  }
+  return { views: [...published].map(([name, shape]) => ({ name, shape })), warnings };
+}
+
 /** Returns the columns of a projection's view besides its key and position, one for each field. */
 export function viewColumns({ fields }: ProjectionShape): ViewColumn[] {
   const taken = new Set(["key", "position", "row"]);

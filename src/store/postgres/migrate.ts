@@ -2,7 +2,7 @@ import { StoreUnavailableError } from "../errors.ts";
 import { codeOf } from "./errors.ts";
 import { forSchema, migrationLock, MIGRATIONS, PARTITIONED_SETTINGS } from "./schema.ts";
 import type { Session } from "./transaction.ts";
-import { type ProjectionShape, viewName } from "../views.ts";
+import { namedViews, type ProjectionShape } from "../views.ts";
 import { viewQuery } from "./views.ts";
 
 /** The schema to migrate and its location. */
@@ -107,21 +107,11 @@ export async function publishViews(
   schema: string,
   shapes: readonly ProjectionShape[],
 ): Promise<string[]> {
-  const warnings: string[] = [];
+  const { views, warnings } = namedViews(shapes);
   await lock(session, schema);
   await session.unsafe(`set local lock_timeout = '${VIEW_PATIENCE}'`);
-  const published = new Map<string, string>();
-  for (const shape of shapes) {
-    const name = viewName(shape.name);
+  for (const { name, shape } of views) {
     const view = forSchema(`annals."${name}"`, schema);
-    const other = published.get(name);
-    if (other !== undefined) {
-      warnings.push(
-        `Projection "${shape.name}" has no view: its name would be that of "${other}" (${name}); rename one`,
-      );
-      continue;
-    }
-    published.set(name, shape.name);
     const query = forSchema(viewQuery(shape), schema);
     const [{ known }] = await session.unsafe("select obj_description(to_regclass($1), 'pg_class') as known", [view]);
     if (known === query) continue;

@@ -12,7 +12,7 @@ import {
 } from "../generations.ts";
 import { indexesOf, indexName } from "../index_name.ts";
 import type { Checkpoint, ProjectionRow, RowIndex, RowQuery } from "../port.ts";
-import { type ProjectionShape, viewName } from "../views.ts";
+import { namedViews, type ProjectionShape } from "../views.ts";
 import { countSql, indexSql, rowsSql, viewSql } from "./rows.ts";
 
 const ROW = "select projection, key, row, position from projections";
@@ -235,18 +235,8 @@ export class SqliteProjections {
 
   /** Creates or replaces the views of projections; to be called in a transaction. */
   publishViews(shapes: readonly ProjectionShape[]): string[] {
-    const warnings: string[] = [];
-    const published = new Map<string, string>();
-    for (const shape of shapes) {
-      const name = viewName(shape.name);
-      const other = published.get(name);
-      if (other !== undefined) {
-        warnings.push(
-          `Projection "${shape.name}" has no view: its name would be that of "${other}" (${name}); rename one`,
-        );
-        continue;
-      }
-      published.set(name, shape.name);
+    const { views, warnings } = namedViews(shapes);
+    for (const { name, shape } of views) {
       const sql = viewSql(shape);
       const [known] = this.#all<{ sql: string }>(
         "select sql from sqlite_master where type = 'view' and name = ?",
@@ -262,12 +252,9 @@ export class SqliteProjections {
 
   /** Whether views of projections are as they are to be. */
   hasViews(shapes: readonly ProjectionShape[]): boolean {
-    return shapes.every((shape) => {
-      const sql = "select sql from sqlite_master where type = 'view' and name = ?";
-      const [known] = this.#all<{ sql: string }>(sql, viewName(shape.name));
-      // Of two with one name, the second has none.
-      return known !== undefined &&
-        (known.sql === viewSql(shape) || shapes.some((other) => known.sql === viewSql(other)));
-    });
+    const sql = "select sql from sqlite_master where type = 'view' and name = ?";
+    return namedViews(shapes).views.every(({ name, shape }) =>
+      this.#all<{ sql: string }>(sql, name)[0]?.sql === viewSql(shape)
+    );
   }
 }
