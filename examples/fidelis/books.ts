@@ -110,9 +110,11 @@ export async function checkBooks(client: Client): Promise<Books> {
   const category = domain.categoryOf(Account);
   const problems: string[] = [];
   // Read the checkpoint first: rows read afterwards must include everything it covers.
-  const checkpoints = (await store.checkpoints("AccountSummaryProjector")).filter((c) => c.category === category);
-  const done = checkpoints.length === 0 ? 0 : Math.min(...checkpoints.map((c) => c.position));
-  const deferred = new Set((await store.deferred("AccountSummaryProjector")).map((message) => message.stream));
+  const done = await client.progress(AccountSummary);
+  const shown = (await store.generations()).find((one) => one.isActive && one.projection === AccountSummary.name);
+  const deferred = new Set(
+    (await store.deferred(shown?.group ?? "AccountSummaryProjector")).map(({ stream }) => stream),
+  );
   const rows = new Map((await store.listRows(AccountSummary.name)).map((row) => [row.key, row]));
   const reports = new Map((await store.listRows(AccountReport.name)).map((row) => [row.key, row]));
   const moved = await transfers(client);

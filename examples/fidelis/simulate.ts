@@ -4,6 +4,7 @@ import { SingleBar } from "cli-progress";
 import type { MessageRecord } from "@annals/annals";
 import { Account, CloseAccount, MakeDeposit, MakeWithdrawal, OpenAccount } from "./account.ts";
 import { settleBooks } from "./books.ts";
+import { AccountSummary } from "./reactions.ts";
 import { InitiateTransfer, Transfer, TransferCompleted, TransferInitiated } from "./transfer.ts";
 
 /** Settings of {@linkcode simulate}. */
@@ -155,14 +156,14 @@ class Follower {
     const ofTransfers = domain.categoryOf(Transfer);
     while (!this.#stop.signal.aborted) {
       const changed = store.changed(100, this.#stop.signal);
-      const [checkpoints, records, transfers] = await Promise.all([
-        store.checkpoints(),
+      const [progress, checkpoints, records, transfers] = await Promise.all([
+        this.#client.progress(AccountSummary),
+        store.checkpoints("AccountCommandHandler"),
         store.readLog({ category, after: this.#after, limit: MOST_READ }),
         store.readLog({ category: ofTransfers, after: this.#transfersAfter, limit: MOST_READ }),
       ]);
       this.#end(transfers);
-      const progress = progressOf(checkpoints, "AccountSummaryProjector", category);
-      const decided = progressOf(checkpoints, "AccountCommandHandler", `${category}:command`);
+      const decided = progressOf(checkpoints, `${category}:command`);
       for (const { causationId, position } of records) {
         const sent = causationId === null ? undefined : this.#waiting.get(causationId);
         this.#after = position;
@@ -212,10 +213,9 @@ class Follower {
 
 function progressOf(
   checkpoints: Awaited<ReturnType<EventStore["checkpoints"]>>,
-  group: string,
   category: string,
 ): number {
-  const found = checkpoints.filter((c) => c.group === group && c.category === category);
+  const found = checkpoints.filter((c) => c.category === category);
   return found.length === 0 ? 0 : Math.min(...found.map((c) => c.position));
 }
 

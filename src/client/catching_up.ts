@@ -58,6 +58,12 @@ export function keeperOf(domain: Domain, projection: Projection): Handler {
   );
 }
 
+/** The group that feeds what readers see of a projection. */
+export async function groupOf(store: EventStore, keeper: Handler, projection: Projection): Promise<string> {
+  const active = (await store.generations()).find((one) => one.projection === projection.name && one.isActive);
+  return active?.group ?? keeper.name;
+}
+
 /**
  * Looks whether readers of a projection see some messages, with everything before them.
  *
@@ -75,8 +81,7 @@ export async function lookBehind(
 ): Promise<{ readonly group: string; readonly isParked: boolean } | null> {
   const keeper = keeperOf(domain, projection);
   const position = lastOf(messages);
-  const active = (await store.generations()).find((one) => one.projection === projection.name && one.isActive);
-  const group = active?.group ?? keeper.name;
+  const group = await groupOf(store, keeper, projection);
   if (!await hasPassed(store, group, domain.categoriesOf(keeper), position)) return { group, isParked: false };
   const deferred = await store.deferred(group, { limit: MOST_DEFERRED });
   if (deferred.length === 0) return null;

@@ -13,7 +13,7 @@ import { checkKey, checkProjection, type Projection, type RowOf } from "../domai
 import { dueOf, keyless, scheduleKey, type SendOptions } from "../domain/scheduling.ts";
 import { locate, openStore } from "../adapters/open.ts";
 import { socketPath } from "../adapters/socket.ts";
-import { awaitsFirstAttempts, hasPassed } from "../groups/progress.ts";
+import { awaitsFirstAttempts, hasPassed, reachedBy } from "../groups/progress.ts";
 import { untaggedTypes } from "../groups/tagged.ts";
 import type { Reading } from "../handling/batch.ts";
 import { decisionOn } from "../handling/decision.ts";
@@ -31,6 +31,7 @@ import { planCount, planQuery, type QueryOptions } from "../domain/queries.ts";
 import {
   type Behind,
   explainBehind,
+  groupOf,
   keeperOf,
   lastOf,
   lookBehind,
@@ -587,6 +588,18 @@ export class Client {
       }
     }
     return true;
+  }
+
+  /**
+   * Returns how far the rows are that readers see of a projection.
+   *
+   * @param projection The projection.
+   * @returns The position up to which its events are in them, or have failed and will be tried again.
+   */
+  async progress(projection: Projection): Promise<number> {
+    const keeper = keeperOf(this.domain, projection);
+    const checkpoints = await this.store.checkpoints(await groupOf(this.store, keeper, projection));
+    return Math.min(...this.domain.categoriesOf(keeper).map((category) => reachedBy(checkpoints, category)));
   }
 
   /**
