@@ -2,6 +2,8 @@ import { locate, openStore } from "../adapters/open.ts";
 import type { Config } from "../config/config.ts";
 import { announceSubscriptions } from "../engine/announce.ts";
 import type { Engine } from "../engine/engine.ts";
+import { renameFault } from "../engine/renamed.ts";
+import { renamesOf } from "../groups/renames.ts";
 import { startsOf } from "../groups/starts.ts";
 import type { DomainDescription } from "../isolation/protocol.ts";
 import { messageOf } from "../lib/annals_error.ts";
@@ -43,7 +45,20 @@ async function startLines(store: EventStore, domain: DomainDescription): Promise
     domain.projections.filter((one) => one.group === group).some(({ name, version }) =>
       generations.some(({ projection, generation }) => projection === name && versionOf(generation) === version)
     );
-  const starts = (await startsOf(store, domain.handlers)).filter(({ group }) => !isMade(group));
+  // As if those that say so had their new names already.
+  const known = await store.checkpoints();
+  const renames = new Map(
+    domain.handlers.flatMap(({ name, formerly }) =>
+      formerly === undefined ? [] : renamesOf(name, formerly, known).map(({ from, to }) => [from, to])
+    ),
+  );
+  const checkpoints = known.map((one) => ({ ...one, group: renames.get(one.group) ?? one.group }));
+  const fault = renameFault(domain, checkpoints);
+  if (fault !== null) return ["The server would refuse to start:", "", ...fault.split("\n")];
+  const isRenamed = (group: string) => [...renames.values()].includes(group);
+  const starts = (await startsOf(store, domain.handlers)).filter(({ group }) => !isRenamed(group)).filter(({ group }) =>
+    !isMade(group)
+  );
   const lines = starts.map(({ group, category, after }) => {
     const isBuilt = domain.projections.some((one) => one.group === group);
     if (isBuilt) return `  ${group} builds its rows from all of ${category}, in bulk`;
@@ -51,5 +66,6 @@ async function startLines(store: EventStore, domain: DomainDescription): Promise
       after === 0 ? `with the first message of ${category}` : `with what comes after position ${after} in ${category}`
     }`;
   });
-  return lines.length === 0 ? ["There are no new groups."] : ["New groups:", ...lines];
+  const moved = [...renames].map(([from, to]) => `${to} goes on where ${from} was.`);
+  return [...moved, ...lines.length === 0 ? ["There are no new groups."] : ["New groups:", ...lines]];
 }

@@ -86,14 +86,14 @@ async function statusOf(
 function stateOf({ state, isActive, isPinned, error, isRun, held }: GenerationStatus): string {
   if (error !== null) return paint("stopped", "red", COLORS);
   const name = state === "fed" && held > 0 ? `fed, ${held} failed` : state;
-  const what = state !== "dropped" && !isRun ? `not ${name}: no running server has its code` : name;
+  const what = state !== "dropped" && !isRun ? `${name}, by no server at the moment` : name;
   return `${what}${isActive ? ", readers see it" : ""}${isPinned ? ", pinned" : ""}`;
 }
 
 function errorsOf(found: readonly GenerationStatus[]): string {
   return found.filter(({ error }) => error !== null).map(({ projection, generation, error }) =>
     `\n${projection} ${generation} cannot be built: ${error}\n` +
-    `Correct the projector and restart the servers, or run: annals projections rebuild ${projection}`
+    `Correct the projector, and restart the servers: what was begun is made anew`
   ).join("");
 }
 
@@ -221,7 +221,7 @@ async function follow(operator: Operator, name: string, generation: string, json
       return console.log(
         `Generation ${generation} of "${name}" is built, after ${seconds} s. ${
           operator.config.projectionSwap === "auto"
-            ? "Servers let readers see it at the next suitable moment."
+            ? "Servers let readers see it within a second, once it has what they see now."
             : `To let readers see it: annals projections swap ${name}`
         }`,
       );
@@ -239,7 +239,7 @@ async function follow(operator: Operator, name: string, generation: string, json
 
 function differenceLines(found: readonly Difference[]): string {
   return table(
-    ["key", "before", "after", "last events"],
+    ["key", "readers see", "other generation", "last events"],
     found.map(({ key, before, after }) => [
       key,
       before?.row ?? "-",

@@ -82,6 +82,7 @@ export function addTransfer(program: Command): void {
       const store = await openStore(locate(config.store, domain.name), { domain: domain.name });
       try {
         await refuseServers(store, "imported");
+        console.error(`Importing into ${store.kind} at ${store.location}`);
         const isShown = Deno.stderr.isTerminal();
         const input = file === undefined ? Deno.stdin.readable : (await openExport(file)).readable;
         const { messages, found } = await importLines(store, linesOf(input), {

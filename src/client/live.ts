@@ -62,12 +62,11 @@ export async function* followEvents(
       }`,
     );
   }
+  const events = [...domain.types.keys()].filter((type) => domain.categoryOfEvent(type) !== undefined);
   for (const type of types ?? []) {
-    if (domain.types.has(type)) continue;
+    if (events.includes(type)) continue;
     throw new DomainDefinitionError(
-      `Cannot follow events of type "${type}", which domain "${domain.name}" has not${
-        didYouMean(type, [...domain.types.keys()])
-      }`,
+      `Cannot follow events of type "${type}", which domain "${domain.name}" has not${didYouMean(type, events)}`,
     );
   }
   const log = await store.logId();

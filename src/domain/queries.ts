@@ -46,7 +46,7 @@ export interface QueryOptions<Row> {
   /** At most so many, up to 10,000. @default {100} */
   readonly limit?: number;
   /** The `cursor` of the page before. @default {the first page} */
-  readonly cursor?: string;
+  readonly cursor?: string | null;
   /** Whether all rows of the projection may be read, for lack of an index. @default {false} */
   readonly scan?: boolean;
 }
@@ -282,6 +282,13 @@ export function planQuery(projection: Projection, options: QueryOptions<any> = {
     const fields = [
       ...new Set([...where.map(({ field }) => field.name), ...asked?.map(({ field }) => field.name) ?? []]),
     ];
+    const isDeclared = ways.some((way) => fields.length === way.length && fields.every((name) => way.includes(name)));
+    if (isDeclared) {
+      refuse(
+        projection,
+        `no index answers it (none answers "ne", nor "in" with another order), so all rows would be read; ask otherwise, or allow it with scan: true`,
+      );
+    }
     const list = fields.length === 1 ? `"${fields[0]}"` : `[${fields.map((name) => `"${name}"`).join(", ")}]`;
     refuse(
       projection,
@@ -301,7 +308,7 @@ export function planQuery(projection: Projection, options: QueryOptions<any> = {
     ...orderBy.map(({ field, descending }) => `${descending ? "-" : ""}${field.name}`),
   ]
     .join(" ");
-  const after = cursor === undefined ? undefined : readCursor(projection, cursor, signature, fields);
+  const after = cursor === undefined || cursor === null ? undefined : readCursor(projection, cursor, signature, fields);
   return {
     query: {
       projection: projection.name,

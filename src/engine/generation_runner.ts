@@ -85,6 +85,8 @@ export class GenerationRunner {
   #building = new Map<string, { readonly done: Promise<void>; readonly stop: AbortController }>();
   /** Since when nobody feeds what readers see. */
   #unfed = new Map<string, number>();
+  /** The same for those that are warned of; `Infinity` once that was said. */
+  #stale = new Map<string, number>();
   #busyAt = -Infinity;
   #builders = new Set<string>();
   #indexed = new Set<string>();
@@ -136,6 +138,7 @@ export class GenerationRunner {
       const isNewest = domain.projections.every(({ name, version }) =>
         name !== projection.name || version <= projection.version
       );
+      if (isNewest) await this.#warn(its);
       if (swap === "auto" && isNewest) isClose = await this.#swap(projection, handler, its) || isClose;
     }
     return isClose;
@@ -212,6 +215,25 @@ export class GenerationRunner {
       });
     }
     return fault !== null;
+  }
+
+  /** Says once that readers see what nobody feeds, and another generation is there. */
+  async #warn(its: readonly Generation[]): Promise<void> {
+    const { store, clock, report } = this.#options;
+    const active = its.find(({ isActive }) => isActive);
+    if (!active || this.#fed.has(active.group) || active.state === "building") return;
+    if (await isHeld(store, active.group)) return void this.#stale.delete(active.group);
+    const since = this.#stale.get(active.group) ?? clock.elapsed();
+    this.#stale.set(active.group, since);
+    if (since === Infinity || clock.elapsed() - since < UNFED) return;
+    this.#stale.set(active.group, Infinity);
+    const { projection, generation } = active;
+    report({
+      type: "service.warned",
+      warning:
+        `Readers of projection "${projection}" see generation ${generation}, which no running server has code for: its rows stay as they are. ` +
+        `Run \`annals projections swap ${projection}\`, or list its projector in the domain again`,
+    });
   }
 
   /** Whether nobody has fed what readers see for so long that nobody is about to take over. */

@@ -10,7 +10,8 @@ import {
 } from "../groups/renames.ts";
 import type { DomainDescription } from "../isolation/protocol.ts";
 import type { Clock } from "../lib/clock.ts";
-import type { EventStore } from "../store/port.ts";
+import { generationOf } from "../store/generations.ts";
+import type { Checkpoint, EventStore } from "../store/port.ts";
 import { EngineStartError } from "./errors.ts";
 
 const ACCEPT = "If it is another one, start once with --accept-new-groups.";
@@ -46,34 +47,26 @@ export async function renameGroups(store: EventStore, { handlers }: DomainDescri
 }
 
 /**
- * Refuses to run what may be a renamed handler, aggregate or projection: under its new name it begins anew.
+ * Says why what is to run may be a renamed handler, aggregate or projection: under its new name it begins anew.
  *
- * @param store Knows what has run before.
  * @param domain What is to run.
- * @param accept Whether the operator has said that nothing was renamed.
- * @throws {EngineStartError} If something may have been renamed, with what to do.
+ * @param checkpoints What has run before.
+ * @returns What was found, with what to do; `null` if nothing was.
  */
-export async function checkRenames(
-  store: EventStore,
-  { handlers }: DomainDescription,
-  accept: boolean,
-): Promise<void> {
-  const checkpoints = await store.checkpoints();
+export function renameFault({ handlers }: DomainDescription, checkpoints: readonly Checkpoint[]): string | null {
   const renames = renamesIn(handlers, checkpoints);
   const moves = movesIn(handlers, checkpoints);
   const unkept = unkeptIn(handlers, checkpoints);
-  if (!accept && moves.length > 0) {
+  if (moves.length > 0) {
     const found = moves.map(({ group, left, fresh }) =>
       `  "${group}" has read ${left} and does not any more; it now reads ${
         fresh.join(", ")
       }, which it has not read before`
     );
-    throw new EngineStartError(
-      `Aggregates may have been renamed:\n\n${found.join("\n")}\n\n` +
-        `Under a new name an aggregate has no events: it decides as if nothing had happened. Give it its old name. ${ACCEPT}`,
-    );
+    return (`Aggregates may have been renamed:\n\n${found.join("\n")}\n\n` +
+      `Under a new name an aggregate has no events: it decides as if nothing had happened. Give it its old name. ${ACCEPT}`);
   }
-  if (!accept && renames.length > 0) {
+  if (renames.length > 0) {
     const late = new Set(handlers.filter(({ startsAt }) => startsAt === "now").map(({ name }) => name));
     const found = renames.map(({ gone, fresh, category }) =>
       late.has(fresh)
@@ -90,21 +83,37 @@ export async function checkRenames(
         ]
         : [],
     ];
-    throw new EngineStartError(
-      `Handlers may have been renamed:\n\n${found.join("\n")}\n\n${
-        harm.join(" ")
-      } If it was renamed, say so, like formerly: "${renames[0].gone}", or give it its old name. ${ACCEPT}`,
-    );
+    return (`Handlers may have been renamed:\n\n${found.join("\n")}\n\n${
+      harm.join(" ")
+    } If it was renamed, say so, like formerly: "${
+      generationOf(renames[0].gone).projection
+    }", or give it its old name. ${ACCEPT}`);
   }
-  if (!accept && unkept.length > 0) {
+  if (unkept.length > 0) {
     const found = unkept.map(({ group, before, projection }) =>
       `  "${group}" has kept ${before.map((name) => `"${name}"`).join(", ")} and is now to keep "${projection}"`
     );
-    throw new EngineStartError(
-      `Projections may have been renamed:\n\n${found.join("\n")}\n\n` +
-        `Under a new name a projection has no rows, and its projector goes on where it was: what happened before would be missing. Give it its old name, or give the projector a new name as well, so that it builds the rows from the beginning. ${ACCEPT}`,
-    );
+    return (`Projections may have been renamed:\n\n${found.join("\n")}\n\n` +
+      `Under a new name a projection has no rows, and its projector goes on where it was: what happened before would be missing. Give it its old name, or give the projector a new name as well, so that it builds the rows from the beginning. ${ACCEPT}`);
   }
+  return null;
+}
+
+/**
+ * Refuses to run what may be a renamed handler, aggregate or projection.
+ *
+ * @param store Knows what has run before.
+ * @param domain What is to run.
+ * @param accept Whether the operator has said that nothing was renamed.
+ * @throws {EngineStartError} If something may have been renamed, with what to do.
+ */
+export async function checkRenames(store: EventStore, domain: DomainDescription, accept: boolean): Promise<void> {
+  const checkpoints = await store.checkpoints();
+  const fault = accept ? null : renameFault(domain, checkpoints);
+  if (fault !== null) throw new EngineStartError(fault);
+  const { handlers } = domain;
+  const renames = renamesIn(handlers, checkpoints);
+  const moves = movesIn(handlers, checkpoints);
   const noted = [
     ...[...renames.map(({ gone }) => gone), ...moves.map(retiredMove)].map((name) => [RETIRED_GROUP, name]),
     ...keptBy(handlers, checkpoints).map((name) => [KEPT_GROUP, name]),

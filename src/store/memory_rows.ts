@@ -110,7 +110,7 @@ export class MemoryRows {
         ...one,
         isActive,
         isPinned: isActive && swap.pin,
-        swappedAt: isActive ? one.swappedAt ?? now : one.swappedAt,
+        swappedAt: isActive ? now : one.swappedAt,
       });
     }
     return null;

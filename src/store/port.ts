@@ -601,7 +601,7 @@ export interface Generation {
   readonly isActive: boolean;
   /** Whether an operator has chosen it: nothing else takes its place by itself. */
   readonly isPinned: boolean;
-  /** When readers saw it for the first time, in milliseconds since 1970; `null` if they never did. */
+  /** When readers began to see it, the last time, in milliseconds since 1970; `null` if they never did. */
   readonly swappedAt: number | null;
   /** What has stopped the build; `null` if nothing did. */
   readonly error: string | null;

@@ -69,7 +69,7 @@ export async function swapIn(ask: Ask, swap: Swap): Promise<string | null> {
   ]);
   await ask(
     `update annals.generations set is_active = true, is_pinned = $3,
-       swapped_at = coalesce(swapped_at, annals.server_time()) where projection = $1 and generation = $2`,
+       swapped_at = annals.server_time() where projection = $1 and generation = $2`,
     [swap.projection, swap.to, swap.pin],
   );
   return null;

@@ -152,7 +152,7 @@ export class SqliteProjections {
     // One after the other: readers see one of them at any time.
     this.#statement("update generations set is_active = 0, is_pinned = 0 where projection = ?").run(swap.projection);
     this.#statement(
-      `update generations set is_active = 1, is_pinned = ?3, swapped_at = coalesce(swapped_at, ?4)
+      `update generations set is_active = 1, is_pinned = ?3, swapped_at = ?4
        where projection = ?1 and generation = ?2`,
     ).run(swap.projection, swap.to, Number(swap.pin), this.#now());
     return null;
