@@ -114,7 +114,8 @@ export class GenerationRunner {
       await clock.sleep(isClose ? SWAP_INTERVAL : INTERVAL, signal);
       return "again";
     }, { clock, report, signal });
-    await Promise.allSettled([this.#indexing, ...[...this.#building.values()].map(({ done }) => done)]);
+    // An index may take minutes: it goes on in the database, or another server makes it.
+    await Promise.allSettled([...this.#building.values()].map(({ done }) => done));
   }
 
   /** Looks once; returns whether a swap waits for the right moment. */

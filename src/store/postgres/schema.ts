@@ -944,11 +944,6 @@ export function migrationLock(schema: string): string {
   return lockKey(schema, "migrations");
 }
 
-/** The lock that indexes of rows are made under. */
-export function indexLock(schema: string): string {
-  return lockKey(schema, "indexes");
-}
-
 /** The lock that the log is partitioned under. */
 export function partitionLock(schema: string): string {
   return lockKey(schema, "partitions");

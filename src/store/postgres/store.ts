@@ -1,6 +1,7 @@
 import postgres from "postgres";
 import { recoveryOf } from "../../lib/annals_error.ts";
 import { type Fate, GroupCommit } from "../../lib/group_commit.ts";
+import { Mutex } from "../../lib/mutex.ts";
 import { Semaphore } from "../../lib/semaphore.ts";
 import { Notifier } from "../../lib/notifier.ts";
 import { withoutSecrets } from "../../lib/redact_url.ts";
@@ -16,7 +17,7 @@ import { Listener } from "./listener.ts";
 import { migrate, type Place, publishViews, verify } from "./migrate.ts";
 import { type DetachOptions, type LogPart, type PartitionOptions, Partitions } from "./partitions.ts";
 import { NEAR_END } from "./partition_sql.ts";
-import { channelOf, forSchema, indexLock } from "./schema.ts";
+import { channelOf, forSchema } from "./schema.ts";
 import { Statements } from "./statements.ts";
 import { PostgresTables, sessionOf } from "./tables.ts";
 import { type Session, transaction } from "./transaction.ts";
@@ -90,7 +91,9 @@ const COMMIT = `select status::text, detail::text, culprit::text, bases::text, t
   from ${CALL}`;
 /** Of transactions that write; see {@linkcode PostgresEventStore.#probe}. */
 const ISOLATION = "isolation level read committed";
-/** How often it is looked whether another process makes indexes, in milliseconds. */
+/** The lease that indexes of rows are made under, its length, and how often it is asked for, in milliseconds. */
+const INDEXES_LEASE = "$indexes";
+const INDEXES_TTL = 30_000;
 const INDEX_PAUSE = 200;
 
 /** How long closing waits for a notification, in milliseconds: others also find out by looking. */
@@ -157,10 +160,13 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
   /** See {@linkcode PostgresEventStore.#probe}. */
   #probed: Promise<void> | undefined;
   #isIsolated = false;
+  /** Whether there is no pooler in between. */
+  #isDirect = false;
   #overridesIsolation = false;
   #commits: GroupCommit<Commit, CommitResult>;
   #statements: Semaphore;
   #partitions: Partitions;
+  #indexing = new Mutex();
   #watched: Statements = new Statements(() => this.#tryToWrite());
   #texts = new Map<string, string>();
   #signal = new Notifier();
@@ -293,7 +299,7 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
         "select pg_backend_pid() as pid, current_setting('default_transaction_isolation') as isolation",
       ), { writing: false });
     const [{ pid, isolation }] = rows;
-    const isDirect = rows.state.pid === pid;
+    const isDirect = this.#isDirect = rows.state.pid === pid;
     const isStrict = isolation !== "read committed";
     if (!isDirect) this.#allConnections.forEach((connections) => connections.takeTurns());
     // A pooler does not pass on settings of a session: each transaction says it itself.
@@ -397,14 +403,38 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
       found.length === names.size && found.every(([name, isWhole]) => isWhole && names.has(name));
     const prefixes = [schema, arrayLiteral(projections.map(indexesOf))];
     if (isKept(await this.ask(INDEXES, prefixes))) return;
-    const { listenUrl, url } = this.#options;
     // Making an index waits for all other transactions, so two of them would wait for each other.
+    await this.#indexing.run(() => this.#underLease(() => this.#makeIndexes(prefixes, declared)));
+  }
+
+  /** Runs work that only one process may do at a time; behind a pooler, a lock of a session would stay there. */
+  async #underLease(work: () => Promise<void>): Promise<void> {
+    const owner = this.#options.owner ?? this.#origin;
+    const request = { name: INDEXES_LEASE, group: INDEXES_LEASE, partitions: 1, owner, ttl: INDEXES_TTL };
+    let granted = await this.acquireLease(request);
+    while (!granted) {
+      await sleep(INDEX_PAUSE);
+      granted = await this.acquireLease(request);
+    }
+    const fence = { lease: INDEXES_LEASE, token: granted.token };
+    const renewing = setInterval(() => void this.renewLeases([fence], INDEXES_TTL).catch(() => {}), INDEXES_TTL / 3);
+    try {
+      await work();
+    } finally {
+      clearInterval(renewing);
+      await this.releaseLease(fence, true).catch(() => {});
+    }
+  }
+
+  /** Makes and drops indexes, on a connection of its own: that may take long, and is no part of a transaction. */
+  async #makeIndexes(prefixes: readonly Parameter[], declared: readonly RowIndex[]): Promise<void> {
+    const { listenUrl, url } = this.#options;
     const driver = this.#connect(listenUrl ?? url, 1);
     try {
-      await driver.unsafe("set statement_timeout = 0");
-      const lock = () => driver.unsafe("select pg_try_advisory_lock($1)", [indexLock(schema)]).values();
-      while (!(await lock())[0][0]) await sleep(INDEX_PAUSE);
-      const found = await driver.unsafe(this.#text(INDEXES), prefixes).values() as any[][];
+      // A setting of a session would stay with a pooler.
+      if (listenUrl !== undefined || this.#isDirect) await driver.unsafe("set statement_timeout = 0");
+      const found = await driver.unsafe(this.#text(INDEXES), prefixes as any[], { prepare: false }).values() as any[][];
+      const names = new Set(declared.map(indexName));
       const whole = new Set(found.filter(([, isWhole]) => isWhole).map(([name]) => name as string));
       // One that was interrupted is of no use.
       const useless = found.map(([name]) => name as string).filter((name) => !names.has(name) || !whole.has(name));
