@@ -56,9 +56,7 @@ async function startLines(store: EventStore, domain: DomainDescription): Promise
   const fault = renameFault(domain, checkpoints);
   if (fault !== null) return ["The server would refuse to start:", "", ...fault.split("\n")];
   const isRenamed = (group: string) => [...renames.values()].includes(group);
-  const starts = (await startsOf(store, domain.handlers)).filter(({ group }) => !isRenamed(group)).filter(({ group }) =>
-    !isMade(group)
-  );
+  const starts = (await startsOf(store, domain.handlers)).filter(({ group }) => !isRenamed(group) && !isMade(group));
   const lines = starts.map(({ group, category, after }) => {
     const isBuilt = domain.projections.some((one) => one.group === group);
     if (isBuilt) return `  ${group} builds its rows from all of ${category}, in bulk`;

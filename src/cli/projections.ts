@@ -254,7 +254,7 @@ async function eventsOf(store: EventStore, { code, handler }: Found, key: string
   const found = [];
   for (const category of handler.categories) {
     for (const record of await store.readStream(`${category}-${key}`, { backward: true, limit })) {
-      if (handler.handles.includes(record.type)) found.push({ ...record, by: "stream" });
+      if (handler.handles.includes(record.type)) found.push(record);
     }
   }
   if (found.length > 0) return found.sort((a, b) => b.position - a.position).slice(0, limit);
@@ -262,7 +262,7 @@ async function eventsOf(store: EventStore, { code, handler }: Found, key: string
   for (const category of handler.categories) {
     for (const record of await store.readLog({ category, backward: true, limit: 10_000 })) {
       if (!handler.handles.includes(record.type)) continue;
-      if (JSON.parse(record.data)?.[code.key] === key) found.push({ ...record, by: "payload" });
+      if (JSON.parse(record.data)?.[code.key] === key) found.push(record);
     }
   }
   return found.sort((a, b) => b.position - a.position).slice(0, limit);

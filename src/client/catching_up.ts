@@ -3,6 +3,7 @@ import { checkProjection, type Projection } from "../domain/projection.ts";
 import { hasPassed } from "../groups/progress.ts";
 import { AnnalsError } from "../lib/annals_error.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
+import { isHeld } from "../projections/place.ts";
 import type { EventStore } from "../store/port.ts";
 
 /** A projection that does not show something yet, and why. */
@@ -101,6 +102,5 @@ export async function explainBehind(
   { group, isParked }: { readonly group: string; readonly isParked: boolean },
 ): Promise<Behind> {
   if (isParked) return { projection, why: "parked" };
-  const isRun = (await store.leases()).some((lease) => lease.group === group && lease.isHeld);
-  return { projection, why: isRun ? "lagging" : "not running" };
+  return { projection, why: await isHeld(store, group) ? "lagging" : "not running" };
 }

@@ -119,11 +119,6 @@ export class Watchers {
     this.#store = store;
   }
 
-  /** How much is being read. */
-  get size(): number {
-    return this.#watched.size;
-  }
-
   #open(name: string, read: () => Promise<unknown>): Watched {
     const known = this.#watched.get(name);
     if (known) return known;

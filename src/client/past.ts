@@ -2,7 +2,7 @@ import type { Domain } from "../domain/model.ts";
 import type { Projection } from "../domain/projection.ts";
 import { decode } from "../messages/codec.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
-import { readBatch } from "../store/large.ts";
+import { readMerged } from "../store/large.ts";
 import type { EventStore } from "../store/port.ts";
 import { keeperOf } from "./catching_up.ts";
 
@@ -63,20 +63,9 @@ export async function rowAsOf(
 
 /** The messages of some categories, in the order of the log. */
 async function* inOrder(store: EventStore, categories: readonly string[], upTo: number) {
-  const sources = categories.map((category) => ({
-    category,
-    after: 0,
-    page: [] as Awaited<ReturnType<typeof readBatch>>,
-  }));
-  while (true) {
-    for (const source of sources) {
-      if (source.page.length > 0 || source.after >= upTo) continue;
-      source.page = await readBatch(store, { category: source.category, after: source.after, upTo, limit: PAGE });
-      source.after = source.page.at(-1)?.position ?? upTo;
-    }
-    const next = sources.filter(({ page }) => page.length > 0)
-      .sort((a, b) => a.page[0].position - b.page[0].position)[0];
-    if (!next) return;
-    yield next.page.shift()!;
+  for (let after = 0; after < upTo;) {
+    const page = await readMerged(store, categories, { after, upTo, limit: PAGE });
+    yield* page.records;
+    after = page.upTo;
   }
 }

@@ -1,3 +1,4 @@
+import { fromBase64Url, toBase64Url } from "../lib/base64url.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { idFault } from "../messages/ids.ts";
 
@@ -24,8 +25,7 @@ function lasting(log: string): string {
 
 /** Encodes a place in the log. */
 export function encodeToken({ log, position, command }: Place): Token {
-  const text = [lasting(log), position, ...(command === undefined ? [] : [command])].join("~");
-  return btoa(text).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  return toBase64Url([lasting(log), position, ...(command === undefined ? [] : [command])].join("~"));
 }
 
 /**
@@ -39,7 +39,7 @@ export function encodeToken({ log, position, command }: Place): Token {
 export function decodeToken(token: unknown, log: string): Place {
   let parts: string[] = [];
   try {
-    parts = atob(String(token).replaceAll("-", "+").replaceAll("_", "/")).split("~");
+    parts = fromBase64Url(String(token)).split("~");
   } catch {
     // It is refused.
   }

@@ -1,3 +1,4 @@
+import { fromBase64Url, toBase64Url } from "../lib/base64url.ts";
 import { didYouMean } from "../lib/did_you_mean.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { isStorable } from "../messages/text.ts";
@@ -218,15 +219,9 @@ function useOf(
   return { narrows: 2 * narrows + Number(isRange), rest };
 }
 
-function cursorText(parts: unknown): string {
-  return btoa(unescape(encodeURIComponent(JSON.stringify(parts)))).replaceAll("+", "-").replaceAll("/", "_")
-    .replaceAll("=", "");
-}
-
 function readCursor(projection: Projection, text: unknown, signature: string, fields: readonly RowField[]): RowBound {
   try {
-    const json = decodeURIComponent(escape(atob(String(text).replaceAll("-", "+").replaceAll("_", "/"))));
-    const [of, key, ...values] = JSON.parse(json) as unknown[];
+    const [of, key, ...values] = JSON.parse(fromBase64Url(String(text))) as unknown[];
     const fits = of === signature && typeof key === "string" && values.length === fields.length &&
       values.every((value, i) => value === null || typeof value === fields[i].type);
     const texts = [key, ...values].filter((value) => typeof value === "string");
@@ -321,7 +316,7 @@ export function planQuery(projection: Projection, options: QueryOptions<any> = {
     },
     cursorOf: (key, row) => {
       const values = fields.map((field) => fieldValue({ key, value: row }, field));
-      return cursorText([signature, key, ...values]);
+      return toBase64Url(JSON.stringify([signature, key, ...values]));
     },
   };
 }

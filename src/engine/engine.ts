@@ -20,14 +20,14 @@ import type { HostPool } from "../isolation/host_pool.ts";
 import { codeOf, environmentOf, explainLoad, inspect, poolFor } from "../isolation/inspect.ts";
 import { exposing } from "../isolation/visible_files.ts";
 import { type CodeLocation, ungranted, workerPermissions } from "../isolation/permissions.ts";
-import type { DomainDescription, HandlerDescription, ProjectionDescription } from "../isolation/protocol.ts";
+import type { DomainDescription, HandlerDescription } from "../isolation/protocol.ts";
 import { type Clock, clockOf } from "../lib/clock.ts";
 import { didYouMean } from "../lib/did_you_mean.ts";
 import { isInternal } from "../messages/envelope.ts";
 import type { GroupWorker } from "../handling/runner.ts";
 import { writing } from "../projections/rows_of_worker.ts";
 import { SharedWorker } from "../projections/shared_rows.ts";
-import { placeGenerations, restartBuilds } from "../projections/place.ts";
+import { isNewest, placeGenerations, restartBuilds } from "../projections/place.ts";
 import { generationOf, rowsOf, versionOf } from "../store/generations.ts";
 import { GenerationRunner } from "./generation_runner.ts";
 import { dropDivergedCopies } from "../outbox/divergence.ts";
@@ -282,7 +282,8 @@ export class Engine {
     const opening = { autoCheckpoint: CHECKPOINTED, domain: domain.name, owner: this.#owner, migrate };
     const [at, brokerAt] = [locate(this.#config.store, domain.name), locate(this.#config.broker, domain.name)];
     const store = this.#store = await this.#patiently(() => openStore(at, opening));
-    const views = migrate ? await this.#patiently(async () => await store.publishViews?.(newest(domain))) : [];
+    const shown = domain.projections.filter((one) => isNewest(one, domain.projections));
+    const views = migrate ? await this.#patiently(async () => await store.publishViews?.(shown)) : [];
     for (const warning of views ?? []) this.#report({ type: "service.warned", warning });
     const broker = this.#broker = await openBroker(brokerAt, opening);
     this.#stopCheckpointer = startWalCheckpointer([...store.walFiles ?? [], ...broker.walFiles ?? []]);
@@ -455,13 +456,6 @@ export class Engine {
     await this.#broker?.close();
     await this.#store?.close();
   }
-}
-
-/** The newest version of each projection. */
-function newest({ projections }: DomainDescription): ProjectionDescription[] {
-  return projections.filter(({ name, version }) =>
-    projections.every((other) => other.name !== name || other.version <= version)
-  );
 }
 
 /** The categories that the broker has copies of. */

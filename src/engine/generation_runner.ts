@@ -8,7 +8,7 @@ import { textOf } from "../messages/thrown.ts";
 import { Builder, BuildError, OtherCategoriesError } from "../projections/builder.ts";
 import { pendingSwap } from "../projections/swap.ts";
 import { rowField } from "../domain/queries.ts";
-import { addRebuild, isHeld } from "../projections/place.ts";
+import { addRebuild, isHeld, isNewest } from "../projections/place.ts";
 import { buildGroup, type Generation, generationOf, rowsOf, versionOf } from "../store/generations.ts";
 import { FencedError } from "../store/errors.ts";
 import type { EventStore, Fence, RowIndex } from "../store/port.ts";
@@ -83,10 +83,8 @@ export class GenerationRunner {
   /** The groups that run here. */
   #fed: Set<string>;
   #building = new Map<string, { readonly done: Promise<void>; readonly stop: AbortController }>();
-  /** Since when nobody feeds what readers see. */
-  #unfed = new Map<string, number>();
-  /** The same for those that are warned of; `Infinity` once that was said. */
-  #stale = new Map<string, number>();
+  /** Since when nobody feeds what readers see, and whether that was said. */
+  #unfed = new Map<string, { readonly since: number; readonly isSaid: boolean }>();
   #busyAt = -Infinity;
   #builders = new Set<string>();
   #indexed = new Set<string>();
@@ -136,11 +134,11 @@ export class GenerationRunner {
         }
       }
       // Older code may be there to feed what was before.
-      const isNewest = domain.projections.every(({ name, version }) =>
-        name !== projection.name || version <= projection.version
-      );
-      if (isNewest) await this.#warn(its);
-      if (swap === "auto" && isNewest) isClose = await this.#swap(projection, handler, its) || isClose;
+      if (!isNewest(projection, domain.projections)) continue;
+      const active = its.find((one) => one.isActive);
+      if (!active) continue;
+      const isFed = await this.#isFed(active);
+      if (swap === "auto") isClose = await this.#swap(projection, handler, its, isFed) || isClose;
     }
     return isClose;
   }
@@ -191,11 +189,13 @@ export class GenerationRunner {
     this.#indexing = this.#indexing.then(() => retryForever(keep, { clock, report, signal }));
   }
 
-  async #swap(projection: ProjectionDescription, handler: HandlerDescription, its: Generation[]): Promise<boolean> {
+  async #swap(
+    projection: ProjectionDescription,
+    handler: HandlerDescription,
+    its: readonly Generation[],
+    isFed: boolean,
+  ): Promise<boolean> {
     const { store, report } = this.#options;
-    const active = its.find(({ isActive }) => isActive);
-    if (!active) return false;
-    const isFed = this.#fed.has(active.group) || !await this.#isUnfed(active, its, projection.version);
     const pending = pendingSwap(its, projection.version, () => isFed);
     if (!pending) return false;
     const { from, to } = pending;
@@ -218,36 +218,28 @@ export class GenerationRunner {
     return fault !== null;
   }
 
-  /** Says once that readers see what nobody feeds, and another generation is there. */
-  async #warn(its: readonly Generation[]): Promise<void> {
+  /**
+   * Whether what readers see is fed, here or elsewhere, or was until a moment ago, so that somebody may be about to take over.
+   * Says once that it is not.
+   */
+  async #isFed({ projection, generation, group, state }: Generation): Promise<boolean> {
     const { store, clock, report } = this.#options;
-    const active = its.find(({ isActive }) => isActive);
-    if (!active || this.#fed.has(active.group) || active.state === "building") return;
-    if (await isHeld(store, active.group)) return void this.#stale.delete(active.group);
-    const since = this.#stale.get(active.group) ?? clock.elapsed();
-    this.#stale.set(active.group, since);
-    if (since === Infinity || clock.elapsed() - since < UNFED) return;
-    this.#stale.set(active.group, Infinity);
-    const { projection, generation } = active;
-    report({
-      type: "service.warned",
-      warning:
-        `Readers of projection "${projection}" see generation ${generation}, which no running server has code for: its rows stay as they are. ` +
-        `Run \`annals projections swap ${projection}\`, or list its projector in the domain again`,
-    });
-  }
-
-  /** Whether nobody has fed what readers see for so long that nobody is about to take over. */
-  async #isUnfed(active: Generation, its: readonly Generation[], version: number): Promise<boolean> {
-    const { store, clock } = this.#options;
-    // The leases are asked for only where something may have to be swapped.
-    if (!pendingSwap(its, version, () => false) || await isHeld(store, active.group)) {
-      this.#unfed.delete(active.group);
-      return false;
+    if (this.#fed.has(group) || await isHeld(store, group)) {
+      this.#unfed.delete(group);
+      return true;
     }
-    const since = this.#unfed.get(active.group) ?? clock.elapsed();
-    this.#unfed.set(active.group, since);
-    return clock.elapsed() - since >= UNFED;
+    const { since, isSaid } = this.#unfed.get(group) ?? { since: clock.elapsed(), isSaid: false };
+    const isOver = clock.elapsed() - since >= UNFED;
+    this.#unfed.set(group, { since, isSaid: isSaid || (isOver && state === "fed") });
+    if (isOver && state === "fed" && !isSaid) {
+      report({
+        type: "service.warned",
+        warning:
+          `Readers of projection "${projection}" see generation ${generation}, which no running server has code for: its rows stay as they are. ` +
+          `Run \`annals projections swap ${projection}\`, or list its projector in the domain again`,
+      });
+    }
+    return !isOver;
   }
 
   #build(handler: HandlerDescription, generation: Generation, signal: AbortSignal): void {

@@ -11,6 +11,7 @@ import {
 import type { DomainDescription } from "../isolation/protocol.ts";
 import type { Clock } from "../lib/clock.ts";
 import { generationOf } from "../store/generations.ts";
+import { mark } from "../store/mark.ts";
 import type { Checkpoint, EventStore } from "../store/port.ts";
 import { EngineStartError } from "./errors.ts";
 
@@ -118,7 +119,5 @@ export async function checkRenames(store: EventStore, domain: DomainDescription,
     ...[...renames.map(({ gone }) => gone), ...moves.map(retiredMove)].map((name) => [RETIRED_GROUP, name]),
     ...keptBy(handlers, checkpoints).map((name) => [KEPT_GROUP, name]),
   ];
-  for (const [group, category] of noted) {
-    await store.commit({ checkpoint: { group, category, partitions: 1, partition: 0, position: 0 } });
-  }
+  for (const [group, name] of noted) await store.commit({ checkpoint: mark(group, name) });
 }

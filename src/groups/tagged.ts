@@ -1,3 +1,4 @@
+import { mark } from "../store/mark.ts";
 import type { Checkpoint, EventStore } from "../store/port.ts";
 
 /** The group whose checkpoints name, in place of a category, event types all of whose events have their tags. */
@@ -12,10 +13,6 @@ export interface TaggedType {
   readonly type: string;
   /** The category of its events. */
   readonly category: string;
-}
-
-function mark(group: string, type: string, position: number): Checkpoint {
-  return { group, category: type, partitions: 1, partition: 0, position };
 }
 
 /** The mark that the events of a type up to a position have their tags. */

@@ -1,7 +1,7 @@
 import type { HandlerSession } from "../handling/runner.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
-import { inParts, readBatch } from "../store/large.ts";
+import { inParts, type MergedPage, readMerged } from "../store/large.ts";
 import type { Checkpoint, EventStore, Fence, ProjectionRow } from "../store/port.ts";
 import { reachedBy } from "../store/reached.ts";
 
@@ -123,19 +123,11 @@ export class Builder {
     );
   }
 
-  /** Reads the next messages of all categories, in order; none if there are no more. */
-  async #page(after: number): Promise<{ readonly records: MessageRecord[]; readonly upTo: number }> {
+  /** Reads the next messages. */
+  async #page(after: number): Promise<MergedPage> {
     const { store, categories } = this.#options;
     const last = await store.lastPosition();
-    const pages = await Promise.all(
-      categories.map((category) => readBatch(store, { category, after, upTo: Math.max(after, last), limit: PAGE })),
-    );
-    // A page that is not empty may have been cut: nothing beyond its end may be taken before the rest of it.
-    const ends = pages.filter((page) => page.length > 0).map((page) => page.at(-1)!.position);
-    if (ends.length === 0) return { records: [], upTo: Math.max(after, last) };
-    const upTo = Math.min(...ends);
-    const records = pages.flat().filter(({ position }) => position <= upTo).sort((a, b) => a.position - b.position);
-    return { records, upTo };
+    return await readMerged(store, categories, { after, upTo: Math.max(after, last), limit: PAGE });
   }
 
   async #read(projection: string, keys: readonly string[]): Promise<ProjectionRow[]> {

@@ -25,6 +25,14 @@ export function knownProjections(domain: Domain): KnownProjection[] {
   return keptBy(domain).map(({ handler, projection: { name, version } }) => ({ name, version, group: handler.name }));
 }
 
+/** Whether there is code for no newer version of a projection. */
+export function isNewest(
+  { name, version }: Pick<KnownProjection, "name" | "version">,
+  all: readonly Pick<KnownProjection, "name" | "version">[],
+): boolean {
+  return all.every((other) => other.name !== name || other.version <= version);
+}
+
 function generationFor(
   { name, version, group }: KnownProjection,
   state: Generation["state"],
@@ -45,10 +53,7 @@ function generationFor(
 /** The generations of a domain that has not run: readers see the newest version of each projection. */
 export function firstGenerations(domain: Domain): Generation[] {
   const known = knownProjections(domain);
-  return known.map((one) => {
-    const isNewest = known.every(({ name, version }) => name !== one.name || version <= one.version);
-    return generationFor(one, "fed", isNewest);
-  });
+  return known.map((one) => generationFor(one, "fed", isNewest(one, known)));
 }
 
 /**
@@ -65,10 +70,10 @@ export async function placeGenerations(
 ): Promise<void> {
   if (projections.length === 0) return;
   const known = await store.generations();
-  const missing = projections.filter(({ name, version }) =>
-    !known.some(({ projection, generation }) => projection === name && versionOf(generation) === version) &&
-    // Older ones are fed while they are there, and not made anew.
-    projections.every((other) => other.name !== name || other.version <= version)
+  // Older ones are fed while they are there, and not made anew.
+  const missing = projections.filter((one) =>
+    isNewest(one, projections) &&
+    !known.some(({ projection, generation }) => projection === one.name && versionOf(generation) === one.version)
   );
   if (missing.length === 0) return;
   const groups = new Set((await store.checkpoints()).map(({ group }) => group));

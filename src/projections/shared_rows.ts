@@ -1,5 +1,6 @@
 import type { BatchRunner, GroupWorker } from "../handling/runner.ts";
 import type { EventStore } from "../store/port.ts";
+import { overriding } from "./overriding.ts";
 
 /** How many rows are remembered, before the runner has to read all of them again. */
 const MOST_KNOWN = 200_000;
@@ -49,13 +50,7 @@ export class SharedRows {
         runner.forget();
       },
     };
-    return new Proxy(runner, {
-      get: (target, name) => {
-        if (name in others) return others[name as keyof BatchRunner];
-        const value = target[name as keyof R];
-        return typeof value === "function" ? value.bind(target) : value;
-      },
-    });
+    return overriding<R>(runner, others as Partial<R>);
   }
 }
 
@@ -70,13 +65,11 @@ export class SharedWorker {
 
   /** Lets its sessions expect the rows that they have seen. */
   worker(worker: GroupWorker): GroupWorker {
-    return {
-      load: () => worker.load(),
-      replace: (session) => worker.replace(session),
+    return overriding(worker, {
       open: () => {
         this.#rows = new SharedRows();
         return this.#rows.expecting(worker.open());
       },
-    };
+    });
   }
 }

@@ -1,3 +1,4 @@
+import { mark } from "./mark.ts";
 import type { Checkpoint, Generation, Swap } from "./port.ts";
 import { reachedBy } from "./reached.ts";
 
@@ -56,7 +57,7 @@ export const RENAMED_GROUP = "$renamed";
 
 /** The mark that a group has another name. */
 export function renamedMark(group: string): Checkpoint {
-  return { group: RENAMED_GROUP, category: group, partitions: 1, partition: 0, position: 0 };
+  return mark(RENAMED_GROUP, group);
 }
 
 /** Compares two generations of a projection by their age. */

@@ -3,7 +3,7 @@ import { storedAs } from "./generations.ts";
 import type { RowIndex } from "./row_query.ts";
 
 /** What the names of indexes of rows begin with. */
-export const INDEX_PREFIX = "rows_";
+const INDEX_PREFIX = "rows_";
 
 /** Begins the names of all indexes of one generation's rows. */
 export function indexesOf(projection: string): string {

@@ -88,3 +88,33 @@ export async function readBatch(
   }
   return found.slice(0, next);
 }
+
+/** Messages of several categories, and up to where that is all of them. */
+export interface MergedPage {
+  /** The messages, in the order of the log. */
+  readonly records: MessageRecord[];
+  /** The position up to which there are no others. */
+  readonly upTo: number;
+}
+
+/**
+ * Reads the next messages of several categories, in the order of the log, however large they are.
+ *
+ * @param store The log.
+ * @param categories The categories.
+ * @param options Where to begin and end, and how many of each category.
+ * @returns The messages; none if there are no more.
+ */
+export async function readMerged(
+  store: Pick<EventLog, "readLog">,
+  categories: readonly string[],
+  options: { readonly after: number; readonly upTo: number; readonly limit: number },
+): Promise<MergedPage> {
+  const pages = await Promise.all(categories.map((category) => readBatch(store, { ...options, category })));
+  // A page that is not empty may have been cut: nothing beyond its end may be taken before the rest of it.
+  const ends = pages.filter((page) => page.length > 0).map((page) => page.at(-1)!.position);
+  if (ends.length === 0) return { records: [], upTo: options.upTo };
+  const upTo = Math.min(...ends);
+  const records = pages.flat().filter(({ position }) => position <= upTo).sort((a, b) => a.position - b.position);
+  return { records, upTo };
+}

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { AnnalsError } from "../lib/annals_error.ts";
 import { isInternal, type MessageRecord } from "../messages/envelope.ts";
 import { readBatch } from "../store/large.ts";
+import { mark } from "../store/mark.ts";
 import type { EventStore, StreamAppend } from "../store/port.ts";
 import { digestText, fromLine } from "./cloud_events.ts";
 import type { ExportEnd, ExportHeader } from "./export.ts";
@@ -137,9 +138,7 @@ export async function importLines(
   const isDone = (await store.checkpoints(IMPORTED_GROUP)).some(({ category }) => category === end.digest);
   if (!isDone) {
     await flushState();
-    await store.commit({
-      checkpoint: { group: IMPORTED_GROUP, category: end.digest, partitions: 1, partition: 0, position: end.messages },
-    });
+    await store.commit({ checkpoint: mark(IMPORTED_GROUP, end.digest, end.messages) });
   }
   // The broker has no copies of these; who needs them reads the log.
   await store.markPublished(end.messages);
