@@ -38,9 +38,11 @@ function dialectOf(values: (string | number)[]): RowDialect {
     isThere: ({ name, type, isKey }) =>
       isKey ? "true" : `coalesce(json_type(row, ${pathTo(name)}), '') in ${THERE[type]}`,
     parameter,
-    among: (many) => {
+    among: (many, { type }) => {
       values.push(JSON.stringify(many.map((value) => typeof value === "boolean" ? Number(value) : value)));
-      return "in (select value from json_each(?))";
+      // JSON spells large numbers as whole ones, which SQLite compares with rows digit by digit.
+      const value = type === "number" ? "cast(value as real)" : "value";
+      return `in (select ${value} from json_each(?))`;
     },
     seeksRows: false,
     smallest: ({ type }) => SMALLEST[type],
