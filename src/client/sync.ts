@@ -31,7 +31,9 @@ const TTL = 30_000;
 export async function handleInline(domain: Domain, store: EventStore, config: Config, position: number): Promise<void> {
   const handlers = [...domain.handlers.values()];
   const [deciders, followers] = [true, false].map((decides) =>
-    handlers.filter((handler) => (handler.kind.decidesFor(handler) !== null) === decides)
+    // What is for other systems, a server delivers.
+    handlers.filter(({ kind }) => !kind.writes.deliveries)
+      .filter((handler) => (handler.kind.decidesFor(handler) !== null) === decides)
   );
   const isDone = (handler: Handler, upTo: number) => hasPassed(store, handler.name, domain.categoriesOf(handler), upTo);
   for (let upTo = position;;) {

@@ -42,6 +42,29 @@ export interface PermissionGrant {
   readonly sql?: boolean;
 }
 
+/** Where the events of a publisher go: one of the two. */
+export interface PublisherConfig {
+  /** A webhook. */
+  readonly webhook?: {
+    /** Its URL. */
+    readonly url: string;
+    /** The secrets that sign. */
+    readonly secrets: readonly string[];
+    /** How long it may take to answer, in milliseconds. */
+    readonly timeout: number;
+  };
+  /** A stream of Redis, and how many entries it keeps; `null`: all. */
+  readonly stream?: { readonly url: string; readonly stream: string; readonly longest: number | null };
+}
+
+/** Where the events of a subscriber come from. */
+export interface SubscriberConfig {
+  /** The secrets of those who may post to it; none: nobody may. */
+  readonly secrets: readonly string[];
+  /** A stream of Redis that another system writes. */
+  readonly stream?: { readonly url: string; readonly stream: string };
+}
+
 /** How one group receives its messages. */
 export interface GroupConfig {
   /** The kind of subscription. */
@@ -92,6 +115,12 @@ export interface Config {
   readonly namedGroups: readonly { readonly group: string; readonly key: string }[];
   /** Categories with a number of partitions in the file, with their key. */
   readonly namedCategories: readonly { readonly category: string; readonly key: string }[];
+  /** Where the server listens for HTTP. */
+  readonly http: { readonly hostname: string; readonly port: number };
+  /** Returns where a publisher's events go; `null` if the file does not say so. */
+  readonly publisher: (name: string) => PublisherConfig | null;
+  /** Returns where a subscriber's events come from; `null` if the file does not say so. */
+  readonly subscriber: (name: string) => SubscriberConfig | null;
   /** Returns how a group receives its messages. */
   readonly groupConfig: (group: string) => GroupConfig;
   /** Returns the number of partitions of a group; each has a worker. */

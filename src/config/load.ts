@@ -72,7 +72,10 @@ function check(raw: unknown): { readonly file: ConfigFile } | { readonly faults:
         };
       });
     }
-    return [{ key: `${issue.path.join(".")} = ${show(at(raw, issue.path))}`, message: issue.message }];
+    const key = issue.path.join(".");
+    // Also of one that is not valid.
+    if (issue.path.includes("secret")) return [{ key, message: issue.message }];
+    return [{ key: `${key} = ${show(at(raw, issue.path))}`, message: issue.message }];
   });
   return { faults };
 }
@@ -176,11 +179,14 @@ export function loadConfig(options: LoadOptions = {}): Config {
   });
 }
 
-/** Variables of unused overlays are not looked up: their values are accepted as is. */
+/** Variables of unused overlays are not looked up: what depends on one is left out. */
 function unresolved(value: unknown): unknown {
-  return interpolate(value, {
-    env: () => undefined,
-    onValue: () => {},
-    onFault: () => {},
-  });
+  const isKnown = (part: unknown) => typeof part !== "string" || !part.includes("${");
+  if (Array.isArray(value)) {
+    const known = value.filter(isKnown).map(unresolved);
+    return known.length < value.length && known.length === 0 ? undefined : known;
+  }
+  if (!isTable(value)) return value;
+  const known = Object.entries(value).filter(([, part]) => isKnown(part));
+  return Object.fromEntries(known.map(([name, part]) => [name, unresolved(part)]));
 }

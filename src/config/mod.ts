@@ -1,3 +1,11 @@
-export type { BrokerConfig, Config, GroupConfig, PermissionGrant, StoreConfig } from "./config.ts";
+export type {
+  BrokerConfig,
+  Config,
+  GroupConfig,
+  PermissionGrant,
+  PublisherConfig,
+  StoreConfig,
+  SubscriberConfig,
+} from "./config.ts";
 export { ConfigError, type ConfigFault } from "./errors.ts";
 export { loadConfig, type LoadOptions } from "./load.ts";

@@ -80,6 +80,22 @@ const share = z.preprocess(
   }),
 ).optional();
 
+/** A secret of Standard Webhooks: base64 of 24 to 64 bytes. */
+const secret = text.refine((given) => {
+  const encoded = /^whsec_([A-Za-z0-9+/]+={0,2})$/.exec(String(given))?.[1];
+  return encoded !== undefined && encoded.length % 4 === 0 && encoded.length >= 32 && encoded.length <= 88;
+}, {
+  error: 'expected "whsec_" and base64 of 24 to 64 random bytes; make one: echo "whsec_$(openssl rand -base64 32)"',
+});
+const secrets = z.union([secret, z.array(secret).min(1)], {
+  error:
+    'expected "whsec_" and base64 of 24 to 64 random bytes, or a list of such; make one: echo "whsec_$(openssl rand -base64 32)"',
+}).optional();
+
+const address = text.refine((given) => /^(?:\[[\da-f:.]+\]|[^\s/:@?#]+):\d{1,5}$/i.test(String(given)), {
+  error: 'expected an address and a port, like "127.0.0.1:8440"',
+}).optional();
+
 /** The schema of `domain.toml`. */
 export const configSchema = z.strictObject({
   ...processing,
@@ -107,7 +123,25 @@ export const configSchema = z.strictObject({
     synchronous: choice("full", "normal"),
     max_message_bytes: whole(1_024, LONGEST_JSON),
   }, table).optional(),
+  publishers: z.record(
+    z.string(),
+    z.strictObject({
+      url: text.optional(),
+      secret: secrets,
+      timeout_seconds: seconds(0.1, 300),
+      stream: text.optional(),
+      redis: text.optional(),
+      max_length: whole(1, 1_000_000_000),
+    }, table),
+    table,
+  ).optional(),
+  subscribers: z.record(
+    z.string(),
+    z.strictObject({ stream: text.optional(), redis: text.optional(), secret: secrets }, table),
+    table,
+  ).optional(),
   server: z.strictObject({
+    http: z.strictObject({ listen: address }, table).optional(),
     default_subscription_type: choice("stream", "event_store"),
     messages_per_tick: subscription.messages_per_tick,
     handler_timeout_seconds: subscription.handler_timeout_seconds,

@@ -14,7 +14,7 @@ export const COMMAND_HANDLER: HandlerKind<CommandHandler> = Object.freeze(
     handles: (handler: CommandHandler) => handler.commands,
     decidesFor: (handler: CommandHandler) => handler.target,
     keeps: () => [],
-    writes: { events: true, commands: false, rows: "none", outcomes: true, statements: false },
+    writes: { events: true, commands: false, rows: "none", outcomes: true, statements: false, deliveries: false },
     begin: (domain, handler, reading) => new CommandBatch(domain, handler, reading),
   } satisfies HandlerKind<CommandHandler>,
 );

@@ -16,7 +16,7 @@ export const EVENT_HANDLER: HandlerKind<EventHandler> = Object.freeze(
     decidesFor: () => null,
     keeps: () => [],
     puts: (handler: EventHandler) => handler.projections ?? [],
-    writes: { events: false, commands: true, rows: "any", outcomes: false, statements: true },
+    writes: { events: false, commands: true, rows: "any", outcomes: false, statements: true, deliveries: false },
     reads: (handler) => isTold(handler) ? [{ owner: handler.name, part: INBOX, types: [COMMAND_END] }] : [],
     refersTo: (handler) => isTold(handler) ? [] : null,
     begin: (domain, handler, reading) => new EventBatch(domain, handler, reading),

@@ -1,3 +1,4 @@
+import type { CloudEvent } from "../messages/cloud_event.ts";
 import type { Draft, Message } from "../messages/envelope.ts";
 import type { CommandType, EventType, NameOf, PayloadOf } from "../messages/message_type.ts";
 import type { Aggregate, EventsOf, Named, StateOf } from "./aggregate.ts";
@@ -136,6 +137,26 @@ export interface Router extends Handler {
   readonly events: readonly EventType[];
   /** Which instances an event is for. */
   readonly correlate: ProcessManager["correlate"];
+}
+
+/** Takes events of another system, and sends commands for them. */
+export interface Subscriber extends Handler {
+  /** The type of the CloudEvents. */
+  readonly type: string;
+  /** The schema of their data. */
+  readonly schema: Schema;
+  /** Returns the commands to send. */
+  readonly to: (event: CloudEvent<any>) => CommandDraft | readonly CommandDraft[];
+}
+
+/** Tells other systems of events. */
+export interface Publisher extends Handler {
+  /** The events. */
+  readonly events: readonly EventType[];
+  /** The source of its CloudEvents. */
+  readonly source: string;
+  /** One function per event. */
+  readonly as: Readonly<Record<string, (event: Message<any, any>) => unknown>>;
 }
 
 /** A new, not yet stored command. */

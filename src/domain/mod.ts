@@ -5,6 +5,8 @@ export * from "./context.ts";
 export * from "./domain.ts";
 export { DomainRuleError } from "./errors.ts";
 export { eventHandler } from "./event_handler.ts";
+export * from "./publisher.ts";
+export * from "./subscriber.ts";
 export * from "./handlers.ts";
 export type { AppendedPart, Domain, Handler, HandlerKind, Part, PermissionRequest, Writes } from "./model.ts";
 export { type IndexOf, type Projection, projection, type ProjectionOptions, type RowOf } from "./projection.ts";

@@ -61,6 +61,8 @@ export interface Writes {
   readonly outcomes: boolean;
   /** SQL statements, if granted by the operator. */
   readonly statements: boolean;
+  /** CloudEvents for other systems, which the engine delivers where the operator says. */
+  readonly deliveries: boolean;
 }
 
 /**
@@ -92,6 +94,8 @@ export interface HandlerKind<H extends Handler = any> {
   readonly refersTo?: (handler: H) => readonly MessageType[] | null;
   /** What else its code knows, by names with a version, that messages may have to wait for. @default {nothing} */
   readonly knows?: (handler: H) => readonly string[];
+  /** The type of CloudEvents that are received for it, into the part that it reads. @default {none} */
+  readonly receives?: (handler: H) => string;
   /** Handlers that come with it. @default {none} */
   readonly companions?: (handler: H) => readonly Handler[];
   /** Whether the stream of a dead letter waits until that is replayed, instead of going on without it. @default {false} */

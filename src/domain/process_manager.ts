@@ -142,7 +142,7 @@ export const ROUTER: HandlerKind<Router> = Object.freeze(
     handles: (handler: Router) => handler.events,
     decidesFor: () => null,
     keeps: () => [],
-    writes: { events: false, commands: false, rows: "none", outcomes: false, statements: false },
+    writes: { events: false, commands: false, rows: "none", outcomes: false, statements: false, deliveries: false },
     appends: ({ process }) => [{ owner: process, part: INBOX, types: [EVENT], isVersioned: false }],
     begin: (domain, handler, reading) => new RouterBatch(domain, handler, reading),
   } satisfies HandlerKind<Router>,
@@ -155,7 +155,7 @@ export const PROCESS_MANAGER: HandlerKind<ProcessManager> = Object.freeze(
     handles: () => [EVENT, COMMAND_END, TIMER],
     decidesFor: () => null,
     keeps: () => [],
-    writes: { events: false, commands: true, rows: "none", outcomes: false, statements: false },
+    writes: { events: false, commands: true, rows: "none", outcomes: false, statements: false, deliveries: false },
     reads: ({ name }) => [{ owner: name, part: INBOX, types: [EVENT, COMMAND_END, TIMER] }],
     appends: ({ name }) => [
       { owner: name, part: INBOX, types: [TIMER], isVersioned: false },

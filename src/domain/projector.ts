@@ -21,7 +21,7 @@ export const PROJECTOR: HandlerKind<Projector> = Object.freeze(
     decidesFor: () => null,
     keeps: (handler: Projector) => [handler.projection],
     rowKeyOf: (handler: Projector, message) => handler.keyOf(message),
-    writes: { events: false, commands: false, rows: "kept", outcomes: false, statements: false },
+    writes: { events: false, commands: false, rows: "kept", outcomes: false, statements: false, deliveries: false },
     begin: (_domain, handler, reading) => new ProjectionBatch(handler, reading),
   } satisfies HandlerKind<Projector>,
 );

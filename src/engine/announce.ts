@@ -1,6 +1,7 @@
 import { isAbsolute, relative } from "node:path";
 import type { Broker } from "../broker/port.ts";
 import type { Config } from "../config/config.ts";
+import { withoutSecrets } from "../lib/redact_url.ts";
 import type { DomainDescription } from "../isolation/protocol.ts";
 import type { EventStore } from "../store/port.ts";
 
@@ -28,6 +29,18 @@ export function announceAdapters(store: Placed, broker: Placed): string[] {
   ];
 }
 
+/** Where the events of a publisher go, and those of a subscriber come from. */
+function placesOf(config: Config, name: string): string[] {
+  const { webhook, stream } = config.publisher(name) ?? {};
+  const { stream: source, secrets = [] } = config.subscriber(name) ?? {};
+  return [
+    ...(webhook ? [`to ${withoutSecrets(webhook.url)}`] : []),
+    ...(stream ? [`to stream "${stream.stream}" of ${withoutSecrets(stream.url)}`] : []),
+    ...(source ? [`from stream "${source.stream}" of ${withoutSecrets(source.url)}`] : []),
+    ...(secrets.length > 0 ? [`from POST /subscribers/${name}`] : []),
+  ];
+}
+
 /** Startup lines: which group reads which categories, and how. */
 export function announceSubscriptions(domain: DomainDescription, config: Config): string[] {
   const width = Math.max(0, ...domain.handlers.map((handler) => handler.name.length)) + 2;
@@ -36,7 +49,10 @@ export function announceSubscriptions(domain: DomainDescription, config: Config)
     ...domain.handlers.map(({ name, categories }) => {
       const kind = kindOf(config, name) === "stream" ? "StreamSubscription" : "EventStoreSubscription";
       const workers = config.workers(name, categories);
-      return `  ${name.padEnd(width)}-> ${categories.join(", ")} (${kind}${workers > 1 ? `, ${workers} workers` : ""})`;
+      const foreign = placesOf(config, name).map((place) => `; ${place}`).join("");
+      return `  ${name.padEnd(width)}-> ${categories.join(", ")} (${kind}${
+        workers > 1 ? `, ${workers} workers` : ""
+      })${foreign}`;
     }),
   ];
 }

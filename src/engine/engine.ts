@@ -36,6 +36,7 @@ import type { EventStore } from "../store/port.ts";
 import { harmless, NO_REPORT, type Report } from "../telemetry/events.ts";
 import { announceAdapters, announceSubscriptions } from "./announce.ts";
 import { EngineStartError } from "./errors.ts";
+import { checkExchange, Exchange } from "./exchange.ts";
 import type { GroupHealth } from "./group_runner.ts";
 import { type Placement, placeWorkers } from "./placement.ts";
 import { checkRenames, renameGroups } from "./renamed.ts";
@@ -96,6 +97,7 @@ export class Engine {
   #store!: EventStore & Wakeable & Publishing & Inspectable & Forkable & Traits;
   #broker!: Broker & Wakeable & Inspectable & Traits;
   #supervisor: Supervisor | undefined;
+  #exchange: Exchange | undefined;
   #closeSocket: () => void = () => {};
   #stopCheckpointer: () => Promise<void> = () => Promise.resolve();
   #stopWaiting = new AbortController();
@@ -179,6 +181,7 @@ export class Engine {
         2,
       );
     }
+    checkExchange(domain, this.#config);
     const missing = ungranted(domain, this.#config.grants, (path) => resolve(this.#config.folder, path));
     if (missing !== null) {
       throw new EngineStartError(
@@ -231,6 +234,8 @@ export class Engine {
     const domain = await this.#describe(pool);
     await this.#open(domain, print);
     for (const line of announceSubscriptions(domain, this.#config)) print(line);
+    const [store, config, clock, report] = [this.#store, this.#config, this.#clock, this.#report];
+    const exchange = this.#exchange = new Exchange({ store, domain, config, clock, report });
     await this.#inspect();
     await this.#patiently(() => renameGroups(this.#store, domain, this.#clock));
     await this.#patiently(() => checkRenames(this.#store, domain, this.#options.acceptNewGroups ?? false));
@@ -260,6 +265,7 @@ export class Engine {
       plans,
       categories: published(domain),
       outbox: this.#config.enableOutbox,
+      singles: exchange.sources(),
       clock: this.#clock,
       report: (event) => {
         if (event.type === "batch.handled") generations.handled(event.group);
@@ -271,7 +277,7 @@ export class Engine {
     await supervisor.start();
     void this.#keepInspecting();
     this.#generations = generations.run(this.#ended.signal);
-    const [store, config, clock, report] = [this.#store, this.#config, this.#clock, this.#report];
+    await exchange.listen(print);
     void new Tidier({ store, domain, config, clock, report }).run(this.#ended.signal);
     print("Engine running. Press Ctrl+C to stop.");
   }
@@ -415,7 +421,7 @@ export class Engine {
       },
       now: this.#clock.now,
     });
-    const own = shared?.worker(worker) ?? worker;
+    const own = this.#exchange!.worker(group, shared?.worker(worker) ?? worker);
     return group === name ? own : writing(own, rowsFor);
   }
 
@@ -448,9 +454,12 @@ export class Engine {
 
   async #shutDown(): Promise<void> {
     this.#ended.abort("stop");
+    // What was posted is stored before the store is closed.
+    const closed = this.#exchange?.close();
     await this.#supervisor?.stop(this.#config.shutdownTimeoutSeconds * 1000);
     await this.#pool?.stop();
     await this.#generations;
+    await closed;
     await this.#stopCheckpointer();
     this.#closeSocket();
     await this.#broker?.close();

@@ -13,7 +13,8 @@ import type { Group } from "../subscriptions/group.ts";
 import type { Report } from "../telemetry/events.ts";
 import { type GroupHealth, GroupRunner } from "./group_runner.ts";
 import { RelayRunner } from "./relay_runner.ts";
-import { ScheduleRunner } from "./schedule_runner.ts";
+import { Scheduler, SCHEDULER_GROUP } from "../outbox/scheduler.ts";
+import { SingleRunner, type SingleWork } from "./single_runner.ts";
 import { retryForever } from "./retry.ts";
 
 /** How long a lookup of replayed dead letters is cached, in milliseconds. */
@@ -64,6 +65,8 @@ export interface SupervisorOptions {
   readonly plans: readonly GroupPlan[];
   /** The domain's categories. */
   readonly categories: readonly string[];
+  /** What else one among all processes does. @default {nothing} */
+  readonly singles?: readonly SingleWork[];
   /** Whether appends get outbox rows. */
   readonly outbox: boolean;
   /** The source of time and randomness. */
@@ -82,7 +85,8 @@ export class Supervisor {
   #balancer: Balancer;
   #runners: GroupRunner[] = [];
   #relay: RelayRunner;
-  #schedule: ScheduleRunner;
+  /** What one among all processes does. */
+  #singles: readonly SingleRunner[];
   #running: Promise<unknown>[] = [];
   /** Creates the runner of a plan. */
   #create: (plan: GroupPlan) => GroupRunner;
@@ -141,7 +145,14 @@ export class Supervisor {
       return [category, [...new Set(fed.map(({ group }) => group.name))]];
     }));
     this.#relay = new RelayRunner({ store, broker, readers, report, clock }, owner);
-    this.#schedule = new ScheduleRunner({ store, outbox, report, clock }, owner);
+    // Its lease is not the relay's, which is given back while the broker is away: timers need no broker.
+    const schedule: SingleWork = {
+      lease: SCHEDULER_GROUP,
+      run: (fence, signal) => new Scheduler({ store, outbox, report, clock, fence }).run(signal),
+    };
+    this.#singles = [schedule, ...options.singles ?? []].map((work) =>
+      new SingleRunner(work, { store, owner, clock, report })
+    );
   }
 
   /** Registers this process as a member and releases the leases of processes that have ended. */
@@ -157,7 +168,7 @@ export class Supervisor {
     this.#running = [
       ...this.#runners.map((runner) => this.#persist(() => runner.run())),
       this.#relay.run(signal),
-      this.#schedule.run(signal),
+      ...this.#singles.map((single) => single.run(signal)),
       this.#persist(() => this.#renew(signal)),
       this.#persist(() => this.#balancer.run(signal)),
     ];
@@ -230,7 +241,7 @@ export class Supervisor {
     await this.#balancer.enroll();
     const held = this.#runners.flatMap((runner) => runner.fence ? [{ runner, fence: runner.fence }] : []);
     const fences: Fence[] = held.map(({ fence }) => fence);
-    for (const { fence } of [this.#relay, this.#schedule]) if (fence) fences.push(fence);
+    for (const { fence } of [this.#relay, ...this.#singles]) if (fence) fences.push(fence);
     if (fences.length === 0) return;
     const lost = await this.#options.store.renewLeases(fences, LEASE_TTL);
     for (const { runner, fence } of held) {

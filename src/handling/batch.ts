@@ -8,6 +8,8 @@ import type { StateCache } from "./state_cache.ts";
 export interface Effects extends Required<Written> {
   /** States to be kept once the commit was made; no part of it. */
   readonly snapshots: readonly Snapshot[];
+  /** CloudEvents for other systems, as JSON text, by the positions of the messages that they are of; no part of it. */
+  readonly deliveries: readonly { readonly position: number; readonly event: string }[];
 }
 
 type Written = Pick<Commit, "appends" | "conditions" | "rows" | "outcomes" | "statements" | "schedule" | "unschedule">;
@@ -22,6 +24,7 @@ export const NO_EFFECTS: Effects = Object.freeze({
   schedule: [],
   unschedule: [],
   snapshots: [],
+  deliveries: [],
 });
 
 /** Reads a stream from a version onwards. */

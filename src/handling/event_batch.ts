@@ -20,7 +20,7 @@ import {
   type Reading,
   type ReadRows,
 } from "./batch.ts";
-import { commandStream } from "../domain/command_handler.ts";
+import { commandRoute } from "./command_route.ts";
 import { UnitOfWork } from "./unit_of_work.ts";
 
 function lengthOf(values: readonly unknown[]): number {
@@ -194,15 +194,7 @@ export class EventBatch implements HandlerBatch {
   }
 
   #send(command: CommandDraft, cause: Message, when: SendOptions = {}): void {
-    if (typeof command === "function") {
-      const { type } = command as { type: string };
-      throw new DomainDefinitionError(`Cannot send "${type}" itself: call it with a payload, like ${type}({ … })`);
-    }
-    const handler = command?.kind === "command" ? this.#domain.handlerOf(command.type) : undefined;
-    if (!handler) {
-      throw new DomainDefinitionError(`Cannot send "${command?.type}": no handler of the domain takes this command`);
-    }
-    const { category } = commandStream(this.#domain, handler, command.aggregateId);
+    const category = commandRoute(this.#domain, command);
     const due = dueOf(when);
     const key = when.key === undefined ? undefined : scheduleKey(when.key);
     const sender = this.#senderOf(command, cause);

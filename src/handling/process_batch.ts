@@ -1,5 +1,5 @@
 import type { CommandDraft } from "../domain/handlers.ts";
-import { commandStream } from "../domain/command_handler.ts";
+import { commandRoute } from "./command_route.ts";
 import { deepFreeze, freezeMessage } from "../domain/freeze.ts";
 import type { Domain } from "../domain/model.ts";
 import type { ProcessManager } from "../domain/handlers.ts";
@@ -477,11 +477,7 @@ export class ProcessBatch implements HandlerBatch {
   }
 
   #send(run: InstanceRun, entry: Draft, command: CommandDraft, all = false): string {
-    const handler = this.#domain.handlerOf(command.type);
-    if (!handler) {
-      throw new DomainDefinitionError(`Cannot send "${command.type}": no handler of the domain takes this command`);
-    }
-    const { category } = commandStream(this.#domain, handler, command.aggregateId);
+    const category = commandRoute(this.#domain, command);
     const sender = { inbox: this.#inbox, id: run.id, run: entry.run, ...(all && { all }) };
     const id = this.#unit.queue(category, command.aggregateId, command, sender);
     entry.sent.push({ id, type: command.type, to: command.aggregateId });

@@ -239,6 +239,12 @@ export class Capability {
       if (!isJson(detail)) refuse("an outcome that is not JSON");
       decided.add(commandId);
     }
+    if (effects.deliveries.length > 0 && !writes.deliveries) refuse("an event for another system");
+    for (const { position, event } of effects.deliveries) {
+      if (!positions.has(position)) refuse(`an event of position ${position}, which is not in the batch`);
+      if (!isJson(event)) refuse("an event that is not JSON");
+      this.#checkLength("an event", event);
+    }
     if (effects.statements.length > 0 && !this.#sql) refuse("an SQL statement, which was not granted");
     for (const { parts, values } of effects.statements) {
       if (parts.length !== values.length + 1) refuse("an SQL statement with the wrong number of values");

@@ -83,6 +83,7 @@ export function describe(domain: Domain): DomainDescription {
       ...(handler.formerly !== undefined && { formerly: handler.formerly }),
       startsAt: handler.startsAt ?? "start",
       halts: kind.haltsOnDeath ?? false,
+      ...(kind.receives && { receives: { type: kind.receives(handler), category: read[0] } }),
     };
   });
   for (const [category, names] of domain.parts) categories[category] = [...names];

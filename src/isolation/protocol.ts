@@ -35,6 +35,8 @@ export interface HandlerDescription {
   readonly startsAt: "now" | "start";
   /** Whether the stream of a dead letter waits until that is replayed. */
   readonly halts: boolean;
+  /** The type of CloudEvents that are received for it, and the category that they are put into. */
+  readonly receives?: { readonly type: string; readonly category: string };
 }
 
 /** A domain, as described by its code. */
@@ -260,6 +262,7 @@ const effects = z.strictObject({
     z.strictObject({ stream: name, version: whole, message: id, fingerprint: z.string().max(100), state: z.string() }),
     MOST_MESSAGES,
   ),
+  deliveries: list(z.strictObject({ position: whole, event: z.string() }), MOST_MESSAGES),
 });
 
 /** A worker's answer to a batch. */
@@ -365,6 +368,7 @@ export const descriptionSchema: z.ZodType<DomainDescription> = z.strictObject({
       rows: z.enum(["kept", "any", "none"]),
       outcomes: z.boolean(),
       statements: z.boolean(),
+      deliveries: z.boolean(),
     }),
     keeps: names,
     permissions: grant,
@@ -374,6 +378,7 @@ export const descriptionSchema: z.ZodType<DomainDescription> = z.strictObject({
     formerly: z.string().regex(/^[A-Za-z]\w*$/).max(200).optional(),
     startsAt: z.enum(["now", "start"]),
     halts: z.boolean(),
+    receives: z.strictObject({ type: name, category: name }).optional(),
   })).max(10_000),
   categories: z.record(name, names),
   parts: names,

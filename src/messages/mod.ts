@@ -1,3 +1,4 @@
+export type { CloudEvent } from "./cloud_event.ts";
 export * from "./codec.ts";
 export * from "./envelope.ts";
 export * from "./errors.ts";

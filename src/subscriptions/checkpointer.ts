@@ -231,7 +231,7 @@ export class Checkpointer {
    */
   async write(pending: PendingCommit, effects?: Effects, last?: number): Promise<void> {
     const { outbox, runner } = this.#options;
-    const { snapshots, ...given } = effects ?? NO_EFFECTS;
+    const { snapshots, deliveries: _, ...given } = effects ?? NO_EFFECTS;
     // What there is more of goes as it is: conditions, rows, statements, what is scheduled.
     const { appends, outcomes } = given;
     const moves = last !== undefined && last > this.#progress.position;

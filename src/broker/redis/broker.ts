@@ -1,10 +1,8 @@
-import { Cluster, Redis, type RedisOptions as DriverOptions } from "ioredis";
 import type { MessageRecord } from "../../messages/envelope.ts";
-import { deadline } from "../../lib/deadline.ts";
-import { withoutSecrets } from "../../lib/redact_url.ts";
 import { BrokerBehindError, BrokerUnavailableError, GroupMissingError } from "../errors.ts";
 import type { Broker, BrokerStreamInfo, ClaimOptions, Delivered, ReadGroupOptions } from "../port.ts";
-import { explain, wordOf } from "./errors.ts";
+import { RedisConnection } from "./connection.ts";
+import { wordOf } from "./errors.ts";
 import { LASTS, PUBLISH, type Script, SEEK } from "./scripts.ts";
 import { type Driver, RedisWaiter } from "./waiter.ts";
 
@@ -23,12 +21,6 @@ export interface RedisOptions {
 
 /** The lifetime of the key that marks a running deployment, in milliseconds. */
 const ALIVE = 5_000;
-
-/** The longest delay between connection attempts, in milliseconds. */
-const LONGEST_PAUSE = 1_000;
-
-/** The timeout of a command, in milliseconds. */
-const COMMAND_TIMEOUT = 3_000;
 
 type Entry = [id: string, fields: string[]];
 
@@ -89,18 +81,14 @@ export class RedisBroker implements Broker {
   readonly location: string;
   #options: RedisOptions;
   #prefix: string;
-  #driver: Driver;
-  /** Waits for new entries. */
+  #connection: RedisConnection;
   /** The last position delivered to a group, by key and group. */
   #delivered = new Map<string, number>();
   #waiters = new Map<string, RedisWaiter>();
-  #lastError: Error | undefined;
   #shas = new Map<Script, string>();
   #adopted: string | undefined;
   /** Streams known to be in the list of streams, unless it was wiped since the last check. */
   #known = new Set<string>();
-  #closed = false;
-  #selected: Promise<void> | undefined;
 
   /**
    * Creates a broker that connects on first use.
@@ -110,43 +98,8 @@ export class RedisBroker implements Broker {
   constructor(options: RedisOptions) {
     this.#options = options;
     this.#prefix = options.prefix ?? "";
-    this.location = withoutSecrets(options.url);
-    this.#driver = this.#connect("commands");
-  }
-
-  #connect(use: string): Driver {
-    const url = new URL(this.#options.url);
-    const isCluster = url.searchParams.get("cluster") === "true";
-    const pause = (times: number): number => Math.min(LONGEST_PAUSE, 25 * 2 ** Math.min(times, 8));
-    const options: DriverOptions = {
-      lazyConnect: true,
-      connectTimeout: 5_000,
-      // Fail at once when disconnected: relay and subscriptions do the waiting and report it.
-      maxRetriesPerRequest: 0,
-      autoResendUnfulfilledCommands: false,
-      connectionName: `annals-${use}`,
-      // A blocking read has its own timeout.
-      ...(use === "commands" && { commandTimeout: COMMAND_TIMEOUT }),
-      disableClientInfo: true,
-      enableReadyCheck: true,
-      retryStrategy: pause,
-      reconnectOnError: (error) => wordOf(error) === "READONLY",
-      ...(url.protocol === "rediss:" ? { tls: {} } : {}),
-      ...(url.username && { username: decodeURIComponent(url.username) }),
-      ...(url.password && { password: decodeURIComponent(url.password) }),
-    };
-    const host = url.hostname.replace(/^\[|\]$/g, "") || "localhost";
-    const port = Number(url.port || 6379);
-    const driver = isCluster
-      ? new Cluster([{ host, port }], { redisOptions: options, clusterRetryStrategy: pause, lazyConnect: true })
-      : new Redis({ ...options, host, port, db: Number(url.pathname.slice(1) || 0) });
-    driver.on("error", (error: Error & { lastNodeError?: Error }) => this.#lastError = error.lastNodeError ?? error);
-    driver.on("ready", () => {
-      this.#lastError = undefined;
-      // Another server may answer now.
-      this.#selected = undefined;
-    });
-    return driver;
+    this.#connection = new RedisConnection(options.url);
+    this.location = this.#connection.location;
   }
 
   #key(stream: string): string {
@@ -156,33 +109,6 @@ export class RedisBroker implements Broker {
   /** Returns the name of a key that is not a stream. */
   #own(name: string): string {
     return `${this.#prefix}annals:${this.#options.domain ?? "annals"}:${name}`;
-  }
-
-  /** The driver stays at database 0 if there is none of the number that it was given. */
-  #select(driver: Redis): Promise<void> | undefined {
-    if (!driver.options.db) return;
-    return this.#selected ??= driver.select(driver.options.db).then(() => {}, (error) => {
-      this.#selected = undefined;
-      throw error;
-    });
-  }
-
-  async #ask<T>(work: (driver: Driver) => Promise<T>): Promise<T> {
-    if (this.#closed) throw new BrokerUnavailableError(`Redis at ${this.location} was closed`, false);
-    try {
-      const driver = this.#driver;
-      if (driver instanceof Cluster) {
-        // It keeps commands until a node is there, whatever the timeout of a command.
-        return await deadline(COMMAND_TIMEOUT, work(driver), () => new Error("Command timed out"));
-      }
-      const selecting = this.#select(driver);
-      if (selecting) await selecting;
-      return await work(driver);
-    } catch (error) {
-      // A host that crashed, or a firewall, does not close connections; the kernel would keep retransmitting for minutes.
-      if (error instanceof Error && error.message === "Command timed out") this.#driver.disconnect(true);
-      throw explain(error, this.location, this.#lastError);
-    }
   }
 
   /** Runs a script by its hash; sends its text if the server does not have it cached. */
@@ -211,8 +137,8 @@ export class RedisBroker implements Broker {
     const streams = [...byStream.keys()];
     if (streams.length === 0) return 0;
     // In a cluster the streams of one call must be on one node.
-    const parts = this.#driver instanceof Cluster ? streams.map((stream) => [stream]) : [streams];
-    return await this.#ask(async (driver) => {
+    const parts = this.#connection.isCluster ? streams.map((stream) => [stream]) : [streams];
+    return await this.#connection.ask(async (driver) => {
       const unknown = streams.filter((stream) => !this.#known.has(stream));
       if (unknown.length > 0) await driver.sadd(this.#own("streams"), ...unknown);
       for (const stream of unknown) this.#known.add(stream);
@@ -244,7 +170,7 @@ export class RedisBroker implements Broker {
   }
 
   adopt(logId: string): Promise<boolean> {
-    return this.#ask(async (driver) => {
+    return this.#connection.ask(async (driver) => {
       const alive = await driver.get(this.#own("alive"));
       if (alive !== null && alive !== logId && alive !== this.#adopted) {
         throw new BrokerUnavailableError(
@@ -269,12 +195,12 @@ export class RedisBroker implements Broker {
   }
 
   async remove(stream: string): Promise<void> {
-    await this.#ask((driver) => driver.del(this.#key(stream)));
+    await this.#connection.ask((driver) => driver.del(this.#key(stream)));
     this.#waiterOf(stream)?.forget(this.#key(stream));
   }
 
   async createGroup(stream: string, group: string, after: number): Promise<void> {
-    await this.#ask(async (driver) => {
+    await this.#connection.ask(async (driver) => {
       await driver.sadd(this.#own("streams"), stream);
       await driver.xgroup("CREATE", this.#key(stream), group, idOf(after), "MKSTREAM").catch((error) => {
         if (wordOf(error) !== "BUSYGROUP") throw error;
@@ -283,7 +209,7 @@ export class RedisBroker implements Broker {
   }
 
   async seek(stream: string, group: string, after: number): Promise<void> {
-    await this.#ask(async (driver) => {
+    await this.#connection.ask(async (driver) => {
       await driver.sadd(this.#own("streams"), stream);
       this.#delivered.delete(`${this.#key(stream)}\n${group}`);
       this.#waiterOf(stream)?.forget(this.#key(stream));
@@ -296,7 +222,7 @@ export class RedisBroker implements Broker {
     const until = performance.now() + block;
     const args = ["GROUP", group, consumer, "COUNT", count, "STREAMS", key, ">"];
     const reader = `${key}\n${group}`;
-    while (!signal?.aborted && !this.#closed) {
+    while (!signal?.aborted && !this.#connection.isClosed) {
       if (block > 0) {
         const waiter = this.#waiter(key);
         await waiter.watch(key);
@@ -304,13 +230,15 @@ export class RedisBroker implements Broker {
         const [wait, after] = [until - performance.now(), this.#delivered.get(reader) ?? -1];
         if (wait > 0 && waiter.hasNothingAfter(key, after)) {
           await waiter.wait(key, after, wait, signal);
-          if (signal?.aborted || this.#closed) break;
+          if (signal?.aborted || this.#connection.isClosed) break;
         }
       }
       const last = block > 0 ? this.#waiter(key).lastOf(key) : undefined;
       let answer: [string, Entry[]][] | null;
       try {
-        answer = await this.#ask((driver) => driver.call("xreadgroup", ...args) as Promise<[string, Entry[]][] | null>);
+        answer = await this.#connection.ask((driver) =>
+          driver.call("xreadgroup", ...args) as Promise<[string, Entry[]][] | null>
+        );
       } catch (error) {
         if (signal?.aborted) break;
         this.#waiterOf(stream)?.forget(key);
@@ -328,18 +256,18 @@ export class RedisBroker implements Broker {
   }
 
   #waiterOf(stream: string): RedisWaiter | undefined {
-    return this.#waiters.get(this.#driver instanceof Cluster ? this.#key(stream) : "");
+    return this.#waiters.get(this.#connection.isCluster ? this.#key(stream) : "");
   }
 
   /** Returns the waiter: one for all streams, or in a cluster one per stream, as they may be on different nodes. */
   #waiter(key: string): RedisWaiter {
-    const name = this.#driver instanceof Cluster ? key : "";
+    const name = this.#connection.isCluster ? key : "";
     let waiter = this.#waiters.get(name);
     if (!waiter) {
       waiter = new RedisWaiter({
-        connect: () => this.#connect("waiter"),
+        connect: () => this.#connection.connect("waiter"),
         last: async (key) => (await this.#lasts([key]))[0],
-        unblock: async (id) => void await this.#driver.call("client", "unblock", id),
+        unblock: async (id) => void await this.#connection.driver.call("client", "unblock", id),
       });
       this.#waiters.set(name, waiter);
     }
@@ -353,12 +281,12 @@ export class RedisBroker implements Broker {
 
   async acknowledge(stream: string, group: string, positions: readonly number[]): Promise<void> {
     if (positions.length === 0) return;
-    await this.#ask((driver) => driver.xack(this.#key(stream), group, ...positions.map(idOf)));
+    await this.#connection.ask((driver) => driver.xack(this.#key(stream), group, ...positions.map(idOf)));
   }
 
   async claim({ stream, group, consumer, idle, count }: ClaimOptions): Promise<MessageRecord[]> {
     try {
-      return await this.#ask(async (driver) => {
+      return await this.#connection.ask(async (driver) => {
         const answer = await driver.xautoclaim(this.#key(stream), group, consumer, idle, "0-0", "COUNT", count) as [
           string,
           Entry[],
@@ -371,24 +299,24 @@ export class RedisBroker implements Broker {
   }
 
   trim(stream: string, upTo: number): Promise<number> {
-    return this.#ask(async (driver) =>
+    return this.#connection.ask(async (driver) =>
       Number(await driver.call("xtrim", this.#key(stream), "MINID", "=", idOf(upTo + 1)))
     );
   }
 
   async lasts(streams: readonly string[]): Promise<number[]> {
     const keys = streams.map((stream) => this.#key(stream));
-    if (!(this.#driver instanceof Cluster)) return await this.#lasts(keys);
+    if (!this.#connection.isCluster) return await this.#lasts(keys);
     // In a cluster the streams of one call must be on one node.
     return (await Promise.all(keys.map((key) => this.#lasts([key])))).flat();
   }
 
   async #lasts(keys: string[]): Promise<number[]> {
-    return await this.#ask((driver) => this.#run(driver, LASTS, keys, [])) as number[];
+    return await this.#connection.ask((driver) => this.#run(driver, LASTS, keys, [])) as number[];
   }
 
   async describe(stream: string): Promise<BrokerStreamInfo> {
-    return await this.#ask(async (driver) => {
+    return await this.#connection.ask(async (driver) => {
       const key = this.#key(stream);
       let info: Record<string, any>;
       try {
@@ -426,7 +354,7 @@ export class RedisBroker implements Broker {
    * @throws {BrokerUnavailableError} If it is unreachable, too old or denies access.
    */
   async inspect(): Promise<string[]> {
-    const info = await this.#ask((driver) => driver.info());
+    const info = await this.#connection.ask((driver) => driver.info());
     const field = (name: string): string => new RegExp(`^${name}:(.*?)\r?$`, "m").exec(info)?.[1] ?? "";
     const version = field("redis_version").split(".").map(Number);
     if (version[0] < 6 || (version[0] === 6 && version[1] < 2)) {
@@ -454,7 +382,7 @@ export class RedisBroker implements Broker {
 
   async #saves(): Promise<boolean> {
     try {
-      const [, save] = await this.#driver.call("config", "get", "save") as string[];
+      const [, save] = await this.#connection.driver.call("config", "get", "save") as string[];
       return save !== "";
     } catch {
       // Not permitted to read the setting: no warning.
@@ -463,12 +391,11 @@ export class RedisBroker implements Broker {
   }
 
   async close(): Promise<void> {
-    if (this.#closed) return;
-    if (this.#adopted !== undefined && this.#driver.status === "ready") {
-      await this.#driver.del(this.#own("alive")).catch(() => {});
+    if (this.#connection.isClosed) return;
+    if (this.#adopted !== undefined && this.#connection.driver.status === "ready") {
+      await this.#connection.driver.del(this.#own("alive")).catch(() => {});
     }
-    this.#closed = true;
-    this.#driver.disconnect();
+    this.#connection.close();
     for (const waiter of this.#waiters.values()) waiter.close();
   }
 }

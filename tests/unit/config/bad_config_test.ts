@@ -27,6 +27,40 @@ const WRONG: [name: string, toml: string, told: RegExp, env?: Record<string, str
     "[server.subscriptions.X]\nmax_retrys = 5",
     /server\.subscriptions\.X\.max_retrys = 5: .*did you mean "max_retries"/,
   ],
+  ["a publisher without a place", "[publishers.Feed]\nmax_length = 5", /publishers\.Feed: needs either a webhook/],
+  [
+    "a publisher with two places",
+    "[publishers.Feed]\nurl = 'https://h'\nstream = 's'",
+    /publishers\.Feed: needs either a webhook, url = "https:\/\/…", or a stream/,
+  ],
+  ["a webhook without a secret", "[publishers.Feed]\nurl = 'https://h'", /publishers\.Feed: needs the secret/],
+  [
+    "a secret that is none, and is not shown",
+    "[publishers.Feed]\nurl = 'https://h'\nsecret = 'hunter2'",
+    /publishers\.Feed\.secret(?!.*hunter2).*expected "whsec_" and base64/,
+  ],
+  [
+    "a webhook of another scheme",
+    `[publishers.Feed]\nurl = 'ftp://h'\nsecret = 'whsec_${btoa("x".repeat(24))}'`,
+    /publishers\.Feed\.url = "ftp:\/\/h": expected a URL that begins with "https:" or "http:"/,
+  ],
+  [
+    "a stream without a Redis",
+    "[publishers.Feed]\nstream = 's'",
+    /publishers\.Feed\.stream: needs a Redis, because the broker is none; add redis = /,
+  ],
+  [
+    "a stream in something else",
+    "[subscribers.Pay]\nstream = 's'\nredis = 'http://u:hunter2@h'",
+    /subscribers\.Pay\.redis = "http:\/\/u:\*\*\*@h": expected a URL that begins with "redis:"/,
+  ],
+  ["a subscriber without a place", "[subscribers.Pay]", /subscribers\.Pay: needs a stream of Redis/],
+  [
+    "a timeout for a stream",
+    "[publishers.Feed]\nstream = 's'\nredis = 'redis://h'\ntimeout_seconds = 5",
+    /publishers\.Feed\.timeout_seconds: is of no use for a stream/,
+  ],
+  ["an address without a port", "[server.http]\nlisten = 'localhost'", /server\.http\.listen = "localhost": expected/],
   ["a secret under a misspelt key", "[event_store]\nurll = 'postgres://u:hunter2@h'", /urll: there is no.* "url"\?$/],
   [
     "a password with a raw percent sign",

@@ -71,3 +71,16 @@ Deno.test("relative paths start from the folder of the file", async () => {
   assert.equal(config.domains.a, `${config.folder}/a.ts`);
   assert.deepEqual(config.grants("Any"), { read: [`${config.folder}/data`] });
 });
+
+Deno.test("an overlay that is not in use may name variables that are not set", () => {
+  const text = `
+[env.production.event_store]
+url = "\${NO_SUCH}"
+[env.production.server]
+messages_per_tick = "\${NO_SUCH}"
+[env.production.publishers.Feed]
+url = "https://h"
+secret = ["\${NO_SUCH}"]
+`;
+  assert.equal(loadConfig({ text, env: () => undefined }).store.provider, "sqlite");
+});

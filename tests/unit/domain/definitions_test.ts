@@ -8,6 +8,8 @@ import {
   eventHandler,
   projection,
   projector,
+  publisher,
+  subscriber,
   type,
 } from "@annals/annals";
 import assert from "node:assert/strict";
@@ -56,6 +58,26 @@ const WRONG: readonly (readonly [what: string, define: () => unknown, message: R
     "a handler for no aggregate",
     () => commandHandler("Ringer", nothing, { commands: [Ring], handle: { Ring: () => Rung({ id: "a" }) } as never }),
     /handler "Ringer": aggregate\[0\] is undefined/,
+  ],
+  [
+    "a subscriber without a type",
+    () => subscriber("Payments", { type: nothing, schema: type<{ id: string }>(), to: () => [] }),
+    /subscriber "Payments": "type" is undefined; expected a type of CloudEvents/,
+  ],
+  [
+    "a subscriber that sends nothing",
+    () => subscriber("Payments", { type: "t", schema: type<{ id: string }>(), to: nothing }),
+    /subscriber "Payments": "to" is no function/,
+  ],
+  [
+    "a publisher without a source",
+    () => publisher("Feed", { events: [Rung], source: "my bank", as: { Rung: () => null } }),
+    /publisher "Feed": "source" is "my bank"; expected a URI/,
+  ],
+  [
+    "a publisher without a function for an event",
+    () => publisher("Feed", { events: [Rung], source: "/bells", as: {} as never }),
+    /handler "Feed": it has no function for "Rung"/,
   ],
   [
     "a projector of no projection",

@@ -24,7 +24,7 @@ const WITNESS: HandlerKind = {
   handles: () => [Asked],
   decidesFor: () => null,
   keeps: () => [],
-  writes: { events: false, commands: false, rows: "none", outcomes: false, statements: false },
+  writes: { events: false, commands: false, rows: "none", outcomes: false, statements: false, deliveries: false },
   begin: () => ({
     prepare: () => Promise.resolve(),
     handle: ({ message }) => void witnessed.push((message.payload as { n: number }).n),

@@ -1,4 +1,15 @@
-import { aggregate, command, commandHandler, event, eventHandler, projection, projector, type } from "@annals/annals";
+import {
+  aggregate,
+  command,
+  commandHandler,
+  event,
+  eventHandler,
+  projection,
+  projector,
+  publisher,
+  subscriber,
+  type,
+} from "@annals/annals";
 import { z } from "zod";
 
 // Checked by the compiler: each @ts-expect-error fails the check when the mistake below it compiles.
@@ -138,6 +149,36 @@ export function mistakes(): void {
       Opened: () => ({ id: "a", amount: "1" }),
     },
   });
+  publisher("F", {
+    events: [Opened],
+    source: "/",
+    as: {
+      Opened: ({ payload }) => {
+        payload.amount satisfies number;
+        return { type: "t", data: payload };
+      },
+    },
+  });
+  publisher("F", {
+    events: [Opened],
+    source: "/",
+    // @ts-expect-error: a function for an event that is not listed
+    as: { Opened: () => null, Closed: () => null },
+  });
+  // @ts-expect-error: the return is forgotten
+  publisher("F", { events: [Opened], source: "/", as: { Opened: () => {} } });
+  subscriber("S", {
+    type: "t",
+    schema: z.object({ id: z.string() }),
+    to: ({ data, id }) => {
+      id satisfies string;
+      // @ts-expect-error: a field that the data do not have
+      data.missing;
+      return Open({ id: data.id });
+    },
+  });
+  // @ts-expect-error: an event is not a command
+  subscriber("S", { type: "t", schema: type<{ id: string }>(), to: ({ data }) => Opened({ id: data.id, amount: 1 }) });
   // @ts-expect-error: a key that the row does not have
   projection("R", { key: "other", schema: z.object({ id: z.string() }) });
 }

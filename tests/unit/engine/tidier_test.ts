@@ -6,7 +6,14 @@ import { sampleMessage } from "../../../src/testing/store_suite.ts";
 import { VirtualTime } from "../../support/virtual_clock.ts";
 
 const DAY = 86_400_000;
-const writes = { events: true, commands: false, rows: "none", outcomes: true, statements: false } as const;
+const writes = {
+  events: true,
+  commands: false,
+  rows: "none",
+  outcomes: true,
+  statements: false,
+  deliveries: false,
+} as const;
 
 function world(keepOutcomes: number, keepIdempotencyKeys: number) {
   const time = new VirtualTime(1);

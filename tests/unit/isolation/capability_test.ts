@@ -40,6 +40,7 @@ const NOTHING: Answer = {
     statements: [],
     schedule: [],
     unschedule: [],
+    deliveries: [],
   },
   handled: [0, 1],
   failures: [],
@@ -171,6 +172,19 @@ for (const [what, group, answer] of FORGED) {
     assert.equal(typeof capabilityOf(group).check(answer, items, NOW), "string");
   });
 }
+
+Deno.test("events for other systems need a kind that may, are of the batch, and are JSON that can be stored", () => {
+  const answer = (event = "{}", position = 1) => effects({ deliveries: [{ position, event }] });
+  const check = (kind: string, given: Answer) => typeof capabilityOf(kind).check(given, items, NOW) !== "string";
+  const projector = description.handlers.find(({ name }) => name === PROJECTOR)!;
+  const feed = { ...projector, writes: { ...projector.writes, deliveries: true } };
+  const capability = new Capability(description, feed, false, 100);
+  const ours = (given: Answer) => typeof capability.check(given, items, NOW) !== "string";
+  for (const kind of [PROJECTOR, POLICY, DECIDER]) assert.ok(!check(kind, answer()), kind);
+  assert.ok(ours(answer()));
+  for (const event of ["{", '"\\u0000"', JSON.stringify("x".repeat(100))]) assert.ok(!ours(answer(event)), event);
+  assert.ok(!ours(answer("{}", 3)));
+});
 
 Deno.test("statements need a grant, and a kind that may", () => {
   const answer = effects({ statements: [{ parts: ["select 1"], values: [] }] });

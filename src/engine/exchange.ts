@@ -1,0 +1,156 @@
+import type { Config, PublisherConfig } from "../config/config.ts";
+import type { Courier } from "../exchange/courier.ts";
+import { delivering } from "../exchange/delivering.ts";
+import { Intake } from "../exchange/intake.ts";
+import type { GroupWorker } from "../handling/runner.ts";
+import { serveHttp } from "../http/server.ts";
+import type { WebhookSubscriber } from "../http/webhooks.ts";
+import type { DomainDescription, HandlerDescription } from "../isolation/protocol.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { EventStore } from "../store/port.ts";
+import type { Report } from "../telemetry/events.ts";
+import { EngineStartError } from "./errors.ts";
+import type { SingleWork } from "./single_runner.ts";
+
+/** What the keys of a section are for, by what a handler can do. */
+const SECTIONS = {
+  publishers: {
+    is: ({ writes }: HandlerDescription) => writes.deliveries,
+    what: "publisher",
+    advice: 'url = "https://…"        # a webhook\nsecret = "${SECRET}"      # whsec_ and base64: what it signs with',
+    does: "where its events go",
+  },
+  subscribers: {
+    is: ({ receives }: HandlerDescription) => receives !== undefined,
+    what: "subscriber",
+    advice:
+      'stream = "…"              # a stream of Redis\nsecret = "${SECRET}"      # or webhooks: what they are signed with',
+    does: "where its events come from",
+  },
+} as const;
+
+/**
+ * Checks that the configuration says of each publisher and subscriber where its events go or come from, and of no other
+ * handler.
+ *
+ * @throws {EngineStartError} If it does not; says what to add.
+ */
+export function checkExchange(domain: DomainDescription, config: Config): void {
+  const file = config.file ?? "domain.toml";
+  for (const [section, { is, what, advice, does }] of Object.entries(SECTIONS)) {
+    for (const handler of domain.handlers) {
+      const { name } = handler;
+      const isNamed = config.namedGroups.some(({ key }) => key === `${section}.${name}`);
+      if (is(handler) === isNamed) continue;
+      throw new EngineStartError(
+        isNamed
+          ? `${file}: ${section}.${name}: "${name}" is no ${what}, but a ${handler.kind}`
+          : `Domain "${domain.name}" has a ${what} "${name}", and ${file} does not say ${does}. Add, and start again:\n\n[${section}.${name}]\n${advice}\n`,
+        2,
+      );
+    }
+  }
+}
+
+/** Dependencies of an {@linkcode Exchange}. */
+export interface ExchangeOptions {
+  /** The open store. */
+  readonly store: EventStore;
+  /** The domain. */
+  readonly domain: DomainDescription;
+  /** The configuration, checked by {@linkcode checkExchange}. */
+  readonly config: Config;
+  /** The source of time. */
+  readonly clock: Clock;
+  /** Receives engine events. */
+  readonly report: Report;
+}
+
+/** Connects publishers and subscribers with other systems. */
+export class Exchange {
+  #options: ExchangeOptions;
+  #couriers = new Map<string, Promise<Courier>>();
+  #closers: (() => Promise<void> | void)[] = [];
+
+  /** @param options Its dependencies. */
+  constructor(options: ExchangeOptions) {
+    this.#options = options;
+  }
+
+  /** Lets a group's worker deliver, if it is a publisher's. */
+  worker(group: string, worker: GroupWorker): GroupWorker {
+    const place = this.#options.config.publisher(group);
+    if (place === null) return worker;
+    return delivering(worker, () => {
+      // Its partitions share it.
+      const known = this.#couriers.get(group) ?? this.#open(place);
+      this.#couriers.set(group, known);
+      return known;
+    });
+  }
+
+  /** Drivers are loaded where they are needed. */
+  async #open({ webhook, stream }: PublisherConfig): Promise<Courier> {
+    const courier: Courier = webhook
+      ? new (await import("../exchange/webhook_courier.ts")).WebhookCourier(webhook)
+      : new (await import("../exchange/redis_courier.ts")).RedisCourier(stream!);
+    this.#closers.push(() => courier.close());
+    return courier;
+  }
+
+  #intakeOf({ name, receives }: HandlerDescription): Intake {
+    const { store, domain, config, clock: { now } } = this.#options;
+    const { enableOutbox: outbox, store: { maxMessageBytes: longest } } = config;
+    return new Intake({ store, domain: domain.name, subscriber: name, receives: receives!, outbox, longest, now });
+  }
+
+  /** The streams that are read, each by one among all processes. */
+  sources(): SingleWork[] {
+    const { domain, config } = this.#options;
+    return domain.handlers.flatMap((handler) => {
+      const stream = config.subscriber(handler.name)?.stream;
+      if (!stream) return [];
+      const group = `annals:${domain.name}:${handler.name}`;
+      const intake = this.#intakeOf(handler);
+      return [
+        {
+          lease: `$intake:${handler.name}`,
+          run: async (fence, signal) => {
+            const { RedisSource } = await import("../exchange/redis_source.ts");
+            await new RedisSource(stream, group, intake).run(fence, signal);
+          },
+        } satisfies SingleWork,
+      ];
+    });
+  }
+
+  /** Takes webhooks, if a subscriber has a secret. A port that is taken is a warning: another server may listen there. */
+  async listen(print: (line: string) => void): Promise<void> {
+    const { domain, config, report } = this.#options;
+    const subscribers = new Map(domain.handlers.flatMap((handler): [string, WebhookSubscriber][] => {
+      const { secrets = [] } = config.subscriber(handler.name) ?? {};
+      return secrets.length === 0 ? [] : [[handler.name, { intake: this.#intakeOf(handler), secrets }]];
+    }));
+    if (subscribers.size === 0) return;
+    const names = [...subscribers.keys()].join(", ");
+    const { hostname, port } = config.http;
+    try {
+      const { webhooks } = await import("../http/webhooks.ts");
+      const app = webhooks(subscribers, config.store.maxMessageBytes);
+      const server = serveHttp({ hostname, port }, app.fetch);
+      this.#closers.push(server.close);
+      print(`Listening for webhooks: http://${hostname}:${server.port}`);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse) && !(error instanceof Deno.errors.AddrNotAvailable)) throw error;
+      const why = error instanceof Deno.errors.AddrInUse ? "is taken" : "is no address of this machine";
+      const warning =
+        `${hostname}:${port} ${why}, so this process takes no webhooks for ${names}; if no other server of this domain listens there, change [server.http] listen`;
+      report({ type: "service.warned", warning });
+    }
+  }
+
+  /** Closes everything; requests under way are answered. */
+  async close(): Promise<void> {
+    for (const close of this.#closers.splice(0)) await close();
+  }
+}

@@ -1,0 +1,97 @@
+import type { MessageType } from "./message_type.ts";
+import { type } from "./schema.ts";
+
+/** An event of another system, or for one: a CloudEvent 1.0 (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md). */
+export interface CloudEvent<Data = unknown> {
+  /** Always `1.0`. */
+  readonly specversion: "1.0";
+  /** With `source`, what identifies it: the same pair again is the same event. */
+  readonly id: string;
+  /** Where it comes from: a URI, or a path. */
+  readonly source: string;
+  /** Its type, like `com.example.paid.v1`. */
+  readonly type: string;
+  /** What it is about. */
+  readonly subject?: string;
+  /** When it happened (RFC 3339). */
+  readonly time?: string;
+  /** The media type of the data. @default {"application/json"} */
+  readonly datacontenttype?: string;
+  /** The data. */
+  readonly data: Data;
+}
+
+/** What was received for a subscriber: a CloudEvent, or what could not be read as one. */
+export type Received = CloudEvent | {
+  /** Why it cannot be read. */
+  readonly unreadable: string;
+  /** What came. */
+  readonly raw: string;
+};
+
+/** The type of what was received. No type of a domain has a `$` in its name. */
+export const RECEIVED: MessageType<string, Received> = Object.freeze({
+  type: "$Received",
+  version: 1,
+  schema: type<Received>(),
+  upcast: {},
+});
+
+/** What follows the name of a subscriber in the category of what was received for it. */
+export const RECEIVED_PART = "received";
+
+/** Attributes that are texts, and whether each has to be there. */
+const TEXTS = { id: true, source: true, type: true, subject: false, time: false, datacontenttype: false };
+
+/**
+ * Checks whether a value is a CloudEvent 1.0.
+ *
+ * @param value Parsed JSON.
+ * @returns What is wrong; `null` if it is one.
+ */
+export function cloudEventFault(value: unknown): string | null {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return "it is no JSON object";
+  const given = value as Record<string, unknown>;
+  if (given.specversion !== "1.0") return `its specversion is ${JSON.stringify(given.specversion)}; expected "1.0"`;
+  for (const [name, isRequired] of Object.entries(TEXTS)) {
+    const text = given[name];
+    if (text === undefined || text === null ? isRequired : typeof text !== "string" || text === "") {
+      return `its ${name} is ${JSON.stringify(text) ?? "missing"}; expected a text that is not empty`;
+    }
+  }
+  if (typeof given.time === "string" && Number.isNaN(Date.parse(given.time))) {
+    return `its time is ${JSON.stringify(given.time)}; expected a time like 2026-01-31T12:00:00Z`;
+  }
+  return null;
+}
+
+/** Whether a media type is that of JSON. */
+function isJson(mediaType: string): boolean {
+  return /^[\w.+-]+\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(mediaType);
+}
+
+/**
+ * Reads CloudEvents in the JSON format.
+ *
+ * @param text One event, or a list of some.
+ * @returns For each the event, or the reason why it is none.
+ * @throws {SyntaxError} If it is not JSON.
+ */
+export function readCloudEvents(text: string): readonly (CloudEvent | { readonly fault: string })[] {
+  const parsed: unknown = JSON.parse(text);
+  return (Array.isArray(parsed) ? parsed : [parsed]).map((value) => {
+    const fault = cloudEventFault(value);
+    if (fault !== null) return { fault };
+    const { data_base64: encoded, ...event } = value as CloudEvent & { readonly data_base64?: unknown };
+    if (encoded === undefined) return event;
+    try {
+      const bytes = Uint8Array.fromBase64(encoded as string);
+      const { datacontenttype } = event;
+      // Other data stay as they came: what they mean, the schema says.
+      if (datacontenttype !== undefined && !isJson(datacontenttype)) return { ...event, data: encoded };
+      return { ...event, data: JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) };
+    } catch {
+      return { fault: "its data_base64 is no base64 text of its datacontenttype" };
+    }
+  });
+}
