@@ -107,11 +107,14 @@ export class Server {
 
   /** Waits until it says that it runs. */
   async running(): Promise<this> {
+    let isOver = false;
+    void this.status.then(() => isOver = true);
     await until(
-      () => this.stdout.includes("Engine running"),
+      () => isOver || this.stdout.includes("Engine running"),
       () => `the server to run; it said:\n${this.stdout}${this.stderr}`,
       STARTING,
     );
+    if (isOver) throw new Error(`The server ended; it said:\n${this.stdout}${this.stderr}`);
     return this;
   }
 
