@@ -16,7 +16,7 @@ import { UsageError, whole } from "./run.ts";
 const INTERVAL = 500;
 
 /** How long a swap waits for a moment in which one generation has what the other has, in milliseconds. */
-const SWAP_PATIENCE = 10_000;
+const SWAP_PATIENCE = 30_000;
 
 /** How long servers may take to stop feeding what was dropped, in milliseconds. */
 const DROP_PATIENCE = 10_000;
@@ -146,7 +146,7 @@ async function swap({ store }: Operator, found: Found, to: Generation, stale: bo
   }
   const until = performance.now() + SWAP_PATIENCE;
   while (true) {
-    const fault = await store.swapGenerations({
+    const refusal = await store.swapGenerations({
       projection: found.code.name,
       from: from.generation,
       to: to.generation,
@@ -155,11 +155,12 @@ async function swap({ store }: Operator, found: Found, to: Generation, stale: bo
       pin: to !== found.generations.findLast(({ state }) => state === "fed"),
       stale,
     });
-    if (fault === null) break;
-    if (performance.now() > until || /built|no generation|readers see/.test(fault)) {
-      const isLacking = /has not passed|holds back/.test(fault);
+    if (refusal === null) break;
+    const { reason, message } = refusal;
+    const isLacking = reason === "held" || reason === "behind";
+    if (performance.now() > until || !isLacking) {
       throw new UsageError(
-        `Not swapped: ${fault}. ${isLacking ? "To show it as it is, add --stale" : "See: annals projections status"}`,
+        `Not swapped: ${message}. ${isLacking ? "To show it as it is, add --stale" : "See: annals projections status"}`,
       );
     }
     await sleep(20);

@@ -38,6 +38,7 @@ import {
   ProjectionBehindError,
   type Seen,
 } from "./catching_up.ts";
+import { stoppable } from "../lib/stoppable.ts";
 import { type EventsOptions, followEvents, type LiveEvent, Watchers } from "./live.ts";
 import { Once } from "./once.ts";
 import { rowAsOf } from "./past.ts";
@@ -731,12 +732,23 @@ export class Client {
     projection: P,
     options?: Omit<QueryOptions<RowOf<P>>, "cursor"> & AfterOptions & { readonly signal?: AbortSignal },
   ): AsyncGenerator<readonly RowOf<P>[], void, undefined>;
-  async *watch(
+  watch(
     projection: Projection,
-    options: QueryOptions<any> & AfterOptions & { readonly key?: string; readonly signal?: AbortSignal } = {},
+    { signal, ...options }: QueryOptions<any> & AfterOptions & {
+      readonly key?: string;
+      readonly signal?: AbortSignal;
+    } = {},
+  ): AsyncGenerator<any, void, undefined> {
+    return stoppable((stopped) => this.#watch(projection, options, stopped), signal);
+  }
+
+  async *#watch(
+    projection: Projection,
+    options: QueryOptions<any> & AfterOptions & { readonly key?: string },
+    signal: AbortSignal,
   ): AsyncGenerator<any, void, undefined> {
     checkProjection(projection);
-    const { key, after, timeout, signal, ...query } = options;
+    const { key, after, timeout, ...query } = options;
     // An undefined key is a mistake, and no wish for all rows.
     const isOne = "key" in options;
     if (isOne) checkKey(projection.name, key, "watch()", "read");
@@ -770,7 +782,11 @@ export class Client {
    */
   events(options: EventsOptions = {}): AsyncGenerator<LiveEvent, void, undefined> {
     const placeOf = async (token: Token) => lastOf(await this.#seenBy(token, 30_000));
-    return followEvents(this.store, this.domain, placeOf, options);
+    const { signal, ...which } = options;
+    return stoppable(
+      (stopped) => followEvents(this.store, this.domain, placeOf, { ...which, signal: stopped }),
+      signal,
+    );
   }
 
   /** Where no server runs, this client sees to the generations of projections. */

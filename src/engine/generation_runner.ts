@@ -199,14 +199,14 @@ export class GenerationRunner {
     const pending = pendingSwap(its, projection.version, () => isFed);
     if (!pending) return false;
     const { from, to } = pending;
-    const fault = await store.swapGenerations({
+    const refusal = await store.swapGenerations({
       projection: projection.name,
       from: from.generation,
       to: to.generation,
       categories: handler.categories,
       pin: false,
     });
-    if (fault === null) {
+    if (refusal === null) {
       report({
         type: "projection.swapped",
         group: to.group,
@@ -215,7 +215,7 @@ export class GenerationRunner {
         to: to.generation,
       });
     }
-    return fault !== null;
+    return refusal !== null;
   }
 
   /**

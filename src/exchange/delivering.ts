@@ -1,6 +1,6 @@
 import type { BatchItem, BatchResult, Failure } from "../handling/executor.ts";
 import type { GroupWorker, HandlerSession } from "../handling/runner.ts";
-import { overriding } from "../projections/overriding.ts";
+import { overriding } from "../lib/overriding.ts";
 import { StoppedError } from "../subscriptions/errors.ts";
 import type { Courier, Delivery } from "./courier.ts";
 

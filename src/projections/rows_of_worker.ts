@@ -1,5 +1,5 @@
 import type { GroupWorker } from "../handling/runner.ts";
-import { overriding } from "./overriding.ts";
+import { overriding } from "../lib/overriding.ts";
 
 /**
  * Lets a worker write the rows of another generation than the one that its code knows.

@@ -1,6 +1,6 @@
 import type { BatchRunner, GroupWorker } from "../handling/runner.ts";
 import type { EventStore } from "../store/port.ts";
-import { overriding } from "./overriding.ts";
+import { overriding } from "../lib/overriding.ts";
 
 /** How many rows are remembered, before the runner has to read all of them again. */
 const MOST_KNOWN = 200_000;

@@ -1,8 +1,8 @@
 import { mark } from "./mark.ts";
-import type { Checkpoint, Generation, Swap } from "./port.ts";
+import type { Checkpoint, Generation, Swap, SwapRefusal } from "./port.ts";
 import { reachedBy } from "./reached.ts";
 
-export type { Generation, Swap } from "./port.ts";
+export type { Generation, Swap, SwapRefusal } from "./port.ts";
 
 /**
  * Names the rows of one generation, whichever readers see.
@@ -90,7 +90,7 @@ export function nextGeneration(generations: readonly string[], version: number):
  * @param known What the store has, in the same transaction.
  * @returns The reason; `null` if it may.
  */
-export function swapFault(
+export function swapRefusal(
   { projection, from, to, categories, stale = false }: Swap,
   { generations, checkpoints, held }: {
     /** Those of the projection. */
@@ -100,23 +100,29 @@ export function swapFault(
     /** How many messages the group of the new one has deferred or given up. */
     readonly held: number;
   },
-): string | null {
+): SwapRefusal | null {
   const next = generations.find(({ generation }) => generation === to);
   const active = generations.find(({ isActive }) => isActive);
-  if (!next || next.state === "dropped") return `there is no generation ${to} of "${projection}"`;
-  if (active?.generation !== from) return `readers see generation ${active?.generation ?? "none"}, not ${from}`;
+  const refuse = (reason: SwapRefusal["reason"], message: string): SwapRefusal => ({ reason, message });
+  if (!next || next.state === "dropped") return refuse("absent", `there is no generation ${to} of "${projection}"`);
+  if (active?.generation !== from) {
+    return refuse("other", `readers see generation ${active?.generation ?? "none"}, not ${from}`);
+  }
   if (next.state === "building") {
-    return next.error === null ? `generation ${to} is being built` : `generation ${to} cannot be built: ${next.error}`;
+    return next.error === null
+      ? refuse("building", `generation ${to} is being built`)
+      : refuse("stopped", `generation ${to} cannot be built: ${next.error}`);
   }
   if (stale) return null;
   if (held > 0) {
-    return `generation ${to} holds back ${held} ${
-      held === 1 ? "message" : "messages"
-    } that failed: see annals dlq list --group ${next.group}`;
+    const messages = held === 1 ? "message" : "messages";
+    const where = `annals subscriptions status, annals dlq list --group ${next.group}`;
+    return refuse("held", `generation ${to} holds back ${held} ${messages}, deferred or given up: see ${where}`);
   }
   const of = (group: string) => checkpoints.filter((checkpoint) => checkpoint.group === group);
   const lacking = categories.find((category) =>
     reachedBy(of(next.group), category) < reachedBy(of(active.group), category)
   );
-  return lacking === undefined ? null : `generation ${to} has not passed what ${from} has passed in ${lacking}`;
+  if (lacking === undefined) return null;
+  return refuse("behind", `generation ${to} has not passed what ${from} has passed in ${lacking}`);
 }

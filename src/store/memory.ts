@@ -35,6 +35,7 @@ import type {
   Snapshot,
   StreamAppend,
   Swap,
+  SwapRefusal,
   Tagged,
   TaggedMessages,
 } from "./port.ts";
@@ -556,13 +557,13 @@ export class MemoryEventStore implements EventStore {
     return isMarked;
   }
 
-  async swapGenerations(swap: Swap): Promise<string | null> {
+  async swapGenerations(swap: Swap): Promise<SwapRefusal | null> {
     this.#open();
     const held = (group: string) =>
       (this.#deferred.get(group)?.size ?? 0) + [...this.#dead.values()].filter((dead) => dead.group === group).length;
-    const fault = this.#rows.swap(swap, { checkpoints: [...this.#checkpoints.values()], held }, this.#clock.now());
+    const refusal = this.#rows.swap(swap, { checkpoints: [...this.#checkpoints.values()], held }, this.#clock.now());
     this.#signal.notify();
-    return fault;
+    return refusal;
   }
 
   async clearGeneration(projection: string, generation: string, limit: number): Promise<number> {

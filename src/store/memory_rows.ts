@@ -1,4 +1,13 @@
-import { buildGroup, type Generation, generationOf, rowsOf, storedAs, type Swap, swapFault } from "./generations.ts";
+import {
+  buildGroup,
+  type Generation,
+  generationOf,
+  rowsOf,
+  storedAs,
+  type Swap,
+  type SwapRefusal,
+  swapRefusal,
+} from "./generations.ts";
 import type { Checkpoint, ProjectionRow } from "./port.ts";
 import { compareTexts, type RowQuery, selectRows } from "./row_query.ts";
 
@@ -95,15 +104,15 @@ export class MemoryRows {
     swap: Swap,
     known: { readonly checkpoints: readonly Checkpoint[]; readonly held: (group: string) => number },
     now: number,
-  ): string | null {
+  ): SwapRefusal | null {
     const generations = this.generations.filter(({ projection }) => projection === swap.projection);
     const next = generations.find(({ generation }) => generation === swap.to);
-    const fault = swapFault(swap, {
+    const refusal = swapRefusal(swap, {
       generations,
       checkpoints: known.checkpoints,
       held: next ? known.held(next.group) : 0,
     });
-    if (fault !== null) return fault;
+    if (refusal !== null) return refusal;
     for (const one of generations) {
       const isActive = one.generation === swap.to;
       this.#generations.set(rowsOf(one.projection, one.generation), {

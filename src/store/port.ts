@@ -623,6 +623,17 @@ export interface Swap {
   readonly stale?: boolean;
 }
 
+/** Why a generation may not take the place of another one. */
+export interface SwapRefusal {
+  /**
+   * `absent`: there is none; `other`: readers see another one than was said; `building`; `stopped`: it cannot be built; `held`:
+   * messages of its group are deferred or given up; `behind`: the other one has passed more.
+   */
+  readonly reason: "absent" | "other" | "building" | "stopped" | "held" | "behind";
+  /** The same in words. */
+  readonly message: string;
+}
+
 /** Which rows of a projection readers see: one generation, while others are built, or kept to go back to. */
 export interface Generations {
   /** Returns all generations, by projection. */
@@ -644,7 +655,7 @@ export interface Generations {
    *
    * @returns Why it may not be swapped (yet); `null` if readers see it now.
    */
-  swapGenerations(swap: Swap): Promise<string | null>;
+  swapGenerations(swap: Swap): Promise<SwapRefusal | null>;
   /**
    * Deletes some rows of a generation that was dropped; with the last ones all that is known of its group.
    *

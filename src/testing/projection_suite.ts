@@ -228,16 +228,19 @@ export function projectionSuite(test: WithStore): void {
     await store.addGeneration(sample("2", { state: "building" }));
     await store.addGeneration(sample("10", { state: "building" }));
     const swap = { projection: "p", from: "1", to: "2", categories: ["test", "other"], pin: true };
-    const refusal = async (over = {}) => await store.swapGenerations({ ...swap, ...over });
-    assert.match(String(await refusal()), /being built/);
-    assert.match(String(await refusal({ to: "3" })), /no generation 3/);
+    const refusal = async (over = {}) => {
+      const refused = await store.swapGenerations({ ...swap, ...over });
+      return refused && `${refused.reason}: ${refused.message}`;
+    };
+    assert.match(String(await refusal()), /^building: .*being built/);
+    assert.match(String(await refusal({ to: "3" })), /^absent: .*no generation 3/);
     assert.equal(await store.markGeneration({ ...sample("2"), state: "fed" }, "building"), true);
     assert.equal(await store.markGeneration({ ...sample("2"), state: "fed" }, "building"), false);
     await store.commit({
       checkpoints: [checkpoint("1", 7), checkpoint("1", 9, { category: "other" }), checkpoint("2", 7)],
     });
-    assert.match(String(await refusal()), /has not passed what 1 has passed in other/);
-    assert.match(String(await refusal({ from: "2" })), /readers see generation 1, not 2/);
+    assert.match(String(await refusal()), /^behind: .*has not passed what 1 has passed in other/);
+    assert.match(String(await refusal({ from: "2" })), /^other: readers see generation 1, not 2/);
     const deferred = {
       group: "g@2",
       category: "other",
@@ -250,7 +253,7 @@ export function projectionSuite(test: WithStore): void {
       awaits: null,
     };
     await store.commit({ checkpoint: checkpoint("2", 9, { category: "other" }), defer: [deferred] });
-    assert.match(String(await refusal()), /holds back 1 message/);
+    assert.match(String(await refusal()), /^held: .*holds back 1 message/);
     await store.commit({ resume: [{ group: "g@2", position: 8 }] });
     assert.equal(await refusal(), null);
     assert.deepEqual((await store.generations()).map((one) => [one.generation, one.isActive, one.isPinned]), [

@@ -1,4 +1,13 @@
-import { buildGroup, type Generation, renamedMark, rowsOf, storedAs, type Swap, swapFault } from "../generations.ts";
+import {
+  buildGroup,
+  type Generation,
+  renamedMark,
+  rowsOf,
+  storedAs,
+  type Swap,
+  type SwapRefusal,
+  swapRefusal,
+} from "../generations.ts";
 import type { Checkpoint } from "../port.ts";
 import type { Session } from "./transaction.ts";
 
@@ -40,7 +49,7 @@ export function asking(session: Session, text: (sql: string) => string): Ask {
 }
 
 /** Makes another generation what readers see. */
-export async function swapIn(ask: Ask, swap: Swap): Promise<string | null> {
+export async function swapIn(ask: Ask, swap: Swap): Promise<SwapRefusal | null> {
   await ask("select 1 from annals.generations where projection = $1 for update", [swap.projection]);
   const generations = (await ask(GENERATIONS, [swap.projection])).map(toGeneration);
   const groups = [swap.from, swap.to].map((of) => generations.find(({ generation }) => generation === of)?.group ?? "");
@@ -61,8 +70,8 @@ export async function swapIn(ask: Ask, swap: Swap): Promise<string | null> {
        + (select count(*) from annals.dead_letters where "group" = $1)`,
     [groups[1]],
   );
-  const fault = swapFault(swap, { generations, checkpoints, held });
-  if (fault !== null) return fault;
+  const refusal = swapRefusal(swap, { generations, checkpoints, held });
+  if (refusal !== null) return refusal;
   // One after the other: readers see one of them at any time.
   await ask("update annals.generations set is_active = false, is_pinned = false where projection = $1 and is_active", [
     swap.projection,

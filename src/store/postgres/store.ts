@@ -8,7 +8,7 @@ import { withoutSecrets } from "../../lib/redact_url.ts";
 import { sleep } from "../../lib/sleep.ts";
 import { within } from "../../lib/within.ts";
 import { DuplicateMessageError, RowConflictError, StoreUnavailableError } from "../errors.ts";
-import type { Commit, CommitResult, EventStore, RowIndex, Swap } from "../port.ts";
+import type { Commit, CommitResult, EventStore, RowIndex, Swap, SwapRefusal } from "../port.ts";
 import { arrayLiteral, CALL, encodeCommits, fatesOf, type Parameter, partsOf } from "./commit.ts";
 import { explain, isAboutData, isKeyTaken, isRowConflict, PART_END } from "./errors.ts";
 import { Announcer } from "./announcer.ts";
@@ -379,10 +379,10 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     return this.#begin((session) => work(asking(session, (sql) => this.#text(sql))));
   }
 
-  async swapGenerations(swap: Swap): Promise<string | null> {
-    const fault = await this.#within((ask) => swapIn(ask, swap));
-    if (fault === null) this.#announcer.announce();
-    return fault;
+  async swapGenerations(swap: Swap): Promise<SwapRefusal | null> {
+    const refusal = await this.#within((ask) => swapIn(ask, swap));
+    if (refusal === null) this.#announcer.announce();
+    return refusal;
   }
 
   async clearGeneration(projection: string, generation: string, limit: number): Promise<number> {

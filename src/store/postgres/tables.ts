@@ -27,6 +27,7 @@ import type {
   ScheduledMessage,
   Snapshot,
   Swap,
+  SwapRefusal,
   Tagged,
   TaggedMessages,
 } from "../port.ts";
@@ -70,7 +71,7 @@ export abstract class PostgresTables implements EventStore {
   abstract readonly location: string;
   abstract commit(commit: Commit): Promise<CommitResult>;
   abstract changed(timeout: number, signal?: AbortSignal, what?: "anything" | "messages"): Promise<void>;
-  abstract swapGenerations(swap: Swap): Promise<string | null>;
+  abstract swapGenerations(swap: Swap): Promise<SwapRefusal | null>;
   abstract clearGeneration(projection: string, generation: string, limit: number): Promise<number>;
   abstract renameGroup(from: string, to: string): Promise<"renamed" | "held" | "absent">;
   abstract keepIndexes(projections: readonly string[], declared: readonly RowIndex[]): Promise<void>;

@@ -8,7 +8,8 @@ import {
   rowsOf,
   storedAs,
   type Swap,
-  swapFault,
+  type SwapRefusal,
+  swapRefusal,
 } from "../generations.ts";
 import { indexesOf, indexName } from "../index_name.ts";
 import type { Checkpoint, ProjectionRow, RowIndex, RowQuery } from "../port.ts";
@@ -138,7 +139,7 @@ export class SqliteProjections {
   }
 
   /** Makes another generation what readers see; to be called in a transaction. */
-  swap(swap: Swap): string | null {
+  swap(swap: Swap): SwapRefusal | null {
     const generations = this.generations(swap.projection);
     const group = (of: string) => generations.find(({ generation }) => generation === of)?.group ?? "";
     const checkpoints = [swap.from, swap.to].flatMap((one) => this.#all<Checkpoint>(CHECKPOINTS, group(one)));
@@ -147,8 +148,8 @@ export class SqliteProjections {
        as held`,
       group(swap.to),
     );
-    const fault = swapFault(swap, { generations, checkpoints, held });
-    if (fault !== null) return fault;
+    const refusal = swapRefusal(swap, { generations, checkpoints, held });
+    if (refusal !== null) return refusal;
     // One after the other: readers see one of them at any time.
     this.#statement("update generations set is_active = 0, is_pinned = 0 where projection = ?").run(swap.projection);
     this.#statement(

@@ -31,6 +31,7 @@ import type {
   ScheduledMessage,
   Snapshot,
   Swap,
+  SwapRefusal,
   Tagged,
   TaggedMessages,
 } from "../port.ts";
@@ -613,7 +614,7 @@ export class SqliteEventStore implements EventStore {
     return this.#db.write(() => this.#projections.mark(generation, from));
   }
 
-  swapGenerations(swap: Swap): Promise<string | null> {
+  swapGenerations(swap: Swap): Promise<SwapRefusal | null> {
     return this.#db.write(() => this.#projections.swap(swap));
   }
 

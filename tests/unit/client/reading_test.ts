@@ -287,3 +287,21 @@ Deno.test("a program follows events from a token on, each once, as fast as it ta
   await assert.rejects(client.events({ category: "nope" }).next(), /of category "nope", which domain "bank" has not/);
   await assert.rejects(client.events({ types: ["Mooved"] }).next(), /has not; did you mean "Moved"\?/);
 });
+
+Deno.test("a watcher that waits can be left at once", async () => {
+  await using client = await inMemory(bank);
+  const leave = async (all: AsyncGenerator<unknown, void, undefined>, first: number) => {
+    for (let n = 0; n < first; n++) assert.equal((await all.next()).done, false);
+    const waiting = all.next();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    assert.equal((await all.return()).done, true);
+    assert.equal((await waiting).done, true);
+    assert.equal((await all.next()).done, true);
+  };
+  // If they were left with the next change, these would never end.
+  await leave(client.watch(Balance, { key: "a" }), 1);
+  await leave(client.events(), 0);
+  const reader = ReadableStream.from(client.watch(Balance, { key: "a" })).getReader();
+  assert.equal((await reader.read()).value, null);
+  await reader.cancel();
+});
