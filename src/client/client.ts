@@ -1,105 +1,30 @@
-import { AnnalsError } from "../lib/annals_error.ts";
-import { REAL_CLOCK } from "../lib/clock.ts";
-import { CONFLICT_BACKOFF, pauseBefore } from "../lib/retry.ts";
 import type { Config } from "../config/config.ts";
 import type { Aggregate, StateOf } from "../domain/aggregate.ts";
 import type { Boundary, KeyOf } from "../domain/boundary.ts";
-import { commandStream } from "../domain/command_handler.ts";
 import type { Loaded } from "../domain/context.ts";
-import { taggedBy } from "../domain/known.ts";
 import type { CommandDraft } from "../domain/handlers.ts";
-import type { Domain, Handler } from "../domain/model.ts";
+import type { Domain } from "../domain/model.ts";
 import { checkKey, checkProjection, type Projection, type RowOf } from "../domain/projection.ts";
-import { dueOf, keyless, scheduleKey, type SendOptions } from "../domain/scheduling.ts";
 import { locate, openStore } from "../adapters/open.ts";
 import { socketPath } from "../adapters/socket.ts";
 import { awaitsFirstAttempts, hasPassed, reachedBy } from "../groups/progress.ts";
-import { untaggedTypes } from "../groups/tagged.ts";
-import type { Reading } from "../handling/batch.ts";
 import { decisionOn } from "../handling/decision.ts";
 import { UnitOfWork } from "../handling/unit_of_work.ts";
 import { decode } from "../messages/codec.ts";
-import type { Message, MessageRecord, NewMessage } from "../messages/envelope.ts";
-import { DomainDefinitionError, PayloadError } from "../messages/errors.ts";
-import { newId } from "../messages/ids.ts";
-import { checkLength, jsonFaults } from "../messages/json.ts";
-import { isReserved } from "../messages/sender.ts";
-import { isConflict, ScheduleChangedError } from "../store/errors.ts";
-import type { CommandOutcome, Due, EventStore, ScheduledMessage } from "../store/port.ts";
-import { handleInline, placeInline } from "./sync.ts";
+import type { Message } from "../messages/envelope.ts";
+import { DomainDefinitionError } from "../messages/errors.ts";
+import type { EventStore } from "../store/port.ts";
 import { planCount, planQuery, type QueryOptions } from "../domain/queries.ts";
-import {
-  type Behind,
-  explainBehind,
-  groupOf,
-  keeperOf,
-  lastOf,
-  lookBehind,
-  ProjectionBehindError,
-  type Seen,
-} from "./catching_up.ts";
+import { type Behind, groupOf, keeperOf, lastOf } from "./catching_up.ts";
 import { stoppable } from "../lib/stoppable.ts";
 import { type EventsOptions, followEvents, type LiveEvent, Watchers } from "./live.ts";
-import { Once } from "./once.ts";
 import { rowAsOf } from "./past.ts";
-import { decodeToken, encodeToken, type Token } from "./token.ts";
-import { findRecent, reconnecting } from "./reconnect.ts";
-
-/** The outcome of a command. */
-export type Outcome =
-  | {
-    /** The command was accepted and its events are stored. */
-    readonly status: "accepted";
-    /** The types of its events, in order. */
-    readonly events: readonly string[];
-  }
-  | {
-    /** The command broke a rule; nothing was written. */
-    readonly status: "refused";
-    /** The field or aggregate that the rule concerns. */
-    readonly field: string;
-    /** The rule. */
-    readonly rule: string;
-    /** Field and rule, as a message. */
-    readonly message: string;
-  }
-  | {
-    /** Its handler kept failing; the command is a dead letter and can be replayed. */
-    readonly status: "failed";
-    /** The last error. */
-    readonly message: string;
-  };
-
-/** The result of {@linkcode Client.process}. */
-export interface Receipt {
-  /** The command's id. */
-  readonly commandId: string;
-  /** The target aggregate's id. */
-  readonly aggregateId: string;
-  /** The command's position in the log; 0 if it was handled at once, is scheduled, or had been sent before. */
-  readonly position: number;
-  /** Its outcome; `null` unless `wait` was set. */
-  readonly outcome: Outcome | null;
-  /** Whether it had been sent before with the same `idempotencyKey`: then nothing was sent. */
-  readonly repeated: boolean;
-  /** What reads are to be `after` to see what came of it; text that can go through a cookie or a header. */
-  readonly token: Token;
-  /** Whether all projections of `until` show what came of it; `true` if there are none. */
-  readonly reached: boolean;
-  /** Those of `until` that do not show it yet. */
-  readonly behind: readonly Behind[];
-}
-
-/** What a command was sent as. */
-type Sent = Omit<Receipt, "token" | "reached" | "behind">;
-
-/** Up to where a read has to see the log. */
-export interface AfterOptions {
-  /** A token of `process()`: what came of that command is seen. @default {as it is now} */
-  readonly after?: Token;
-  /** How long to wait for that, in milliseconds. @default {5_000} */
-  readonly timeout?: number;
-}
+import { encodeToken, type Token } from "./token.ts";
+import { reconnecting } from "./reconnect.ts";
+import { lookOrWait } from "../store/changes.ts";
+import { CommandSender, type ProcessOptions, type Receipt } from "./command_sender.ts";
+import { checkTimeout, type Outcome } from "./outcome.ts";
+import { type AfterOptions, LOOK_EVERY, Waits } from "./waits.ts";
 
 /** A page of rows. */
 export interface QueryPage<Row> {
@@ -109,57 +34,15 @@ export interface QueryPage<Row> {
   readonly cursor: string | null;
 }
 
-/** Settings of {@linkcode Client.process}. With `after`, `at` or `key`, the command is scheduled. */
-export interface ProcessOptions extends SendOptions {
-  /** Whether to wait until the command is decided. @default {false} */
-  readonly wait?: boolean;
-  /** Projections that have to show what came of it; waits also for its outcome. @default {none} */
-  readonly until?: readonly Projection[];
-  /** How long to wait, in milliseconds. @default {30_000} */
-  readonly timeout?: number;
-  /**
-   * A key that makes sending idempotent: if it was used before for this command, the first one's id is returned, and with
-   * `wait` its outcome. For another command it is an error.
-   */
-  readonly idempotencyKey?: string;
-  /** Metadata for the command and everything that follows from it. */
-  readonly metadata?: Readonly<Record<string, unknown>>;
-}
-
-/** Thrown when a command was not decided in time; it is stored and will be handled. */
-export class OutcomeTimeoutError extends AnnalsError {
-  /** Always `OutcomeTimeoutError`. */
-  override readonly name = "OutcomeTimeoutError";
-
-  /**
-   * Creates the error.
-   *
-   * @param message What was found.
-   * @param commandId The command.
-   */
-  constructor(message: string, readonly commandId: string) {
-    super(message);
-  }
-}
-
-/** The number of reruns on fresh state of a command handled in this process. */
-const MOST_RERUNS = 10;
-
-/** How long to wait before checking whether a server is running, in milliseconds. */
-const SERVER_PATIENCE = 3_000;
-
 /** Sends commands to a domain and reads its state. */
 export class Client {
   /** The domain. */
   readonly domain: Domain;
   /** The store. */
   readonly store: EventStore;
-  #config: Config;
-  #handling: Promise<void> = Promise.resolve();
-  #hasTags = false;
-  #placed: Promise<void> | undefined;
+  #sender: CommandSender;
+  #waits: Waits;
   #watchers: Watchers;
-  #log: Promise<string> | undefined;
 
   /**
    * Creates a client of an open store; usually called by {@linkcode connect}.
@@ -172,7 +55,8 @@ export class Client {
     this.domain = domain;
     this.store = store;
     this.#watchers = new Watchers(store);
-    this.#config = config;
+    this.#waits = new Waits(store, domain);
+    this.#sender = new CommandSender(store, domain, config, this.#waits);
   }
 
   /**
@@ -193,151 +77,19 @@ export class Client {
     if (!Array.isArray(until)) throw new DomainDefinitionError("Cannot wait until what is no list of projections");
     for (const projection of until) keeperOf(this.domain, projection);
     const end = performance.now() + timeout;
-    const sent = await this.#send(command, until.length > 0 ? { ...options, wait: true } : options);
+    const sent = await this.#sender.send(command, until.length > 0 ? { ...options, wait: true } : options);
     const { commandId, position, outcome } = sent;
     // What came of it is looked up when somebody wants to see it.
-    const token = encodeToken({ log: await this.#logId(), position, command: commandId });
+    const token = encodeToken({ log: await this.#waits.logId(), position, command: commandId });
     const behind: Behind[] = [];
     // What was refused shows nowhere.
     const wanted = outcome?.status === "accepted" ? until : [];
-    const events = wanted.length > 0 ? await this.#eventsOf(commandId) : [];
+    const events = wanted.length > 0 ? await this.#waits.eventsOf(commandId) : [];
     for (const projection of wanted) {
-      const found = await this.#catchUp(projection, events, Math.max(0, end - performance.now()));
+      const found = await this.#waits.catchUp(projection, events, Math.max(0, end - performance.now()));
       if (found) behind.push(found);
     }
     return { ...sent, token, reached: behind.length === 0, behind };
-  }
-
-  /** The log that tokens are of; asked for once. */
-  #logId(): Promise<string> {
-    return this.#log ??= this.store.logId().catch((error) => {
-      this.#log = undefined;
-      throw error;
-    });
-  }
-
-  /** What a command has led to itself. */
-  async #eventsOf(commandId: string): Promise<MessageRecord[]> {
-    // They were appended together, before anything that follows from them.
-    const found = await this.store.readLog({ correlationId: commandId, largest: 0 });
-    return found.filter(({ causationId }) => causationId === commandId);
-  }
-
-  /** Waits until readers of a projection see some messages; says why not, if they do not in time. */
-  async #catchUp(
-    projection: Projection,
-    messages: readonly Seen[],
-    timeout: number,
-  ): Promise<Behind | null> {
-    const until = performance.now() + timeout;
-    while (true) {
-      let found: Awaited<ReturnType<typeof lookBehind>> = null;
-      const look = async (): Promise<true | null> => {
-        found = await lookBehind(this.store, this.domain, projection, messages);
-        return found === null ? true : null;
-      };
-      const left = until - performance.now();
-      if (await this.#watching(Math.min(left, 250), look)) return null;
-      if (left <= 0) return await explainBehind(this.store, projection.name, found!);
-    }
-  }
-
-  /** Waits until a read may begin. */
-  async #after(projection: Projection, { after, timeout = 5_000 }: AfterOptions): Promise<void> {
-    if (after === undefined) return;
-    checkTimeout(timeout);
-    const end = performance.now() + timeout;
-    const messages = await this.#seenBy(after, timeout);
-    const behind = await this.#catchUp(projection, messages, Math.max(0, end - performance.now()));
-    if (behind === null) return;
-    throw new ProjectionBehindError(
-      `Projection "${projection.name}" did not show position ${lastOf(messages)} within ${
-        timeout / 1000
-      } s: it is ${behind.why}`,
-      behind,
-    );
-  }
-
-  /** The messages that a token stands for; waits for the outcome of a command that is not decided yet. */
-  async #seenBy(token: Token, timeout: number): Promise<Seen[]> {
-    const { position, command } = decodeToken(token, await this.#logId());
-    if (command === undefined) return [{ position, stream: null }];
-    const events = await this.#eventsOf(command);
-    // It may have no events, or not be decided yet.
-    if (events.length > 0 || (await this.#wait(command, timeout)).status !== "accepted") return events;
-    return await this.#eventsOf(command);
-  }
-
-  /** Sends a command, and waits for its outcome if that is asked for. */
-  async #send(command: CommandDraft, options: ProcessOptions): Promise<Sent> {
-    if (typeof command === "function" || command?.kind !== "command") {
-      const what = typeof command === "function" ? "a command type; call it with a payload" : "not a command";
-      throw new DomainDefinitionError(`Cannot process ${what}, like process(Deposit({ … }))`);
-    }
-    const handler = this.domain.handlerOf(command.type);
-    if (!handler) throw new DomainDefinitionError(`No handler of domain "${this.domain.name}" takes "${command.type}"`);
-    const faults = jsonFaults(options.metadata ?? {});
-    if (faults.length > 0) throw new PayloadError("metadata", faults);
-    if (isReserved(options.metadata ?? {})) {
-      throw new DomainDefinitionError("Cannot use these metadata: names of fields that start with $ are reserved");
-    }
-    const id = newId();
-    const once = new Once(this.domain.name, command, id, options.idempotencyKey);
-    const data = JSON.stringify(command.payload);
-    checkLength(command.type, data, this.#config.store.maxMessageBytes);
-    const message: NewMessage = {
-      id,
-      type: command.type,
-      schemaVersion: command.schemaVersion,
-      time: Date.now(),
-      correlationId: id,
-      causationId: null,
-      data,
-      metadata: options.metadata ? JSON.stringify(options.metadata) : null,
-    };
-    const { aggregateId } = command;
-    const due = dueOf(options);
-    if (due !== null) return await this.#schedule(handler, command, message, due, options, once);
-    if (this.#config.commandProcessing === "sync") return await this.#decide(handler, command, message, once);
-    const { category, stream } = commandStream(this.domain, handler, aggregateId);
-    const publish = this.#config.enableOutbox;
-    const append = { category, stream, expected: "any" as const, messages: [message], publish };
-    const { lastPosition, ...result } = await this.store.commit({ appends: [append], ...once.commit });
-    const { repeated, ...sent } = once.sent(result.repeated);
-    const outcome = options.wait ? await this.#wait(sent.id, options.timeout ?? 30_000) : null;
-    return { commandId: sent.id, aggregateId: sent.aggregateId, position: lastPosition, outcome, repeated };
-  }
-
-  /** What is decided and loaded in this process is read from. */
-  get #reading(): Reading {
-    return {
-      readStream: (name, from) => this.store.readStream(name, { from }),
-      readRows: (projection, keys) => this.store.readRows(projection, keys),
-      readTagged: (among, after) => this.store.readTagged(among, { after }),
-      readSnapshot: (stream, fingerprint) => this.store.readSnapshot(stream, fingerprint),
-      longest: this.#config.store.maxMessageBytes,
-    };
-  }
-
-  /** Stores a command that a server will send when it is due. */
-  async #schedule(
-    handler: Handler,
-    { aggregateId }: CommandDraft,
-    message: NewMessage,
-    due: Due,
-    { key, wait }: ProcessOptions,
-    once: Once,
-  ): Promise<Sent> {
-    if (wait) {
-      throw new DomainDefinitionError(
-        `Cannot wait for "${message.type}", which is sent later; ask for its outcome() when it was`,
-      );
-    }
-    const { category, stream } = commandStream(this.domain, handler, aggregateId);
-    const entry = { key: key === undefined ? keyless(message.id) : scheduleKey(key), due, category, stream, message };
-    const result = await this.store.commit({ schedule: [entry], ...once.commit });
-    const { repeated, ...sent } = once.sent(result.repeated);
-    return { commandId: sent.id, aggregateId: sent.aggregateId, position: 0, outcome: null, repeated };
   }
 
   /**
@@ -346,70 +98,8 @@ export class Client {
    * @param key Its key.
    * @returns Whether there was one; `false` also if it was sent already.
    */
-  async cancel(key: string): Promise<boolean> {
-    const name = scheduleKey(key);
-    let tried: ScheduledMessage | undefined;
-    while (true) {
-      const [found] = await this.store.scheduled({ key: name });
-      if (!found) return tried !== undefined && !await findRecent(this.store, tried.stream, tried.message.id);
-      tried = found;
-      try {
-        await this.store.commit({ release: [{ key: name, dueAt: found.dueAt, id: found.message.id }] });
-        return true;
-      } catch (error) {
-        // It was replaced or sent meanwhile; or cancelled, and the answer was lost.
-        if (!(error instanceof ScheduleChangedError)) throw error;
-      }
-    }
-  }
-
-  /** Handles a command in this process. */
-  async #decide(
-    handler: Handler,
-    { aggregateId }: CommandDraft,
-    message: NewMessage,
-    once: Once,
-  ): Promise<Sent> {
-    const { category, stream } = commandStream(this.domain, handler, aggregateId);
-    const command: Message = decode({ ...message, category, stream, version: 0, position: 0 }, this.domain.types);
-    const never = new AbortController().signal;
-    const silent = { debug() {}, info() {}, warn() {}, error() {} };
-    await this.#checkTags();
-    for (let rerun = 1;; rerun++) {
-      const batch = handler.kind.begin(this.domain, handler, this.#reading);
-      await batch.prepare([command]);
-      await batch.handle({ message: command, attempt: rerun, signal: never, givenUp: never, log: silent });
-      const { appends, snapshots, ...effects } = batch.effects();
-      try {
-        const publish = this.#config.enableOutbox;
-        const { lastPosition, ...result } = await this.store.commit({
-          appends: appends.map((append) => ({ ...append, publish: publish && append.publish })),
-          ...effects,
-          ...once.commit,
-        });
-        const { repeated, ...sent } = once.sent(result.repeated);
-        if (snapshots.length > 0) await this.store.writeSnapshots(snapshots).catch(() => {});
-        if (this.#config.eventProcessing === "sync" && lastPosition > 0) {
-          await this.#handle(lastPosition);
-        }
-        const outcome = await this.outcome(sent.id);
-        return { commandId: sent.id, aggregateId: sent.aggregateId, position: 0, outcome, repeated };
-      } catch (error) {
-        if (!isConflict(error) || rerun >= MOST_RERUNS) throw error;
-        await REAL_CLOCK.sleep(pauseBefore(rerun, CONFLICT_BACKOFF, Math.random()));
-      }
-    }
-  }
-
-  /** Handles the resulting events here, one run at a time; messages stored meanwhile are handled by the next run. */
-  async #handle(position: number): Promise<void> {
-    const before = this.#handling;
-    const run = async (): Promise<void> => {
-      await before.catch(() => {});
-      await this.#place();
-      await handleInline(this.domain, this.store, this.#config, position);
-    };
-    await (this.#handling = run());
+  cancel(key: string): Promise<boolean> {
+    return this.#sender.cancel(key);
   }
 
   /**
@@ -418,56 +108,13 @@ export class Client {
    * @param commandId Its id.
    * @returns The outcome; `null` if it is not decided yet.
    */
-  async outcome(commandId: string): Promise<Outcome | null> {
-    const found = await this.store.outcome(commandId);
-    return found && outcomeOf(found);
-  }
-
-  async #wait(commandId: string, timeout: number): Promise<Outcome> {
-    checkTimeout(timeout);
-    const until = performance.now() + timeout;
-    let servedAt = performance.now();
-    while (true) {
-      const now = performance.now();
-      const found = await this.#watching(Math.min(until - now, SERVER_PATIENCE), () => this.outcome(commandId));
-      if (found) return found;
-      if (now > until) {
-        throw new OutcomeTimeoutError(
-          `Command ${commandId} was not decided within ${timeout / 1000} s; it is stored and will be handled`,
-          commandId,
-        );
-      }
-      if (now > servedAt + SERVER_PATIENCE) {
-        if (await this.isServed()) servedAt = now;
-        else {
-          throw new OutcomeTimeoutError(
-            `Command ${commandId} is stored, but no server is running; start one: deno run -A server.ts --domain=${this.domain.name}`,
-            commandId,
-          );
-        }
-      }
-    }
-  }
-
-  /** Looks for something; if it is not there, waits for the next change. A write in between is not missed. */
-  async #watching<T>(wait: number, look: () => Promise<T | null>): Promise<T | null> {
-    const stop = new AbortController();
-    const changed = this.store.changed(Math.max(0, wait), stop.signal);
-    // The promise may never be awaited.
-    changed.catch(() => {});
-    try {
-      const found = await look();
-      if (found === null) await changed;
-      return found;
-    } finally {
-      // Without a reason, `abort()` creates an exception with a stack each time.
-      stop.abort("done");
-    }
+  outcome(commandId: string): Promise<Outcome | null> {
+    return this.#waits.outcome(commandId);
   }
 
   /** Whether a server is running the domain, by the store's clock. While a group moves to another server, none has it. */
-  async isServed(): Promise<boolean> {
-    return (await this.store.members()).length > 0;
+  isServed(): Promise<boolean> {
+    return this.#waits.isServed();
   }
 
   /**
@@ -500,24 +147,11 @@ export class Client {
     if (atVersion !== undefined || asOf !== undefined) {
       return await this.#loadPast(target as Aggregate, key as string, atVersion, asOf);
     }
-    await this.#checkTags();
-    const decision = decisionOn(new UnitOfWork(this.domain, this.#reading), target);
+    await this.#sender.checkTags();
+    const decision = decisionOn(new UnitOfWork(this.domain, this.#sender.reading), target);
     await decision.load(key);
     const { state, version } = decision.state(key);
     return { state, version };
-  }
-
-  /** Refuses to look within boundaries while events that count there have no tags yet; once. */
-  async #checkTags(): Promise<void> {
-    if (this.domain.boundaries.size === 0 || this.#hasTags) return;
-    const sought = taggedBy(this.domain).filter(({ isSought }) => isSought);
-    const [found] = await untaggedTypes(this.store, sought);
-    if (found) {
-      throw new DomainDefinitionError(
-        `Cannot look within boundaries of domain "${this.domain.name}": "${found.type}" at position ${found.position} is from before its type had tags; run annals store tag`,
-      );
-    }
-    this.#hasTags = true;
   }
 
   /** Loads an aggregate as it was. */
@@ -583,7 +217,10 @@ export class Client {
           !await awaitsFirstAttempts(this.store, group, position)
           ? true
           : null;
-      for (let left = until - performance.now(); !await this.#watching(Math.min(left, 250), look);) {
+      for (
+        let left = until - performance.now();
+        !await lookOrWait(this.store, look, { wait: Math.min(left, LOOK_EVERY) });
+      ) {
         if (left <= 0) return false;
         left = until - performance.now();
       }
@@ -625,8 +262,8 @@ export class Client {
     if (options.asOf !== undefined) {
       return await rowAsOf(this.store, this.domain, projection, key, options.asOf) as RowOf<P> | null;
     }
-    await this.#place();
-    await this.#after(projection, options);
+    await this.#sender.place();
+    await this.#waits.after(projection, options);
     const found = await this.store.readRow(projection.name, key);
     return found?.row ? JSON.parse(found.row) : null;
   }
@@ -634,7 +271,7 @@ export class Client {
   /** Returns all rows of a projection, by key. */
   async rows<P extends Projection>(projection: P): Promise<RowOf<P>[]> {
     checkProjection(projection);
-    await this.#place();
+    await this.#sender.place();
     return (await this.store.listRows(projection.name)).map(({ row }) => JSON.parse(row!));
   }
 
@@ -669,8 +306,8 @@ export class Client {
   ): Promise<QueryPage<RowOf<P>>> {
     checkProjection(projection);
     const { query, cursorOf } = planQuery(projection, options);
-    await this.#place();
-    await this.#after(projection, options);
+    await this.#sender.place();
+    await this.#waits.after(projection, options);
     // One more than asked for tells whether there is another page.
     const found = await this.store.queryRows({ ...query, limit: query.limit + 1 });
     const rows = found.slice(0, query.limit).map(({ row }) => JSON.parse(row!));
@@ -693,8 +330,8 @@ export class Client {
   ): Promise<number> {
     checkProjection(projection);
     const query = planCount(projection, options);
-    await this.#place();
-    await this.#after(projection, options);
+    await this.#sender.place();
+    await this.#waits.after(projection, options);
     return await this.store.countRows(query);
   }
 
@@ -758,8 +395,11 @@ export class Client {
       );
     }
     const what = isOne ? { key } : planQuery(projection, query).query;
-    await this.#place();
-    await this.#after(projection, { ...(after !== undefined && { after }), ...(timeout !== undefined && { timeout }) });
+    await this.#sender.place();
+    await this.#waits.after(projection, {
+      ...(after !== undefined && { after }),
+      ...(timeout !== undefined && { timeout }),
+    });
     const read = isOne ? () => this.row(projection, key!) : async () => (await this.query(projection, query)).rows;
     yield* this.#watchers.watch(JSON.stringify([projection.name, what]), read, signal);
   }
@@ -781,18 +421,12 @@ export class Client {
    * ```
    */
   events(options: EventsOptions = {}): AsyncGenerator<LiveEvent, void, undefined> {
-    const placeOf = async (token: Token) => lastOf(await this.#seenBy(token, 30_000));
+    const placeOf = async (token: Token) => lastOf(await this.#waits.seenBy(token, 30_000));
     const { signal, ...which } = options;
     return stoppable(
       (stopped) => followEvents(this.store, this.domain, placeOf, { ...which, signal: stopped }),
       signal,
     );
-  }
-
-  /** Where no server runs, this client sees to the generations of projections. */
-  async #place(): Promise<void> {
-    if (this.#config.eventProcessing !== "sync") return;
-    await (this.#placed ??= placeInline(this.domain, this.store));
   }
 
   /** Closes the store. */
@@ -803,25 +437,6 @@ export class Client {
   /** Closes the store. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-  }
-}
-
-function checkTimeout(timeout: unknown): void {
-  if (typeof timeout === "number" && timeout >= 0) return;
-  throw new DomainDefinitionError(
-    `Cannot wait for ${String(timeout)}: a timeout is a number of milliseconds, 0 or more`,
-  );
-}
-
-function outcomeOf({ status, detail }: CommandOutcome): Outcome {
-  const { events, field, rule, message } = JSON.parse(detail);
-  switch (status) {
-    case "accepted":
-      return { status, events };
-    case "refused":
-      return { status, field, rule, message };
-    case "failed":
-      return { status, message };
   }
 }
 

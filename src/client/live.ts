@@ -4,6 +4,7 @@ import { isInternal, type Message } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { didYouMean } from "../lib/did_you_mean.ts";
 import { sleep } from "../lib/sleep.ts";
+import { lookOrWait } from "../store/changes.ts";
 import { readBatch } from "../store/large.ts";
 import type { EventStore } from "../store/port.ts";
 import { encodeToken, type Token } from "./token.ts";
@@ -73,26 +74,21 @@ export async function* followEvents(
   let position = after === undefined ? await store.lastPosition() : after === "start" ? 0 : await placeOf(after);
   const wanted = types && new Set(types);
   while (!signal.aborted) {
-    const stop = new AbortController();
-    // Before reading, so that a write in between is not missed.
-    const changed = store.changed(LONGEST_WAIT, AbortSignal.any([signal, stop.signal]), "messages");
-    changed.catch(() => {});
-    let found;
-    try {
-      found = await readBatch(store, { after: position, limit: PAGE, ...(category !== undefined && { category }) });
-    } catch (error) {
-      stop.abort("done");
-      throw error;
-    }
-    for (const record of found) {
+    const look = async () => {
+      const page = await readBatch(store, {
+        after: position,
+        limit: PAGE,
+        ...(category !== undefined && { category }),
+      });
+      return page.length > 0 ? page : null;
+    };
+    for (const record of await lookOrWait(store, look, { wait: LONGEST_WAIT, signal, what: "messages" }) ?? []) {
       if (signal.aborted) break;
       position = record.position;
       const isEvent = !isInternal(record.category) && domain.categoryOfEvent(record.type) === record.category;
       if (!isEvent || wanted?.has(record.type) === false) continue;
       yield { event: decode(record, domain.types), token: encodeToken({ log, position }) };
     }
-    if (found.length > 0) stop.abort("done");
-    else await changed.catch(() => {});
   }
 }
 

@@ -1,13 +1,7 @@
-export {
-  type AfterOptions,
-  Client,
-  connect,
-  type Outcome,
-  OutcomeTimeoutError,
-  type ProcessOptions,
-  type QueryPage,
-  type Receipt,
-} from "./client.ts";
+export { Client, connect, type QueryPage } from "./client.ts";
+export type { ProcessOptions, Receipt } from "./command_sender.ts";
+export { type Outcome, OutcomeTimeoutError } from "./outcome.ts";
+export type { AfterOptions } from "./waits.ts";
 export { type Behind, ProjectionBehindError } from "./catching_up.ts";
 export type { EventsOptions, LiveEvent } from "./live.ts";
 export { IdempotencyKeyError } from "./once.ts";
