@@ -85,62 +85,61 @@ function describe(value: unknown): string {
  */
 export function jsonFaults(value: unknown): Fault[] {
   const faults: Fault[] = [];
-  const open = new Set<object>();
-  const visit = (value: unknown, path: string): void => {
+  /** Where it is, and the objects on the way: a path is spelled only for a fault. */
+  const trail: PropertyKey[] = [];
+  const parents: object[] = [];
+  const fault = (message: string): void => void faults.push({ path: trail.reduce<string>(extendPath, ""), message });
+  const step = (key: PropertyKey, value: unknown): void => {
+    trail.push(key);
+    visit(value);
+    trail.pop();
+  };
+  const visit = (value: unknown): void => {
     switch (typeof value) {
       case "string":
         if (!isStorable(value)) {
-          faults.push({
-            path,
-            message: "U+0000 and lone surrogates cannot be stored; remove them, or encode the value (base64)",
-          });
+          fault("U+0000 and lone surrogates cannot be stored; remove them, or encode the value (base64)");
         }
         return;
       case "boolean":
         return;
       case "number":
-        if (!Number.isFinite(value)) faults.push({ path, message: `${value} is not a JSON number` });
-        else if (Object.is(value, -0)) faults.push({ path, message: "-0 becomes 0 in JSON" });
+        if (!Number.isFinite(value)) fault(`${value} is not a JSON number`);
+        else if (Object.is(value, -0)) fault("-0 becomes 0 in JSON");
         return;
       case "object":
         break;
       default:
-        faults.push({ path, message: `${describe(value)} is not JSON` });
-        return;
+        return fault(`${describe(value)} is not JSON`);
     }
     if (value === null) return;
-    if (open.has(value)) {
-      faults.push({ path, message: "the value contains itself" });
-      return;
-    }
-    if (open.size >= DEEPEST) {
+    if (parents.includes(value)) return fault("the value contains itself");
+    if (parents.length >= DEEPEST) {
       faults.push({ path: "", message: `the value is nested more than ${DEEPEST} levels deep` });
       return;
     }
-    open.add(value);
+    parents.push(value);
     if (Array.isArray(value)) {
-      for (let i = 0; i < value.length; i++) visit(value[i], extendPath(path, i));
+      for (let i = 0; i < value.length; i++) step(i, value[i]);
     } else {
       const prototype = Object.getPrototypeOf(value);
       if (prototype !== null && prototype !== Object.prototype && Object.getPrototypeOf(prototype) !== null) {
-        faults.push({ path, message: `${describe(value)} is not JSON` });
+        fault(`${describe(value)} is not JSON`);
       } else {
-        for (const key of Reflect.ownKeys(value)) {
-          if (typeof key === "symbol") {
-            faults.push({ path: extendPath(path, key), message: "a symbol key is not JSON" });
-          } else if (key === "__proto__") {
-            faults.push({ path: extendPath(path, key), message: "the key __proto__ is refused" });
-          } else if (!isStorable(key)) {
-            faults.push({
-              path: extendPath(path, key),
-              message: "a key with U+0000 or a lone surrogate cannot be stored",
-            });
-          } else visit((value as Record<string, unknown>)[key], extendPath(path, key));
-        }
+        for (const key of Reflect.ownKeys(value)) visitField(value as Record<PropertyKey, unknown>, key);
       }
     }
-    open.delete(value);
+    parents.pop();
   };
-  visit(value, "");
+  const visitField = (value: Record<PropertyKey, unknown>, key: PropertyKey): void => {
+    const isText = typeof key === "string";
+    if (isText && key !== "__proto__" && isStorable(key)) return step(key, value[key]);
+    trail.push(key);
+    if (!isText) fault("a symbol key is not JSON");
+    else if (key === "__proto__") fault("the key __proto__ is refused");
+    else fault("a key with U+0000 or a lone surrogate cannot be stored");
+    trail.pop();
+  };
+  visit(value);
   return faults;
 }
