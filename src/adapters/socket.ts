@@ -52,6 +52,7 @@ const METHODS: ReadonlySet<keyof EventStore> = new Set([
   "lag",
   "due",
   "tidy",
+  "onceKeys",
   "scheduled",
   "outcome",
   "deadLetters",

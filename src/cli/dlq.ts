@@ -154,11 +154,19 @@ export function addDlq(program: Command): void {
       })
     );
 
-  dlq.command("purge").description("permanently delete all dead letters of a group")
-    .requiredOption("--group <group>", "which group")
+  dlq.command("purge").description("permanently delete one dead letter, or all of a group").argument("[id]")
+    .option("--group <group>", "all of this group")
     .option("--json", "print one JSON document")
-    .action((options) =>
+    .action((id: string | undefined, options) =>
       run(async (operator) => {
+        if ((id === undefined) === (options.group === undefined)) {
+          throw new UsageError("Name one dead letter by its id, or all of a group with --group");
+        }
+        if (id !== undefined) {
+          await find(operator, id);
+          const purged = await operator.store.purgeDeadLetters({ ids: [id] });
+          return print(options.json, { purged }, () => `Purged ${purged}.`);
+        }
         await checkGroup(operator, options.group);
         const purged = await operator.store.purgeDeadLetters({ group: options.group });
         const aside = (await operator.store.deferred(options.group)).filter(({ awaits }) => awaits === REPLAY).length;

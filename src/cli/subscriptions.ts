@@ -98,7 +98,12 @@ export async function groupsOf(
         projection === name && versionOf(generation) === version && state !== "dropped"
       )
     );
-    return its.length === 0 ? [handler] : its.map(({ group }) => ({ name: group, categories: handler.categories }));
+    if (its.length > 0) return its.map(({ group }) => ({ name: group, categories: handler.categories }));
+    // The code of a version that this store has no rows of, and never will.
+    const isPassed = domain.projections.some(({ group, name }) =>
+      group === handler.name && all.some(({ projection }) => projection === name)
+    );
+    return isPassed ? [] : [handler];
   });
 }
 

@@ -37,7 +37,7 @@ export function exchangeOf(
       throw fault(`${key}.redis = "${redactUrl(given)}"`, 'expected a URL that begins with "redis:" or "rediss:"');
     }
     if (broker.provider === "redis") return broker.url;
-    throw fault(`${key}.stream`, `needs a Redis, because the broker is none; add redis = "redis://localhost:6379"`);
+    throw fault(`${key}.stream`, `needs a Redis, and the broker is another; add redis = "redis://localhost:6379"`);
   };
   const publisherOf = (name: string): PublisherConfig => {
     const key = `publishers.${name}`;

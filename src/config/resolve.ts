@@ -191,7 +191,8 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
   const groupConfig = (group: string): GroupConfig => {
     const own = ownOf(server.subscriptions, group);
     const type = own?.type ?? server.default_subscription_type ?? "stream";
-    return { type, settings: settingsOf(own, settingsOf(server[`${type}_subscription`], base)) };
+    const settings = settingsOf(own, settingsOf(server[`${type}_subscription`], base));
+    return { type, settings: own?.max_retries === undefined ? settings : { ...settings, isMaxRetriesOwn: true } };
   };
   const named = (["subscriptions", "workers", "permissions"] as const).flatMap((section) =>
     Object.keys(server[section] ?? {}).map((group) => ({ group, key: `server.${section}.${group}` }))

@@ -278,7 +278,8 @@ export function planQuery(projection: Projection, options: QueryOptions<any> = {
       ...new Set([...where.map(({ field }) => field.name), ...asked?.map(({ field }) => field.name) ?? []]),
     ];
     const isDeclared = ways.some((way) => fields.length === way.length && fields.every((name) => way.includes(name)));
-    if (isDeclared) {
+    const unanswerable = where.every(({ is }) => is === "ne");
+    if (isDeclared || (unanswerable && where.length > 0)) {
       refuse(
         projection,
         `no index answers it (none answers "ne", nor "in" with another order), so all rows would be read; ask otherwise, or allow it with scan: true`,

@@ -42,6 +42,7 @@ import { type Placement, placeWorkers } from "./placement.ts";
 import { checkRenames, renameGroups } from "./renamed.ts";
 import { placeStarts } from "../groups/starts.ts";
 import { checkTags } from "./untagged.ts";
+import { isHalfImported } from "../transfer/import.ts";
 import { retryUntilUp } from "./retry.ts";
 import { type GroupPlan, Supervisor } from "./supervisor.ts";
 import { Tidier } from "./tidier.ts";
@@ -237,6 +238,12 @@ export class Engine {
     const [store, config, clock, report] = [this.#store, this.#config, this.#clock, this.#report];
     const exchange = this.#exchange = new Exchange({ store, domain, config, clock, report });
     await this.#inspect();
+    if (await this.#patiently(() => isHalfImported(this.#store))) {
+      throw new EngineStartError(
+        `The event store at ${this.#store.location} has a part of an import, and what was handled is not in it yet: a server would do that again. ` +
+          `Import the whole export: deno task annals import FILE (or into an empty store, if its digest differs)`,
+      );
+    }
     await this.#patiently(() => renameGroups(this.#store, domain, this.#clock));
     await this.#patiently(() => checkRenames(this.#store, domain, this.#options.acceptNewGroups ?? false));
     await this.#checkCopies(domain);
@@ -277,7 +284,7 @@ export class Engine {
     await supervisor.start();
     void this.#keepInspecting();
     this.#generations = generations.run(this.#ended.signal);
-    await exchange.listen(print);
+    await exchange.listen(print, this.#ended.signal);
     void new Tidier({ store, domain, config, clock, report }).run(this.#ended.signal);
     print("Engine running. Press Ctrl+C to stop.");
   }

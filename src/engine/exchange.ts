@@ -10,7 +10,11 @@ import type { Clock } from "../lib/clock.ts";
 import type { EventStore } from "../store/port.ts";
 import type { Report } from "../telemetry/events.ts";
 import { EngineStartError } from "./errors.ts";
+import { retryUntilUp } from "./retry.ts";
 import type { SingleWork } from "./single_runner.ts";
+
+/** How often an address is tried that is taken, in milliseconds. */
+const LISTEN_INTERVAL = 1_000;
 
 /** What the keys of a section are for, by what a handler can do. */
 const SECTIONS = {
@@ -79,14 +83,16 @@ export class Exchange {
 
   /** Lets a group's worker deliver, if it is a publisher's. */
   worker(group: string, worker: GroupWorker): GroupWorker {
-    const place = this.#options.config.publisher(group);
+    const { config, clock, report } = this.#options;
+    const place = config.publisher(group);
     if (place === null) return worker;
-    return delivering(worker, () => {
+    const courier = () => {
       // Its partitions share it.
       const known = this.#couriers.get(group) ?? this.#open(place);
       this.#couriers.set(group, known);
       return known;
-    });
+    };
+    return delivering(worker, courier, (work, signal) => retryUntilUp(work, { clock, signal, report, group }));
   }
 
   /** Drivers are loaded where they are needed. */
@@ -115,6 +121,7 @@ export class Exchange {
       return [
         {
           lease: `$intake:${handler.name}`,
+          group: handler.name,
           run: async (fence, signal) => {
             const { RedisSource } = await import("../exchange/redis_source.ts");
             await new RedisSource(stream, group, intake).run(fence, signal);
@@ -125,8 +132,8 @@ export class Exchange {
   }
 
   /** Takes webhooks, if a subscriber has a secret. A port that is taken is a warning: another server may listen there. */
-  async listen(print: (line: string) => void): Promise<void> {
-    const { domain, config, report } = this.#options;
+  async listen(print: (line: string) => void, signal: AbortSignal): Promise<void> {
+    const { domain, config, clock, report } = this.#options;
     const subscribers = new Map(domain.handlers.flatMap((handler): [string, WebhookSubscriber][] => {
       const { secrets = [] } = config.subscriber(handler.name) ?? {};
       return secrets.length === 0 ? [] : [[handler.name, { intake: this.#intakeOf(handler), secrets }]];
@@ -134,19 +141,33 @@ export class Exchange {
     if (subscribers.size === 0) return;
     const names = [...subscribers.keys()].join(", ");
     const { hostname, port } = config.http;
-    try {
-      const { webhooks } = await import("../http/webhooks.ts");
-      const app = webhooks(subscribers, config.store.maxMessageBytes);
-      const server = serveHttp({ hostname, port }, app.fetch);
-      this.#closers.push(server.close);
-      print(`Listening for webhooks: http://${hostname}:${server.port}`);
-    } catch (error) {
-      if (!(error instanceof Deno.errors.AddrInUse) && !(error instanceof Deno.errors.AddrNotAvailable)) throw error;
-      const why = error instanceof Deno.errors.AddrInUse ? "is taken" : "is no address of this machine";
-      const warning =
-        `${hostname}:${port} ${why}, so this process takes no webhooks for ${names}; if no other server of this domain listens there, change [server.http] listen`;
-      report({ type: "service.warned", warning });
-    }
+    const { webhooks } = await import("../http/webhooks.ts");
+    const app = webhooks(
+      subscribers,
+      config.store.maxMessageBytes,
+      (group, error) => report({ type: "service.away", group, error: `A webhook was answered with 503: ${error}` }),
+    );
+    const open = (): string | null => {
+      try {
+        const server = serveHttp({ hostname, port }, app.fetch);
+        this.#closers.push(server.close);
+        print(`Listening for webhooks: http://${hostname}:${server.port}`);
+        return null;
+      } catch (error) {
+        if (error instanceof Deno.errors.AddrInUse) return "is taken";
+        if (error instanceof Deno.errors.AddrNotAvailable) return "is no address of this machine";
+        throw error;
+      }
+    };
+    const why = open();
+    if (why === null) return;
+    const warning =
+      `${hostname}:${port} ${why}, so this process takes no webhooks for ${names} until it is free; if no other server of this domain listens there, change [server.http] listen`;
+    report({ type: "service.warned", warning });
+    // The server that listens there may stop, in a rolling restart for one.
+    void (async () => {
+      do await clock.sleep(LISTEN_INTERVAL, signal); while (!signal.aborted && open() !== null);
+    })();
   }
 
   /** Closes everything; requests under way are answered. */

@@ -11,6 +11,8 @@ export interface Retrying {
   readonly signal: AbortSignal;
   /** Receives failures as engine events. */
   readonly report: Report;
+  /** The group that it is for. @default {the engine as a whole} */
+  readonly group?: string;
 }
 
 /**
@@ -21,16 +23,21 @@ export interface Retrying {
  * @returns The operation's result.
  * @throws Errors that waiting cannot fix.
  */
-export async function retryUntilUp<T>(work: () => Promise<T>, { report, ...options }: Retrying): Promise<T> {
+export async function retryUntilUp<T>(
+  work: () => Promise<T>,
+  { report, group = "", ...options }: Retrying,
+): Promise<T> {
   let said = "";
-  return await retry(work, {
+  const result = await retry(work, {
     ...options,
     failed: (error) => {
       const text = messageOf(error);
-      if (text !== said) report({ type: "service.away", group: "", error: text });
+      if (text !== said) report({ type: "service.away", group, error: text });
       said = text;
     },
   });
+  if (said !== "") report({ type: "service.back", group });
+  return result;
 }
 
 /**
@@ -41,7 +48,7 @@ export async function retryUntilUp<T>(work: () => Promise<T>, { report, ...optio
  */
 export async function retryForever(
   work: () => Promise<void | "again">,
-  { report, ...options }: Retrying,
+  { report, group = "", ...options }: Retrying,
 ): Promise<void> {
   const { signal } = options;
   let isDone = false;
@@ -51,7 +58,7 @@ export async function retryForever(
       when: () => true,
       failed: (error, tries) => {
         if (recoveryOf(error) === "none") report({ type: "engine.failed", error: messageOf(error) });
-        else if (tries === 1) report({ type: "service.away", group: "", error: messageOf(error) });
+        else if (tries === 1) report({ type: "service.away", group, error: messageOf(error) });
       },
     }).catch((error) => {
       if (!signal.aborted) throw error;

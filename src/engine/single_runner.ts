@@ -12,6 +12,8 @@ const INTERVAL = 500;
 export interface SingleWork {
   /** The name of its lease. */
   readonly lease: string;
+  /** The group that it works for. @default {the engine as a whole} */
+  readonly group?: string;
   /** Does it until stopped, or until it cannot: then a process that can may take over. */
   readonly run: (fence: Fence, signal: AbortSignal) => Promise<void>;
 }
@@ -53,7 +55,7 @@ export class SingleRunner {
   /** Runs until stopped. */
   async run(signal: AbortSignal): Promise<void> {
     const { store, owner, clock, report } = this.#options;
-    const { lease } = this.#work;
+    const { lease, group = "" } = this.#work;
     await retryForever(
       async () => {
         const granted = await store.acquireLease({ name: lease, group: lease, partitions: 1, owner, ttl: LEASE_TTL });
@@ -73,7 +75,7 @@ export class SingleRunner {
           await store.releaseLease(fence, true).catch(() => {});
         }
       },
-      { clock, signal, report },
+      { clock, signal, report, group },
     );
   }
 }

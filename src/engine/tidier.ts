@@ -1,4 +1,5 @@
 import type { Config } from "../config/config.ts";
+import { receivedKeys } from "../exchange/intake.ts";
 import { lagOf } from "../groups/progress.ts";
 import type { DomainDescription } from "../isolation/protocol.ts";
 import { messageOf, recoveryOf } from "../lib/annals_error.ts";
@@ -64,10 +65,12 @@ export class Tidier {
     if (keepOutcomes === Infinity && keepIdempotencyKeys === Infinity) return;
     // Whoever repeats a command that nobody has decided yet must not send it twice.
     const isPending = await this.#waitsFor(keepIdempotencyKeys);
-    const keys = { of: `${name}:command:`, age: isPending ? Infinity : keepIdempotencyKeys };
-    while (!signal?.aborted) {
-      if (await store.tidy({ outcomes: keepOutcomes, keys }, BATCH) < BATCH) return;
-      await clock.sleep(PAUSE, signal);
+    const commands = { of: `${name}:command:`, age: isPending ? Infinity : keepIdempotencyKeys };
+    const received = { of: receivedKeys(name), age: keepIdempotencyKeys };
+    for (const keys of [commands, received]) {
+      while (!signal?.aborted && await store.tidy({ outcomes: keepOutcomes, keys }, BATCH) >= BATCH) {
+        await clock.sleep(PAUSE, signal);
+      }
     }
   }
 

@@ -44,8 +44,13 @@ async function deliver(
  *
  * @param worker The worker of a publisher.
  * @param courier Returns what delivers.
+ * @param patiently Does something again while the service that it needs is away.
  */
-export function delivering(worker: GroupWorker, courier: () => Promise<Courier>): GroupWorker {
+export function delivering(
+  worker: GroupWorker,
+  courier: () => Promise<Courier>,
+  patiently: <T>(work: () => Promise<T>, signal: AbortSignal) => Promise<T>,
+): GroupWorker {
   return overriding(worker, {
     open: () => {
       const session: HandlerSession = worker.open();
@@ -54,7 +59,8 @@ export function delivering(worker: GroupWorker, courier: () => Promise<Courier>)
           const result = await session.run(items, signal);
           if (result === "apart") return result;
           try {
-            return await deliver(await courier(), result, items, signal);
+            const one = await courier();
+            return await patiently(() => deliver(one, result, items, signal), signal);
           } catch (error) {
             session.settle(false);
             throw error;

@@ -1,13 +1,16 @@
 import { createHash } from "node:crypto";
 import { type CloudEvent, RECEIVED, type Received } from "../messages/cloud_event.ts";
 import { streamName } from "../messages/envelope.ts";
-import { newId } from "../messages/ids.ts";
+import { idFault, newId } from "../messages/ids.ts";
 import { isLonger, jsonFaults } from "../messages/json.ts";
 import { storable } from "../messages/text.ts";
 import type { EventStore, Fence } from "../store/port.ts";
 
 /** How much is kept of what cannot be read, in characters. */
 const LONGEST_RAW = 10_000;
+
+/** The longest subject or id that names a stream as it is, in characters. */
+const LONGEST_SHOWN = 100;
 
 /** What came for a subscriber: a CloudEvent; or what is none, known by where it was. */
 export type Arrived = CloudEvent | { readonly fault: string; readonly raw: string; readonly place: string };
@@ -31,6 +34,11 @@ export interface IntakeOptions {
   readonly longest: number;
   /** Returns the time, in milliseconds since 1970. */
   readonly now: () => number;
+}
+
+/** What all keys begin with that source and id of an event are known by. */
+export function receivedKeys(domain: string): string {
+  return `${domain}:received:`;
 }
 
 function hashOf(...parts: readonly string[]): string {
@@ -79,7 +87,11 @@ export class Intake {
     const { category } = this.#options.receives;
     if ("fault" in arrived) return streamName(category, hashOf(arrived.place));
     const { source, subject, id } = arrived;
-    return streamName(category, subject ? hashOf(source, subject) : hashOf(source, "", id));
+    // For those who look at the log: which subject, or which event, and of which source.
+    const shown = subject ?? id;
+    const hash = hashOf(source, subject === undefined ? "id" : "subject", shown);
+    const isShort = shown.length <= LONGEST_SHOWN && idFault(shown) === null;
+    return streamName(category, isShort ? `${shown}~${hash.slice(0, 10)}` : hash);
   }
 
   #received(arrived: Arrived): { readonly key: string; readonly data: string } {
@@ -114,7 +126,7 @@ export class Intake {
     };
     const { repeated } = await store.commit({
       ...(fence && { fence }),
-      once: { key: `${domain}:received:${subscriber}:${key}`, value: JSON.stringify({ id }) },
+      once: { key: `${receivedKeys(domain)}${subscriber}:${key}`, value: JSON.stringify({ id }) },
       appends: [{ category, stream, expected: "any", messages: [message], publish: outbox }],
     });
     return repeated === null ? "stored" : "repeated";

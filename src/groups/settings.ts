@@ -6,6 +6,8 @@ export interface SubscriptionSettings {
   readonly blockingTimeoutMs: number;
   /** The number of retries of a failed message. @default {3} */
   readonly maxRetries: number;
+  /** Whether that is meant for this group alone: then what its handler's code wants does not count. @default {false} */
+  readonly isMaxRetriesOwn?: boolean;
   /** The delay before the first retry, in seconds; it doubles with each retry. @default {1} */
   readonly retryDelaySeconds: number;
   /**

@@ -14,6 +14,12 @@ export class WorkerEndedError extends Error {
   }
 }
 
+/** Thrown for what will be as wrong the next time: only other code, or nothing, will help. */
+export class HopelessInputError extends Error {
+  /** Always `HopelessInputError`. */
+  override readonly name = "HopelessInputError";
+}
+
 /** Thrown for an input that an instance of a process does not expect. It is none of those that have to come before others. */
 export class UnexpectedInputError extends Error {
   /** Always `UnexpectedInputError`. */

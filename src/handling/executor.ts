@@ -6,7 +6,7 @@ import { storable } from "../messages/text.ts";
 import { read } from "../messages/thrown.ts";
 import { MOST_CHARACTERS } from "../store/large.ts";
 import { type Effects, type HandlerBatch, isThenable, NO_EFFECTS } from "./batch.ts";
-import { UnexpectedInputError } from "./errors.ts";
+import { HopelessInputError, UnexpectedInputError } from "./errors.ts";
 
 /** How handlers are run; hosts plug in their watchdog here. */
 export interface Execution {
@@ -126,6 +126,15 @@ function passing(thrown: unknown): { readonly passing?: true } {
   }
 }
 
+/** Whether what was thrown says that trying again is of no use. */
+function hopeless(thrown: unknown): Pick<Failure, "unreadable"> {
+  try {
+    return thrown instanceof HopelessInputError ? { unreadable: "damaged" } : {};
+  } catch {
+    return {};
+  }
+}
+
 /** What newer code would have to know, when an error says so; what was thrown may be anything. */
 function awaitedBy(thrown: unknown): { readonly awaits?: string } {
   try {
@@ -163,6 +172,7 @@ export async function runBatch(options: BatchOptions): Promise<BatchResult | "ap
       stack: typeof stack === "string" ? storable(stack, LONGEST_STACK) : null,
       ...awaitedBy(error),
       ...passing(error),
+      ...hopeless(error),
     };
   };
   const fail = (i: number, thrown: unknown): void => {

@@ -2,11 +2,12 @@ import { deepFreeze } from "../domain/freeze.ts";
 import type { CommandDraft, Subscriber } from "../domain/handlers.ts";
 import type { Domain } from "../domain/model.ts";
 import type { CloudEvent, Received } from "../messages/cloud_event.ts";
-import { DomainDefinitionError } from "../messages/errors.ts";
+import { DomainDefinitionError, PayloadError } from "../messages/errors.ts";
 import { whatIs } from "../messages/names.ts";
-import { validate } from "../messages/schema.ts";
+import { type Schema, validate } from "../messages/schema.ts";
 import { type Delivery, type Effects, type HandlerBatch, isThenable, NO_EFFECTS, type Reading } from "./batch.ts";
 import { commandRoute } from "./command_route.ts";
+import { HopelessInputError } from "./errors.ts";
 import { UnitOfWork } from "./unit_of_work.ts";
 
 /** Turns events of other systems into commands. */
@@ -41,9 +42,11 @@ export class SubscriberBatch implements HandlerBatch {
   }
 
   #commands(received: Received): readonly CommandDraft[] {
-    if ("unreadable" in received) throw new Error(`It cannot be read as a CloudEvent: ${received.unreadable}`);
+    if ("unreadable" in received) {
+      throw new HopelessInputError(`It cannot be read as a CloudEvent: ${received.unreadable}`);
+    }
     const { name, schema, to } = this.#subscriber;
-    const data = validate(received.type, schema, received.data);
+    const data = this.#data(received.type, schema, received.data);
     const made: unknown = to(deepFreeze({ ...received, data }) as CloudEvent);
     if (made === undefined || made === null || isThenable(made)) {
       throw new DomainDefinitionError(
@@ -58,6 +61,14 @@ export class SubscriberBatch implements HandlerBatch {
       throw new DomainDefinitionError(`"to" of "${name}" returned ${whatIs(wrong)}, which is no command`);
     }
     return commands as CommandDraft[];
+  }
+
+  #data(type: string, schema: Schema, data: unknown): unknown {
+    try {
+      return validate(type, schema, data);
+    } catch (error) {
+      throw error instanceof PayloadError ? new HopelessInputError(error.message) : error;
+    }
   }
 
   get characters(): number {

@@ -1,5 +1,4 @@
 import { type Context, Hono } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { Webhook } from "standardwebhooks";
 import type { Arrived, Fate, Intake } from "../exchange/intake.ts";
 import { CLOUD_EVENT } from "../exchange/webhook_courier.ts";
@@ -31,6 +30,19 @@ function isSigned(body: string, request: Request, secrets: readonly string[]): b
   });
 }
 
+/** Reads a body as text; `null` if it is longer than allowed. */
+async function textOf({ body, headers }: Request, longest: number): Promise<string | null> {
+  if (Number(headers.get("content-length") ?? 0) > longest) return null;
+  const decoder = new TextDecoder();
+  let [text, bytes] = ["", 0];
+  for await (const chunk of body ?? []) {
+    bytes += chunk.length;
+    if (bytes > longest) return null;
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+}
+
 /** An answer that says what is wrong (RFC 9457). */
 function problem(context: Context, status: 400 | 401 | 404 | 413 | 415 | 500 | 503, title: string): Response {
   return context.json({ title, status }, status, { "content-type": "application/problem+json" });
@@ -43,18 +55,20 @@ function problem(context: Context, status: 400 | 401 | 404 | 413 | 415 | 500 | 5
  *
  * @param subscribers The subscribers, by name.
  * @param longest The longest body, in bytes.
+ * @param failed Hears of what could not be stored, with the subscriber's name.
  */
-export function webhooks(subscribers: ReadonlyMap<string, WebhookSubscriber>, longest: number): Hono {
+export function webhooks(
+  subscribers: ReadonlyMap<string, WebhookSubscriber>,
+  longest: number,
+  failed: (subscriber: string, error: string) => void,
+): Hono {
   const app = new Hono();
-  const limit = bodyLimit({
-    maxSize: longest,
-    onError: (context) => problem(context, 413, `The body is longer than max_message_bytes = ${longest}`),
-  });
-  app.post("/subscribers/:name", limit, async (context) => {
+  app.post("/subscribers/:name", async (context) => {
     const name = context.req.param("name");
     const subscriber = subscribers.get(name);
     if (!subscriber) return problem(context, 404, "No subscriber of that name takes webhooks here");
-    const body = await context.req.text();
+    const body = await textOf(context.req.raw, longest);
+    if (body === null) return problem(context, 413, `The body is longer than max_message_bytes = ${longest}`);
     if (!isSigned(body, context.req.raw, subscriber.secrets)) {
       return problem(
         context,
@@ -79,9 +93,11 @@ export function webhooks(subscribers: ReadonlyMap<string, WebhookSubscriber>, lo
     try {
       fates = await subscriber.intake.take(events);
     } catch (error) {
-      if (recoveryOf(error) === "none") return problem(context, 500, "It could not be stored");
+      // What is wrong inside is nobody's business outside.
+      failed(name, messageOf(error));
+      if (recoveryOf(error) === "none") return problem(context, 500, "It could not be stored; send it again");
       context.header("retry-after", "1");
-      return problem(context, 503, `The event store is not available: ${messageOf(error)}`);
+      return problem(context, 503, "The event store is not available; send it again");
     }
     const count = (fate: Fate) => fates.filter((one) => one === fate).length;
     return context.json({ stored: count("stored"), repeated: count("repeated"), passed: count("other type") }, 202);

@@ -449,6 +449,13 @@ export class MemoryEventStore implements EventStore {
     return Math.max(old.length, dead.length);
   }
 
+  async onceKeys(options: { after?: string; limit?: number } = {}): Promise<{ key: string; value: string }[]> {
+    this.#open();
+    const { after = "", limit } = options;
+    const found = [...this.#once].filter(([key]) => key > after).map(([key, { value }]) => ({ key, value }));
+    return found.sort((a, b) => a.key < b.key ? -1 : 1).slice(0, limit);
+  }
+
   async deadLetters(
     { group, limit, before }: { group?: string; limit?: number; before?: string } = {},
   ): Promise<DeadLetter[]> {

@@ -525,6 +525,10 @@ export interface Tidying {
    * @returns How much was deleted; less than the limit if there is no more.
    */
   tidy(ages: Ages, limit: number): Promise<number>;
+  /** Returns keys of idempotency with their values, by key; `after`: those behind this one. */
+  onceKeys(
+    options?: { readonly after?: string; readonly limit?: number },
+  ): Promise<{ readonly key: string; readonly value: string }[]>;
 }
 
 /** A state at a version of its stream, kept so that it need not be folded from the beginning. */

@@ -111,7 +111,8 @@ export function settingsOf(
   retries: number | undefined,
   settings?: Partial<SubscriptionSettings>,
 ): SubscriptionSettings {
-  return { ...DEFAULT_SETTINGS, ...settings, ...(retries !== undefined && { maxRetries: retries }) };
+  const isWanted = retries !== undefined && settings?.isMaxRetriesOwn !== true;
+  return { ...DEFAULT_SETTINGS, ...settings, ...(isWanted && { maxRetries: retries }) };
 }
 
 /**

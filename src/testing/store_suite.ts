@@ -357,6 +357,23 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     });
   });
 
+  test("onceKeys() lists keys with their values, page by page", async (store) => {
+    const keys = ["b:2", "a:1", "a:10", "c"];
+    // All at once, and with nothing else in the commit.
+    await Promise.all(keys.map((key) => store.commit({ once: { key, value: `{"id":"${key}"}` } })));
+    const found: string[] = [];
+    let after: string | undefined;
+    while (true) {
+      const page = await store.onceKeys({ limit: 2, ...(after !== undefined && { after }) });
+      for (const { key, value } of page) assert.equal(value, `{"id":"${key}"}`);
+      found.push(...page.map(({ key }) => key));
+      if (page.length < 2) break;
+      after = page[1].key;
+    }
+    assert.deepEqual(found.toSorted(), keys.toSorted());
+    assert.equal((await store.onceKeys()).length, 4);
+  });
+
   test("a lease that was given back is free at once, clean or not", async (store) => {
     await store.acquireLease(request);
     await store.releaseLease({ lease: "g#0/1", token: 1 }, true);

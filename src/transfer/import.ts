@@ -12,8 +12,21 @@ import { type StateRecord, writeState } from "./state.ts";
 const PAGE = 2_000;
 const MOST_CHARACTERS = 8_000_000;
 
-/** The group whose checkpoints name, in place of a category, the digests of exports that were imported as a whole. */
+/** The group whose checkpoints name, in place of a category, that an import was begun, and the digest of one that has ended. */
 const IMPORTED_GROUP = "$imported";
+const BEGUN = "begun";
+
+/** Whether an import into a store was begun, and whether it has ended. */
+async function importState(store: Pick<EventStore, "checkpoints">): Promise<"none" | "begun" | "ended"> {
+  const marks = await store.checkpoints(IMPORTED_GROUP);
+  if (marks.some(({ category }) => category !== BEGUN)) return "ended";
+  return marks.length > 0 ? "begun" : "none";
+}
+
+/** Whether a store has a part of an import: who goes on from there does again what was done. */
+export async function isHalfImported(store: Pick<EventStore, "checkpoints">): Promise<boolean> {
+  return await importState(store) === "begun";
+}
 
 /** Thrown when what is imported is no export, or not of this store. What was imported before stays. */
 export class ImportError extends AnnalsError {
@@ -67,13 +80,19 @@ export async function importLines(
   { domain, reached = () => {} }: ImportOptions,
 ): Promise<Imported> {
   const found = await store.lastPosition();
+  const before = await importState(store);
+  if (before === "none" && found > 0) {
+    throw new ImportError(
+      `The store has ${found} messages that no import has brought: it may be the one that was exported. Import into an empty one`,
+    );
+  }
   let number = 0;
   let header: ExportHeader | undefined;
   let end: ExportEnd | undefined;
   let held: MessageRecord[] = [];
   let characters = 0;
   let next = 1;
-  const state: StateRecord[] = [];
+  let state: StateRecord[] = [];
   const flush = async (): Promise<void> => {
     const missing = held.filter(({ position }) => position > found);
     const known = held.filter(({ position }) => position <= found);
@@ -91,7 +110,9 @@ export async function importLines(
     characters = 0;
   };
   const flushState = async (): Promise<void> => {
-    for (let at = 0; at < state.length; at += PAGE) await writeState(store, state.slice(at, at + PAGE));
+    // Groups may have gone on since.
+    if (state.length > 0 && before !== "ended") await writeState(store, state);
+    state = [];
   };
   for await (const line of lines) {
     number++;
@@ -102,6 +123,8 @@ export async function importLines(
     if (end) refuse("there is something behind the end");
     if (!header) {
       header = headerOf(line, domain);
+      // From here on no server starts on it, until all of it is there.
+      if (before === "none") await store.commit({ checkpoint: mark(IMPORTED_GROUP, BEGUN) });
       continue;
     }
     if (line.startsWith('{"annals":')) {
@@ -109,6 +132,7 @@ export async function importLines(
       const { annals, ...record } = JSON.parse(line);
       if (annals === "state") state.push(record);
       else end = { annals, ...record };
+      if (end || state.length >= PAGE) await flushState();
       continue;
     }
     let record: MessageRecord;
@@ -129,17 +153,12 @@ export async function importLines(
   }
   if (!end) {
     throw new ImportError(
-      `The export ends in the middle, after line ${number}; what was imported stays, and importing the whole goes on from there`,
+      `The export ends in the middle, after line ${number}; servers do not start on this store until the whole is imported, which goes on from here`,
     );
   }
   if (next - 1 < found) throw new ImportError(`The store has ${found} messages, and the export only ${next - 1}`);
   await verify(store, end);
-  // Groups may have gone on since.
-  const isDone = (await store.checkpoints(IMPORTED_GROUP)).some(({ category }) => category === end.digest);
-  if (!isDone) {
-    await flushState();
-    await store.commit({ checkpoint: mark(IMPORTED_GROUP, end.digest, end.messages) });
-  }
+  if (before !== "ended") await store.commit({ checkpoint: mark(IMPORTED_GROUP, end.digest, end.messages) });
   // The broker has no copies of these; who needs them reads the log.
   await store.markPublished(end.messages);
   return { messages: end.messages, found };

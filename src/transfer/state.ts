@@ -9,13 +9,17 @@ import type {
   ScheduledMessage,
 } from "../store/port.ts";
 
-/** What there is besides the log, one at a time: where groups are, what failed, what is scheduled, rows that nobody can build. */
+/**
+ * What there is besides the log, one at a time: where groups are, what failed, what is scheduled, keys of what is done once,
+ * rows that nobody can build.
+ */
 export type StateRecord =
   | { readonly checkpoint: Checkpoint }
   | { readonly deferred: DeferredMessage }
   | { readonly deadLetter: DeadLetter }
   | { readonly scheduled: ScheduledMessage }
-  | { readonly row: ProjectionRow };
+  | { readonly row: ProjectionRow }
+  | { readonly once: { readonly key: string; readonly value: string } };
 
 /** How much is read at a time. */
 const PAGE = 1_000;
@@ -55,6 +59,13 @@ export async function* readState(
     if (page.length < PAGE) break;
     after = page.at(-1)!.key;
   }
+  let behind: string | undefined;
+  while (true) {
+    const page = await store.onceKeys({ limit: PAGE, ...(behind !== undefined && { after: behind }) });
+    for (const once of page) yield { once };
+    if (page.length < PAGE) break;
+    behind = page.at(-1)!.key;
+  }
   for (const projection of await store.projections()) {
     if (kept.projections.has(generationOf(projection).projection)) continue;
     for (let after = "";;) {
@@ -70,6 +81,8 @@ export async function* readState(
 export async function writeState(store: EventStore, records: readonly StateRecord[]): Promise<void> {
   const all = <K extends string>(name: K) =>
     records.flatMap((record) => name in record ? [(record as Record<K, any>)[name]] : []);
+  // One a commit; they are written together.
+  await Promise.all(all("once").map((once) => store.commit({ once })));
   await store.commit({
     checkpoints: all("checkpoint"),
     defer: all("deferred"),

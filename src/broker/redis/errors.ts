@@ -60,7 +60,8 @@ export function explain(error: unknown, location: string, last?: Error): unknown
         false,
       );
     }
-    const why = last && last.message !== "" ? last.message : text;
+    const said = last && last.message !== "" ? last.message : text;
+    const why = /max retries per request/i.test(said) ? "not connected" : said;
     const advice = adviceOnCertificate(last);
     if (advice !== null) {
       return new BrokerUnavailableError(`Cannot use Redis at ${location}: ${why}; ${advice}`, false);

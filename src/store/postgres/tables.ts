@@ -302,6 +302,12 @@ export abstract class PostgresTables implements EventStore {
     return Math.max(old, dead);
   }
 
+  async onceKeys(options: { after?: string; limit?: number } = {}): Promise<{ key: string; value: string }[]> {
+    const { after = "", limit = null } = options;
+    const sql = "select key, value from annals.once where key > $1 order by key limit $2";
+    return (await this.ask(sql, [after, limit])).map(([key, value]) => ({ key, value }));
+  }
+
   async readSnapshot(stream: string, fingerprint: string): Promise<Snapshot | null> {
     const sql = "select version, message, state from annals.snapshots where stream = $1 and fingerprint = $2";
     const [row] = await this.ask(sql, [stream, fingerprint]);

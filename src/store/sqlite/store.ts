@@ -505,6 +505,11 @@ export class SqliteEventStore implements EventStore {
     });
   }
 
+  async onceKeys(options: { after?: string; limit?: number } = {}): Promise<{ key: string; value: string }[]> {
+    const { after = "", limit = -1 } = options;
+    return await this.#all("select key, value from once where key > ? order by key limit ?", after, limit);
+  }
+
   readSnapshot(stream: string, fingerprint: string): Promise<Snapshot | null> {
     return this.#one("select * from snapshots where stream = ? and fingerprint = ?", stream, fingerprint);
   }

@@ -14,7 +14,9 @@ Deno.test("a log moves from SQLite to PostgreSQL with all that belongs to it, an
   const annals = (site: Site, ...args: string[]) => command("annals", ["--config", site.file, ...args], site.folder);
   const server = await from.start().running();
   await using client = await from.connect(tally);
-  for (let n = 0; n < 40; n++) await client.process(Add({ id: String(n % 7), n }));
+  for (let n = 0; n < 40; n++) {
+    await client.process(Add({ id: String(n % 7), n }), n === 0 ? { idempotencyKey: "first" } : {});
+  }
   await until(async () => (await client.rows(Noted)).length === 40, () => "all to be noted");
   await until(
     async () => (await client.rows(Seen)).flatMap(({ ns }) => ns).length === 40,
@@ -33,9 +35,18 @@ Deno.test("a log moves from SQLite to PostgreSQL with all that belongs to it, an
   const cut = await annals(to, "import", half);
   assert.equal(cut.code, 1);
   assert.match(cut.stderr, /ends in the middle|it is no CloudEvent/);
+  // Without the checkpoints of groups, it would do everything again.
+  const early = to.start();
+  assert.equal((await early.status).code, 1);
+  assert.match(early.stdout + early.stderr, /has a part of an import.*Import the whole export/);
   const imported = await annals(to, "import", file);
   assert.equal(imported.code, 0, imported.stderr);
   assert.match(imported.stdout, /all 80 are as they were exported/);
+  // Into what has messages of its own: also the store that was exported.
+  const back = await annals(from, "import", file);
+  assert.equal(back.code, 1);
+  assert.match(back.stderr, /it may be the one that was exported. Import into an empty one/);
+  assert.equal((await annals(to, "import", file)).code, 0);
   const second = await to.start().running();
   await using there = await to.connect(tally);
   await until(
@@ -45,6 +56,8 @@ Deno.test("a log moves from SQLite to PostgreSQL with all that belongs to it, an
   assert.deepEqual(await there.rows(Seen), await client.rows(Seen));
   assert.deepEqual(await there.rows(Noted), await client.rows(Noted));
   assert.equal(await there.store.lastPosition(), 80);
+  const { repeated } = await there.process(Add({ id: "0", n: 0 }), { idempotencyKey: "first" });
+  assert.ok(repeated);
   await there.process(Add({ id: "0", n: 40 }), { wait: true });
   await until(async () => (await there.rows(Noted)).length === 41, () => "what is new to be handled");
   assert.deepEqual(await there.store.deadLetters(), []);

@@ -47,7 +47,7 @@ const WRONG: [name: string, toml: string, told: RegExp, env?: Record<string, str
   [
     "a stream without a Redis",
     "[publishers.Feed]\nstream = 's'",
-    /publishers\.Feed\.stream: needs a Redis, because the broker is none; add redis = /,
+    /publishers\.Feed\.stream: needs a Redis, and the broker is another; add redis = /,
   ],
   [
     "a stream in something else",

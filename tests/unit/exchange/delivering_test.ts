@@ -47,7 +47,7 @@ async function run(
   };
   const worker: GroupWorker = { load: () => Promise.resolve(), open: () => session, replace() {} };
   const courier = { place: "there", deliver, close() {} };
-  const found = await delivering(worker, () => Promise.resolve(courier)).open().run(items, NEVER);
+  const found = await delivering(worker, () => Promise.resolve(courier), (work) => work()).open().run(items, NEVER);
   assert.notEqual(found, "apart");
   return found as BatchResult;
 }
