@@ -87,14 +87,15 @@ const secret = text.refine((given) => {
 }, {
   error: 'expected "whsec_" and base64 of 24 to 64 random bytes; make one: echo "whsec_$(openssl rand -base64 32)"',
 });
-const secrets = z.union([secret, z.array(secret).min(1)], {
+const secrets = z.union([secret, z.array(secret).refine((list) => list.length > 0)], {
   error:
     'expected "whsec_" and base64 of 24 to 64 random bytes, or a list of such; make one: echo "whsec_$(openssl rand -base64 32)"',
 }).optional();
 
-const address = text.refine((given) => /^(?:\[[\da-f:.]+\]|[^\s/:@?#]+):\d{1,5}$/i.test(String(given)), {
-  error: 'expected an address and a port, like "127.0.0.1:8440"',
-}).optional();
+const address = text.refine((given) => {
+  const port = /^(?:\[[\da-f:.]+\]|[^\s/:@?#]+):(\d{1,5})$/i.exec(String(given))?.[1];
+  return port !== undefined && Number(port) <= 65_535 && URL.canParse(`http://${given}`);
+}, { error: 'expected an address and a port, like "127.0.0.1:8440"' }).optional();
 
 /** The schema of `domain.toml`. */
 export const configSchema = z.strictObject({

@@ -1,6 +1,7 @@
 import { PublisherBatch } from "../handling/publisher_batch.ts";
 import type { Message } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
+import { isStorable } from "../messages/text.ts";
 import type { EventType, NameOf, PayloadOf } from "../messages/message_type.ts";
 import type { Named } from "./aggregate.ts";
 import { checkFunctions, checkOptions } from "./check_functions.ts";
@@ -77,11 +78,13 @@ export function publisher<const Events extends readonly EventType[]>(name: strin
   readonly retries?: number;
   /** Where it begins when it is new and the domain has run before. @default {"now"} */
   readonly from?: "now" | "start";
+  /** What it was called before: it goes on where that was, with its retries and dead letters. */
+  readonly formerly?: string;
 }): Publisher {
-  const { events, source, as, retries = RETRIES, from = "now" } = options;
+  const { events, source, as, retries = RETRIES, from = "now", formerly } = options;
   checkFunctions(name, "event", events, as);
   checkOptions(name, options);
-  if (typeof source !== "string" || source === "" || /\s/.test(source)) {
+  if (typeof source !== "string" || source === "" || /\s/.test(source) || !isStorable(source)) {
     throw new DomainDefinitionError(
       `Cannot define publisher "${name}": "source" is ${
         JSON.stringify(source)
@@ -97,5 +100,6 @@ export function publisher<const Events extends readonly EventType[]>(name: strin
     permissions: {},
     startsAt: from,
     retries,
+    ...(formerly === undefined ? {} : { formerly }),
   });
 }

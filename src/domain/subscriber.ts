@@ -58,9 +58,14 @@ export function subscriber<S extends Schema>(name: string, options: {
   /** Retries of a failed event. @default {the server's `max_retries`} */
   readonly retries?: number;
 }): Subscriber {
-  const { type, schema, to, retries } = options;
+  const { type, schema, to, retries } = options ?? {};
   checkName("subscriber", name);
-  checkOptions(name, options);
+  checkOptions(name, options ?? {});
+  if ((options as { formerly?: unknown }).formerly !== undefined) {
+    throw new DomainDefinitionError(
+      `Cannot define subscriber "${name}": what it has received is under its name, so it cannot go on as another; keep the old name`,
+    );
+  }
   checkSchema(`subscriber "${name}"`, schema);
   if (typeof type !== "string" || type === "") {
     throw new DomainDefinitionError(

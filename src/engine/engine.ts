@@ -382,6 +382,7 @@ export class Engine {
         handles: new Set(handles),
         types: new Map(Object.entries(domain.types)),
         halts: handler.halts,
+        together: handler.writes.deliveries,
         ...(retries !== undefined && { retries }),
       },
       settings,

@@ -3,9 +3,10 @@ import type { Courier } from "../exchange/courier.ts";
 import { delivering } from "../exchange/delivering.ts";
 import { Intake } from "../exchange/intake.ts";
 import type { GroupWorker } from "../handling/runner.ts";
-import { serveHttp } from "../http/server.ts";
+import { httpUrl, serveHttp } from "../http/server.ts";
 import type { WebhookSubscriber } from "../http/webhooks.ts";
 import type { DomainDescription, HandlerDescription } from "../isolation/protocol.ts";
+import { messageOf } from "../lib/annals_error.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { EventStore } from "../store/port.ts";
 import type { Report } from "../telemetry/events.ts";
@@ -15,6 +16,9 @@ import type { SingleWork } from "./single_runner.ts";
 
 /** How often an address is tried that is taken, in milliseconds. */
 const LISTEN_INTERVAL = 1_000;
+
+/** How often wrong signatures are spoken of, in milliseconds. */
+const COMPLAINT_INTERVAL = 60_000;
 
 /** What the keys of a section are for, by what a handler can do. */
 const SECTIONS = {
@@ -142,27 +146,41 @@ export class Exchange {
     const names = [...subscribers.keys()].join(", ");
     const { hostname, port } = config.http;
     const { webhooks } = await import("../http/webhooks.ts");
-    const app = webhooks(
+    let complainedAt = -Infinity;
+    const app = webhooks({
       subscribers,
-      config.store.maxMessageBytes,
-      (group, error) => report({ type: "service.away", group, error: `A webhook was answered with 503: ${error}` }),
-    );
+      longest: config.store.maxMessageBytes,
+      failed: (group, error) =>
+        report({ type: "service.away", group, error: `A webhook was answered with 503: ${error}` }),
+      unsigned: (name) => {
+        // Anybody can send some.
+        if (clock.elapsed() - complainedAt < COMPLAINT_INTERVAL) return;
+        complainedAt = clock.elapsed();
+        const warning =
+          `A webhook for ${name} was refused: its signature is wrong, or more than five minutes old. If it comes from who it should, compare the secret and the clocks`;
+        report({ type: "service.warned", warning });
+      },
+    });
     const open = (): string | null => {
       try {
         const server = serveHttp({ hostname, port }, app.fetch);
         this.#closers.push(server.close);
-        print(`Listening for webhooks: http://${hostname}:${server.port}`);
+        print(`Listening for webhooks: ${httpUrl({ hostname, port: server.port })}`);
         return null;
       } catch (error) {
         if (error instanceof Deno.errors.AddrInUse) return "is taken";
         if (error instanceof Deno.errors.AddrNotAvailable) return "is no address of this machine";
-        throw error;
+        throw new EngineStartError(
+          `Cannot listen at ${httpUrl({ hostname, port })}: ${messageOf(error)}; change [server.http] listen`,
+          2,
+        );
       }
     };
     const why = open();
     if (why === null) return;
-    const warning =
-      `${hostname}:${port} ${why}, so this process takes no webhooks for ${names} until it is free; if no other server of this domain listens there, change [server.http] listen`;
+    const warning = `${
+      httpUrl({ hostname, port })
+    } ${why}, so this process takes no webhooks for ${names} until it is free; if no other server of this domain listens there, change [server.http] listen`;
     report({ type: "service.warned", warning });
     // The server that listens there may stop, in a rolling restart for one.
     void (async () => {

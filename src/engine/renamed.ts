@@ -67,6 +67,14 @@ export function renameFault({ handlers }: DomainDescription, checkpoints: readon
     return (`Aggregates may have been renamed:\n\n${found.join("\n")}\n\n` +
       `Under a new name an aggregate has no events: it decides as if nothing had happened. Give it its old name. ${ACCEPT}`);
   }
+  const received = renames.filter(({ isReceiver }) => isReceiver);
+  if (received.length > 0) {
+    const found = received.map(({ gone, fresh, category }) =>
+      `  "${fresh}" is new; "${gone}", which has taken events of other systems (${category}), is not in the code any more`
+    );
+    return (`Subscribers may have been renamed:\n\n${found.join("\n")}\n\n` +
+      `Under a new name a subscriber takes what it has taken a second time, and what was not handled yet stays behind. Give it its old name. ${ACCEPT}`);
+  }
   if (renames.length > 0) {
     const late = new Set(handlers.filter(({ startsAt }) => startsAt === "now").map(({ name }) => name));
     const found = renames.map(({ gone, fresh, category }) =>

@@ -2,18 +2,21 @@ import { createHash } from "node:crypto";
 import { type CloudEvent, RECEIVED, type Received } from "../messages/cloud_event.ts";
 import { streamName } from "../messages/envelope.ts";
 import { idFault, newId } from "../messages/ids.ts";
-import { isLonger, jsonFaults } from "../messages/json.ts";
+import { isLonger } from "../messages/json.ts";
+import { Semaphore } from "../lib/semaphore.ts";
 import { storable } from "../messages/text.ts";
 import type { EventStore, Fence } from "../store/port.ts";
 
-/** How much is kept of what cannot be read, in characters. */
-const LONGEST_RAW = 10_000;
+/** How many events are stored at a time. */
+const MOST_AT_ONCE = 256;
 
 /** The longest subject or id that names a stream as it is, in characters. */
 const LONGEST_SHOWN = 100;
 
 /** What came for a subscriber: a CloudEvent; or what is none, known by where it was. */
-export type Arrived = CloudEvent | { readonly fault: string; readonly raw: string; readonly place: string };
+export type Arrived =
+  | { readonly event: CloudEvent }
+  | { readonly fault: string; readonly type?: string; readonly raw: string; readonly place: string };
 
 /** What became of it. */
 export type Fate = "stored" | "repeated" | "other type";
@@ -73,20 +76,22 @@ export class Intake {
   async take(all: readonly Arrived[], fence?: Fence): Promise<Fate[]> {
     const { type } = this.#options.receives;
     const fates = new Array<Fate>(all.length).fill("other type");
-    const wanted = all.map((arrived, i) => ({ arrived, i })).filter(({ arrived }) =>
-      "fault" in arrived || arrived.type === type
-    );
+    const typeOf = (arrived: Arrived) => "event" in arrived ? arrived.event.type : arrived.type ?? type;
+    const wanted = all.map((arrived, i) => ({ arrived, i })).filter(({ arrived }) => typeOf(arrived) === type);
     const streams = Map.groupBy(wanted, ({ arrived }) => this.#streamOf(arrived));
-    await Promise.all([...streams].map(async ([stream, its]) => {
-      for (const { arrived, i } of its) fates[i] = await this.#store(stream, arrived, fence);
-    }));
+    const slots = new Semaphore(MOST_AT_ONCE);
+    await Promise.all([...streams].map(([stream, its]) =>
+      slots.run(async () => {
+        for (const { arrived, i } of its) fates[i] = await this.#store(stream, arrived, fence);
+      })
+    ));
     return fates;
   }
 
   #streamOf(arrived: Arrived): string {
     const { category } = this.#options.receives;
-    if ("fault" in arrived) return streamName(category, hashOf(arrived.place));
-    const { source, subject, id } = arrived;
+    if (!("event" in arrived)) return streamName(category, hashOf(arrived.place));
+    const { source, subject, id } = arrived.event;
     // For those who look at the log: which subject, or which event, and of which source.
     const shown = subject ?? id;
     const hash = hashOf(source, subject === undefined ? "id" : "subject", shown);
@@ -96,18 +101,17 @@ export class Intake {
 
   #received(arrived: Arrived): { readonly key: string; readonly data: string } {
     const { longest } = this.#options;
+    // In bytes, a character may be three times as long.
     const unreadable = (why: string, raw: string): string => {
-      const received: Received = { unreadable: storable(why, 1_000), raw: storable(raw, LONGEST_RAW) };
+      const received: Received = { unreadable: storable(why, 1_000), raw: storable(raw, Math.floor(longest / 4)) };
       return JSON.stringify(received);
     };
-    if ("fault" in arrived) return { key: hashOf(arrived.place), data: unreadable(arrived.fault, arrived.raw) };
-    const key = hashOf(arrived.source, arrived.id);
-    const data = JSON.stringify(arrived);
-    if (isLonger(data, longest)) {
-      return { key, data: unreadable(`it is longer than max_message_bytes = ${longest}`, data) };
-    }
-    const [fault] = jsonFaults(arrived);
-    return { key, data: fault ? unreadable(`${fault.path}: ${fault.message}`, data) : data };
+    if (!("event" in arrived)) return { key: hashOf(arrived.place), data: unreadable(arrived.fault, arrived.raw) };
+    const { event } = arrived;
+    const key = hashOf(event.source, event.id);
+    const data = JSON.stringify({ event } satisfies Received);
+    if (!isLonger(data, longest)) return { key, data };
+    return { key, data: unreadable(`it is longer than max_message_bytes = ${longest}`, data) };
   }
 
   async #store(stream: string, arrived: Arrived, fence: Fence | undefined): Promise<Fate> {

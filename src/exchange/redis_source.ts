@@ -1,6 +1,6 @@
 import { RedisConnection } from "../broker/redis/connection.ts";
 import { wordOf } from "../broker/redis/errors.ts";
-import { readCloudEvents } from "../messages/cloud_event.ts";
+import { isJsonType, readCloudEvents } from "../messages/cloud_event.ts";
 import type { Fence } from "../store/port.ts";
 import type { Arrived, Intake } from "./intake.ts";
 import { EVENT_FIELD, type RedisStreamOptions } from "./redis_courier.ts";
@@ -23,8 +23,9 @@ function textOf(fields: readonly string[]): string {
   for (let i = 0; i < fields.length; i += 2) values.set(fields[i], fields[i + 1]);
   const event = values.get(EVENT_FIELD);
   if (event !== undefined) return event;
-  const { data, ...attributes } = Object.fromEntries(values);
-  return JSON.stringify({ ...attributes, ...(data !== undefined && { data: JSON.parse(data) }) });
+  const { data, ...attributes } = Object.fromEntries([...values].filter(([, value]) => value !== ""));
+  if (data === undefined) return JSON.stringify(attributes);
+  return JSON.stringify({ ...attributes, data: isJsonType(attributes.datacontenttype) ? JSON.parse(data) : data });
 }
 
 /** Reads an entry of a foreign stream. */
@@ -33,7 +34,7 @@ export function arrivedIn(place: string, [id, fields]: Entry): readonly Arrived[
   const raw = JSON.stringify(fields);
   try {
     const found = readCloudEvents(textOf(fields));
-    return found.map((one, i) => "fault" in one ? { ...one, raw, place: `${place}:${id}:${i}` } : one);
+    return found.map((one, i) => "event" in one ? one : { ...one, raw, place: `${place}:${id}:${i}` });
   } catch (error) {
     return [{ fault: (error as Error).message, raw, place: `${place}:${id}:0` }];
   }

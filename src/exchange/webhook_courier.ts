@@ -99,9 +99,10 @@ export class WebhookCourier implements Courier {
       if ((error as Error | null)?.name === "TimeoutError") {
         return `${this.place} did not answer within ${timeout / 1000} s`;
       }
-      const advice = adviceOnCertificate(error);
-      // The runtime's text has the URL, secrets included.
-      const text = messageOf(error).replaceAll(url, this.place);
+      // What happened is in its cause; the runtime's text has the URL, secrets included.
+      const cause = (error as Error | null)?.cause ?? error;
+      const advice = adviceOnCertificate(cause);
+      const text = messageOf(cause).replaceAll(url, this.place);
       return `Cannot reach ${this.place}: ${text}${advice === null ? "" : `; ${advice}`}`;
     }
   }

@@ -1,3 +1,4 @@
+import { isReceived } from "../messages/cloud_event.ts";
 import { generationOf, storedAs } from "../store/generations.ts";
 import type { Checkpoint } from "../store/port.ts";
 
@@ -33,8 +34,10 @@ export interface Rename {
   readonly gone: string;
   /** The group that has handled none. */
   readonly fresh: string;
-  /** A category that both read. */
+  /** A category that both read; or in which the one that is gone has what it has received from outside. */
   readonly category: string;
+  /** Whether both take events from outside, each in a category of its own. */
+  readonly isReceiver: boolean;
 }
 
 /**
@@ -60,8 +63,10 @@ export function renamesIn(
   for (const { name, categories } of groups) {
     if (known.has(generationOf(name).projection)) continue;
     for (const { group, category } of gone) {
-      if (categories.includes(category)) {
-        renames.set(JSON.stringify([name, group]), { gone: group, fresh: name, category });
+      // Nobody else reads what a subscriber has received.
+      const isReceiver = isReceived(category) && categories.some(isReceived);
+      if (isReceiver || categories.includes(category)) {
+        renames.set(JSON.stringify([name, group]), { gone: group, fresh: name, category, isReceiver });
       }
     }
   }

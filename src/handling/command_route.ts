@@ -2,6 +2,7 @@ import { commandStream } from "../domain/command_handler.ts";
 import type { CommandDraft } from "../domain/handlers.ts";
 import type { Domain } from "../domain/model.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
+import { whatIs } from "../messages/names.ts";
 
 /**
  * Returns the category that a command is sent to.
@@ -15,9 +16,12 @@ export function commandRoute(domain: Domain, command: CommandDraft): string {
     const { type } = command as { type: string };
     throw new DomainDefinitionError(`Cannot send "${type}" itself: call it with a payload, like ${type}({ … })`);
   }
-  const handler = command?.kind === "command" ? domain.handlerOf(command.type) : undefined;
+  if (command?.kind !== "command") {
+    throw new DomainDefinitionError(`Cannot send ${whatIs(command)}: it is no command`);
+  }
+  const handler = domain.handlerOf(command.type);
   if (!handler) {
-    throw new DomainDefinitionError(`Cannot send "${command?.type}": no handler of the domain takes this command`);
+    throw new DomainDefinitionError(`Cannot send "${command.type}": no handler of the domain takes this command`);
   }
   return commandStream(domain, handler, command.aggregateId).category;
 }

@@ -2,8 +2,9 @@ import { freezeMessage } from "../domain/freeze.ts";
 import type { Publisher } from "../domain/handlers.ts";
 import type { CloudEvent } from "../messages/cloud_event.ts";
 import { DomainDefinitionError, PayloadError } from "../messages/errors.ts";
+import { whatIs } from "../messages/names.ts";
 import { checkLength, jsonFaults } from "../messages/json.ts";
-import { type Delivery, type Effects, type HandlerBatch, NO_EFFECTS, type Reading } from "./batch.ts";
+import { type Delivery, type Effects, type HandlerBatch, isThenable, NO_EFFECTS, type Reading } from "./batch.ts";
 
 /** What a publisher makes of an event. */
 interface Made {
@@ -38,18 +39,21 @@ export class PublisherBatch implements HandlerBatch {
     const { name, source, as } = this.#publisher;
     const made: unknown = as[message.type](freezeMessage(message));
     if (made === null) return;
+    if (isThenable(made)) {
+      throw new DomainDefinitionError(`"as" of "${name}" returned a promise for "${message.type}"; return the event`);
+    }
     const { type, subject = message.aggregateId, data } = Object(made) as Made;
     if (typeof type !== "string" || type === "" || data === undefined) {
       throw new DomainDefinitionError(
         `"as" of "${name}" returned ${
-          JSON.stringify(made)?.slice(0, 100)
+          whatIs(made)
         } for "${message.type}"; return { type: "…", data: … }, or null to keep the event inside`,
       );
     }
     if (typeof subject !== "string" || subject === "") {
       throw new DomainDefinitionError(`"as" of "${name}" returned the subject ${JSON.stringify(subject)}; use a text`);
     }
-    const faults = jsonFaults(data);
+    const faults = jsonFaults({ type, subject, data });
     if (faults.length > 0) throw new PayloadError(type, faults);
     const event: CloudEvent = {
       specversion: "1.0",

@@ -1,10 +1,10 @@
-import { deepFreeze } from "../domain/freeze.ts";
+import { deepFreeze, explainFrozen } from "../domain/freeze.ts";
 import type { CommandDraft, Subscriber } from "../domain/handlers.ts";
 import type { Domain } from "../domain/model.ts";
 import type { CloudEvent, Received } from "../messages/cloud_event.ts";
 import { DomainDefinitionError, PayloadError } from "../messages/errors.ts";
 import { whatIs } from "../messages/names.ts";
-import { type Schema, validate } from "../messages/schema.ts";
+import { parsed, type Schema } from "../messages/schema.ts";
 import { type Delivery, type Effects, type HandlerBatch, isThenable, NO_EFFECTS, type Reading } from "./batch.ts";
 import { commandRoute } from "./command_route.ts";
 import { HopelessInputError } from "./errors.ts";
@@ -42,17 +42,18 @@ export class SubscriberBatch implements HandlerBatch {
   }
 
   #commands(received: Received): readonly CommandDraft[] {
-    if ("unreadable" in received) {
+    if (!("event" in received)) {
       throw new HopelessInputError(`It cannot be read as a CloudEvent: ${received.unreadable}`);
     }
+    const { event } = received;
     const { name, schema, to } = this.#subscriber;
-    const data = this.#data(received.type, schema, received.data);
-    const made: unknown = to(deepFreeze({ ...received, data }) as CloudEvent);
+    const data = this.#data(event.type, schema, event.data);
+    const made: unknown = this.#made(to, deepFreeze({ ...event, data }) as CloudEvent);
     if (made === undefined || made === null || isThenable(made)) {
       throw new DomainDefinitionError(
         `"to" of "${name}" returned ${
           isThenable(made) ? "a promise" : made
-        } for "${received.type}"; return a command, several, or [] for none`,
+        } for "${event.type}"; return a command, several, or [] for none`,
       );
     }
     const commands = ([] as unknown[]).concat(made);
@@ -63,9 +64,18 @@ export class SubscriberBatch implements HandlerBatch {
     return commands as CommandDraft[];
   }
 
+  #made(to: Subscriber["to"], event: CloudEvent): unknown {
+    try {
+      return to(event);
+    } catch (error) {
+      throw explainFrozen(error, `"to" of "${this.#subscriber.name}"`, "return commands, and leave the event as it is");
+    }
+  }
+
   #data(type: string, schema: Schema, data: unknown): unknown {
     try {
-      return validate(type, schema, data);
+      // It is not stored: it need not be JSON.
+      return parsed(type, schema, data);
     } catch (error) {
       throw error instanceof PayloadError ? new HopelessInputError(error.message) : error;
     }

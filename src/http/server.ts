@@ -1,3 +1,6 @@
+import { sleep } from "../lib/sleep.ts";
+import { within } from "../lib/within.ts";
+
 /** An address to listen at. */
 export interface HttpAddress {
   /** A name, or an address. */
@@ -6,18 +9,48 @@ export interface HttpAddress {
   readonly port: number;
 }
 
+/** How long requests under way may take when it is closed, and answers to be sent, in milliseconds. */
+const PATIENCE = 3_000;
+const LINGER = 20;
+
+/** Spells an address. */
+export function httpUrl({ hostname, port }: HttpAddress): string {
+  return `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+}
+
 /**
  * Serves HTTP until closed.
  *
  * @param address Where.
  * @param handle Answers requests.
- * @returns Closes it: requests under way are answered.
+ * @returns Closes it: requests under way are answered, if they do not take long.
  * @throws {Deno.errors.AddrInUse} If the port is taken.
  */
 export function serveHttp(
   address: HttpAddress,
   handle: (request: Request) => Response | Promise<Response>,
 ): { readonly port: number; readonly close: () => Promise<void> } {
-  const server = Deno.serve({ ...address, onListen: () => {} }, handle);
-  return { port: server.addr.port, close: () => server.shutdown() };
+  const stop = new AbortController();
+  const underWay = new Set<Promise<unknown>>();
+  let isClosing = false;
+  const answer = async (request: Request): Promise<Response> => {
+    if (isClosing) return new Response(null, { status: 503, headers: { "retry-after": "1", "connection": "close" } });
+    return await handle(request);
+  };
+  const server = Deno.serve({ ...address, signal: stop.signal, onListen: () => {} }, (request) => {
+    const answered = answer(request);
+    const done: Promise<unknown> = answered.catch(() => {}).finally(() => underWay.delete(done));
+    underWay.add(done);
+    return answered;
+  });
+  // `shutdown()` waits for whoever sends half of something, and an abort after it throws (Deno 2.9).
+  const close = async (): Promise<void> => {
+    isClosing = true;
+    await within(PATIENCE, Promise.all(underWay));
+    // What was answered last is on its way.
+    await sleep(LINGER);
+    stop.abort("stop");
+    await server.finished;
+  };
+  return { port: server.addr.port, close };
 }

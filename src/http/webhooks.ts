@@ -4,9 +4,16 @@ import type { Arrived, Fate, Intake } from "../exchange/intake.ts";
 import { CLOUD_EVENT } from "../exchange/webhook_courier.ts";
 import { messageOf, recoveryOf } from "../lib/annals_error.ts";
 import { readCloudEvents } from "../messages/cloud_event.ts";
+import { BodyReader } from "./body_reader.ts";
 
 /** The media type of a list of CloudEvents in JSON. */
 const BATCH = "application/cloudevents-batch+json";
+
+/** Most events in one request: each is stored for itself. */
+const MOST_EVENTS = 1_000;
+
+/** What a signed request has. */
+const HEADERS = ["webhook-id", "webhook-timestamp", "webhook-signature"];
 
 /** A subscriber that takes webhooks. */
 export interface WebhookSubscriber {
@@ -14,6 +21,18 @@ export interface WebhookSubscriber {
   readonly intake: Intake;
   /** The secrets that a sender may sign with, like `whsec_…`. */
   readonly secrets: readonly string[];
+}
+
+/** Settings of {@linkcode webhooks}. */
+export interface WebhooksOptions {
+  /** The subscribers, by name. */
+  readonly subscribers: ReadonlyMap<string, WebhookSubscriber>;
+  /** The longest body, in bytes. */
+  readonly longest: number;
+  /** Hears of what could not be stored, with the subscriber's name. */
+  readonly failed: (subscriber: string, error: string) => void;
+  /** Hears of a request whose signature was wrong. */
+  readonly unsigned: (subscriber: string) => void;
 }
 
 /** Whether a body was signed with one of the secrets, within five minutes of now. */
@@ -30,22 +49,29 @@ function isSigned(body: string, request: Request, secrets: readonly string[]): b
   });
 }
 
-/** Reads a body as text; `null` if it is longer than allowed. */
-async function textOf({ body, headers }: Request, longest: number): Promise<string | null> {
-  if (Number(headers.get("content-length") ?? 0) > longest) return null;
-  const decoder = new TextDecoder();
-  let [text, bytes] = ["", 0];
-  for await (const chunk of body ?? []) {
-    bytes += chunk.length;
-    if (bytes > longest) return null;
-    text += decoder.decode(chunk, { stream: true });
-  }
-  return text + decoder.decode();
+/** An answer that says what is wrong (RFC 9457). */
+function problem(
+  context: Context,
+  status: 400 | 401 | 404 | 405 | 408 | 413 | 415 | 500 | 503,
+  title: string,
+): Response {
+  return context.json({ title, status }, status, { "content-type": "application/problem+json" });
 }
 
-/** An answer that says what is wrong (RFC 9457). */
-function problem(context: Context, status: 400 | 401 | 404 | 413 | 415 | 500 | 503, title: string): Response {
-  return context.json({ title, status }, status, { "content-type": "application/problem+json" });
+/** Reads the events of a body; a text says what is wrong with it. */
+function eventsOf(body: string): Arrived[] | string {
+  const events: Arrived[] = [];
+  try {
+    for (const one of readCloudEvents(body)) {
+      if (!("event" in one)) return `No CloudEvent: ${one.fault}; nothing was stored`;
+      events.push(one);
+    }
+  } catch {
+    return "The body is not JSON";
+  }
+  return events.length <= MOST_EVENTS
+    ? events
+    : `${events.length} events are more than ${MOST_EVENTS}; nothing was stored: send them in several requests`;
 }
 
 /**
@@ -53,42 +79,40 @@ function problem(context: Context, status: 400 | 401 | 404 | 413 | 415 | 500 | 5
  * so only events with all their attributes in the body are taken: structured and batch mode, not binary mode. The answer is
  * 202 once all of them are stored.
  *
- * @param subscribers The subscribers, by name.
- * @param longest The longest body, in bytes.
- * @param failed Hears of what could not be stored, with the subscriber's name.
+ * @param options Who takes them.
  */
-export function webhooks(
-  subscribers: ReadonlyMap<string, WebhookSubscriber>,
-  longest: number,
-  failed: (subscriber: string, error: string) => void,
-): Hono {
+export function webhooks({ subscribers, longest, failed, unsigned }: WebhooksOptions): Hono {
   const app = new Hono();
+  const bodies = new BodyReader(longest);
+  const wrong = (context: Context) =>
+    problem(
+      context,
+      401,
+      "The signature is missing, wrong, or more than five minutes old; sign as https://www.standardwebhooks.com says",
+    );
   app.post("/subscribers/:name", async (context) => {
     const name = context.req.param("name");
     const subscriber = subscribers.get(name);
     if (!subscriber) return problem(context, 404, "No subscriber of that name takes webhooks here");
-    const body = await textOf(context.req.raw, longest);
-    if (body === null) return problem(context, 413, `The body is longer than max_message_bytes = ${longest}`);
-    if (!isSigned(body, context.req.raw, subscriber.secrets)) {
-      return problem(
-        context,
-        401,
-        "The signature is missing, wrong, or more than five minutes old; sign as https://www.standardwebhooks.com says",
-      );
-    }
+    // Before anything is read.
+    if (!HEADERS.every((header) => context.req.header(header))) return wrong(context);
     const mediaType = (context.req.header("content-type") ?? "").split(";")[0].trim().toLowerCase();
     if (mediaType !== CLOUD_EVENT && mediaType !== BATCH) {
       return problem(context, 415, `Expected the content type ${CLOUD_EVENT} or ${BATCH}`);
     }
-    const events: Arrived[] = [];
-    try {
-      for (const one of readCloudEvents(body)) {
-        if ("fault" in one) return problem(context, 400, `No CloudEvent: ${one.fault}; nothing was stored`);
-        events.push(one);
-      }
-    } catch {
-      return problem(context, 400, "The body is not JSON");
+    const body = await bodies.read(context.req.raw);
+    if (body === "too long") return problem(context, 413, `The body is longer than max_message_bytes = ${longest}`);
+    if (body === "too slow") return problem(context, 408, "The body did not come in time");
+    if (body === "busy") {
+      context.header("retry-after", "1");
+      return problem(context, 503, "Too much is being received; send it again");
     }
+    if (!isSigned(body.text, context.req.raw, subscriber.secrets)) {
+      unsigned(name);
+      return wrong(context);
+    }
+    const events = eventsOf(body.text);
+    if (typeof events === "string") return problem(context, 400, events);
     let fates: Fate[];
     try {
       fates = await subscriber.intake.take(events);
@@ -102,6 +126,12 @@ export function webhooks(
     const count = (fate: Fate) => fates.filter((one) => one === fate).length;
     return context.json({ stored: count("stored"), repeated: count("repeated"), passed: count("other type") }, 202);
   });
+  app.all("/subscribers/:name", (context) => {
+    context.header("allow", "POST");
+    return problem(context, 405, "Events are taken by POST");
+  });
   app.notFound((context) => problem(context, 404, "There is nothing here"));
+  // Most often, whoever sent it has hung up.
+  app.onError((_error, context) => problem(context, 400, "The request could not be read"));
   return app;
 }

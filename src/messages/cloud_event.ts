@@ -1,3 +1,4 @@
+import { jsonFaults } from "./json.ts";
 import type { MessageType } from "./message_type.ts";
 import { type } from "./schema.ts";
 
@@ -21,13 +22,23 @@ export interface CloudEvent<Data = unknown> {
   readonly data: Data;
 }
 
-/** What was received for a subscriber: a CloudEvent, or what could not be read as one. */
-export type Received = CloudEvent | {
-  /** Why it cannot be read. */
-  readonly unreadable: string;
-  /** What came. */
-  readonly raw: string;
-};
+/** What was received for a subscriber: a CloudEvent, or what could not be read as one. Its attributes may have any names. */
+export type Received =
+  | {
+    /** The event. */
+    readonly event: CloudEvent;
+  }
+  | {
+    /** Why it cannot be read. */
+    readonly unreadable: string;
+    /** What came. */
+    readonly raw: string;
+  };
+
+/** What was read: a CloudEvent, or the reason why it is none, with its type if it has one. */
+export type ReadEvent =
+  | { readonly event: CloudEvent }
+  | { readonly fault: string; readonly type?: string };
 
 /** The type of what was received. No type of a domain has a `$` in its name. */
 export const RECEIVED: MessageType<string, Received> = Object.freeze({
@@ -39,6 +50,11 @@ export const RECEIVED: MessageType<string, Received> = Object.freeze({
 
 /** What follows the name of a subscriber in the category of what was received for it. */
 export const RECEIVED_PART = "received";
+
+/** Whether a category is of what was received for a subscriber. */
+export function isReceived(category: string): boolean {
+  return category.endsWith(`:${RECEIVED_PART}`) && !category.endsWith(`::${RECEIVED_PART}`);
+}
 
 /** Attributes that are texts, and whether each has to be there. */
 const TEXTS = { id: true, source: true, type: true, subject: false, time: false, datacontenttype: false };
@@ -65,9 +81,38 @@ export function cloudEventFault(value: unknown): string | null {
   return null;
 }
 
-/** Whether a media type is that of JSON. */
-function isJson(mediaType: string): boolean {
-  return /^[\w.+-]+\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(mediaType);
+/** Whether a media type is that of JSON; without one, it is. */
+export function isJsonType(mediaType: string | undefined): boolean {
+  return mediaType === undefined || /^[\w.+-]+\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(mediaType);
+}
+
+/** What a store could not keep of parsed JSON; that there is a minus before a zero does not matter. */
+function storeFault(value: unknown): string | null {
+  if (jsonFaults(value).length === 0) return null;
+  const [fault] = jsonFaults(JSON.parse(JSON.stringify(value), (_key, part) => Object.is(part, -0) ? 0 : part));
+  // What JSON.stringify makes null of was no number that there is.
+  const [first] = jsonFaults(value).filter(({ message }) => !message.startsWith("-0"));
+  const found = fault ?? first;
+  return found ? `${found.path === "" ? "" : `${found.path}: `}${found.message}` : null;
+}
+
+function readOne(value: unknown): ReadEvent {
+  const { type } = Object(value) as { type?: unknown };
+  const refuse = (fault: string): ReadEvent => ({ fault, ...(typeof type === "string" && { type }) });
+  const fault = cloudEventFault(value) ?? storeFault(value);
+  if (fault !== null) return refuse(fault);
+  const { data_base64: encoded, ...event } = value as CloudEvent & { readonly data_base64?: unknown };
+  if (encoded === undefined || encoded === null) return { event };
+  // Other data stay as they came: what they mean, the schema says.
+  if (!isJsonType(event.datacontenttype)) return { event: { ...event, data: encoded } };
+  try {
+    const bytes = Uint8Array.fromBase64(encoded as string);
+    const data = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    const inside = storeFault(data);
+    return inside === null ? { event: { ...event, data } } : refuse(`its data: ${inside}`);
+  } catch {
+    return refuse("its data_base64 is no base64 text of its datacontenttype");
+  }
 }
 
 /**
@@ -77,21 +122,7 @@ function isJson(mediaType: string): boolean {
  * @returns For each the event, or the reason why it is none.
  * @throws {SyntaxError} If it is not JSON.
  */
-export function readCloudEvents(text: string): readonly (CloudEvent | { readonly fault: string })[] {
+export function readCloudEvents(text: string): readonly ReadEvent[] {
   const parsed: unknown = JSON.parse(text);
-  return (Array.isArray(parsed) ? parsed : [parsed]).map((value) => {
-    const fault = cloudEventFault(value);
-    if (fault !== null) return { fault };
-    const { data_base64: encoded, ...event } = value as CloudEvent & { readonly data_base64?: unknown };
-    if (encoded === undefined) return event;
-    try {
-      const bytes = Uint8Array.fromBase64(encoded as string);
-      const { datacontenttype } = event;
-      // Other data stay as they came: what they mean, the schema says.
-      if (datacontenttype !== undefined && !isJson(datacontenttype)) return { ...event, data: encoded };
-      return { ...event, data: JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) };
-    } catch {
-      return { fault: "its data_base64 is no base64 text of its datacontenttype" };
-    }
-  });
+  return (Array.isArray(parsed) ? parsed : [parsed]).map(readOne);
 }

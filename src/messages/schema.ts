@@ -85,6 +85,22 @@ function pathOf(issue: SchemaIssue): string {
  * @throws {PayloadError} If it does not match the schema or is not JSON; each fault carries its path.
  */
 export function validate<S extends Schema>(name: string, schema: S, value: unknown): OutputOf<S> {
+  const output = parsed(name, schema, value);
+  const faults = jsonFaults(output);
+  if (faults.length > 0) throw new PayloadError(name, faults);
+  return output;
+}
+
+/**
+ * Validates a value against a schema.
+ *
+ * @param name What it is, for the error.
+ * @param schema The schema.
+ * @param value The value.
+ * @returns What the schema makes of it, which may be no JSON.
+ * @throws {PayloadError} If it does not match the schema.
+ */
+export function parsed<S extends Schema>(name: string, schema: S, value: unknown): OutputOf<S> {
   const result = schema["~standard"].validate(value);
   if (result instanceof Promise) {
     result.catch(() => {});
@@ -96,7 +112,5 @@ export function validate<S extends Schema>(name: string, schema: S, value: unkno
       result.issues.map((issue): Fault => ({ path: pathOf(issue), message: issue.message })),
     );
   }
-  const faults = jsonFaults(result.value);
-  if (faults.length > 0) throw new PayloadError(name, faults);
   return result.value as OutputOf<S>;
 }

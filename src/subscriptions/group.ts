@@ -96,6 +96,8 @@ export interface Group {
   readonly retries?: number;
   /** Whether the stream of a dead letter waits until that is replayed. @default {false} */
   readonly halts?: boolean;
+  /** Whether messages of several streams are tried again together: it is not the handler that takes long. @default {false} */
+  readonly together?: boolean;
 }
 
 /** A log that discards everything. */
@@ -148,7 +150,7 @@ export class GroupSubscription {
     sourceOf: (groupPartition: GroupPartition) => Source,
   ) {
     const { partitions = 1, partition = 0, fence } = options;
-    const { name, categories, handles, types, retries, halts = false } = group;
+    const { name, categories, handles, types, retries, halts = false, together = false } = group;
     const groupPartitions = categories.map((category): GroupPartition => ({
       group: name,
       category,
@@ -165,6 +167,7 @@ export class GroupSubscription {
         types,
         handles,
         halts,
+        together,
         mutex: this.#mutex,
         report: reportOf(options),
         runner,

@@ -46,6 +46,8 @@ export interface SubscriptionOptions {
   readonly handles: ReadonlySet<string>;
   /** Whether the stream of a dead letter waits until that is replayed. @default {false} */
   readonly halts?: boolean;
+  /** Whether messages of several streams are tried again together. @default {false} */
+  readonly together?: boolean;
   /** Runs the handlers. */
   readonly runner: BatchRunner;
   /** Receives events. */

@@ -18,6 +18,9 @@ const MOST_HELD = 1_000_000;
 const HELD_STEP = 1_000;
 const MOST_CHARACTERS = 64_000_000;
 
+/** How many that were tried before are tried together, at most. */
+const MOST_TOGETHER = 16;
+
 function charactersOf({ failures }: Deferred): number {
   return failures.reduce((sum, { error }) => sum + error.length, 0);
 }
@@ -154,13 +157,17 @@ export class RetryQueue {
    * @param prefer Which of the two comes first; in turns, neither keeps the other waiting. Of the single ones, that which
    *   has been due for longest. @default {"alone"}
    * @param tried The positions that were tried alone, and could not be written: all others come first. @default {none}
+   * @param isTogether Whether several that were tried before are tried at the same time, each of another stream: where it is
+   *   not the handler that takes long. @default {false}
    */
   due(
     now: number,
     most: number,
     prefer: "alone" | "batch" = "alone",
     tried: ReadonlySet<number> = new Set(),
+    isTogether = false,
   ): Deferred[] {
+    const together: Deferred[] = [];
     const batch: Deferred[] = [];
     let alone: Deferred | undefined;
     let least = Infinity;
@@ -169,6 +176,10 @@ export class RetryQueue {
       const [head] = queue;
       const left = head.awaits === null ? this.#left(head, now) : Infinity;
       if (left > 0) continue;
+      if (isTogether && head.attempts > 0 && !head.quarantined) {
+        if (together.length < MOST_TOGETHER) together.push(head);
+        continue;
+      }
       if (head.attempts > 0 || head.quarantined) {
         const again = tried.has(head.position);
         if (again === isAgain ? left < least : isAgain) [alone, least, isAgain] = [head, left, again];
@@ -181,6 +192,9 @@ export class RetryQueue {
       }
     }
     if (alone && (prefer === "alone" || batch.length === 0)) return [alone];
+    if (together.length > 0 && (prefer === "alone" || batch.length === 0)) {
+      return together.sort((a, b) => a.position - b.position);
+    }
     return batch.sort((a, b) => a.position - b.position);
   }
 }

@@ -147,7 +147,7 @@ export class Subscription {
     const { retryQueue } = this.#checkpointer;
     await this.#pickUpReplays();
     const turns = this.#turns;
-    const due = retryQueue.due(now(), this.#most, turns.prefers, turns.tried);
+    const due = retryQueue.due(now(), this.#most, turns.prefers, turns.tried, this.#options.together);
     // What a crash may be due to comes before what is new: that may have the next one.
     const isUrgent = due.length === 1 && due[0].suspect && !turns.urgent.has(due[0].position);
     if (isUrgent) turns.urgent.add(due[0].position);
@@ -313,7 +313,8 @@ export class Subscription {
     const items: Item[] = [];
     let room = MOST_CHARACTERS;
     const records = await this.#readAll(due);
-    const isAlone = due[0].attempts > 0 || due[0].quarantined;
+    const isTriedAgain = ({ attempts, quarantined }: Deferred) => attempts > 0 || quarantined;
+    const isAlone = isTriedAgain(due[0]);
     const [{ position }] = due;
     const { tried } = this.#turns;
     // Those that are tried again all had their turn.
@@ -337,8 +338,9 @@ export class Subscription {
         commit.resumed.push(deferred);
         continue;
       }
-      const counted = isAlone ? await this.#countAttempt(deferred, record) : deferred;
-      if (!counted) return;
+      const counted = isTriedAgain(deferred) ? await this.#countAttempt(deferred, record) : deferred;
+      // It was given up.
+      if (!counted) continue;
       items.push({ record, deferred: counted });
       room -= record.data.length;
       // The rest is due in the next round.

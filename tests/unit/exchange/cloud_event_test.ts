@@ -18,7 +18,7 @@ const again = (value: unknown) => JSON.parse(JSON.stringify(value));
 
 Deno.test("CloudEvents are read as they are: alone, in a list, with data in base64, and from both forms of an entry", () => {
   fc.assert(fc.property(fc.array(anyEvent, { minLength: 1, maxLength: 3 }), (events) => {
-    const expected = again(events);
+    const expected = again(events).map((event: unknown) => ({ event }));
     assert.deepEqual(again(readCloudEvents(JSON.stringify(events))), expected);
     const [event] = events;
     assert.deepEqual(again(readCloudEvents(JSON.stringify(event))), [expected[0]]);
@@ -53,10 +53,24 @@ Deno.test("what is no CloudEvent is named, and what is no JSON does not throw ou
     assert.match((found as { fault: string }).fault, expected);
   }
   assert.deepEqual(readCloudEvents(JSON.stringify({ ...whole, datacontenttype: "image/png", data_base64: "AA==" })), [
-    { ...whole, datacontenttype: "image/png", data: "AA==" },
+    { event: { ...whole, datacontenttype: "image/png", data: "AA==" } },
   ]);
+  // Whatever its attributes are called, and of whatever type it is.
+  const odd = { ...whole, fault: "SIM card", unreadable: "no", event: "x", data_base64: null };
+  const { data_base64: _, ...kept } = odd;
+  assert.deepEqual(readCloudEvents(JSON.stringify(odd)), [{ event: kept }]);
+  for (
+    const [text, message] of [["1e400", /is not a JSON number/], ['"\\u0000"', /U\+0000/], [
+      '{"__proto__":1}',
+      /__proto__/,
+    ]]
+  ) {
+    const [found] = readCloudEvents(`{"specversion":"1.0","id":"1","source":"s","type":"t","data":[-0.0,${text}]}`);
+    assert.ok("fault" in found && found.type === "t" && (message as RegExp).test(found.fault), JSON.stringify(found));
+  }
+  assert.ok("event" in readCloudEvents('{"specversion":"1.0","id":"1","source":"s","type":"t","data":{"a":-0.0}}')[0]);
   for (const fields of [[], ["event", "{"], ["data", "{"], ["event", "\u0000"]]) {
-    const [found] = arrivedIn("here", ["1-0", fields]);
+    const [found] = arrivedIn("here", ["1-0", fields as string[]]);
     assert.ok("fault" in found && found.place === "here:1-0:0", JSON.stringify(found));
   }
   assert.deepEqual(arrivedIn("here", ["1-0", null]), []);
