@@ -4,7 +4,7 @@ import { sleep } from "../lib/sleep.ts";
 import type { HandlerDescription, ProjectionDescription } from "../isolation/protocol.ts";
 import { addRebuild, isHeld } from "../projections/place.ts";
 import { type Difference, differences } from "../projections/difference.ts";
-import { buildGroup, type Generation, rowsOf, versionOf } from "../store/generations.ts";
+import { buildGroup, compareGenerations, type Generation, rowsOf, versionOf } from "../store/generations.ts";
 import type { EventStore } from "../store/port.ts";
 import { reachedBy } from "../store/reached.ts";
 import { paint } from "../telemetry/colors.ts";
@@ -83,11 +83,18 @@ async function statusOf(
   return { ...generation, position, behind, held, isRun };
 }
 
-function stateOf({ state, isActive, isPinned, error, isRun, held }: GenerationStatus): string {
+/** Whether it has everything, and is only to be swapped in by an operator. */
+function waitsForSwap({ config }: Operator, one: Generation, all: readonly Generation[]): boolean {
+  const active = all.find(({ projection, isActive }) => projection === one.projection && isActive);
+  const isNewer = active !== undefined && compareGenerations(one.generation, active.generation) > 0;
+  return one.state === "fed" && isNewer && (config.projectionSwap === "manual" || active.isPinned);
+}
+
+function stateOf({ state, isActive, isPinned, error, isRun, held }: GenerationStatus, waits: boolean): string {
   if (error !== null) return paint("stopped", "red", COLORS);
   const name = state === "fed" && held > 0 ? `fed, ${held} failed` : state;
   const what = state !== "dropped" && !isRun ? `${name}, by no server at the moment` : name;
-  return `${what}${isActive ? ", readers see it" : ""}${isPinned ? ", pinned" : ""}`;
+  return `${what}${isActive ? ", readers see it" : ""}${isPinned ? ", pinned" : ""}${waits ? ", to be swapped" : ""}`;
 }
 
 function errorsOf(found: readonly GenerationStatus[]): string {
@@ -294,7 +301,7 @@ export function addProjections(program: Command): void {
             found.map((one) => [
               one.projection,
               one.generation,
-              stateOf(one),
+              stateOf(one, waitsForSwap(operator, one, found)),
               one.position === Infinity ? "-" : one.position,
               one.behind,
               one.group,
@@ -324,7 +331,7 @@ export function addProjections(program: Command): void {
     .action((name, options) =>
       withOne(name, async ({ store }, found) => {
         const [active, other] = [activeOf(found), candidateOf(found, options.generation)];
-        const { rows, shown, differing } = await differences(
+        const { rows, shown, differing, fields } = await differences(
           store,
           rowsOf(name, active.generation),
           rowsOf(name, other.generation),
@@ -337,6 +344,7 @@ export function addProjections(program: Command): void {
           after: other.generation,
           rows,
           differing,
+          fields: Object.fromEntries(fields),
           shown: shown.map(({ key, before, after }) => ({
             key,
             before: before && { row: JSON.parse(before.row!), position: before.position },
@@ -353,11 +361,17 @@ export function addProjections(program: Command): void {
           const text =
             `${differing} of ${rows} rows of "${name}" differ between generation ${active.generation} and ${other.generation}.`;
           if (differing === 0) return text;
+          const named = [...fields].sort(([, a], [, b]) => b - a).map(([name, count]) => `${name} (${count})`).join(
+            ", ",
+          );
           const events = table(
             ["position", "type", "stream", "payload"],
             behind.map(({ position, type, stream, data }) => [position, type, stream, data]),
           );
-          return `${text}\n\n${differenceLines(shown)}\n\nThe last events behind "${shown[0].key}":\n${events}`;
+          const inFields = named === "" ? "" : `\nFields that differ, and in how many rows: ${named}`;
+          return `${text}${inFields}\n\n${differenceLines(shown)}\n\nThe last events behind "${
+            shown[0].key
+          }":\n${events}`;
         });
       })
     );

@@ -12,6 +12,27 @@ export interface Difference {
   readonly after: ProjectionRow | null;
 }
 
+/** What two generations differ in. */
+export interface Differences {
+  /** The number of rows of both. */
+  readonly rows: number;
+  /** How many of them differ. */
+  readonly differing: number;
+  /** In how many rows each field differs; those that only one of the generations has are not counted. */
+  readonly fields: ReadonlyMap<string, number>;
+  /** The first of those that differ. */
+  readonly shown: readonly Difference[];
+}
+
+/** The fields in which two rows differ. */
+function fieldsOf({ before, after }: Difference): string[] {
+  if (!before?.row || !after?.row) return [];
+  const [a, b] = [before, after].map(({ row }) => Object(JSON.parse(row!)) as Record<string, unknown>);
+  return [...new Set([...Object.keys(a), ...Object.keys(b)])].filter((name) =>
+    JSON.stringify(a[name]) !== JSON.stringify(b[name])
+  );
+}
+
 /** How many rows are compared at a time. */
 const PAGE = 1_000;
 
@@ -26,19 +47,20 @@ const PAUSE = 100;
  * @param before The rows of one, as by `rowsOf`.
  * @param after Those of the other.
  * @param limit How many differences to return.
- * @returns The number of rows of both, how many differ, and the first of those.
+ * @returns How many rows differ, in what, and the first of those.
  */
 export async function differences(
   store: EventStore,
   before: string,
   after: string,
   limit: number,
-): Promise<{ readonly rows: number; readonly differing: number; readonly shown: readonly Difference[] }> {
+): Promise<Differences> {
   let [rows, differing, from] = [0, 0, ""];
+  const fields = new Map<string, number>();
   const shown: Difference[] = [];
   while (true) {
     const pages = await Promise.all([before, after].map((name) => store.listRows(name, { after: from, limit: PAGE })));
-    if (pages.every((page) => page.length === 0)) return { rows, differing, shown };
+    if (pages.every((page) => page.length === 0)) return { rows, differing, fields, shown };
     // A page that is full says nothing of what comes behind its end.
     const ends = pages.filter((page) => page.length === PAGE).map((page) => page.at(-1)!.key);
     const upTo = ends.length === 0 ? null : ends.reduce((a, b) => compareTexts(a, b) < 0 ? a : b);
@@ -50,8 +72,9 @@ export async function differences(
     const suspects = [...keys].filter((key) => these.get(key)?.row !== those.get(key)?.row);
     const found = await lookAgain(store, before, after, suspects);
     differing += found.length;
+    for (const name of found.flatMap(fieldsOf)) fields.set(name, (fields.get(name) ?? 0) + 1);
     shown.push(...found.slice(0, Math.max(0, limit - shown.length)));
-    if (upTo === null) return { rows, differing, shown };
+    if (upTo === null) return { rows, differing, fields, shown };
     from = upTo;
   }
 }

@@ -121,7 +121,9 @@ for (const [name, settings] of Object.entries(SETTINGS)) {
     // An operator has decided: it stays.
     await new Promise((resolve) => setTimeout(resolve, 700));
     assert.equal(await active(client), "1");
-    assert.match(await annals(site, "projections", "diff", "Shelf"), /3 of 3 rows of "Shelf" differ/);
+    const diff = await annals(site, "projections", "diff", "Shelf");
+    assert.match(diff, /3 of 3 rows of "Shelf" differ.*\nFields that differ, and in how many rows: (.*, )?sum \(3\)/);
+    assert.match(await annals(site, "projections", "status"), /Shelf +2 +fed[^\n]*, to be swapped/);
     assert.match(await annals(site, "projections", "swap", "Shelf"), /see generation 2 now/);
     sent.push(...await counting.stop());
     looking.abort();
