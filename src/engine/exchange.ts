@@ -1,7 +1,9 @@
+import type { RedisConnection } from "../broker/redis/connection.ts";
 import type { Config, PublisherConfig } from "../config/config.ts";
 import type { Courier } from "../exchange/courier.ts";
 import { delivering } from "../exchange/delivering.ts";
 import { Intake } from "../exchange/intake.ts";
+import type { RedisSource } from "../exchange/redis_source.ts";
 import type { GroupWorker } from "../handling/runner.ts";
 import { httpUrl, serveHttp } from "../http/server.ts";
 import type { WebhookSubscriber } from "../http/webhooks.ts";
@@ -78,6 +80,7 @@ export interface ExchangeOptions {
 export class Exchange {
   #options: ExchangeOptions;
   #couriers = new Map<string, Promise<Courier>>();
+  #connections = new Map<string, Promise<RedisConnection>>();
   #closers: (() => Promise<void> | void)[] = [];
 
   /** @param options Its dependencies. */
@@ -103,9 +106,20 @@ export class Exchange {
   async #open({ webhook, stream }: PublisherConfig): Promise<Courier> {
     const courier: Courier = webhook
       ? new (await import("../exchange/webhook_courier.ts")).WebhookCourier(webhook)
-      : new (await import("../exchange/redis_courier.ts")).RedisCourier(stream!);
+      : new (await import("../exchange/redis_courier.ts")).RedisCourier(await this.#connectionTo(stream!.url), stream!);
     this.#closers.push(() => courier.close());
     return courier;
+  }
+
+  /** The connection to a Redis that publishers share. */
+  #connectionTo(url: string): Promise<RedisConnection> {
+    const known = this.#connections.get(url) ?? import("../broker/redis/connection.ts").then(({ RedisConnection }) => {
+      const connection = new RedisConnection(url);
+      this.#closers.push(() => connection.close());
+      return connection;
+    });
+    this.#connections.set(url, known);
+    return known;
   }
 
   #intakeOf({ name, receives }: HandlerDescription): Intake {
@@ -116,22 +130,23 @@ export class Exchange {
 
   /** The streams that are read, each by one among all processes. */
   sources(): SingleWork[] {
-    const { domain, config } = this.#options;
+    const { domain, config, report } = this.#options;
     return domain.handlers.flatMap((handler) => {
       const stream = config.subscriber(handler.name)?.stream;
       if (!stream) return [];
       const group = `annals:${domain.name}:${handler.name}`;
       const intake = this.#intakeOf(handler);
-      return [
-        {
-          lease: `$intake:${handler.name}`,
-          group: handler.name,
-          run: async (fence, signal) => {
-            const { RedisSource } = await import("../exchange/redis_source.ts");
-            await new RedisSource(stream, group, intake).run(fence, signal);
-          },
-        } satisfies SingleWork,
-      ];
+      const warn = (warning: string) => report({ type: "service.warned", warning: `${handler.name}: ${warning}` });
+      let source: Promise<RedisSource> | undefined;
+      const open = () =>
+        source ??= import("../exchange/redis_source.ts").then(({ RedisSource }) =>
+          new RedisSource(stream, { group, longest: config.store.maxMessageBytes, intake, warn })
+        );
+      return [{
+        lease: `$intake:${handler.name}`,
+        group: handler.name,
+        run: async (fence, signal) => await (await open()).run(fence, signal),
+      }];
     });
   }
 

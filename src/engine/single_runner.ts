@@ -35,6 +35,7 @@ export class SingleRunner {
   #work: SingleWork;
   #options: SingleRunnerOptions;
   #fence: Fence | undefined;
+  #lost = new AbortController();
 
   /**
    * Creates a runner; `run()` starts it.
@@ -52,6 +53,11 @@ export class SingleRunner {
     return this.#fence;
   }
 
+  /** Ends what it does: its lease is lost. */
+  abandon(): void {
+    this.#lost.abort("lost");
+  }
+
   /** Runs until stopped. */
   async run(signal: AbortSignal): Promise<void> {
     const { store, owner, clock, report } = this.#options;
@@ -64,8 +70,10 @@ export class SingleRunner {
           return "again";
         }
         const fence = this.#fence = { lease, token: granted.token };
+        const { signal: lost } = this.#lost = new AbortController();
         try {
-          await this.#work.run(fence, signal);
+          await this.#work.run(fence, AbortSignal.any([signal, lost]));
+          if (lost.aborted && !signal.aborted) return "again";
         } catch (error) {
           if (error instanceof FencedError) return "again";
           throw error;

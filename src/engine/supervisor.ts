@@ -244,6 +244,7 @@ export class Supervisor {
     for (const { fence } of [this.#relay, ...this.#singles]) if (fence) fences.push(fence);
     if (fences.length === 0) return;
     const lost = await this.#options.store.renewLeases(fences, LEASE_TTL);
+    for (const single of this.#singles) if (lost.includes(single.fence?.lease ?? "")) single.abandon();
     for (const { runner, fence } of held) {
       if (!lost.includes(fence.lease) || runner.fence?.token !== fence.token) continue;
       runner.abandon("fenced", "The lease was lost");

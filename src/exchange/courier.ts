@@ -4,6 +4,8 @@ export interface Delivery {
   readonly position: number;
   /** The stream of that; its events are delivered in order. */
   readonly stream: string;
+  /** The number of this attempt, from 1. */
+  readonly attempt: number;
   /** The CloudEvent's id. */
   readonly id: string;
   /** JSON text. */
@@ -27,7 +29,7 @@ export interface Courier {
    *
    * @param events The events, in the order of the log.
    * @param signal Aborts what has not begun.
-   * @returns What became of them; what is in neither was not begun.
+   * @returns What became of them; what is in neither was not begun, or is under way: it is to be passed in again.
    * @throws {BrokerUnavailableError} If nothing can be delivered at the moment.
    */
   deliver(events: readonly Delivery[], signal: AbortSignal): Promise<Delivered>;

@@ -14,13 +14,15 @@ async function deliver(
   const { deliveries } = result.effects;
   if (deliveries.length === 0) return result;
   const indexes = new Map(items.map(({ record }, i) => [record.position, i]));
-  const recordOf = (position: number) => items[indexes.get(position)!].record;
+  const itemOf = (position: number) => items[indexes.get(position)!];
   const events = [...deliveries].sort((a, b) => a.position - b.position).map(({ position, event }): Delivery => {
-    const { stream, id } = recordOf(position);
-    return { position, stream, id, event };
+    const { record: { stream, id }, attempt } = itemOf(position);
+    return { position, stream, id, attempt, event };
   });
   const { arrived, failed } = await courier.deliver(events, signal);
-  if (arrived.size + failed.size === 0) throw new StoppedError(`Delivery to ${courier.place} ends`);
+  if (signal.aborted && arrived.size + failed.size === 0) {
+    throw new StoppedError(`Delivery to ${courier.place} ends`);
+  }
   const isLeft = new Set(events.filter(({ position }) => !arrived.has(position)).map(({ position }) => position));
   // Nothing passes what did not arrive, in its stream.
   const from = new Map<string, number>();

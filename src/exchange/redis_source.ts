@@ -3,10 +3,17 @@ import { wordOf } from "../broker/redis/errors.ts";
 import { isJsonType, readCloudEvents } from "../messages/cloud_event.ts";
 import type { Fence } from "../store/port.ts";
 import type { Arrived, Intake } from "./intake.ts";
-import { EVENT_FIELD, type RedisStreamOptions } from "./redis_courier.ts";
+import { EVENT_FIELD, noStream, type RedisStreamOptions } from "./redis_courier.ts";
 
-/** Entries that are read at a time. */
+/** Most entries that are read at a time, and how many characters of them: they are in memory together. */
 const COUNT = 100;
+const MOST_CHARACTERS = 8_000_000;
+
+/** How long a read may take, in milliseconds: entries may be large, and the way to them slow. */
+const TIMEOUT = 20_000;
+
+/** How much is kept of an entry that cannot be read, in characters a field. */
+const LONGEST_RAW = 100_000;
 
 /** How long a read waits for entries, in milliseconds; less than a command may take. */
 const BLOCK = 1_000;
@@ -28,33 +35,60 @@ function textOf(fields: readonly string[]): string {
   return JSON.stringify({ ...attributes, data: isJsonType(attributes.datacontenttype) ? JSON.parse(data) : data });
 }
 
-/** Reads an entry of a foreign stream. */
-export function arrivedIn(place: string, [id, fields]: Entry): readonly Arrived[] {
+function lengthOf([, fields]: Entry): number {
+  return fields?.reduce((sum, { length }) => sum + length, 0) ?? 0;
+}
+
+/**
+ * Reads an entry of a foreign stream.
+ *
+ * @param place Which stream it is.
+ * @param entry The entry.
+ * @param longest The longest that is looked at, in characters.
+ */
+export function arrivedIn(place: string, entry: Entry, longest: number): readonly Arrived[] {
+  const [id, fields] = entry;
   if (fields === null) return [];
-  const raw = JSON.stringify(fields);
+  const wrong = (fault: string, i = 0) => ({
+    fault,
+    raw: JSON.stringify(fields.map((text) => text.slice(0, LONGEST_RAW))),
+    place: `${place}:${id}:${i}`,
+  });
+  // Hundreds of megabytes of JSON would take all memory.
+  if (lengthOf(entry) > longest) return [wrong(`it is longer than max_message_bytes = ${longest}`)];
   try {
-    const found = readCloudEvents(textOf(fields));
-    return found.map((one, i) => "event" in one ? one : { ...one, raw, place: `${place}:${id}:${i}` });
+    return readCloudEvents(textOf(fields)).map((one, i) => "event" in one ? one : { ...one, ...wrong(one.fault, i) });
   } catch (error) {
-    return [{ fault: (error as Error).message, raw, place: `${place}:${id}:0` }];
+    return [wrong((error as Error).message)];
   }
+}
+
+/** How a stream is read. */
+export interface RedisSourceOptions {
+  /** The consumer group in Redis. */
+  readonly group: string;
+  /** The longest entry, in characters. */
+  readonly longest: number;
+  /** Stores what is read. */
+  readonly intake: Intake;
+  /** Hears of what an operator should know. */
+  readonly warn: (text: string) => void;
 }
 
 /** Reads a stream that another system writes, for one subscriber; an entry is acknowledged when it is stored. */
 export class RedisSource {
-  #options: RedisStreamOptions;
-  #group: string;
-  #intake: Intake;
+  #at: RedisStreamOptions;
+  #options: RedisSourceOptions;
+  /** How many entries to read, by how large the last ones were. */
+  #count = COUNT;
 
   /**
-   * @param options The stream.
-   * @param group The consumer group in Redis.
-   * @param intake Stores what is read.
+   * @param at The stream.
+   * @param options How it is read.
    */
-  constructor(options: RedisStreamOptions, group: string, intake: Intake) {
+  constructor(at: RedisStreamOptions, options: RedisSourceOptions) {
+    this.#at = at;
     this.#options = options;
-    this.#group = group;
-    this.#intake = intake;
   }
 
   /**
@@ -65,61 +99,99 @@ export class RedisSource {
    * @throws {BrokerUnavailableError} If Redis cannot be used.
    */
   async run(fence: Fence, signal: AbortSignal): Promise<void> {
-    const { url, stream } = this.#options;
-    const connection = new RedisConnection(url);
+    const { url, stream } = this.#at;
+    const { group, longest, intake, warn } = this.#options;
+    const connection = new RedisConnection(url, TIMEOUT);
     const place = `${connection.location}/${stream}`;
     try {
       // From the first entry on: what was there before the subscriber is not lost.
       await this.#create(connection);
-      // First what was read before and not stored.
-      for (let after = "0"; !signal.aborted;) {
-        const entries = await this.#read(connection, after);
-        const isOld = after !== ">";
-        if (entries.length === 0) {
-          if (isOld) after = ">";
-          continue;
+      let isBehind = true;
+      while (!signal.aborted) {
+        const fresh: readonly Entry[] = isBehind ? [] : await this.#read(connection, ">");
+        const entries: readonly Entry[] = await this.#withOlder(connection, fresh, isBehind);
+        isBehind = entries !== fresh && entries.length > 0;
+        if (entries.length === 0 || signal.aborted) continue;
+        await intake.take(entries.flatMap((entry) => arrivedIn(place, entry, longest)), fence);
+        const lost = entries.filter(([, fields]) => fields === null).length;
+        if (lost > 0) {
+          warn(`${lost} entries of stream "${stream}" were trimmed before they could be stored, and are lost`);
         }
-        await this.#intake.take(entries.flatMap((entry) => arrivedIn(place, entry)), fence);
-        const ids = entries.map(([id]) => id);
-        await connection.ask((driver) => driver.xack(stream, this.#group, ...ids));
-        if (isOld) after = ids.at(-1)!;
+        await connection.ask((driver) => driver.xack(stream, group, ...entries.map(([id]) => id)));
       }
     } finally {
       connection.close();
     }
   }
 
+  /**
+   * Puts what was read before, and not stored, in front of what is fresh: by whoever read before; or by a process that had
+   * lost the lease and did not know it yet, whose last read may have come in between.
+   */
+  async #withOlder(
+    connection: RedisConnection,
+    fresh: readonly Entry[],
+    isBehind: boolean,
+  ): Promise<readonly Entry[]> {
+    if (!isBehind) {
+      const pending = await connection.ask((driver) =>
+        driver.xpending(this.#at.stream, this.#options.group, "-", "+", 1).catch((error) => {
+          if (wordOf(error) !== "NOGROUP") throw error;
+          return [];
+        })
+      ) as [id: string][];
+      const [oldest] = pending;
+      if (oldest === undefined || oldest[0] === fresh[0]?.[0]) return fresh;
+    }
+    return await this.#read(connection, "0");
+  }
+
   async #create(connection: RedisConnection): Promise<void> {
     await connection.ask(async (driver) => {
-      await driver.xgroup("CREATE", this.#options.stream, this.#group, "0", "MKSTREAM").catch((error) => {
+      await driver.xgroup("CREATE", this.#at.stream, this.#options.group, "0", "MKSTREAM").catch((error) => {
+        if (wordOf(error) === "WRONGTYPE") throw noStream(this.#at.stream, connection.location);
         if (wordOf(error) !== "BUSYGROUP") throw error;
       });
     });
   }
 
   async #read(connection: RedisConnection, after: string): Promise<readonly Entry[]> {
+    const { stream } = this.#at;
     const args = [
       "GROUP",
-      this.#group,
+      this.#options.group,
       CONSUMER,
       "COUNT",
-      COUNT,
+      this.#count,
       "BLOCK",
       BLOCK,
       "STREAMS",
-      this.#options.stream,
+      stream,
       after,
     ];
+    const startedAt = performance.now();
     const answer = await connection.ask(async (driver) => {
       try {
         return await driver.call("xreadgroup", ...args) as [string, Entry[]][] | null;
       } catch (error) {
-        // Redis was emptied: what comes from here on is read.
+        if (wordOf(error) === "WRONGTYPE") throw noStream(stream, connection.location);
         if (wordOf(error) !== "NOGROUP") throw error;
         return "missing";
       }
+    }).catch((error) => {
+      // They did not arrive in time: fewer may.
+      if (performance.now() - startedAt >= TIMEOUT) this.#count = Math.max(1, this.#count >> 2);
+      throw error;
     });
-    if (answer === "missing") await this.#create(connection);
-    return answer === "missing" ? [] : answer?.[0]?.[1] ?? [];
+    if (answer !== "missing") {
+      const entries = answer?.[0]?.[1] ?? [];
+      const characters = entries.reduce((sum, entry) => sum + lengthOf(entry), 0);
+      if (characters > MOST_CHARACTERS) this.#count = Math.max(1, this.#count >> 1);
+      else if (characters < MOST_CHARACTERS / 4) this.#count = Math.min(COUNT, 2 * this.#count);
+      return entries;
+    }
+    this.#options.warn(`Stream "${stream}", or its consumer group, was deleted; reading from its first entry on`);
+    await this.#create(connection);
+    return [];
   }
 }

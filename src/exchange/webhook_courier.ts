@@ -1,13 +1,17 @@
-import { Webhook } from "standardwebhooks";
 import { messageOf } from "../lib/annals_error.ts";
+import { sign } from "./signature.ts";
 import { withoutSecrets } from "../lib/redact_url.ts";
 import { Semaphore } from "../lib/semaphore.ts";
 import { adviceOnCertificate } from "../lib/tls.ts";
+import { within } from "../lib/within.ts";
 import { storable } from "../messages/text.ts";
 import type { Courier, Delivered, Delivery } from "./courier.ts";
 
 /** How many requests are under way at a time, each for another stream. */
-const MOST_AT_ONCE = 16;
+const MOST_AT_ONCE = 64;
+
+/** How long a round waits for those that hang, in milliseconds. */
+const PATIENCE = 1_000;
 
 /** How much of an answer that is no success goes into the error, in bytes. */
 const LONGEST_ANSWER = 300;
@@ -23,6 +27,15 @@ export interface WebhookOptions {
   readonly secrets: readonly string[];
   /** How long a request may take, in milliseconds. */
   readonly timeout: number;
+}
+
+/** What one call of `deliver` has found so far. */
+interface Round {
+  readonly arrived: Set<number>;
+  readonly failed: Map<number, string>;
+  readonly signal: AbortSignal;
+  /** Whether it has ended, and takes nothing any more. */
+  isOver: boolean;
 }
 
 /** Reads the beginning of an answer, and lets go of the rest. */
@@ -42,35 +55,53 @@ async function beginning(response: Response): Promise<string> {
 export class WebhookCourier implements Courier {
   readonly place: string;
   #options: WebhookOptions;
-  #signers: readonly Webhook[];
   #slots = new Semaphore(MOST_AT_ONCE);
+  #closed = new AbortController();
+  /** What is under way, or was when its round was over, by position. */
+  #posted = new Map<number, Promise<string | null>>();
 
   /** @param options The webhook. */
   constructor(options: WebhookOptions) {
     this.#options = options;
     this.place = withoutSecrets(options.url);
-    this.#signers = options.secrets.map((secret) => new Webhook(secret));
   }
 
   async deliver(events: readonly Delivery[], signal: AbortSignal): Promise<Delivered> {
-    const arrived = new Set<number>();
-    const failed = new Map<number, string>();
-    const streams = Map.groupBy(events, ({ stream }) => stream);
-    await Promise.all([...streams.values()].map(async (its) => {
-      for (const event of its) {
-        const error = await this.#slots.run(async () => signal.aborted ? "" : await this.#post(event));
-        if (error === "") return;
-        if (error !== null) return void failed.set(event.position, error);
-        arrived.add(event.position);
-      }
-    }));
-    return { arrived, failed };
+    const round: Round = { arrived: new Set(), failed: new Map(), isOver: false, signal };
+    const streams = [...Map.groupBy(events, ({ stream }) => stream).values()];
+    const chains = streams.map((its) => ({ isAgain: its[0].attempt > 1, done: this.#inOrder(its, round) }));
+    // What was counted as an attempt is waited for to its end; others must not wait for whoever hangs.
+    const stopped = new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+    await Promise.race([stopped, Promise.all(chains.filter(({ isAgain }) => isAgain).map(({ done }) => done))]);
+    await within(PATIENCE, Promise.race([stopped, Promise.all(chains.map(({ done }) => done))]));
+    round.isOver = true;
+    return { arrived: round.arrived, failed: round.failed };
+  }
+
+  async #inOrder(events: readonly Delivery[], round: Round): Promise<void> {
+    for (const event of events) {
+      if (round.isOver || round.signal.aborted) return;
+      const { position } = event;
+      const posted = this.#posted.get(position) ??
+        this.#slots.run(async () => round.signal.aborted ? "not begun" : await this.#post(event));
+      this.#posted.set(position, posted);
+      const error = await posted;
+      // It is heard of when its event comes again, and not posted twice.
+      if (round.isOver) return;
+      this.#posted.delete(position);
+      if (error === "not begun") return;
+      if (error !== null) return void round.failed.set(position, error);
+      round.arrived.add(position);
+    }
   }
 
   /** Posts an event; returns why it did not arrive, or `null`. */
   async #post({ id, event }: Delivery): Promise<string | null> {
-    const { url, timeout } = this.#options;
-    const now = new Date();
+    const { url, secrets, timeout } = this.#options;
+    const timestamp = Math.floor(Date.now() / 1000);
     try {
       const response = await fetch(url, {
         method: "POST",
@@ -78,13 +109,13 @@ export class WebhookCourier implements Courier {
           "content-type": `${CLOUD_EVENT}; charset=utf-8`,
           "user-agent": "Annals",
           "webhook-id": id,
-          "webhook-timestamp": String(Math.floor(now.getTime() / 1000)),
-          "webhook-signature": this.#signers.map((signer) => signer.sign(id, now, event)).join(" "),
+          "webhook-timestamp": String(timestamp),
+          "webhook-signature": secrets.map((secret) => sign(secret, { id, timestamp, body: event })).join(" "),
         },
         body: event,
         // What is signed for one place is not sent to another.
         redirect: "manual",
-        signal: AbortSignal.timeout(timeout),
+        signal: AbortSignal.any([AbortSignal.timeout(timeout), this.#closed.signal]),
       });
       if (response.ok) {
         await response.body?.cancel();
@@ -107,5 +138,7 @@ export class WebhookCourier implements Courier {
     }
   }
 
-  close(): void {}
+  close(): void {
+    this.#closed.abort("closed");
+  }
 }

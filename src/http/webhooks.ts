@@ -1,8 +1,9 @@
 import { type Context, Hono } from "hono";
-import { Webhook } from "standardwebhooks";
 import type { Arrived, Fate, Intake } from "../exchange/intake.ts";
+import { isSigned } from "../exchange/signature.ts";
 import { CLOUD_EVENT } from "../exchange/webhook_courier.ts";
-import { messageOf, recoveryOf } from "../lib/annals_error.ts";
+import { messageOf } from "../lib/annals_error.ts";
+import { within } from "../lib/within.ts";
 import { readCloudEvents } from "../messages/cloud_event.ts";
 import { BodyReader } from "./body_reader.ts";
 
@@ -11,6 +12,9 @@ const BATCH = "application/cloudevents-batch+json";
 
 /** Most events in one request: each is stored for itself. */
 const MOST_EVENTS = 1_000;
+
+/** How long storing may take, in milliseconds: senders do not wait for long, and send again. */
+const STORE_PATIENCE = 10_000;
 
 /** What a signed request has. */
 const HEADERS = ["webhook-id", "webhook-timestamp", "webhook-signature"];
@@ -35,24 +39,10 @@ export interface WebhooksOptions {
   readonly unsigned: (subscriber: string) => void;
 }
 
-/** Whether a body was signed with one of the secrets, within five minutes of now. */
-function isSigned(body: string, request: Request, secrets: readonly string[]): boolean {
-  const headers = Object.fromEntries(request.headers);
-  return secrets.some((secret) => {
-    try {
-      new Webhook(secret).verify(body, headers);
-      return true;
-    } catch (error) {
-      // It parses what is signed.
-      return error instanceof SyntaxError;
-    }
-  });
-}
-
 /** An answer that says what is wrong (RFC 9457). */
 function problem(
   context: Context,
-  status: 400 | 401 | 404 | 405 | 408 | 413 | 415 | 500 | 503,
+  status: 400 | 401 | 404 | 405 | 408 | 413 | 415 | 503,
   title: string,
 ): Response {
   return context.json({ title, status }, status, { "content-type": "application/problem+json" });
@@ -107,21 +97,21 @@ export function webhooks({ subscribers, longest, failed, unsigned }: WebhooksOpt
       context.header("retry-after", "1");
       return problem(context, 503, "Too much is being received; send it again");
     }
-    if (!isSigned(body.text, context.req.raw, subscriber.secrets)) {
+    if (!isSigned(subscriber.secrets, context.req.raw.headers, body.text)) {
       unsigned(name);
       return wrong(context);
     }
     const events = eventsOf(body.text);
     if (typeof events === "string") return problem(context, 400, events);
-    let fates: Fate[];
+    let fates: Fate[] | undefined;
     try {
-      fates = await subscriber.intake.take(events);
+      fates = await within(STORE_PATIENCE, subscriber.intake.take(events));
+      if (fates === undefined) throw new Error(`It was not stored within ${STORE_PATIENCE / 1000} s`);
     } catch (error) {
       // What is wrong inside is nobody's business outside.
       failed(name, messageOf(error));
-      if (recoveryOf(error) === "none") return problem(context, 500, "It could not be stored; send it again");
       context.header("retry-after", "1");
-      return problem(context, 503, "The event store is not available; send it again");
+      return problem(context, 503, "It could not be stored now; send it again");
     }
     const count = (fate: Fate) => fates.filter((one) => one === fate).length;
     return context.json({ stored: count("stored"), repeated: count("repeated"), passed: count("other type") }, 202);

@@ -19,10 +19,21 @@ const HELD_STEP = 1_000;
 const MOST_CHARACTERS = 64_000_000;
 
 /** How many that were tried before are tried together, at most. */
-const MOST_TOGETHER = 16;
+const MOST_TOGETHER = 64;
 
 function charactersOf({ failures }: Deferred): number {
   return failures.reduce((sum, { error }) => sum + error.length, 0);
+}
+
+/** Takes as many of each list as of the others, as far as they go. */
+function evenly(lists: readonly (readonly Deferred[])[], most: number): Deferred[] {
+  const taken: Deferred[] = [];
+  for (let i = 0; taken.length < most; i++) {
+    const next = lists.flatMap((list) => list[i] ?? []).slice(0, most - taken.length);
+    if (next.length === 0) break;
+    taken.push(...next);
+  }
+  return taken;
 }
 
 /** Where a position is in a queue, or belongs: a stream may have as many as fit. */
@@ -168,6 +179,7 @@ export class RetryQueue {
     isTogether = false,
   ): Deferred[] {
     const together: Deferred[] = [];
+    const waiting: (readonly Deferred[])[] = [];
     const batch: Deferred[] = [];
     let alone: Deferred | undefined;
     let least = Infinity;
@@ -185,12 +197,20 @@ export class RetryQueue {
         if (again === isAgain ? left < least : isAgain) [alone, least, isAgain] = [head, left, again];
         continue;
       }
+      if (isTogether) {
+        const end = queue.findIndex(({ attempts, quarantined, awaits }) =>
+          attempts > 0 || quarantined || awaits !== null
+        );
+        waiting.push(queue.slice(0, end < 0 ? most : Math.min(most, end)));
+        continue;
+      }
       for (const deferred of queue) {
         const isAlone = deferred.attempts > 0 || deferred.quarantined || deferred.awaits !== null;
         if (isAlone || batch.length === most) break;
         batch.push(deferred);
       }
     }
+    if (isTogether && waiting.length > 0) batch.push(...evenly(waiting, most));
     if (alone && (prefer === "alone" || batch.length === 0)) return [alone];
     if (together.length > 0 && (prefer === "alone" || batch.length === 0)) {
       return together.sort((a, b) => a.position - b.position);

@@ -310,7 +310,7 @@ export class Subscription {
   async #retry(due: readonly Deferred[], signal: AbortSignal): Promise<void> {
     const { types, handles } = this.#options;
     const commit = new PendingCommit();
-    const items: Item[] = [];
+    const tries: { readonly record: MessageRecord; readonly deferred: Deferred }[] = [];
     let room = MOST_CHARACTERS;
     const records = await this.#readAll(due);
     const isTriedAgain = ({ attempts, quarantined }: Deferred) => attempts > 0 || quarantined;
@@ -338,14 +338,17 @@ export class Subscription {
         commit.resumed.push(deferred);
         continue;
       }
-      const counted = isTriedAgain(deferred) ? await this.#countAttempt(deferred, record) : deferred;
-      // It was given up.
-      if (!counted) continue;
-      items.push({ record, deferred: counted });
+      tries.push({ record, deferred });
       room -= record.data.length;
       // The rest is due in the next round.
       if (room < 0) break;
     }
+    const counted = await Promise.all(tries.map(async ({ record, deferred }) => ({
+      record,
+      deferred: isTriedAgain(deferred) ? await this.#countAttempt(deferred, record) : deferred,
+    })));
+    // Others were given up.
+    const items = counted.flatMap(({ record, deferred }): Item[] => deferred ? [{ record, deferred }] : []);
     await this.#write(items, commit, undefined, signal, isAlone ? 0 : due.length);
     tried.delete(position);
   }

@@ -21,9 +21,15 @@ export class RedisConnection {
   #closed = false;
   #selected: Promise<void> | undefined;
 
-  /** @param url `redis://user:password@host:port/database`, `rediss://` for TLS; `?cluster=true` for a node of a cluster. */
-  constructor(url: string) {
+  #timeout: number;
+
+  /**
+   * @param url `redis://user:password@host:port/database`, `rediss://` for TLS; `?cluster=true` for a node of a cluster.
+   * @param timeout How long a command may take, in milliseconds.
+   */
+  constructor(url: string, timeout = COMMAND_TIMEOUT) {
     this.#url = url;
+    this.#timeout = timeout;
     this.location = withoutSecrets(url);
     this.#driver = this.connect("commands");
   }
@@ -56,7 +62,7 @@ export class RedisConnection {
       autoResendUnfulfilledCommands: false,
       connectionName: `annals-${use}`,
       // A blocking read has its own timeout.
-      ...(use === "commands" && { commandTimeout: COMMAND_TIMEOUT }),
+      ...(use === "commands" && { commandTimeout: this.#timeout }),
       disableClientInfo: true,
       enableReadyCheck: true,
       retryStrategy: pause,
@@ -101,7 +107,7 @@ export class RedisConnection {
       const driver = this.#driver;
       if (driver instanceof Cluster) {
         // It keeps commands until a node is there, whatever the timeout of a command.
-        return await deadline(COMMAND_TIMEOUT, work(driver), () => new Error("Command timed out"));
+        return await deadline(this.#timeout, work(driver), () => new Error("Command timed out"));
       }
       const selecting = this.#select(driver);
       if (selecting) await selecting;

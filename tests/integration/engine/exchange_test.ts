@@ -109,6 +109,37 @@ Deno.test("webhooks out: signed, in the order of each stream, tried again, and n
   await close();
 });
 
+Deno.test("a webhook that hangs holds up only its own stream, and is not asked twice meanwhile", async () => {
+  let arrived = 0;
+  let go = () => {};
+  const others = new Promise<void>((resolve) => go = resolve);
+  const asked: string[] = [];
+  const { url, taken, close } = partner(async ({ subject, data }) => {
+    asked.push(data.reference);
+    // It answers when all others have arrived.
+    if (subject === "hangs") await others;
+    else if (++arrived === 40) go();
+    return 200;
+  });
+  await using site = Site.make(
+    "trade",
+    MODULE,
+    HOOKS(url, freePort()).replace("timeout_seconds = 5", "timeout_seconds = 60"),
+  );
+  const server = await site.start().running();
+  await using client = await site.connect(trade);
+  for (let i = 0; i < 40; i++) {
+    if (i === 5) await client.process(Credit({ accountId: "hangs", cents: 1, reference: "hangs" }), { wait: true });
+    if (i === 6) await client.process(Credit({ accountId: "hangs", cents: 1, reference: "behind" }), { wait: true });
+    await client.process(Credit({ accountId: `a${i % 9}`, cents: 1, reference: String(i) }), { wait: true });
+  }
+  await until(async () => taken.length >= 42, () => `all to arrive; ${taken.length} did: ${server.stderr}`, 50_000);
+  assert.equal(asked.length, 42);
+  assert.ok(asked.indexOf("behind") > asked.indexOf("hangs"));
+  assert.equal(await server.stop(), 0);
+  await close();
+});
+
 Deno.test("what a webhook does not take at all becomes a dead letter, and arrives when it is replayed", async () => {
   let isOpen = false;
   const { url, taken, close } = partner(() => isOpen ? 200 : 500);
@@ -244,7 +275,7 @@ stream = "payments"
     const servers = [await site.start().running(), await site.start().running()];
     await using client = await site.connect(trade);
     const foreign = connectRedis(redis.url);
-    const N = 400;
+    const [N, GROUP] = [400, "annals:trade:Payments"];
     for (let i = 0; i < N; i++) {
       const one = event(String(i), { subject: `s${i % 7}`, data: { account: `a${i % 7}`, cents: 1 } });
       const { data, ...attributes } = one;
@@ -253,6 +284,10 @@ stream = "payments"
         ? ["event", JSON.stringify(one)]
         : [...Object.entries(attributes).flat(), "data", JSON.stringify(data)] as string[];
       for (let times = 0; times < (i % 3 === 0 ? 2 : 1); times++) await foreign.xadd("payments", "*", ...fields);
+      // As a server does that has lost the lease and does not know it: what it reads, nobody else is given.
+      if (i % 20 === 0) {
+        await foreign.call("xreadgroup", "group", GROUP, "intake", "count", 1, "streams", "payments", ">");
+      }
       if (i === 150) await servers[0].kill();
       if (i === 250) servers[0] = await site.start().running();
       if (i === 300) await servers[1].kill();
@@ -283,7 +318,7 @@ stream = "payments"
       const expected = Array.from({ length: N }, (_, i) => i).filter((i) => `a${i % 7}` === subject).map(String);
       assert.deepEqual(its.map(({ data }) => data.reference), expected);
     }
-    const pending = await foreign.xpending("payments", "annals:trade:Payments") as [number];
+    const pending = await foreign.xpending("payments", GROUP) as [number];
     assert.equal(pending[0], 0);
     await foreign.quit();
     assert.equal(await servers[0].stop(), 0);

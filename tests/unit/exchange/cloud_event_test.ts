@@ -26,7 +26,7 @@ Deno.test("CloudEvents are read as they are: alone, in a list, with data in base
     const bytes = new TextEncoder().encode(JSON.stringify(data));
     const encoded = { ...attributes, data_base64: bytes.toBase64() };
     assert.deepEqual(again(readCloudEvents(JSON.stringify(encoded))), [expected[0]]);
-    const entry = (fields: string[]) => again(arrivedIn("here", ["1-0", fields]));
+    const entry = (fields: string[]) => again(arrivedIn("here", ["1-0", fields], 1_000_000));
     assert.deepEqual(entry(["other", "x", "event", JSON.stringify(event)]), [expected[0]]);
     const fields = [...Object.entries(attributes).flat() as string[], "data", JSON.stringify(data)];
     assert.deepEqual(entry(fields), [expected[0]]);
@@ -70,8 +70,10 @@ Deno.test("what is no CloudEvent is named, and what is no JSON does not throw ou
   }
   assert.ok("event" in readCloudEvents('{"specversion":"1.0","id":"1","source":"s","type":"t","data":{"a":-0.0}}')[0]);
   for (const fields of [[], ["event", "{"], ["data", "{"], ["event", "\u0000"]]) {
-    const [found] = arrivedIn("here", ["1-0", fields as string[]]);
+    const [found] = arrivedIn("here", ["1-0", fields as string[]], 1_000);
     assert.ok("fault" in found && found.place === "here:1-0:0", JSON.stringify(found));
   }
-  assert.deepEqual(arrivedIn("here", ["1-0", null]), []);
+  assert.deepEqual(arrivedIn("here", ["1-0", null], 1_000), []);
+  const [large] = arrivedIn("here", ["1-0", ["event", "x".repeat(300_000)]], 1_000);
+  assert.ok("fault" in large && /longer than max_message_bytes = 1000/.test(large.fault) && large.raw.length < 101_000);
 });

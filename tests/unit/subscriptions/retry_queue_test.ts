@@ -131,16 +131,20 @@ Deno.test("RetryQueue is full of messages, or of the texts of their errors", () 
 
 Deno.test("RetryQueue gives out what failed together, one a stream, where that is asked for; never what a crash may be due to", () => {
   const queue = new RetryQueue();
-  for (let i = 0; i < 40; i++) queue.put(message(`s${i}`, i, { attempts: 1, dueAt: i < 20 ? 0 : 100 }));
+  for (let i = 0; i < 90; i++) queue.put(message(`s${i}`, i, { attempts: 1, dueAt: i < 68 ? 0 : 100 }));
   queue.put(message("s0", 1_000));
   queue.put(message("x", 2_000, { attempts: 1, quarantined: true, suspect: true }));
   const together = () => positions(queue.due(50, 10, "alone", new Set(), true));
   assert.deepEqual(together(), [2_000]);
   queue.remove("x", 2_000);
-  assert.deepEqual(together(), Array.from({ length: 16 }, (_, i) => i));
+  assert.deepEqual(together(), Array.from({ length: 64 }, (_, i) => i));
   assert.equal(queue.due(50, 10).length, 1);
-  for (let i = 0; i < 16; i++) queue.remove(`s${i}`, i);
+  for (let i = 0; i < 64; i++) queue.remove(`s${i}`, i);
   // What only waited has its turn as well.
   assert.deepEqual(positions(queue.due(50, 10, "batch", new Set(), true)), [1_000]);
-  assert.deepEqual(together(), [16, 17, 18, 19]);
+  assert.deepEqual(together(), [64, 65, 66, 67]);
+  // Of what only waited, each stream has its share.
+  for (let i = 0; i < 30; i++) queue.put(message(`w${i % 3}`, 3_000 + i));
+  const share = queue.due(50, 8, "batch", new Set(), true);
+  assert.deepEqual(positions(share), [1_000, 3_000, 3_001, 3_002, 3_003, 3_004, 3_005, 3_006]);
 });
