@@ -61,8 +61,8 @@ export interface PublisherConfig {
 export interface SubscriberConfig {
   /** The secrets of those who may post to it; none: nobody may. */
   readonly secrets: readonly string[];
-  /** A stream of Redis that another system writes. */
-  readonly stream?: { readonly url: string; readonly stream: string };
+  /** A stream of Redis that another system writes, and the consumer group in it. */
+  readonly stream?: { readonly url: string; readonly stream: string; readonly group?: string };
 }
 
 /** How one group receives its messages. */

@@ -58,14 +58,18 @@ export function exchangeOf(
   };
   const subscriberOf = (name: string): SubscriberConfig => {
     const key = `subscribers.${name}`;
-    const { stream, secret, redis } = subscribers[name];
+    const { stream, group, secret, redis } = subscribers[name];
     if (stream === undefined && secret === undefined) {
       throw fault(key, 'needs a stream of Redis, stream = "…", or the secret of those who post to it, secret = "…"');
     }
-    if (stream === undefined && redis !== undefined) throw fault(`${key}.redis`, "is of no use without a stream");
+    for (const [option, value] of Object.entries({ redis, group })) {
+      if (stream === undefined && value !== undefined) throw fault(`${key}.${option}`, "is of no use without a stream");
+    }
     return {
       secrets: listOf(secret),
-      ...(stream !== undefined && { stream: { url: redisOf(key, redis), stream } }),
+      ...(stream !== undefined && {
+        stream: { url: redisOf(key, redis), stream, ...(group !== undefined && { group }) },
+      }),
     };
   };
   const all = <T>(names: object, one: (name: string) => T) =>

@@ -138,7 +138,7 @@ export const configSchema = z.strictObject({
   ).optional(),
   subscribers: z.record(
     z.string(),
-    z.strictObject({ stream: text.optional(), redis: text.optional(), secret: secrets }, table),
+    z.strictObject({ stream: text.optional(), group: text.optional(), redis: text.optional(), secret: secrets }, table),
     table,
   ).optional(),
   server: z.strictObject({

@@ -463,11 +463,12 @@ export class Engine {
   async #shutDown(): Promise<void> {
     this.#ended.abort("stop");
     // What was posted is stored before the store is closed.
-    const closed = this.#exchange?.close();
+    const unheard = this.#exchange?.stopListening();
     await this.#supervisor?.stop(this.#config.shutdownTimeoutSeconds * 1000);
     await this.#pool?.stop();
     await this.#generations;
-    await closed;
+    await unheard;
+    this.#exchange?.close();
     await this.#stopCheckpointer();
     this.#closeSocket();
     await this.#broker?.close();

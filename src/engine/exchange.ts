@@ -81,7 +81,8 @@ export class Exchange {
   #options: ExchangeOptions;
   #couriers = new Map<string, Promise<Courier>>();
   #connections = new Map<string, Promise<RedisConnection>>();
-  #closers: (() => Promise<void> | void)[] = [];
+  #closers: (() => void)[] = [];
+  #stopListening: () => Promise<void> = () => Promise.resolve();
 
   /** @param options Its dependencies. */
   constructor(options: ExchangeOptions) {
@@ -134,7 +135,7 @@ export class Exchange {
     return domain.handlers.flatMap((handler) => {
       const stream = config.subscriber(handler.name)?.stream;
       if (!stream) return [];
-      const group = `annals:${domain.name}:${handler.name}`;
+      const { group = `annals:${domain.name}:${handler.name}` } = stream;
       const intake = this.#intakeOf(handler);
       const warn = (warning: string) => report({ type: "service.warned", warning: `${handler.name}: ${warning}` });
       let source: Promise<RedisSource> | undefined;
@@ -179,7 +180,7 @@ export class Exchange {
     const open = (): string | null => {
       try {
         const server = serveHttp({ hostname, port }, app.fetch);
-        this.#closers.push(server.close);
+        this.#stopListening = server.close;
         print(`Listening for webhooks: ${httpUrl({ hostname, port: server.port })}`);
         return null;
       } catch (error) {
@@ -203,8 +204,13 @@ export class Exchange {
     })();
   }
 
-  /** Closes everything; requests under way are answered. */
-  async close(): Promise<void> {
-    for (const close of this.#closers.splice(0)) await close();
+  /** Takes no more webhooks; requests under way are answered. */
+  stopListening(): Promise<void> {
+    return this.#stopListening();
+  }
+
+  /** Closes connections, once nothing is delivered any more. */
+  close(): void {
+    for (const close of this.#closers.splice(0)) close();
   }
 }

@@ -56,7 +56,7 @@ export class WebhookCourier implements Courier {
   readonly place: string;
   #options: WebhookOptions;
   #slots = new Semaphore(MOST_AT_ONCE);
-  #closed = new AbortController();
+  #requests = new Set<AbortController>();
   /** What is under way, or was when its round was over, by position. */
   #posted = new Map<number, Promise<string | null>>();
 
@@ -71,12 +71,14 @@ export class WebhookCourier implements Courier {
     const streams = [...Map.groupBy(events, ({ stream }) => stream).values()];
     const chains = streams.map((its) => ({ isAgain: its[0].attempt > 1, done: this.#inOrder(its, round) }));
     // What was counted as an attempt is waited for to its end; others must not wait for whoever hangs.
+    const over = new AbortController();
     const stopped = new Promise<void>((resolve) => {
       if (signal.aborted) resolve();
-      signal.addEventListener("abort", () => resolve(), { once: true });
+      signal.addEventListener("abort", () => resolve(), { signal: over.signal });
     });
     await Promise.race([stopped, Promise.all(chains.filter(({ isAgain }) => isAgain).map(({ done }) => done))]);
     await within(PATIENCE, Promise.race([stopped, Promise.all(chains.map(({ done }) => done))]));
+    over.abort("done");
     round.isOver = true;
     return { arrived: round.arrived, failed: round.failed };
   }
@@ -102,6 +104,9 @@ export class WebhookCourier implements Courier {
   async #post({ id, event }: Delivery): Promise<string | null> {
     const { url, secrets, timeout } = this.#options;
     const timestamp = Math.floor(Date.now() / 1000);
+    const stop = new AbortController();
+    const late = setTimeout(() => stop.abort(new DOMException("It took too long", "TimeoutError")), timeout);
+    this.#requests.add(stop);
     try {
       const response = await fetch(url, {
         method: "POST",
@@ -115,7 +120,7 @@ export class WebhookCourier implements Courier {
         body: event,
         // What is signed for one place is not sent to another.
         redirect: "manual",
-        signal: AbortSignal.any([AbortSignal.timeout(timeout), this.#closed.signal]),
+        signal: stop.signal,
       });
       if (response.ok) {
         await response.body?.cancel();
@@ -135,10 +140,13 @@ export class WebhookCourier implements Courier {
       const advice = adviceOnCertificate(cause);
       const text = messageOf(cause).replaceAll(url, this.place);
       return `Cannot reach ${this.place}: ${text}${advice === null ? "" : `; ${advice}`}`;
+    } finally {
+      clearTimeout(late);
+      this.#requests.delete(stop);
     }
   }
 
   close(): void {
-    this.#closed.abort("closed");
+    for (const request of this.#requests) request.abort("closed");
   }
 }
