@@ -4,8 +4,6 @@ export interface Delivery {
   readonly position: number;
   /** The stream of that; its events are delivered in order. */
   readonly stream: string;
-  /** The number of this attempt, from 1. */
-  readonly attempt: number;
   /** The CloudEvent's id. */
   readonly id: string;
   /** JSON text. */

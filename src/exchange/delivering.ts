@@ -14,10 +14,9 @@ async function deliver(
   const { deliveries } = result.effects;
   if (deliveries.length === 0) return result;
   const indexes = new Map(items.map(({ record }, i) => [record.position, i]));
-  const itemOf = (position: number) => items[indexes.get(position)!];
   const events = [...deliveries].sort((a, b) => a.position - b.position).map(({ position, event }): Delivery => {
-    const { record: { stream, id }, attempt } = itemOf(position);
-    return { position, stream, id, attempt, event };
+    const { stream, id } = items[indexes.get(position)!].record;
+    return { position, stream, id, event };
   });
   const { arrived, failed } = await courier.deliver(events, signal);
   if (signal.aborted && arrived.size + failed.size === 0) {
@@ -38,7 +37,10 @@ async function deliver(
     [...result.failures].filter(([i]) => !(items[i].record.position > (from.get(items[i].record.stream) ?? Infinity))),
   );
   for (const [position, error] of failed) failures.set(indexes.get(position)!, { error, stack: null });
-  return { ...result, handled, failures };
+  const underWay = new Set(
+    [...from.values()].filter((position) => !failed.has(position)).map((at) => indexes.get(at)!),
+  );
+  return { ...result, handled, failures, underWay };
 }
 
 /**

@@ -69,15 +69,14 @@ export class WebhookCourier implements Courier {
   async deliver(events: readonly Delivery[], signal: AbortSignal): Promise<Delivered> {
     const round: Round = { arrived: new Set(), failed: new Map(), isOver: false, signal };
     const streams = [...Map.groupBy(events, ({ stream }) => stream).values()];
-    const chains = streams.map((its) => ({ isAgain: its[0].attempt > 1, done: this.#inOrder(its, round) }));
-    // What was counted as an attempt is waited for to its end; others must not wait for whoever hangs.
+    const done = Promise.all(streams.map((its) => this.#inOrder(its, round)));
     const over = new AbortController();
     const stopped = new Promise<void>((resolve) => {
       if (signal.aborted) resolve();
       signal.addEventListener("abort", () => resolve(), { signal: over.signal });
     });
-    await Promise.race([stopped, Promise.all(chains.filter(({ isAgain }) => isAgain).map(({ done }) => done))]);
-    await within(PATIENCE, Promise.race([stopped, Promise.all(chains.map(({ done }) => done))]));
+    // Others must not wait for one that hangs.
+    await within(PATIENCE, Promise.race([stopped, done]));
     over.abort("done");
     round.isOver = true;
     return { arrived: round.arrived, failed: round.failed };

@@ -60,6 +60,8 @@ export interface BatchResult {
   readonly handled: readonly number[];
   /** The failures, by index. */
   readonly failures: ReadonlyMap<number, Failure>;
+  /** The indexes of those whose end is not known yet: they are to come again soon, and this was no attempt. @default {none} */
+  readonly underWay?: ReadonlySet<number>;
   /** Whether a handler timed out; the messages after it were not started. */
   readonly stuck: boolean;
 }

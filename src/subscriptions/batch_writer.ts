@@ -90,6 +90,7 @@ export class BatchWriter {
     items.forEach(({ record, deferred }, i) => {
       const failure = batch.failures.get(i);
       if (failure) this.#failures.fail(record, deferred, failure, written);
+      else if (batch.underWay?.has(i)) written.deferred.push(this.#failures.underWay(record, deferred));
       else if (batch.handled.includes(i)) deferred && written.resumed.push(deferred);
       else if (i < stuckAt && !deferred) written.deferred.push(this.#failures.waiting(record, false));
     });
@@ -157,6 +158,7 @@ export class BatchWriter {
       const own = commit.copyUpTo(Infinity);
       const failure = batch.failures.get(0);
       if (failure) this.#failures.fail(record, deferred, failure, own);
+      else if (batch.underWay?.has(0)) own.deferred.push(this.#failures.underWay(record, deferred));
       // What is neither handled nor failed must not be passed.
       else if (!batch.handled.includes(0)) throw new WorkerEndedError("Its worker answered without a result", false);
       else if (deferred) own.resumed.push(deferred);

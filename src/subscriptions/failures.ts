@@ -16,6 +16,9 @@ import { attemptsOf, retryDelay } from "../groups/settings.ts";
  */
 const LONGEST_NOTED = 1_000;
 
+/** When a message comes again whose end is not known yet, in milliseconds. */
+const LOOK_AGAIN = 1_000;
+
 /** Decides whether a failed message is retried later or becomes a dead letter. */
 export class Failures {
   #options: Complete;
@@ -41,6 +44,13 @@ export class Failures {
       quarantined,
       suspect: quarantined,
     };
+  }
+
+  /** The row of a message whose end is not known yet: it comes again soon, and what was counted is not. */
+  underWay(record: MessageRecord, deferred: Deferred | undefined): Deferred {
+    const { failures = [] } = deferred ?? {};
+    const dueAt = this.#options.clock.now() + LOOK_AGAIN;
+    return { ...this.waiting(record, false), attempts: failures.length, failures, dueAt };
   }
 
   /** Defers a failed message for a retry; gives it up after the last attempt. */

@@ -91,7 +91,10 @@ Deno.test("what does not arrive fails, and nothing of its stream passes it", asy
       let expected = "handled";
       for (const [i, { record }] of items.entries()) {
         if (record.stream !== stream) continue;
+        const isUnderWay: boolean = result.underWay?.has(i) ?? false;
         const is: string = result.handled.includes(i) ? "handled" : result.failures.has(i) ? "failed" : "left";
+        // Only the first of a stream that was begun and has not ended.
+        assert.equal(isUnderWay, is === "left" && expected === "handled");
         if (expected === "handled") {
           const { fails, isSilent, arrives } = given[i];
           expected = fails
