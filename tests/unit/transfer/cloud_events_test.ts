@@ -5,7 +5,7 @@ import { MemoryEventStore } from "../../../src/store/memory.ts";
 import { sampleAppend } from "../../../src/testing/store_suite.ts";
 import { fromLine, toLine } from "../../../src/transfer/cloud_events.ts";
 import { exportLines } from "../../../src/transfer/export.ts";
-import { importLines } from "../../../src/transfer/import.ts";
+import { importLines, isHalfImported } from "../../../src/transfer/import.ts";
 
 const text = fc.oneof(fc.string({ unit: "binary" }), fc.constantFrom(',"data":', '{"data":1}', "\u2028\r\n", '"'));
 const anyRecord: fc.Arbitrary<MessageRecord> = fc.record({
@@ -52,6 +52,7 @@ Deno.test("what is exported is imported as it was, goes on where it was interrup
   await store.commit({ appends: [sampleAppend("a", 3), sampleAppend("b", 2)] });
   await store.commit({
     appends: [sampleAppend("a", 1)],
+    once: { key: "test:command:k", value: '{"id":"x"}' },
     rows: [{ projection: "p", key: "k", row: "{}", position: 6 }],
     checkpoint: { group: "g", category: "test", partitions: 1, partition: 0, position: 6 },
   });
@@ -65,6 +66,15 @@ Deno.test("what is exported is imported as it was, goes on where it was interrup
   await assert.rejects(into(target, [...lines.slice(0, 3), ...lines.slice(4)]), /Line 4: .* position 4 should be at 3/);
   await assert.rejects(into(target, lines, "other"), /export of domain "test", and the store is of "other"/);
   await assert.rejects(into(target, ["hello"]), /This is no export/);
+  // Until it has ended, whatever is there of it, no server may begin.
+  assert.ok(await isHalfImported(target));
+  const cut = new MemoryEventStore();
+  for (let end = 1; end < lines.length; end++) {
+    await assert.rejects(into(cut, lines.slice(0, end)), /ends in the middle/);
+    assert.ok(await isHalfImported(cut));
+  }
+  assert.deepEqual(await into(cut, lines), { messages: 6, found: 6 });
+  assert.deepEqual([await all(cut), await isHalfImported(cut)], [lines, false]);
   assert.deepEqual(await into(target, lines), { messages: 6, found: 0 });
   assert.deepEqual(await into(target, lines), { messages: 6, found: 6 });
   assert.deepEqual(await target.readLog(), await store.readLog());
@@ -81,5 +91,9 @@ Deno.test("what is exported is imported as it was, goes on where it was interrup
   await assert.rejects(into(target, lines), /The store has 7 messages, and the export only 6/);
   const other = new MemoryEventStore();
   await other.commit({ appends: [sampleAppend("z", 6)] });
-  await assert.rejects(into(other, lines), /another message at position 6/);
+  await assert.rejects(into(other, lines), /has 6 messages that no import has brought/);
+  // Of another log, whose import has ended.
+  const third = new MemoryEventStore();
+  await into(third, await all(other));
+  await assert.rejects(into(third, lines), /another message at position 6/);
 });
