@@ -10,6 +10,8 @@ import type { EventStore } from "../store/port.ts";
 import { EventStoreSubscription } from "../subscriptions/group.ts";
 import { logTo } from "../telemetry/log_lines.ts";
 import { logLine } from "../telemetry/logging.ts";
+import { DomainDefinitionError } from "../messages/errors.ts";
+import { isHalfImported } from "../transfer/import.ts";
 import { leaseName } from "../groups/partition.ts";
 import { hasPassed } from "../groups/progress.ts";
 
@@ -52,6 +54,11 @@ export async function handleInline(domain: Domain, store: EventStore, config: Co
 
 /** Sees to where groups begin and which rows readers see, where no server does. */
 export async function placeInline(domain: Domain, store: EventStore): Promise<void> {
+  if (await isHalfImported(store)) {
+    throw new DomainDefinitionError(
+      `The store of domain "${domain.name}" has a part of an import: import the whole export first`,
+    );
+  }
   const handlers = [...domain.handlers.values()].filter(({ formerly }) => formerly !== undefined);
   const known = handlers.length === 0 ? [] : await store.checkpoints();
   for (const { name, formerly } of handlers) {

@@ -201,7 +201,7 @@ export class Exchange {
     // The server that listens there may stop, in a rolling restart for one.
     void (async () => {
       do await clock.sleep(LISTEN_INTERVAL, signal); while (!signal.aborted && open() !== null);
-    })();
+    })().catch((error) => report({ type: "service.warned", warning: messageOf(error) }));
   }
 
   /** Takes no more webhooks; requests under way are answered. */

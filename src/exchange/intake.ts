@@ -18,6 +18,11 @@ export type Arrived =
   | { readonly event: CloudEvent }
   | { readonly fault: string; readonly type?: string; readonly raw: string; readonly place: string };
 
+/** The JSON text that an event is stored as. */
+export function storedText(event: CloudEvent): string {
+  return JSON.stringify({ event } satisfies Received);
+}
+
 /** What became of it. */
 export type Fate = "stored" | "repeated" | "other type";
 
@@ -109,7 +114,7 @@ export class Intake {
     if (!("event" in arrived)) return { key: hashOf(arrived.place), data: unreadable(arrived.fault, arrived.raw) };
     const { event } = arrived;
     const key = hashOf(event.source, event.id);
-    const data = JSON.stringify({ event } satisfies Received);
+    const data = storedText(event);
     if (!isLonger(data, longest)) return { key, data };
     return { key, data: unreadable(`it is longer than max_message_bytes = ${longest}`, data) };
   }

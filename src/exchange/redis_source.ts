@@ -7,7 +7,11 @@ import { EVENT_FIELD, noStream, type RedisStreamOptions } from "./redis_courier.
 
 /** Most entries that are read at a time, and how many characters of them: they are in memory together. */
 const COUNT = 100;
+const FIRST = 4;
 const MOST_CHARACTERS = 8_000_000;
+
+/** How long an entry may be with another consumer, in milliseconds. */
+const ABANDONED = 60_000;
 
 /** How long a read may take, in milliseconds: entries may be large, and the way to them slow. */
 const TIMEOUT = 20_000;
@@ -59,7 +63,8 @@ export function arrivedIn(place: string, entry: Entry, longest: number): readonl
   try {
     return readCloudEvents(textOf(fields)).map((one, i) => "event" in one ? one : { ...one, ...wrong(one.fault, i) });
   } catch (error) {
-    return [wrong((error as Error).message)];
+    const at = fields.findIndex((name, i) => i % 2 === 0 && name === "type");
+    return [{ ...wrong((error as Error).message), ...(at >= 0 && { type: fields[at + 1] }) }];
   }
 }
 
@@ -79,8 +84,8 @@ export interface RedisSourceOptions {
 export class RedisSource {
   #at: RedisStreamOptions;
   #options: RedisSourceOptions;
-  /** How many entries to read, by how large the last ones were. */
-  #count = COUNT;
+  /** How many entries to read, by how large the last ones were; nobody knows of the first ones. */
+  #count = FIRST;
 
   /**
    * @param at The stream.
@@ -102,10 +107,15 @@ export class RedisSource {
     const { url, stream } = this.#at;
     const { group, longest, intake, warn } = this.#options;
     const connection = new RedisConnection(url, TIMEOUT);
+    const over = new AbortController();
+    // A Redis that does not answer holds nobody up.
+    signal.addEventListener("abort", () => connection.close(), { signal: over.signal });
     const place = `${connection.location}/${stream}`;
     try {
       // From the first entry on: what was there before the subscriber is not lost.
       await this.#create(connection);
+      // What somebody has read by hand, and left.
+      await connection.ask((driver) => driver.xautoclaim(stream, group, CONSUMER, ABANDONED, "0", "JUSTID"));
       let isBehind = true;
       while (!signal.aborted) {
         const fresh: readonly Entry[] = isBehind ? [] : await this.#read(connection, ">");
@@ -119,7 +129,10 @@ export class RedisSource {
         }
         await connection.ask((driver) => driver.xack(stream, group, ...entries.map(([id]) => id)));
       }
+    } catch (error) {
+      if (!signal.aborted) throw error;
     } finally {
+      over.abort("done");
       connection.close();
     }
   }
@@ -135,7 +148,7 @@ export class RedisSource {
   ): Promise<readonly Entry[]> {
     if (!isBehind) {
       const pending = await connection.ask((driver) =>
-        driver.xpending(this.#at.stream, this.#options.group, "-", "+", 1).catch((error) => {
+        driver.xpending(this.#at.stream, this.#options.group, "-", "+", 1, CONSUMER).catch((error) => {
           if (wordOf(error) !== "NOGROUP") throw error;
           return [];
         })
@@ -180,7 +193,7 @@ export class RedisSource {
       }
     }).catch((error) => {
       // They did not arrive in time: fewer may.
-      if (performance.now() - startedAt >= TIMEOUT) this.#count = Math.max(1, this.#count >> 2);
+      if (performance.now() - startedAt >= TIMEOUT - 100) this.#count = Math.max(1, this.#count >> 2);
       throw error;
     });
     if (answer !== "missing") {

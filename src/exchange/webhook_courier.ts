@@ -57,12 +57,13 @@ export class WebhookCourier implements Courier {
   #options: WebhookOptions;
   #slots = new Semaphore(MOST_AT_ONCE);
   #requests = new Set<AbortController>();
-  /** What is under way, or was when its round was over, by position. */
-  #posted = new Map<number, Promise<string | null>>();
+  /** What is under way, or was when its round was over, by the event's id: positions may be those of others one day. */
+  #posted = new Map<string, Promise<string | null>>();
 
   /** @param options The webhook. */
   constructor(options: WebhookOptions) {
-    this.#options = options;
+    // As the runtime spells it in its errors.
+    this.#options = { ...options, url: new URL(options.url).href };
     this.place = withoutSecrets(options.url);
   }
 
@@ -85,14 +86,15 @@ export class WebhookCourier implements Courier {
   async #inOrder(events: readonly Delivery[], round: Round): Promise<void> {
     for (const event of events) {
       if (round.isOver || round.signal.aborted) return;
-      const { position } = event;
-      const posted = this.#posted.get(position) ??
+      const { position, id } = event;
+      const posted = this.#posted.get(id) ??
         this.#slots.run(async () => round.signal.aborted ? "not begun" : await this.#post(event));
-      this.#posted.set(position, posted);
+      this.#posted.set(id, posted);
       const error = await posted;
-      // It is heard of when its event comes again, and not posted twice.
+      // Then it is heard of when its event comes again, and not posted twice; unless that is elsewhere.
+      if (round.isOver && !round.signal.aborted) return;
+      if (this.#posted.get(id) === posted) this.#posted.delete(id);
       if (round.isOver) return;
-      this.#posted.delete(position);
       if (error === "not begun") return;
       if (error !== null) return void round.failed.set(position, error);
       round.arrived.add(position);
@@ -137,7 +139,7 @@ export class WebhookCourier implements Courier {
       // What happened is in its cause; the runtime's text has the URL, secrets included.
       const cause = (error as Error | null)?.cause ?? error;
       const advice = adviceOnCertificate(cause);
-      const text = messageOf(cause).replaceAll(url, this.place);
+      const text = messageOf(cause).replace(/ for url \(.*?\)/, "").replaceAll(url, this.place);
       return `Cannot reach ${this.place}: ${text}${advice === null ? "" : `; ${advice}`}`;
     } finally {
       clearTimeout(late);

@@ -1,10 +1,11 @@
 import { type Context, Hono } from "hono";
-import type { Arrived, Fate, Intake } from "../exchange/intake.ts";
+import { type Fate, type Intake, storedText } from "../exchange/intake.ts";
 import { isSigned } from "../exchange/signature.ts";
 import { CLOUD_EVENT } from "../exchange/webhook_courier.ts";
 import { messageOf } from "../lib/annals_error.ts";
 import { within } from "../lib/within.ts";
-import { readCloudEvents } from "../messages/cloud_event.ts";
+import { type CloudEvent, readCloudEvents } from "../messages/cloud_event.ts";
+import { isLonger } from "../messages/json.ts";
 import { BodyReader } from "./body_reader.ts";
 
 /** The media type of a list of CloudEvents in JSON. */
@@ -49,8 +50,8 @@ function problem(
 }
 
 /** Reads the events of a body; a text says what is wrong with it. */
-function eventsOf(body: string): Arrived[] | string {
-  const events: Arrived[] = [];
+function eventsOf(body: string): { readonly event: CloudEvent }[] | string {
+  const events: { readonly event: CloudEvent }[] = [];
   try {
     for (const one of readCloudEvents(body)) {
       if (!("event" in one)) return `No CloudEvent: ${one.fault}; nothing was stored`;
@@ -80,6 +81,8 @@ export function webhooks({ subscribers, longest, failed, unsigned }: WebhooksOpt
       401,
       "The signature is missing, wrong, or more than five minutes old; sign as https://www.standardwebhooks.com says",
     );
+  const tooLong = (context: Context) =>
+    problem(context, 413, `The body, or an event in it, is longer than max_message_bytes = ${longest}`);
   app.post("/subscribers/:name", async (context) => {
     const name = context.req.param("name");
     const subscriber = subscribers.get(name);
@@ -91,7 +94,7 @@ export function webhooks({ subscribers, longest, failed, unsigned }: WebhooksOpt
       return problem(context, 415, `Expected the content type ${CLOUD_EVENT} or ${BATCH}`);
     }
     const body = await bodies.read(context.req.raw);
-    if (body === "too long") return problem(context, 413, `The body is longer than max_message_bytes = ${longest}`);
+    if (body === "too long") return tooLong(context);
     if (body === "too slow") return problem(context, 408, "The body did not come in time");
     if (body === "busy") {
       context.header("retry-after", "1");
@@ -103,6 +106,8 @@ export function webhooks({ subscribers, longest, failed, unsigned }: WebhooksOpt
     }
     const events = eventsOf(body.text);
     if (typeof events === "string") return problem(context, 400, events);
+    // As it is stored, it may be a little longer.
+    if (events.some(({ event }) => isLonger(storedText(event), longest))) return tooLong(context);
     let fates: Fate[] | undefined;
     try {
       fates = await within(STORE_PATIENCE, subscriber.intake.take(events));
@@ -122,6 +127,6 @@ export function webhooks({ subscribers, longest, failed, unsigned }: WebhooksOpt
   });
   app.notFound((context) => problem(context, 404, "There is nothing here"));
   // Most often, whoever sent it has hung up.
-  app.onError((_error, context) => problem(context, 400, "The request could not be read"));
+  app.onError((_error, context) => problem(context, 503, "The request could not be read; send it again"));
   return app;
 }

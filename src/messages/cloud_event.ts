@@ -101,7 +101,11 @@ function readOne(value: unknown): ReadEvent {
   const refuse = (fault: string): ReadEvent => ({ fault, ...(typeof type === "string" && { type }) });
   const fault = cloudEventFault(value) ?? storeFault(value);
   if (fault !== null) return refuse(fault);
-  const { data_base64: encoded, ...event } = value as CloudEvent & { readonly data_base64?: unknown };
+  const { data_base64: encoded, ...given } = value as CloudEvent & { readonly data_base64?: unknown };
+  // An attribute that is null is not there.
+  const event = Object.fromEntries(
+    Object.entries(given).filter(([name, part]) => part !== null || name === "data"),
+  ) as unknown as CloudEvent;
   if (encoded === undefined || encoded === null) return { event };
   // Other data stay as they came: what they mean, the schema says.
   if (!isJsonType(event.datacontenttype)) return { event: { ...event, data: encoded } };

@@ -101,7 +101,9 @@ export class Checkpointer {
     if (charged.length === 0) return;
     // At once: how it ended would not be known any more after the next crash.
     await this.#commit({ defer: charged });
-    for (const deferred of charged) this.#adopt(deferred, UNSUSPICIOUS);
+    // Of several that were tried together, only one has ended the worker: next time each is tried alone.
+    const isAlone = this.#options.together === true;
+    for (const deferred of charged) this.#adopt(deferred, { quarantined: isAlone, suspect: false });
   }
 
   /** Counts an attempt that a crash ended. It waits like a first retry, so that others come before the next crash. */

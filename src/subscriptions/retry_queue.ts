@@ -178,7 +178,7 @@ export class RetryQueue {
     tried: ReadonlySet<number> = new Set(),
     isTogether = false,
   ): Deferred[] {
-    const together: Deferred[] = [];
+    const together: { readonly head: Deferred; readonly left: number }[] = [];
     const waiting: (readonly Deferred[])[] = [];
     const batch: Deferred[] = [];
     let alone: Deferred | undefined;
@@ -189,7 +189,7 @@ export class RetryQueue {
       const left = head.awaits === null ? this.#left(head, now) : Infinity;
       if (left > 0) continue;
       if (isTogether && head.attempts > 0 && !head.quarantined) {
-        if (together.length < MOST_TOGETHER) together.push(head);
+        together.push({ head, left });
         continue;
       }
       if (head.attempts > 0 || head.quarantined) {
@@ -213,7 +213,9 @@ export class RetryQueue {
     if (isTogether && waiting.length > 0) batch.push(...evenly(waiting, most));
     if (alone && (prefer === "alone" || batch.length === 0)) return [alone];
     if (together.length > 0 && (prefer === "alone" || batch.length === 0)) {
-      return together.sort((a, b) => a.position - b.position);
+      // Those that have been due for longest.
+      return together.sort((a, b) => a.left - b.left).slice(0, Math.min(most, MOST_TOGETHER)).map(({ head }) => head)
+        .sort((a, b) => a.position - b.position);
     }
     return batch.sort((a, b) => a.position - b.position);
   }

@@ -23,6 +23,12 @@ const FULL = 10;
 /** The longest wait of an idle group in one read, in milliseconds. */
 const LONGEST_READ = 2_000;
 
+/** Awaits all, also when one fails: nothing of the others happens later. */
+async function allSettled<T>(all: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(all);
+  return await Promise.all(all);
+}
+
 /**
  * Feeds a group from one category: reads, handles, commits effects and checkpoint in one transaction, acknowledges.
  *
@@ -343,7 +349,7 @@ export class Subscription {
       // The rest is due in the next round.
       if (room < 0) break;
     }
-    const counted = await Promise.all(tries.map(async ({ record, deferred }) => ({
+    const counted = await allSettled(tries.map(async ({ record, deferred }) => ({
       record,
       deferred: isTriedAgain(deferred) ? await this.#countAttempt(deferred, record) : deferred,
     })));

@@ -17,15 +17,17 @@ const IMPORTED_GROUP = "$imported";
 const BEGUN = "begun";
 
 /** Whether an import into a store was begun, and whether it has ended. */
-async function importState(store: Pick<EventStore, "checkpoints">): Promise<"none" | "begun" | "ended"> {
+async function importState(
+  store: Pick<EventStore, "checkpoints">,
+): Promise<{ readonly state: "none" | "begun" | "ended"; readonly digest: string | null }> {
   const marks = await store.checkpoints(IMPORTED_GROUP);
-  if (marks.some(({ category }) => category !== BEGUN)) return "ended";
-  return marks.length > 0 ? "begun" : "none";
+  const ended = marks.find(({ category }) => category !== BEGUN);
+  return { state: ended ? "ended" : marks.length > 0 ? "begun" : "none", digest: ended?.category ?? null };
 }
 
 /** Whether a store has a part of an import: who goes on from there does again what was done. */
 export async function isHalfImported(store: Pick<EventStore, "checkpoints">): Promise<boolean> {
-  return await importState(store) === "begun";
+  return (await importState(store)).state === "begun";
 }
 
 /** Thrown when what is imported is no export, or not of this store. What was imported before stays. */
@@ -80,7 +82,7 @@ export async function importLines(
   { domain, reached = () => {} }: ImportOptions,
 ): Promise<Imported> {
   const found = await store.lastPosition();
-  const before = await importState(store);
+  const { state: before, digest } = await importState(store);
   if (before === "none" && found > 0) {
     throw new ImportError(
       `The store has ${found} messages that no import has brought: it may be the one that was exported. Import into an empty one`,
@@ -97,6 +99,12 @@ export async function importLines(
     const missing = held.filter(({ position }) => position > found);
     const known = held.filter(({ position }) => position <= found);
     await checkKnown(store, known);
+    if (missing.length > 0 && before === "ended") {
+      // Of what is besides messages, another export says something else.
+      throw new ImportError(
+        `The store has had an import of another export, of ${found} messages, which has ended: import this one into an empty store`,
+      );
+    }
     if (missing.length > 0) {
       const { lastPosition } = await store.commit({ appends: appendsOf(missing) });
       if (lastPosition !== missing.at(-1)!.position) {
@@ -157,6 +165,9 @@ export async function importLines(
     );
   }
   if (next - 1 < found) throw new ImportError(`The store has ${found} messages, and the export only ${next - 1}`);
+  if (digest !== null && digest !== end.digest) {
+    throw new ImportError("The store has had an import of another export: import this one into an empty store");
+  }
   await verify(store, end);
   if (before !== "ended") await store.commit({ checkpoint: mark(IMPORTED_GROUP, end.digest, end.messages) });
   // The broker has no copies of these; who needs them reads the log.

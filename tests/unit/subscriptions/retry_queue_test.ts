@@ -134,7 +134,7 @@ Deno.test("RetryQueue gives out what failed together, one a stream, where that i
   for (let i = 0; i < 90; i++) queue.put(message(`s${i}`, i, { attempts: 1, dueAt: i < 68 ? 0 : 100 }));
   queue.put(message("s0", 1_000));
   queue.put(message("x", 2_000, { attempts: 1, quarantined: true, suspect: true }));
-  const together = () => positions(queue.due(50, 10, "alone", new Set(), true));
+  const together = () => positions(queue.due(50, 100, "alone", new Set(), true));
   assert.deepEqual(together(), [2_000]);
   queue.remove("x", 2_000);
   assert.deepEqual(together(), Array.from({ length: 64 }, (_, i) => i));

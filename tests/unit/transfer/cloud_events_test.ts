@@ -89,6 +89,12 @@ Deno.test("what is exported is imported as it was, goes on where it was interrup
   await assert.rejects(into(new MemoryEventStore(), changed), /their digests differ/);
   await target.commit({ appends: [sampleAppend("a", 1)] });
   await assert.rejects(into(target, lines), /The store has 7 messages, and the export only 6/);
+  // The log went on where it came from: that is another export.
+  await store.commit({ appends: [sampleAppend("a", 1)] });
+  const fourth = new MemoryEventStore();
+  await into(fourth, lines);
+  await assert.rejects(into(fourth, await all(store)), /an import of another export, of 6 messages, which has ended/);
+  assert.equal(await fourth.lastPosition(), 6);
   const other = new MemoryEventStore();
   await other.commit({ appends: [sampleAppend("z", 6)] });
   await assert.rejects(into(other, lines), /has 6 messages that no import has brought/);
