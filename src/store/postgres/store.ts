@@ -1,6 +1,7 @@
 import postgres from "postgres";
 import { recoveryOf } from "../../lib/annals_error.ts";
 import { type Fate, GroupCommit } from "../../lib/group_commit.ts";
+import { CONFLICT_BACKOFF, pauseBefore } from "../../lib/retry.ts";
 import { Mutex } from "../../lib/mutex.ts";
 import { Semaphore } from "../../lib/semaphore.ts";
 import { Notifier } from "../../lib/notifier.ts";
@@ -10,7 +11,7 @@ import { within } from "../../lib/within.ts";
 import { DuplicateMessageError, RowConflictError, StoreUnavailableError } from "../errors.ts";
 import type { Commit, CommitResult, EventStore, RowIndex, Swap, SwapRefusal } from "../port.ts";
 import { arrayLiteral, CALL, encodeCommits, fatesOf, type Parameter, partsOf } from "./commit.ts";
-import { explain, isAboutData, isKeyTaken, isRowConflict, PART_END } from "./errors.ts";
+import { codeOf, explain, isAboutData, isKeyTaken, isRowConflict, PART_END } from "./errors.ts";
 import { Announcer } from "./announcer.ts";
 import { Connections, type Driver } from "./connections.ts";
 import { Listener } from "./listener.ts";
@@ -62,6 +63,10 @@ export interface PostgresOptions {
 
 /** Fallback polling interval in addition to notifications, in milliseconds. */
 const POLL_INTERVAL = 1_000;
+
+/** What a transaction is taken back with that waits in a circle, and how often it is begun again. */
+const DEADLOCK = "40P01";
+const MOST_DEADLOCKS = 10;
 
 /** The same without a listening connection. */
 const UNHEARD_INTERVAL = 100;
@@ -374,9 +379,27 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
     return this.#begin((session) => publishViews(session, this.#place.schema, shapes));
   }
 
-  /** Runs statements in one transaction, with `annals.` for the schema. */
-  #within<T>(work: (ask: Ask) => Promise<T>): Promise<T> {
-    return this.#begin((session) => work(asking(session, (sql) => this.#text(sql))));
+  /**
+   * Runs statements in one transaction, with `annals.` for the schema; again if it is taken back because others, who commit
+   * meanwhile, hold what it needs and wait for what it holds.
+   */
+  async #within<T>(work: (ask: Ask) => Promise<T>): Promise<T> {
+    for (let tries = 1;; tries++) {
+      let isDeadlock = false;
+      try {
+        return await this.#begin(async (session) => {
+          try {
+            return await work(asking(session, (sql) => this.#text(sql)));
+          } catch (error) {
+            isDeadlock = codeOf(error) === DEADLOCK;
+            throw error;
+          }
+        });
+      } catch (error) {
+        if (!isDeadlock || tries >= MOST_DEADLOCKS) throw error;
+        await sleep(pauseBefore(tries, CONFLICT_BACKOFF, Math.random()));
+      }
+    }
   }
 
   async swapGenerations(swap: Swap): Promise<SwapRefusal | null> {

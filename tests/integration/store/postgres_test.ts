@@ -393,3 +393,40 @@ Deno.test("of processes that write the same key at the same time, one writes it,
   }
   for (const store of stores) await store.close();
 });
+
+Deno.test("a swap that is taken back, because a commit holds what it needs and waits for what it holds, is made again", async () => {
+  await using ground = await open();
+  const { store, schema } = ground;
+  const generation = (name: string, isActive: boolean) => ({
+    projection: "p",
+    generation: name,
+    group: `g@${name}`,
+    state: "fed" as const,
+    isActive,
+    isPinned: false,
+    swappedAt: null,
+    error: null,
+  });
+  await store.addGeneration(generation("1", true));
+  await store.addGeneration(generation("2", false));
+  const checkpoints = ["1", "2"].flatMap((of) =>
+    ["a", "b"].map((category) => ({ group: `g@${of}`, category, partitions: 1, partition: 0, position: 5 }))
+  );
+  await store.commit({ checkpoints });
+  const sql = connectPostgres();
+  const move = (category: string) =>
+    sql.unsafe(`update "${schema}".checkpoints set position = 6 where category = '${category}'`);
+  await sql.unsafe("begin");
+  await move("b");
+  const swapped = store.swapGenerations({ projection: "p", from: "1", to: "2", categories: ["a", "b"], pin: false });
+  // It has the first ones by now, and waits for the others.
+  await until(async () => {
+    const [{ waiting }] = await sql.unsafe("select count(*)::int as waiting from pg_locks where not granted");
+    return waiting > 0;
+  }, () => "the swap to wait");
+  await move("a");
+  await sql.unsafe("commit");
+  assert.equal(await swapped, null);
+  assert.equal((await store.generations()).find(({ isActive }) => isActive)?.generation, "2");
+  await sql.end();
+});
