@@ -1,6 +1,6 @@
 import { RedisConnection } from "../broker/redis/connection.ts";
 import { wordOf } from "../broker/redis/errors.ts";
-import { isJsonType, readCloudEvents } from "../messages/cloud_event.ts";
+import { isJsonType, parseJson, readCloudEvent, readCloudEvents, type ReadEvent } from "../messages/cloud_event.ts";
 import type { Fence } from "../store/port.ts";
 import type { Arrived, Intake } from "./intake.ts";
 import { EVENT_FIELD, noStream, type RedisStreamOptions } from "./redis_courier.ts";
@@ -28,15 +28,15 @@ const CONSUMER = "intake";
 /** An entry; without fields if it was trimmed. */
 type Entry = readonly [id: string, fields: readonly string[] | null];
 
-/** What the fields of an entry are: a CloudEvent in JSON, or one with an attribute per field. */
-function textOf(fields: readonly string[]): string {
+/** Reads the fields of an entry: CloudEvents in JSON, or one with an attribute per field. */
+function eventsIn(fields: readonly string[]): readonly ReadEvent[] {
   const values = new Map<string, string>();
   for (let i = 0; i < fields.length; i += 2) values.set(fields[i], fields[i + 1]);
   const event = values.get(EVENT_FIELD);
-  if (event !== undefined) return event;
+  if (event !== undefined) return readCloudEvents(event);
   const { data, ...attributes } = Object.fromEntries([...values].filter(([, value]) => value !== ""));
-  if (data === undefined) return JSON.stringify(attributes);
-  return JSON.stringify({ ...attributes, data: isJsonType(attributes.datacontenttype) ? JSON.parse(data) : data });
+  if (data === undefined) return [readCloudEvent(attributes)];
+  return [readCloudEvent({ ...attributes, data: isJsonType(attributes.datacontenttype) ? parseJson(data) : data })];
 }
 
 function lengthOf([, fields]: Entry): number {
@@ -61,7 +61,7 @@ export function arrivedIn(place: string, entry: Entry, longest: number): readonl
   // Hundreds of megabytes of JSON would take all memory.
   if (lengthOf(entry) > longest) return [wrong(`it is longer than max_message_bytes = ${longest}`)];
   try {
-    return readCloudEvents(textOf(fields)).map((one, i) => "event" in one ? one : { ...one, ...wrong(one.fault, i) });
+    return eventsIn(fields).map((one, i) => "event" in one ? one : { ...one, ...wrong(one.fault, i) });
   } catch (error) {
     const at = fields.findIndex((name, i) => i % 2 === 0 && name === "type");
     return [{ ...wrong((error as Error).message), ...(at >= 0 && { type: fields[at + 1] }) }];

@@ -86,17 +86,27 @@ export function isJsonType(mediaType: string | undefined): boolean {
   return mediaType === undefined || /^[\w.+-]+\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(mediaType);
 }
 
-/** What a store could not keep of parsed JSON; that there is a minus before a zero does not matter. */
-function storeFault(value: unknown): string | null {
-  if (jsonFaults(value).length === 0) return null;
-  const [fault] = jsonFaults(JSON.parse(JSON.stringify(value), (_key, part) => Object.is(part, -0) ? 0 : part));
-  // What JSON.stringify makes null of was no number that there is.
-  const [first] = jsonFaults(value).filter(({ message }) => !message.startsWith("-0"));
-  const found = fault ?? first;
-  return found ? `${found.path === "" ? "" : `${found.path}: `}${found.message}` : null;
+/** A zero with a minus, as a number of JSON: that the minus is lost does not matter. */
+const MINUS_ZERO = /(?:^|[[,:\s])-0(?:\.0*)?(?:e[+-]?\d+)?\s*(?:[,\]}]|$)/i;
+
+/** Parses JSON, with zeros in place of those with a minus. */
+export function parseJson(text: string): unknown {
+  return MINUS_ZERO.test(text) ? JSON.parse(text, (_key, part) => part === 0 ? 0 : part) : JSON.parse(text);
 }
 
-function readOne(value: unknown): ReadEvent {
+/** What a store could not keep of parsed JSON. */
+function storeFault(value: unknown): string | null {
+  const [fault] = jsonFaults(value);
+  return fault ? `${fault.path === "" ? "" : `${fault.path}: `}${fault.message}` : null;
+}
+
+/**
+ * Reads a CloudEvent from its attributes.
+ *
+ * @param value Parsed JSON.
+ * @returns The event, or the reason why it is none.
+ */
+export function readCloudEvent(value: unknown): ReadEvent {
   const { type } = Object(value) as { type?: unknown };
   const refuse = (fault: string): ReadEvent => ({ fault, ...(typeof type === "string" && { type }) });
   const fault = cloudEventFault(value) ?? storeFault(value);
@@ -111,7 +121,7 @@ function readOne(value: unknown): ReadEvent {
   if (!isJsonType(event.datacontenttype)) return { event: { ...event, data: encoded } };
   try {
     const bytes = Uint8Array.fromBase64(encoded as string);
-    const data = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    const data = parseJson(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
     const inside = storeFault(data);
     return inside === null ? { event: { ...event, data } } : refuse(`its data: ${inside}`);
   } catch {
@@ -127,6 +137,6 @@ function readOne(value: unknown): ReadEvent {
  * @throws {SyntaxError} If it is not JSON.
  */
 export function readCloudEvents(text: string): readonly ReadEvent[] {
-  const parsed: unknown = JSON.parse(text);
-  return (Array.isArray(parsed) ? parsed : [parsed]).map(readOne);
+  const parsed = parseJson(text);
+  return (Array.isArray(parsed) ? parsed : [parsed]).map(readCloudEvent);
 }

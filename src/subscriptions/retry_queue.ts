@@ -25,6 +25,18 @@ function charactersOf({ failures }: Deferred): number {
   return failures.reduce((sum, { error }) => sum + error.length, 0);
 }
 
+/** Whether a message is tried on its own account, and its attempt counted before it begins: it did not only wait. */
+export function isTriedAgain({ attempts, quarantined }: Deferred): boolean {
+  return attempts > 0 || quarantined;
+}
+
+/** The first messages of a queue that only waited; it may have a hundred thousand. */
+function waitedIn(queue: readonly Deferred[], most: number): readonly Deferred[] {
+  const first = queue.slice(0, most);
+  const end = first.findIndex((deferred) => isTriedAgain(deferred) || deferred.awaits !== null);
+  return end < 0 ? first : first.slice(0, end);
+}
+
 /** Takes as many of each list as of the others, as far as they go. */
 function evenly(lists: readonly (readonly Deferred[])[], most: number): Deferred[] {
   const taken: Deferred[] = [];
@@ -192,25 +204,15 @@ export class RetryQueue {
         together.push({ head, left });
         continue;
       }
-      if (head.attempts > 0 || head.quarantined) {
+      if (isTriedAgain(head)) {
         const again = tried.has(head.position);
         if (again === isAgain ? left < least : isAgain) [alone, least, isAgain] = [head, left, again];
         continue;
       }
-      if (isTogether) {
-        const end = queue.findIndex(({ attempts, quarantined, awaits }) =>
-          attempts > 0 || quarantined || awaits !== null
-        );
-        waiting.push(queue.slice(0, end < 0 ? most : Math.min(most, end)));
-        continue;
-      }
-      for (const deferred of queue) {
-        const isAlone = deferred.attempts > 0 || deferred.quarantined || deferred.awaits !== null;
-        if (isAlone || batch.length === most) break;
-        batch.push(deferred);
-      }
+      if (isTogether) waiting.push(waitedIn(queue, most));
+      else batch.push(...waitedIn(queue, most - batch.length));
     }
-    if (isTogether && waiting.length > 0) batch.push(...evenly(waiting, most));
+    batch.push(...evenly(waiting, most));
     if (alone && (prefer === "alone" || batch.length === 0)) return [alone];
     if (together.length > 0 && (prefer === "alone" || batch.length === 0)) {
       // Those that have been due for longest.

@@ -11,7 +11,7 @@ import { Failures } from "./failures.ts";
 import { BatchWriter, type Item } from "./batch_writer.ts";
 import { Checkpointer } from "./checkpointer.ts";
 import { type Complete, complete, type SubscriptionOptions, type Turns } from "./options.ts";
-import type { Deferred } from "./retry_queue.ts";
+import { type Deferred, isTriedAgain } from "./retry_queue.ts";
 import { PendingCommit } from "./pending_commit.ts";
 
 /** Polling interval for replayed dead letters, in milliseconds. */
@@ -319,7 +319,6 @@ export class Subscription {
     const tries: { readonly record: MessageRecord; readonly deferred: Deferred }[] = [];
     let room = MOST_CHARACTERS;
     const records = await this.#readAll(due);
-    const isTriedAgain = ({ attempts, quarantined }: Deferred) => attempts > 0 || quarantined;
     const isAlone = isTriedAgain(due[0]);
     const [{ position }] = due;
     const { tried } = this.#turns;
