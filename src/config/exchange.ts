@@ -10,7 +10,10 @@ const LISTEN = "127.0.0.1:8440";
 const TIMEOUT = 15;
 
 /** What a configuration says about other systems. */
-export type ExchangeConfig = Pick<Config, "http" | "publisher" | "subscriber" | "namedGroups" | "values">;
+export interface ExchangeConfig extends Pick<Config, "http" | "publisher" | "subscriber" | "namedGroups"> {
+  /** The effective values, by key; secrets are masked. */
+  readonly values: Readonly<Record<string, unknown>>;
+}
 
 function listOf(secret: unknown): readonly string[] {
   return secret === undefined ? [] : ([] as unknown[]).concat(secret) as string[];
@@ -29,7 +32,7 @@ export function exchangeOf(
   { publishers = {}, subscribers = {}, server }: ConfigFile,
   broker: BrokerConfig,
   file: string | null,
-): Omit<ExchangeConfig, "values"> & { readonly values: Readonly<Record<string, unknown>> } {
+): ExchangeConfig {
   const fault = (key: string, message: string) => new ConfigError(file, [{ key, message }]);
   const redisOf = (key: string, given: string | undefined): string => {
     if (given !== undefined) {

@@ -80,16 +80,16 @@ const share = z.preprocess(
   }),
 ).optional();
 
+const SECRET_FORM = '"whsec_" and base64 of 24 to 64 random bytes';
+const MAKE_SECRET = 'make one: echo "whsec_$(openssl rand -base64 32)"';
+
 /** A secret of Standard Webhooks: base64 of 24 to 64 bytes. */
 const secret = text.refine((given) => {
   const encoded = /^whsec_([A-Za-z0-9+/]+={0,2})$/.exec(String(given))?.[1];
   return encoded !== undefined && encoded.length % 4 === 0 && encoded.length >= 32 && encoded.length <= 88;
-}, {
-  error: 'expected "whsec_" and base64 of 24 to 64 random bytes; make one: echo "whsec_$(openssl rand -base64 32)"',
-});
+}, { error: `expected ${SECRET_FORM}; ${MAKE_SECRET}` });
 const secrets = z.union([secret, z.array(secret).refine((list) => list.length > 0)], {
-  error:
-    'expected "whsec_" and base64 of 24 to 64 random bytes, or a list of such; make one: echo "whsec_$(openssl rand -base64 32)"',
+  error: `expected ${SECRET_FORM}, or a list of such; ${MAKE_SECRET}`,
 }).optional();
 
 const address = text.refine((given) => {
