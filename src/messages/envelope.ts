@@ -153,6 +153,7 @@ export function factCategory(category: string): string {
 /** Names that no aggregate's category can have, since aggregate names contain no `$`. */
 const RESERVATION = "$reservation";
 const BOUNDARY = "$boundary";
+const OPERATOR = "$operator";
 
 /**
  * Returns the category of a domain's events that no aggregate has: those that are decided within boundaries.
@@ -175,10 +176,20 @@ export function reservationCategory(domain: string): string {
 }
 
 /**
+ * Returns the internal category of what operators did to a domain.
+ *
+ * @param domain The domain's name.
+ * @returns Like `bank::$operator`.
+ */
+export function operatorCategory(domain: string): string {
+  return `${domain}::${OPERATOR}`;
+}
+
+/**
  * Whether a category is internal: read by no group and never published.
  *
  * @param category The category.
  */
 export function isInternal(category: string): boolean {
-  return category.endsWith(`::${RESERVATION}`) || isPart(category, JOURNAL);
+  return category.endsWith(`::${RESERVATION}`) || category.endsWith(`::${OPERATOR}`) || isPart(category, JOURNAL);
 }
