@@ -1,51 +1,15 @@
 import type { Command } from "commander";
-import { type DeadLetter, REPLAY } from "../store/port.ts";
+import { eachDeadLetter, replayDeadLetters, setAsideIn, toldOf } from "../operating/dead_letters.ts";
+import type { DeadLetter } from "../store/port.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { print, stamp, table } from "./output.ts";
 import { UsageError, whole } from "./run.ts";
 import { didYouMean } from "../lib/did_you_mean.ts";
-import { isOfCommands } from "../messages/envelope.ts";
-import { type Sender, senderOf } from "../messages/sender.ts";
 
 async function find({ store }: Operator, id: string): Promise<DeadLetter> {
   const found = await store.deadLetter(id);
   if (!found) throw new UsageError(`There is no dead letter "${id}"; see: annals dlq list`);
   return found;
-}
-
-/** Most characters of a page of dead letters, and most of them. */
-const PAGE_CHARACTERS = 4_000_000;
-const LONGEST_PAGE = 500;
-
-/** Goes through dead letters, newest first, a page at a time: their messages may be large. */
-async function* letters(
-  { store }: Operator,
-  { group, limit = Infinity }: { readonly group?: string; readonly limit?: number },
-): AsyncGenerator<DeadLetter> {
-  let [page, before, left] = [4, undefined as string | undefined, limit];
-  while (left > 0) {
-    const most = Math.min(page, left);
-    const found = await store.deadLetters({
-      limit: most,
-      ...(group !== undefined && { group }),
-      ...(before !== undefined && { before }),
-    });
-    yield* found;
-    if (found.length < most) return;
-    left -= most;
-    before = found.at(-1)!.id;
-    const characters = found.reduce((sum, { message, stack }) => sum + message.data.length + (stack?.length ?? 0), 1);
-    page = Math.max(1, Math.min(LONGEST_PAGE, 4 * page, Math.floor(most * PAGE_CHARACTERS / characters)));
-  }
-}
-
-/**
- * Returns the instance of a process that has acted on it that a command was given up: to do it now may be to do what was undone.
- * What undoes a step of an instance is for that to go on.
- */
-function toldOf({ message }: DeadLetter): Sender | null {
-  const sender = isOfCommands(message.category) ? senderOf(message.metadata) : null;
-  return sender?.all ? null : sender;
 }
 
 const TOLD = "may have undone it: to do it now could do it in vain, or twice";
@@ -85,9 +49,9 @@ export function addDlq(program: Command): void {
     .action((options) =>
       run(async (operator) => {
         if (options.group !== undefined) await checkGroup(operator, options.group);
-        if (options.json) return print(true, await Array.fromAsync(letters(operator, options)), () => "");
+        if (options.json) return print(true, await Array.fromAsync(eachDeadLetter(operator, options)), () => "");
         const rows: (string | number)[][] = [];
-        for await (const { id, group, message, attempts, deadAt, error } of letters(operator, options)) {
+        for await (const { id, group, message, attempts, deadAt, error } of eachDeadLetter(operator, options)) {
           rows.push([
             id,
             group,
@@ -128,7 +92,7 @@ export function addDlq(program: Command): void {
               `Look at it (annals processes show), and purge the dead letter; or replay it with --anyway`,
           );
         }
-        const replayed = await operator.store.replayDeadLetters([id]);
+        const { replayed } = await replayDeadLetters(operator, { ids: [id] }, { isAnyway: true });
         print(options.json, { replayed }, () => `Replayed ${replayed}.`);
       })
     );
@@ -140,13 +104,8 @@ export function addDlq(program: Command): void {
     .action((options) =>
       run(async (operator) => {
         await checkGroup(operator, options.group);
-        const ids: string[] = [];
-        let left = 0;
-        for await (const letter of letters(operator, options)) {
-          if (toldOf(letter) && !options.anyway) left++;
-          else ids.push(letter.id);
-        }
-        const replayed = await operator.store.replayDeadLetters(ids.reverse());
+        const { group, anyway: isAnyway = false } = options;
+        const { replayed, left } = await replayDeadLetters(operator, { group }, { isAnyway });
         const note = left === 0
           ? ""
           : ` ${left} were not: a process has sent them, was told that they were given up, and ${TOLD}; see --anyway`;
@@ -169,7 +128,7 @@ export function addDlq(program: Command): void {
         }
         await checkGroup(operator, options.group);
         const purged = await operator.store.purgeDeadLetters({ group: options.group });
-        const aside = (await operator.store.deferred(options.group)).filter(({ awaits }) => awaits === REPLAY).length;
+        const aside = await setAsideIn(operator, options.group);
         const note = aside === 0 ? "" : ` ${aside} instances stay set aside: see annals processes list`;
         print(options.json, { purged }, () => `Purged ${purged}.${note}`);
       })

@@ -4,8 +4,7 @@ import { locate, openStore } from "../adapters/open.ts";
 import { findDomain } from "../engine/domain_path.ts";
 import { Engine } from "../engine/engine.ts";
 import { socketPath } from "../adapters/socket.ts";
-import type { DomainDescription } from "../isolation/protocol.ts";
-import type { EventStore } from "../store/port.ts";
+import type { Operator as Operated } from "../operating/operator.ts";
 import { UsageError } from "./run.ts";
 
 /** Options common to all commands. */
@@ -17,15 +16,9 @@ export interface GlobalOptions {
 }
 
 /** What a command works on. */
-export interface Operator {
-  /** The configuration. */
-  readonly config: Config;
+export interface Operator extends Operated {
   /** The domain's module: a URL. */
   readonly module: string;
-  /** The domain's description. */
-  readonly domain: DomainDescription;
-  /** Its store. */
-  readonly store: EventStore;
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { outboxStatus } from "../operating/outbox.ts";
 import { type GlobalOptions, withOperator } from "./operator.ts";
 import { print, span } from "./output.ts";
 
@@ -8,16 +9,14 @@ export function addOutbox(program: Command): void {
     .command("status").description("show how many are waiting, and for how long")
     .option("--json", "print one JSON document")
     .action((options) =>
-      withOperator(program.opts<GlobalOptions>(), async ({ store }) => {
-        const { waiting, oldest, published } = await store.outboxStatus();
-        const seconds = oldest === null ? 0 : Math.max(0, Date.now() - oldest) / 1000;
-        const relay = (await store.leases()).find((lease) => lease.name === "$relay" && lease.isHeld);
-        const value = { waiting, oldestSeconds: seconds, published, relay: relay?.owner ?? null };
-        print(options.json, value, () =>
+      withOperator(program.opts<GlobalOptions>(), async (operator) => {
+        const status = await outboxStatus(operator);
+        const { waiting, oldestSeconds, published, relay } = status;
+        print(options.json, status, () =>
           [
-            `waiting    ${waiting}${oldest === null ? "" : `, the oldest for ${span(seconds * 1000)}`}`,
+            `waiting    ${waiting}${waiting === 0 ? "" : `, the oldest for ${span(oldestSeconds * 1000)}`}`,
             `published  up to position ${published}`,
-            `relay      ${relay ? `running in ${relay.owner}` : "not running; start the server"}`,
+            `relay      ${relay ? `running in ${relay}` : "not running; start the server"}`,
           ].join("\n"));
       })
     );

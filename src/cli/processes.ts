@@ -1,23 +1,20 @@
 import type { Command } from "commander";
 import { didYouMean } from "../lib/did_you_mean.ts";
-import { Semaphore } from "../lib/semaphore.ts";
-import { type HandledInput, type InstanceStatus, ProcessInspector } from "../processes/inspect.ts";
-import { timerKey } from "../processes/names.ts";
-import { WrongExpectedVersionError } from "../store/errors.ts";
+import {
+  abandonInstance,
+  inspectorOf,
+  instancesOf,
+  managersOf,
+  outcomesOf,
+  STATUSES,
+  timersOf,
+} from "../operating/processes.ts";
+import type { HandledInput, InstanceStatus } from "../processes/inspect.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { print, stamp, table } from "./output.ts";
 import type { RehearsalSummary, Rehearsed } from "../processes/rehearsal.ts";
 import { rehearse } from "./rehearse.ts";
 import { since, UsageError, whole } from "./run.ts";
-
-const STATUSES = ["absent", "running", "undoing", "ended", "set aside"];
-
-/** The names of the domain's process managers: those whose instances keep a journal. */
-function managersOf({ domain }: Operator): string[] {
-  return domain.handlers.filter(({ appends }) => appends.some(({ isVersioned }) => isVersioned)).map(({ name }) =>
-    name
-  );
-}
 
 function checkManager(operator: Operator, name: string): void {
   const known = managersOf(operator);
@@ -27,40 +24,18 @@ function checkManager(operator: Operator, name: string): void {
   );
 }
 
-function inspectorOf({ store, domain }: Operator): ProcessInspector {
-  return new ProcessInspector(store, domain.name);
-}
-
-async function waitsFor(
-  { store }: Operator,
-  { manager, id, timers, waiting, error }: InstanceStatus,
-): Promise<string> {
+async function waitsFor(operator: Operator, one: InstanceStatus): Promise<string> {
+  const { waiting, error } = one;
   const parts = waiting > 0 ? [`its start (${waiting} events)`] : [];
-  for (const name of error === undefined ? timers : []) {
-    const [found] = await store.scheduled({ key: timerKey(manager, name, id) });
-    parts.push(`timer ${name} ${found ? `at ${stamp(found.dueAt)}` : "(fired, or cancelled)"}`);
+  for (const { name, dueAt } of error === undefined ? await timersOf(operator, one) : []) {
+    parts.push(`timer ${name} ${dueAt === null ? "(fired, or cancelled)" : `at ${stamp(dueAt)}`}`);
   }
   const text = error ?? parts.join(", ");
   return text.length > 60 ? `${text.slice(0, 59)}…` : text;
 }
 
-/** How many outcomes are read at a time, and how much of what an input has led to is shown in a table. */
-const TOGETHER = 50;
+/** How much of what an input has led to is shown in a table. */
 const MOST_LED = 20;
-
-/** What came of the commands that an instance has sent. */
-async function outcomesOf({ store }: Operator, history: readonly HandledInput[]): Promise<Map<string, string>> {
-  const outcomes = new Map<string, string>();
-  const room = new Semaphore(TOGETHER);
-  await Promise.all(
-    history.flatMap(({ sent = [] }) => sent).map(({ id }) =>
-      room.run(async () => {
-        outcomes.set(id, (await store.outcome(id))?.status ?? "not decided, or not kept");
-      })
-    ),
-  );
-  return outcomes;
-}
 
 function lineOf({ at, input, did, why, sent = [], set = [], unset = [], undo = [], status }: HandledInput) {
   return (outcomes: ReadonlyMap<string, string>): (string | number)[] => {
@@ -116,16 +91,10 @@ export function addProcesses(program: Command): void {
     .action(({ manager, state, status = state, limit, json }) =>
       run(async (operator) => {
         if (manager !== undefined) checkManager(operator, manager);
-        if (status !== undefined && !STATUSES.includes(status)) {
+        if (status !== undefined && !(STATUSES as readonly string[]).includes(status)) {
           throw new UsageError(`There is no status "${status}"${didYouMean(status, STATUSES)}`);
         }
-        const found: InstanceStatus[] = [];
-        for (const name of manager === undefined ? managersOf(operator) : [manager]) {
-          found.push(...await inspectorOf(operator).instances(name));
-        }
-        const chosen = found.filter((one) => status === undefined ? one.status !== "ended" : one.status === status)
-          // Those first that somebody has to do something about.
-          .sort((a, b) => Number(b.status === "set aside") - Number(a.status === "set aside"));
+        const { chosen, total } = await instancesOf(operator, { manager, status });
         const shown = chosen.slice(0, limit);
         const rows: string[][] = [];
         for (const one of shown) {
@@ -133,8 +102,8 @@ export function addProcesses(program: Command): void {
         }
         const head = ["manager", "id", "status", "last input", "waits for"];
         const more = chosen.length > limit ? `\n… and ${chosen.length - limit} more; see --limit, --status` : "";
-        const none = status === undefined && found.length > 0
-          ? `No instances but ${found.length} that have ended; see --status ended.`
+        const none = status === undefined && total > 0
+          ? `No instances but ${total} that have ended; see --status ended.`
           : "No instances.";
         print(json, shown, () => rows.length === 0 ? none : `${table(head, rows)}${more}`);
       })
@@ -199,14 +168,8 @@ export function addProcesses(program: Command): void {
     .action((manager: string, id: string, { json }) =>
       run(async (operator) => {
         checkManager(operator, manager);
-        for (let tries = 1;; tries++) {
-          try {
-            if (await inspectorOf(operator).abandon(manager, id)) break;
-            throw new UsageError(`"${manager}" has no instance "${id}" that has not ended`);
-          } catch (error) {
-            // It has handled something meanwhile.
-            if (!(error instanceof WrongExpectedVersionError) || tries === 10) throw error;
-          }
+        if (!await abandonInstance(operator, manager, id)) {
+          throw new UsageError(`"${manager}" has no instance "${id}" that has not ended`);
         }
         print(json, { manager, id, abandoned: true }, () => "Abandoned.");
       })

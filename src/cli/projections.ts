@@ -1,12 +1,24 @@
 import type { Command } from "commander";
 import { didYouMean } from "../lib/did_you_mean.ts";
 import { sleep } from "../lib/sleep.ts";
-import type { HandlerDescription, ProjectionDescription } from "../isolation/protocol.ts";
-import { addRebuild, isHeld } from "../projections/place.ts";
-import { type Difference, differences } from "../projections/difference.ts";
-import { buildGroup, compareGenerations, type Generation, rowsOf, versionOf } from "../store/generations.ts";
-import type { EventStore } from "../store/port.ts";
-import { reachedBy } from "../store/reached.ts";
+import {
+  activeOf,
+  candidateOf,
+  compareRows,
+  dropGeneration,
+  eventsOfRow,
+  findProjection,
+  type FoundProjection as Found,
+  type GenerationStatus,
+  generationStatuses,
+  newestOf,
+  previousOf,
+  swapGeneration,
+  waitsForSwap,
+} from "../operating/projections.ts";
+import { addRebuild } from "../projections/place.ts";
+import type { Difference } from "../projections/difference.ts";
+import { type Generation, rowsOf } from "../store/generations.ts";
 import { paint } from "../telemetry/colors.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { COLORS, print, span, table } from "./output.ts";
@@ -15,79 +27,18 @@ import { UsageError, whole } from "./run.ts";
 /** How often progress is looked at, in milliseconds. */
 const INTERVAL = 500;
 
-/** How long a swap waits for a moment in which one generation has what the other has, in milliseconds. */
-const SWAP_PATIENCE = 30_000;
-
-/** How long servers may take to stop feeding what was dropped, in milliseconds. */
-const DROP_PATIENCE = 10_000;
-
-/** How many rows of a dropped generation are deleted at a time. */
-const CLEARED = 5_000;
-
 /** How long nobody may take up a build before it is said that no server runs, in milliseconds. */
 const UNSERVED = 5_000;
 
-/** A generation, and how far it is. */
-interface GenerationStatus extends Generation {
-  /** The position up to which events are in its rows. */
-  readonly position: number;
-  /** The number of messages after that. */
-  readonly behind: number;
-  /** How many messages its group has deferred or given up. */
-  readonly held: number;
-  /** Whether a server feeds or builds it at the moment. */
-  readonly isRun: boolean;
-}
-
-/** Whatever is known of a projection's code and generations. */
-interface Found {
-  readonly code: ProjectionDescription;
-  readonly handler: HandlerDescription;
-  readonly generations: readonly Generation[];
-}
-
-function codeOf({ domain }: Operator, name: string): ProjectionDescription {
-  const known = domain.projections.filter((one) => one.name === name);
-  if (known.length > 0) return known.reduce((a, b) => a.version > b.version ? a : b);
+async function find(operator: Operator, name: string): Promise<Found> {
+  const found = await findProjection(operator, name);
+  if (found) return found;
+  const { domain } = operator;
   throw new UsageError(
     `Domain "${domain.name}" has no projection "${name}" that a projector keeps${
       didYouMean(name, domain.projections.map((one) => one.name))
     }`,
   );
-}
-
-async function find(operator: Operator, name: string): Promise<Found> {
-  const code = codeOf(operator, name);
-  const handler = operator.domain.handlers.find((one) => one.name === code.group)!;
-  const generations = (await operator.store.generations()).filter(({ projection }) => projection === name);
-  return { code, handler, generations };
-}
-
-async function statusOf(
-  { store }: Operator,
-  generation: Generation,
-  categories: readonly string[],
-): Promise<GenerationStatus> {
-  const checkpoints = await store.checkpoints(generation.group);
-  const leases = await store.leases();
-  const building = buildGroup(generation.projection, generation.generation);
-  let [position, behind] = [Infinity, 0];
-  for (const category of categories) {
-    const reached = reachedBy(checkpoints, category);
-    position = Math.min(position, reached);
-    behind += (await store.lag(category, reached)).messages;
-  }
-  const isRun = leases.some(({ group, isHeld }) => isHeld && (group === generation.group || group === building));
-  const dead = (await store.countDeadLetters())[generation.group] ?? 0;
-  const held = (await store.deferred(generation.group)).length + dead;
-  return { ...generation, position, behind, held, isRun };
-}
-
-/** Whether it has everything, and is only to be swapped in by an operator. */
-function waitsForSwap({ config }: Operator, one: Generation, all: readonly Generation[]): boolean {
-  const active = all.find(({ projection, isActive }) => projection === one.projection && isActive);
-  const isNewer = active !== undefined && compareGenerations(one.generation, active.generation) > 0;
-  return one.state === "fed" && isNewer && (config.projectionSwap === "manual" || active.isPinned);
 }
 
 function stateOf({ state, isActive, isPinned, error, isRun, held }: GenerationStatus, waits: boolean): string {
@@ -115,62 +66,50 @@ function pick({ code, generations }: Found, name: string): Generation {
   );
 }
 
-function activeOf({ code, generations }: Found): Generation {
-  const found = generations.find(({ isActive }) => isActive);
-  if (found) return found;
-  throw new UsageError(`Projection "${code.name}" has no generations yet; start a server once`);
+/** The generation that readers see. */
+function seenOf(found: Found): Generation {
+  const active = activeOf(found);
+  if (active) return active;
+  throw new UsageError(`Projection "${found.code.name}" has no generations yet; start a server once`);
 }
 
 /** The generation that is to be swapped in: the newest one, if readers do not see it. */
-function newestOf(found: Found, name: string | undefined): Generation {
+function toSwapIn(found: Found, name: string | undefined): Generation {
   if (name !== undefined) return pick(found, name);
-  const newest = found.generations.findLast(({ state }) => state !== "dropped");
+  const newest = newestOf(found);
   if (newest?.isActive) {
     throw new UsageError(
       `Readers of "${found.code.name}" see generation ${newest.generation}, the newest; for another, add --generation, or run: annals projections rollback ${found.code.name}`,
     );
   }
-  return newest ?? activeOf(found);
+  return newest ?? seenOf(found);
 }
 
 /** The generation that is to be compared with what readers see: the newest other one. */
-function candidateOf(found: Found, name: string | undefined): Generation {
+function toCompare(found: Found, name: string | undefined): Generation {
   if (name !== undefined) return pick(found, name);
-  const next = found.generations.findLast(({ isActive, state }) => !isActive && state !== "dropped");
+  const next = candidateOf(found);
   if (next) return next;
   throw new UsageError(
     `Projection "${found.code.name}" has only generation ${
-      activeOf(found).generation
+      seenOf(found).generation
     }; to make another, raise its version or run: annals projections rebuild ${found.code.name}`,
   );
 }
 
 /** Makes another generation what readers see; waits for a moment in which it has everything. */
-async function swap({ store }: Operator, found: Found, to: Generation, stale: boolean): Promise<void> {
-  const from = activeOf(found);
+async function swap(operator: Operator, found: Found, to: Generation, isStale: boolean): Promise<void> {
+  const from = seenOf(found);
   if (from.generation === to.generation) {
     return console.log(`Readers of "${found.code.name}" see generation ${to.generation} already.`);
   }
-  const until = performance.now() + SWAP_PATIENCE;
-  while (true) {
-    const refusal = await store.swapGenerations({
-      projection: found.code.name,
-      from: from.generation,
-      to: to.generation,
-      categories: found.handler.categories,
-      // Going back is a choice; the newest is what would be seen anyway.
-      pin: to !== found.generations.findLast(({ state }) => state === "fed"),
-      stale,
-    });
-    if (refusal === null) break;
+  const refusal = await swapGeneration(operator, found, { from, to, isStale });
+  if (refusal !== null) {
     const { reason, message } = refusal;
     const isLacking = reason === "held" || reason === "behind";
-    if (performance.now() > until || !isLacking) {
-      throw new UsageError(
-        `Not swapped: ${message}. ${isLacking ? "To show it as it is, add --stale" : "See: annals projections status"}`,
-      );
-    }
-    await sleep(20);
+    throw new UsageError(
+      `Not swapped: ${message}. ${isLacking ? "To show it as it is, add --stale" : "See: annals projections status"}`,
+    );
   }
   console.log(
     `Readers of "${found.code.name}" see generation ${to.generation} now; generation ${from.generation} is kept until: annals projections drop ${found.code.name} --generation ${from.generation}`,
@@ -189,7 +128,7 @@ async function follow(operator: Operator, name: string, generation: string, json
     const found = await find(operator, name);
     const its = found.generations.find((one) => one.generation === generation);
     if (!its) throw new UsageError(`Generation ${generation} of "${name}" was dropped meanwhile`);
-    const status = await statusOf(operator, its, found.handler.categories);
+    const [status] = await generationStatuses(operator, [its]);
     const now = performance.now();
     first ??= { position: status.position, at: now };
     const rate = now > first.at ? (status.position - first.position) / (now - first.at) * 1000 : 0;
@@ -257,25 +196,6 @@ function differenceLines(found: readonly Difference[]): string {
   );
 }
 
-/** The events whose id, or field of the key's name, is a row's key, newest first. */
-async function eventsOf(store: EventStore, { code, handler }: Found, key: string, limit: number) {
-  const found = [];
-  for (const category of handler.categories) {
-    for (const record of await store.readStream(`${category}-${key}`, { backward: true, limit })) {
-      if (handler.handles.includes(record.type)) found.push(record);
-    }
-  }
-  if (found.length > 0) return found.sort((a, b) => b.position - a.position).slice(0, limit);
-  // Not the id of a stream: the last ones that name it.
-  for (const category of handler.categories) {
-    for (const record of await store.readLog({ category, backward: true, limit: 10_000 })) {
-      if (!handler.handles.includes(record.type)) continue;
-      if (JSON.parse(record.data)?.[code.key] === key) found.push(record);
-    }
-  }
-  return found.sort((a, b) => b.position - a.position).slice(0, limit);
-}
-
 /** `annals projections …` */
 export function addProjections(program: Command): void {
   const group = program.command("projections").description("inspect, rebuild and swap projections");
@@ -286,15 +206,7 @@ export function addProjections(program: Command): void {
     .option("--json", "print one JSON document")
     .action((options) =>
       withOperator(program.opts<GlobalOptions>(), async (operator) => {
-        const all = await operator.store.generations();
-        const found: GenerationStatus[] = [];
-        for (const generation of all) {
-          const { domain } = operator;
-          const known = domain.projections.filter(({ name }) => name === generation.projection);
-          const code = known.find(({ version }) => version === versionOf(generation.generation)) ?? known.at(-1);
-          const categories = domain.handlers.find(({ name }) => name === code?.group)?.categories ?? [];
-          found.push(await statusOf(operator, generation, categories));
-        }
+        const found = await generationStatuses(operator);
         print(options.json, found, () =>
           found.length === 0 ? "There are no generations yet; start a server once." : table(
             ["projection", "generation", "state", "position", "behind", "group"],
@@ -329,15 +241,10 @@ export function addProjections(program: Command): void {
     .option("--limit <number>", "the most rows to show", whole, 20)
     .option("--json", "print one JSON document")
     .action((name, options) =>
-      withOne(name, async ({ store }, found) => {
-        const [active, other] = [activeOf(found), candidateOf(found, options.generation)];
-        const { rows, shown, differing, fields } = await differences(
-          store,
-          rowsOf(name, active.generation),
-          rowsOf(name, other.generation),
-          options.limit,
-        );
-        const behind = shown[0] ? await eventsOf(store, found, shown[0].key, 10) : [];
+      withOne(name, async (operator, found) => {
+        const [active, other] = [seenOf(found), toCompare(found, options.generation)];
+        const compared = await compareRows(operator, found, [active, other], options.limit);
+        const { rows, shown, differing, fields, events: behind } = compared;
         const value = {
           projection: name,
           before: active.generation,
@@ -383,7 +290,7 @@ export function addProjections(program: Command): void {
       withOne(
         name,
         async (operator, found) =>
-          await swap(operator, found, newestOf(found, options.generation), options.stale ?? false),
+          await swap(operator, found, toSwapIn(found, options.generation), options.stale ?? false),
       )
     );
 
@@ -391,11 +298,7 @@ export function addProjections(program: Command): void {
     .option("--stale", "even if it lacks events that they see now")
     .action((name, options) =>
       withOne(name, async (operator, found) => {
-        const before = found.generations.filter(({ isActive, swappedAt, state }) =>
-          !isActive && swappedAt !== null && state !== "dropped"
-        ).sort((a, b) =>
-          b.swappedAt! - a.swappedAt!
-        )[0];
+        const before = previousOf(found);
         if (!before) {
           throw new UsageError(
             `There is nothing to go back to: readers of "${name}" saw no other generation`,
@@ -408,21 +311,14 @@ export function addProjections(program: Command): void {
   group.command("drop").argument("<projection>").description("delete a generation that readers do not see")
     .requiredOption("--generation <generation>", "which one")
     .action((name, options) =>
-      withOne(name, async ({ store }, found) => {
+      withOne(name, async (operator, found) => {
         const its = pick(found, options.generation);
         if (its.isActive) throw new UsageError(`Readers of "${name}" see generation ${its.generation}; swap first`);
-        await store.markGeneration({ ...its, state: "dropped", error: null }, its.state);
-        const until = performance.now() + DROP_PATIENCE;
-        while (await isHeld(store, its.group) || await isHeld(store, buildGroup(name, its.generation))) {
-          if (performance.now() > until) {
-            return console.log(
-              `Generation ${its.generation} of "${name}" is dropped, and still fed by a server of an older version of Annals; its rows are deleted when that has stopped.`,
-            );
-          }
-          await sleep(50);
+        if (await dropGeneration(operator, found, its) === "busy") {
+          return console.log(
+            `Generation ${its.generation} of "${name}" is dropped, and still fed by a server of an older version of Annals; its rows are deleted when that has stopped.`,
+          );
         }
-        // Servers do the same.
-        while (await store.clearGeneration(name, its.generation, CLEARED) > 0);
         console.log(`Generation ${its.generation} of "${name}" is deleted.`);
       })
     );
@@ -433,7 +329,8 @@ export function addProjections(program: Command): void {
     .option("--limit <number>", "the most rows to show", whole, 20)
     .option("--json", "print one JSON document")
     .action((name, options) =>
-      withOne(name, async ({ store }, found) => {
+      withOne(name, async (operator, found) => {
+        const { store } = operator;
         const { key, generation, limit, json } = options;
         if (generation !== undefined) pick(found, generation);
         if (key === undefined) {
@@ -452,7 +349,7 @@ export function addProjections(program: Command): void {
           isActive: one.isActive,
           row: await store.readRow(rowsOf(name, one.generation), key),
         })));
-        const events = await eventsOf(store, found, key, limit);
+        const events = await eventsOfRow(operator, found, key, limit);
         print(
           json,
           {

@@ -1,78 +1,32 @@
 import type { Command } from "commander";
-import { scheduleKey, shownKey } from "../domain/scheduling.ts";
-import { idFault } from "../messages/ids.ts";
+import { shownKey } from "../domain/scheduling.ts";
 import { millisecondsOf } from "../lib/duration.ts";
 import { TIMER } from "../processes/names.ts";
-import { ScheduleChangedError } from "../store/errors.ts";
-import type { Commit, ScheduledMessage } from "../store/port.ts";
+import {
+  cancelScheduled,
+  findScheduled,
+  moveScheduled,
+  nextScheduled,
+  type ScheduleChange,
+} from "../operating/schedule.ts";
+import type { ScheduledMessage } from "../store/port.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { print, stamp, table } from "./output.ts";
 import { UsageError, whole } from "./run.ts";
 
-/** Most scheduled messages read at a time, and most characters of them. */
-const PAGE = 500;
-const PAGE_CHARACTERS = 4_000_000;
-
-async function find({ store }: Operator, key: string): Promise<ScheduledMessage> {
-  // A timer's may be longer than a given one can be.
-  for (const name of idFault(key) === null ? [scheduleKey(key), key] : [key]) {
-    const [found] = await store.scheduled({ key: name });
-    if (found) return found;
-  }
-  throw new UsageError(`Nothing is scheduled as "${key}"; see: annals schedule list`);
+function absent(key: string): UsageError {
+  return new UsageError(`Nothing is scheduled as "${key}"; see: annals schedule list`);
 }
 
-/** Goes through what is scheduled, by key, a page at a time. */
-async function* all({ store }: Operator): AsyncGenerator<ScheduledMessage> {
-  let after: string | undefined;
-  for (let limit = 4;;) {
-    const page: ScheduledMessage[] = await store.scheduled({ limit, ...(after !== undefined && { after }) });
-    yield* page;
-    if (page.length < limit) return;
-    after = page.at(-1)!.key;
-    const characters = page.reduce((sum, { message }) => sum + message.data.length, 1);
-    limit = Math.max(1, Math.min(PAGE, 4 * limit, Math.floor(limit * PAGE_CHARACTERS / characters)));
-  }
-}
-
-/** The first so many in order of due time. */
-async function first(operator: Operator, limit: number, isWhole: boolean): Promise<ScheduledMessage[]> {
-  const found: ScheduledMessage[] = [];
-  const order = () => found.sort((a, b) => a.dueAt - b.dueAt || (a.key < b.key ? -1 : 1)).splice(limit);
-  for await (const one of all(operator)) {
-    // Payloads may be large, and a table does not show them.
-    const kept = isWhole ? one : { ...one, message: { ...one.message, data: "" } };
-    if (found.push(kept) >= 2 * limit + PAGE) order();
-  }
-  order();
-  return found;
-}
-
-/** Changes a scheduled message, as it was read. */
-async function change(
-  operator: Operator,
-  key: string,
-  changes: (found: ScheduledMessage) => Commit,
-): Promise<ScheduledMessage> {
-  const { message: { id } } = await find(operator, key);
-  for (let tries = 1;; tries++) {
-    const found = await find(operator, key);
-    if (found.message.id !== id) {
-      throw new UsageError(
-        `What was scheduled as "${key}" was sent or replaced meanwhile; there is another one now: annals schedule show ${
-          JSON.stringify(key)
-        }`,
-      );
-    }
-    const as = { key: found.key, dueAt: found.dueAt, id: found.message.id };
-    try {
-      await operator.store.commit({ release: [as], ...changes(found) });
-      return found;
-    } catch (error) {
-      // It was replaced or sent in between.
-      if (!(error instanceof ScheduleChangedError) || tries === 10) throw error;
-    }
-  }
+/** What was changed, or why not. */
+function changed(key: string, { found, fault }: ScheduleChange): ScheduledMessage {
+  if (found) return found;
+  if (fault === "absent") throw absent(key);
+  throw new UsageError(
+    `What was scheduled as "${key}" was sent or replaced meanwhile; there is another one now: annals schedule show ${
+      JSON.stringify(key)
+    }`,
+  );
 }
 
 /** A time as an operator writes it: ISO 8601, or a length of time from now on, like `2h`. */
@@ -109,7 +63,7 @@ export function addSchedule(program: Command): void {
     .option("--json", "print one JSON document")
     .action((options) =>
       run(async (operator) => {
-        const found = await first(operator, options.limit, options.json === true);
+        const found = await nextScheduled(operator, options.limit, options.json === true);
         const rows = found.map(({ key, dueAt, stream, message }) => [
           shownKey(key),
           stamp(dueAt),
@@ -128,7 +82,8 @@ export function addSchedule(program: Command): void {
     .option("--json", "print one JSON document")
     .action((key: string, options) =>
       run(async (operator) => {
-        const found = await find(operator, key);
+        const found = await findScheduled(operator, key);
+        if (!found) throw absent(key);
         print(options.json, plain(found), () => describe(found));
       })
     );
@@ -139,7 +94,7 @@ export function addSchedule(program: Command): void {
     .action((key: string, options) =>
       run(async (operator) => {
         const at = timeOf(options.to);
-        await change(operator, key, (found) => ({ schedule: [{ ...entryOf(found), due: { at } }] }));
+        changed(key, await moveScheduled(operator, key, { at }));
         print(options.json, { key, due: stamp(at) }, () => `Moved to ${stamp(at)}.`);
       })
     );
@@ -148,7 +103,7 @@ export function addSchedule(program: Command): void {
     .option("--json", "print one JSON document")
     .action((key: string, options) =>
       run(async (operator) => {
-        const { message, stream } = await change(operator, key, () => ({}));
+        const { message, stream } = changed(key, await cancelScheduled(operator, key));
         const note = message.type === TIMER.type
           ? ` It was a timer of a process: the instance of ${stream} does not hear of it, and waits for something else, or for good.`
           : "";
@@ -160,15 +115,11 @@ export function addSchedule(program: Command): void {
     .option("--json", "print one JSON document")
     .action((key: string, options) =>
       run(async (operator) => {
-        await change(operator, key, (found) => ({ schedule: [{ ...entryOf(found), due: { after: 0 } }] }));
+        changed(key, await moveScheduled(operator, key, { after: 0 }));
         const note = (await operator.store.members()).length > 0
           ? ""
           : " No server is running; it is sent when one is.";
         print(options.json, { key, due: "now" }, () => `Due now.${note}`);
       })
     );
-}
-
-function entryOf({ key, category, stream, message }: ScheduledMessage) {
-  return { key, category, stream, message };
 }

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { groupsOf } from "./subscriptions.ts";
+import { groupsOf } from "../operating/groups.ts";
 import { locate } from "../adapters/open.ts";
 import type { PostgresEventStore } from "../store/postgres/store.ts";
 import type { DomainDescription } from "../isolation/protocol.ts";

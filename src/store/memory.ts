@@ -11,11 +11,15 @@ import {
 import { LONGEST_LEASE } from "./membership.ts";
 import type {
   Ages,
+  Behind,
+  CategoryPosition,
   Checkpoint,
   CommandOutcome,
   Commit,
   CommitResult,
   DeadLetter,
+  DeadLetterOptions,
+  DeferredCount,
   DeferredMessage,
   DeferredOptions,
   DueMessages,
@@ -388,12 +392,25 @@ export class MemoryEventStore implements EventStore {
 
   async deferred(group: string, options: DeferredOptions = {}): Promise<DeferredMessage[]> {
     this.#open();
-    const { category, replayedOnly, limit } = options;
+    const { category, replayedOnly, after = 0, limit } = options;
     return [...this.#deferred.get(group)?.values() ?? []]
-      .filter((deferred) => category === undefined || deferred.category === category)
+      .filter((deferred) => deferred.position > after && (category === undefined || deferred.category === category))
       .filter((deferred) => !replayedOnly || deferred.replayed)
       .sort((a, b) => a.position - b.position)
       .slice(0, limit);
+  }
+
+  async countDeferred(): Promise<DeferredCount[]> {
+    this.#open();
+    const counts = new Map<string, DeferredCount>();
+    for (const deferred of this.#deferred.values()) {
+      for (const { group, awaits, attempts } of deferred.values()) {
+        const isTried = attempts > 0;
+        const kind = JSON.stringify([group, awaits, isTried]);
+        counts.set(kind, { group, awaits, isTried, count: (counts.get(kind)?.count ?? 0) + 1 });
+      }
+    }
+    return [...counts.values()];
   }
 
   async replayed(): Promise<DeferredMessage[]> {
@@ -404,11 +421,15 @@ export class MemoryEventStore implements EventStore {
       .slice(0, MOST_REPLAYED);
   }
 
-  async lag(category: string, after: number): Promise<{ messages: number; oldest: number | null }> {
+  async lag(category: string, after: number): Promise<Behind> {
     this.#open();
     const messages = this.#categories.get(category) ?? [];
     const first = firstAfter(messages, after);
     return { messages: messages.length - first, oldest: messages[first]?.time ?? null };
+  }
+
+  async lags(positions: readonly CategoryPosition[]): Promise<Behind[]> {
+    return await Promise.all(positions.map(({ category, after }) => this.lag(category, after)));
   }
 
   async readSnapshot(stream: string, fingerprint: string): Promise<Snapshot | null> {
@@ -456,14 +477,13 @@ export class MemoryEventStore implements EventStore {
     return found.sort((a, b) => a.key < b.key ? -1 : 1).slice(0, limit);
   }
 
-  async deadLetters(
-    { group, limit, before }: { group?: string; limit?: number; before?: string } = {},
-  ): Promise<DeadLetter[]> {
+  async deadLetters({ group, limit, before, largest = Infinity }: DeadLetterOptions = {}): Promise<DeadLetter[]> {
     this.#open();
     return [...this.#dead.values()]
       .filter((dead) => (group === undefined || dead.group === group) && (before === undefined || dead.id < before))
       .sort((a, b) => (a.id < b.id ? 1 : -1))
-      .slice(0, limit);
+      .slice(0, limit)
+      .map((dead) => ({ ...dead, message: leaveOut(dead.message, largest) }));
   }
 
   async deadLetter(id: string): Promise<DeadLetter | null> {

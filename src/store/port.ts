@@ -106,8 +106,50 @@ export interface DeferredOptions {
   readonly category?: string;
   /** Only replays that were not picked up yet. @default {false} */
   readonly replayedOnly?: boolean;
+  /** Only those at a later position. @default {0} */
+  readonly after?: number;
   /** The most to return, the first. @default {all} */
   readonly limit?: number;
+}
+
+/** How many messages a group has deferred, of one kind. */
+export interface DeferredCount {
+  /** The consumer group. */
+  readonly group: string;
+  /** What they wait for, see {@linkcode DeferredMessage.awaits}. */
+  readonly awaits: string | null;
+  /** Whether they were tried and will be again; the others wait for their first attempt, or behind an earlier message. */
+  readonly isTried: boolean;
+  /** How many. */
+  readonly count: number;
+}
+
+/** Which dead letters to return, and how much of them. */
+export interface DeadLetterOptions {
+  /** Those of one group. @default {of all} */
+  readonly group?: string;
+  /** The most to return. @default {all} */
+  readonly limit?: number;
+  /** Only those that are older than the one with this id. @default {from the newest on} */
+  readonly before?: string;
+  /** Messages of more bytes than this (about) come without their payload: `data` is empty. @default {none does} */
+  readonly largest?: number;
+}
+
+/** A position in a category. */
+export interface CategoryPosition {
+  /** The category. */
+  readonly category: string;
+  /** The position. */
+  readonly after: number;
+}
+
+/** What there is of a category behind a position. */
+export interface Behind {
+  /** The number of messages. */
+  readonly messages: number;
+  /** When the first of them was created, in milliseconds since 1970; `null` if there is none. */
+  readonly oldest: number | null;
 }
 
 /** A dead letter: a message that a group gave up on. */
@@ -481,10 +523,14 @@ export interface Groups {
   leases(): Promise<Lease[]>;
   /** Returns the deferred messages of a group, by position, including replays not yet picked up. */
   deferred(group: string, options?: DeferredOptions): Promise<DeferredMessage[]>;
+  /** Counts the deferred messages of all groups. */
+  countDeferred(): Promise<DeferredCount[]>;
   /** Returns the first {@linkcode MOST_REPLAYED} replayed messages not yet picked up, of all groups, by position. */
   replayed(): Promise<DeferredMessage[]>;
   /** Returns the number of messages of a category after a position, and the time of the first. */
-  lag(category: string, after: number): Promise<{ readonly messages: number; readonly oldest: number | null }>;
+  lag(category: string, after: number): Promise<Behind>;
+  /** Returns the same for many positions at once: what several of them are behind is counted once. */
+  lags(positions: readonly CategoryPosition[]): Promise<Behind[]>;
 }
 
 /** What is due now, and when to look again. */
@@ -555,10 +601,8 @@ export interface Snapshots {
 
 /** The dead letters of all groups. */
 export interface DeadLetters {
-  /** Returns the newest dead letters, of one group or all; `before`: those that are older than the one with this id. */
-  deadLetters(
-    options?: { readonly group?: string; readonly limit?: number; readonly before?: string },
-  ): Promise<DeadLetter[]>;
+  /** Returns the newest dead letters, of one group or all. */
+  deadLetters(options?: DeadLetterOptions): Promise<DeadLetter[]>;
   /** Returns one dead letter. */
   deadLetter(id: string): Promise<DeadLetter | null>;
   /** Returns the number of dead letters by group. */

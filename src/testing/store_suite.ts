@@ -535,6 +535,24 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.deepEqual(await store.deferred("g", { category: "other" }), [other]);
     assert.deepEqual(await store.deferred("g", { category: "none" }), []);
     assert.equal((await store.deferred("g", { limit: 1 })).length, 1);
+    assert.deepEqual(await store.deferred("g", { after: 1 }), [other]);
+  });
+
+  test("countDeferred() counts those of all groups, by what they wait for", async (store) => {
+    const at = (position: number, over: Partial<DeferredMessage> = {}) => ({ ...deferredSample, position, ...over });
+    await store.commit({
+      defer: [
+        at(1),
+        at(2, { attempts: 3 }),
+        at(3, { attempts: 0 }),
+        at(4, { attempts: 0, awaits: "T@2" }),
+        at(1, { group: "h" }),
+      ],
+    });
+    const counts = (await store.countDeferred()).map(({ group, awaits, isTried, count }) =>
+      `${group} ${awaits} ${isTried} ${count}`
+    );
+    assert.deepEqual(counts.sort(), ["g T@2 false 1", "g null false 1", "g null true 2", "h null true 1"]);
   });
 
   async function deadSample(store: EventStore, position: number, over: Partial<DeadLetter> = {}): Promise<DeadLetter> {
@@ -565,6 +583,10 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.deepEqual(await store.deadLetters({ limit: 1, before: two.id }), [one]);
     assert.deepEqual(await store.deadLetters({ before: one.id }), []);
     assert.deepEqual(await store.deadLetters({ group: "h" }), [two]);
+    const { message } = two;
+    const [long] = await store.deadLetters({ largest: 5, limit: 1 });
+    assert.deepEqual({ ...long, message: { ...long.message } }, { ...two, message: { ...message, data: "" } });
+    assert.deepEqual(await store.deadLetters({ largest: 10_000, limit: 1 }), [two]);
     assert.deepEqual(await store.countDeadLetters(), { g: 1, h: 1 });
     assert.equal(await store.replayDeadLetters([one.id, "none"]), 1);
     assert.deepEqual(await store.deferred("h"), []);
@@ -581,6 +603,22 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     await store.commit({ appends: [sampleAppend("a", 3), sampleAppend("b", 1, "any", { category: "more" })] });
     assert.deepEqual(await store.lag("test", 1), { messages: 2, oldest: 1_700_000_000_000 });
     assert.deepEqual(await store.lag("test", 3), { messages: 0, oldest: null });
+    const at = (category: string, after: number) => ({ category, after });
+    assert.deepEqual(await store.lags([]), []);
+    const asked = [
+      at("test", 2),
+      at("more", 0),
+      at("test", 0),
+      at("test", 3),
+      at("none", 0),
+      at("test", 2),
+      at("test", 99),
+    ];
+    assert.deepEqual((await store.lags(asked)).map(({ messages }) => messages), [1, 1, 3, 0, 0, 1, 0]);
+    assert.deepEqual(
+      (await store.lags(asked)).map(({ oldest }) => oldest !== null),
+      [1, 1, 1, 0, 0, 1, 0].map(Boolean),
+    );
   });
 
   test("changed() resolves on a write, on timeout and on abort", async (store) => {

@@ -1,5 +1,6 @@
 import type { ReadLogOptions, ReadStreamOptions, Tagged } from "../port.ts";
-import type { Parameter } from "./commit.ts";
+import type { CategoryRange } from "../behind.ts";
+import { arrayLiteral, type Parameter } from "./commit.ts";
 
 /** SQL with its parameters; `annals.` stands for the configured schema. */
 export interface Query {
@@ -127,13 +128,19 @@ export function readTagged(
   return { sql, values: [JSON.stringify(among), after, limit ?? null, ...(upTo === undefined ? [] : [upTo])] };
 }
 
-/** Counts messages of a category after a position, with the time of the first. */
-export function lag(category: string, after: number): Query {
+/** For each range of a category: the number of its messages, and the time of the first from there on. */
+export function lags(ranges: readonly CategoryRange[]): Query {
   return {
-    sql: `select (select count(*) from annals.messages m where m.category = $1 and m.position > $2),
-      (select m.time from annals.messages m where m.category = $1 and m.position > $2
-       order by m.category, m.position limit 1)`,
-    values: [category, after],
+    sql: `select (select count(*) from annals.messages m
+        where m.category = r.category and m.position > r.after and m.position <= r.up_to),
+      (select m.time from annals.messages m where m.category = r.category and m.position > r.after
+       order by m.category, m.position limit 1)
+      from unnest($1::text[], $2::bigint[], $3::bigint[]) with ordinality r(category, after, up_to, n) order by r.n`,
+    values: [
+      arrayLiteral(ranges.map(({ category }) => category)),
+      `{${ranges.map(({ after }) => after).join(",")}}`,
+      `{${ranges.map(({ upTo }) => upTo).join(",")}}`,
+    ],
   };
 }
 

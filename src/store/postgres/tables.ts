@@ -3,11 +3,15 @@ import { FencedError } from "../errors.ts";
 import { FORGOTTEN, LONGEST_LEASE } from "../membership.ts";
 import type {
   Ages,
+  Behind,
+  CategoryPosition,
   Checkpoint,
   CommandOutcome,
   Commit,
   CommitResult,
   DeadLetter,
+  DeadLetterOptions,
+  DeferredCount,
   DeferredMessage,
   DeferredOptions,
   DueMessages,
@@ -31,21 +35,24 @@ import type {
   Tagged,
   TaggedMessages,
 } from "../port.ts";
+import { behindOf, rangesOf } from "../behind.ts";
 import { MOST_REPLAYED } from "../port.ts";
 import { generationOf, rowsOf, storedAs } from "../generations.ts";
 import { arrayLiteral, type Parameter } from "./commit.ts";
 import { ADD_GENERATION, GENERATIONS, MARK_GENERATION, toGeneration } from "./projections.ts";
-import { lag, LAST_POSITION, OUTBOX_STATUS, type Query, readAt, readLog, readStream, readTagged } from "./queries.ts";
+import { lags, LAST_POSITION, OUTBOX_STATUS, type Query, readAt, readLog, readStream, readTagged } from "./queries.ts";
 import { countQuery, rowsQuery } from "./row_query.ts";
 import { toCheckpoint, toDeadLetter, toDeferred, toLease, toMessage, toRow, toScheduled } from "./rows.ts";
 
 const DEFERRED = `select "group", category, stream, position, attempts, due_at, failures::text, replayed, awaits
-  from annals.deferred where "group" = $1 and ($3::text is null or category = $3)`;
+  from annals.deferred where "group" = $1 and ($3::text is null or category = $3) and position > $4`;
 const REPLAYED = `select "group", category, stream, position, attempts, due_at, failures::text, replayed, awaits
   from annals.deferred where replayed 
   order by position limit ${MOST_REPLAYED}`;
-const DEAD_LETTER = `select id, "group", message::text, reason, error, stack, attempts::text, dead_at
-  from annals.dead_letters`;
+/** Dead letters, those with larger messages than `$1` without the payload. */
+const DEAD_LETTER = `select id, "group",
+  case when octet_length(message::text) > $1::bigint then jsonb_set(message::jsonb, '{data}', '""')::text
+    else message::text end, reason, error, stack, attempts::text, dead_at from annals.dead_letters`;
 const SCHEDULED = "select s.key, s.due_at, s.category, s.stream, s.message::text from annals.schedule s";
 const ROW = `select projection, key, "row"::text, position from annals.projections`;
 /** What the rows are stored under that a name stands for: for a projection, what readers see of it. */
@@ -252,19 +259,30 @@ export abstract class PostgresTables implements EventStore {
   }
 
   async deferred(group: string, options: DeferredOptions = {}): Promise<DeferredMessage[]> {
-    const { category = null, replayedOnly, limit = null } = options;
+    const { category = null, replayedOnly, after = 0, limit = null } = options;
     const sql = `${DEFERRED} ${replayedOnly ? "and replayed" : ""} order by position limit $2`;
-    return (await this.ask(sql, [group, limit, category])).map(toDeferred);
+    return (await this.ask(sql, [group, limit, category, after])).map(toDeferred);
+  }
+
+  async countDeferred(): Promise<DeferredCount[]> {
+    const sql = `select "group", awaits, attempts > 0, count(*) from annals.deferred group by 1, 2, 3`;
+    return (await this.ask(sql, [])).map(([group, awaits, isTried, count]) => ({ group, awaits, isTried, count }));
   }
 
   async replayed(): Promise<DeferredMessage[]> {
     return (await this.ask(REPLAYED, [])).map(toDeferred);
   }
 
-  async lag(category: string, after: number): Promise<{ messages: number; oldest: number | null }> {
-    const { sql, values } = lag(category, after);
-    const [[messages, oldest]] = await this.ask(sql, values);
-    return { messages, oldest };
+  async lag(category: string, after: number): Promise<Behind> {
+    return (await this.lags([{ category, after }]))[0];
+  }
+
+  async lags(positions: readonly CategoryPosition[]): Promise<Behind[]> {
+    const ranges = rangesOf(positions);
+    if (ranges.length === 0) return [];
+    const { sql, values } = lags(ranges);
+    const counts = (await this.ask(sql, values)).map(([messages, oldest]) => ({ messages, oldest }));
+    return behindOf(positions, ranges, counts);
   }
 
   async due(limit: number): Promise<DueMessages> {
@@ -329,17 +347,16 @@ export abstract class PostgresTables implements EventStore {
     );
   }
 
-  async deadLetters(
-    { group, limit, before }: { group?: string; limit?: number; before?: string } = {},
-  ): Promise<DeadLetter[]> {
-    const sql = `${DEAD_LETTER} where ($1::text is null or "group" = $1) and ($3::uuid is null or id < $3)
-      order by id desc limit $2`;
-    return (await this.ask(sql, [group ?? null, limit ?? null, before ?? null])).map(toDeadLetter);
+  async deadLetters({ group, limit, before, largest }: DeadLetterOptions = {}): Promise<DeadLetter[]> {
+    const sql = `${DEAD_LETTER} where ($2::text is null or "group" = $2) and ($4::uuid is null or id < $4)
+      order by id desc limit $3`;
+    const values = [largest ?? Number.MAX_SAFE_INTEGER, group ?? null, limit ?? null, before ?? null];
+    return (await this.ask(sql, values)).map(toDeadLetter);
   }
 
   async deadLetter(id: string): Promise<DeadLetter | null> {
     if (!UUID.test(id)) return null;
-    const [row] = await this.ask(`${DEAD_LETTER} where id = $1`, [id]);
+    const [row] = await this.ask(`${DEAD_LETTER} where id = $2`, [Number.MAX_SAFE_INTEGER, id]);
     return row ? toDeadLetter(row) : null;
   }
 

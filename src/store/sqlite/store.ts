@@ -7,11 +7,15 @@ import { FencedError, isConflict, ScheduleChangedError, StoreUnavailableError } 
 import { FORGOTTEN, LONGEST_LEASE } from "../membership.ts";
 import type {
   Ages,
+  Behind,
+  CategoryPosition,
   Checkpoint,
   CommandOutcome,
   Commit,
   CommitResult,
   DeadLetter,
+  DeadLetterOptions,
+  DeferredCount,
   DeferredMessage,
   DeferredOptions,
   DueMessages,
@@ -36,6 +40,7 @@ import type {
   TaggedMessages,
 } from "../port.ts";
 import { grantOf, type LastGrant, leaseNames } from "../grant.ts";
+import { behindOf, rangesOf } from "../behind.ts";
 import { MOST_REPLAYED } from "../port.ts";
 import type { ProjectionShape } from "../views.ts";
 import { SqliteCommitter } from "./commit.ts";
@@ -60,7 +65,10 @@ function columnsOf(largest: number | undefined): string {
   return columns(`case when octet_length(m.data) > ${Math.floor(largest)} then '' else m.data end`);
 }
 
-const DEAD_LETTER = `select id, "group", message, reason, error, stack, attempts, dead_at as deadAt from dead_letters`;
+/** Dead letters, those with larger messages than `?4` without the payload. */
+const DEAD_LETTER = `select id, "group",
+  case when octet_length(message) > ?4 then json_set(message, '$.data', '') else message end as message,
+  reason, error, stack, attempts, dead_at as deadAt from dead_letters`;
 const SCHEDULED = "select key, due_at as dueAt, category, stream, message from schedule";
 const LAST = "select max(position) as last from messages";
 /** One range of the index for each of so many tags, none longer than the limit. */
@@ -439,18 +447,26 @@ export class SqliteEventStore implements EventStore {
   }
 
   async deferred(group: string, options: DeferredOptions = {}): Promise<DeferredMessage[]> {
-    const { category = null, replayedOnly, limit = -1 } = options;
+    const { category = null, replayedOnly, after = 0, limit = -1 } = options;
     const rows = await this.#all<Record<string, any>>(
       `select "group", category, stream, position, attempts, due_at as dueAt, failures, replayed, awaits from deferred
-       where "group" = ?1 and (?2 is null or category = ?2) ${replayedOnly ? "and replayed = 1" : ""}
+       where "group" = ?1 and (?2 is null or category = ?2) and position > ?4 ${replayedOnly ? "and replayed = 1" : ""}
        order by position limit ?3`,
       group,
       category,
       limit,
+      after,
     );
     return rows.map((row) =>
       ({ ...row, failures: JSON.parse(row.failures), replayed: row.replayed === 1 }) as DeferredMessage
     );
+  }
+
+  async countDeferred(): Promise<DeferredCount[]> {
+    const rows = await this.#all<Omit<DeferredCount, "isTried"> & { readonly isTried: number }>(
+      `select "group", awaits, attempts > 0 as isTried, count(*) as count from deferred group by 1, 2, 3`,
+    );
+    return rows.map((row) => ({ ...row, isTried: row.isTried === 1 }));
   }
 
   async replayed(): Promise<DeferredMessage[]> {
@@ -461,14 +477,22 @@ export class SqliteEventStore implements EventStore {
     return rows.map((row) => ({ ...row, failures: JSON.parse(row.failures), replayed: true }) as DeferredMessage);
   }
 
-  async lag(category: string, after: number): Promise<{ messages: number; oldest: number | null }> {
-    const lag = await this.#one<{ messages: number; oldest: number | null }>(
-      `select count(*) as messages, (select time from messages where category = ?1 and position > ?2
-       order by position limit 1) as oldest from messages where category = ?1 and position > ?2`,
-      category,
-      after,
-    );
-    return lag!;
+  async lag(category: string, after: number): Promise<Behind> {
+    return (await this.lags([{ category, after }]))[0];
+  }
+
+  lags(positions: readonly CategoryPosition[]): Promise<Behind[]> {
+    return this.#db.read(() => {
+      const ranges = rangesOf(positions);
+      const counts = ranges.map(({ category, after, upTo }) => {
+        const { messages, oldest } = this.#statement(
+          `select count(*) as messages, (select time from messages where category = ?1 and position > ?2
+           order by position limit 1) as oldest from messages where category = ?1 and position > ?2 and position <= ?3`,
+        ).get(category, after, upTo)!;
+        return { messages, oldest } as unknown as Behind;
+      });
+      return behindOf(positions, ranges, counts);
+    });
   }
 
   due(limit: number): Promise<DueMessages> {
@@ -527,20 +551,25 @@ export class SqliteEventStore implements EventStore {
     });
   }
 
-  async deadLetters(
-    { group, limit, before }: { group?: string; limit?: number; before?: string } = {},
-  ): Promise<DeadLetter[]> {
+  async deadLetters({ group, limit, before, largest }: DeadLetterOptions = {}): Promise<DeadLetter[]> {
     const rows = await this.#all<Record<string, any>>(
       `${DEAD_LETTER} where (?1 is null or "group" = ?1) and (?2 is null or id < ?2) order by id desc limit ?3`,
       group ?? null,
       before ?? null,
       limit ?? -1,
+      largest ?? Number.MAX_SAFE_INTEGER,
     );
     return rows.map(toDeadLetter);
   }
 
   async deadLetter(id: string): Promise<DeadLetter | null> {
-    const row = await this.#one<Record<string, any>>(`${DEAD_LETTER} where id = ?`, id);
+    const row = await this.#one<Record<string, any>>(
+      `${DEAD_LETTER} where id = ?1`,
+      id,
+      null,
+      null,
+      Number.MAX_SAFE_INTEGER,
+    );
     return row && toDeadLetter(row);
   }
 
