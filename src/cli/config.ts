@@ -4,6 +4,10 @@ import { findDomain } from "../engine/domain_path.ts";
 import { Engine } from "../engine/engine.ts";
 import type { GlobalOptions } from "./operator.ts";
 import { print, table } from "./output.ts";
+import { UsageError } from "./run.ts";
+
+/** NIST SP 800-63B asks for eight at least; there is one more secret to guess here, the user's name, and no second factor. */
+const SHORTEST_PASSWORD = 10;
 
 /** `annals config …` */
 export function addConfig(program: Command): void {
@@ -19,6 +23,19 @@ export function addConfig(program: Command): void {
       const { domain } = program.opts<GlobalOptions>();
       if (domain !== undefined) await new Engine({ module: findDomain(domain, config), config }).describe();
       print(options.json, { file, ok: true }, () => `${file ?? "No file: defaults"}: valid`);
+    });
+  config.command("hash-password").description(
+    "hash a password for [server.http.users]; reads it from a prompt or stdin",
+  )
+    .action(async () => {
+      const isTerminal = Deno.stdin.isTerminal();
+      const given = isTerminal ? prompt("Password (it is shown):") : await new Response(Deno.stdin.readable).text();
+      const password = (given ?? "").replace(/\r?\n$/, "");
+      if (password.length < SHORTEST_PASSWORD) {
+        throw new UsageError(`A password has at least ${SHORTEST_PASSWORD} characters`);
+      }
+      const { hashPassword } = await import("../http/passwords.ts");
+      console.log(await hashPassword(password));
     });
   config.command("show").description("print the effective values and where each comes from")
     .option("--json", "print one JSON document")

@@ -85,6 +85,7 @@ export async function serverCommand(args: readonly string[]): Promise<number> {
     migrate: options.migrate,
     acceptNewGroups: options.acceptNewGroups ?? false,
     socket: true,
+    http: true,
     print: (line) => console.log(line),
     report: logTo(logLine),
   });

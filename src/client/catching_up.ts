@@ -1,5 +1,4 @@
-import type { Domain, Handler } from "../domain/model.ts";
-import { checkProjection, type Projection } from "../domain/projection.ts";
+import type { Domain } from "../domain/model.ts";
 import { hasPassed } from "../groups/progress.ts";
 import { AnnalsError } from "../lib/annals_error.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
@@ -49,18 +48,47 @@ export function lastOf(messages: readonly Seen[]): number {
   return Math.max(0, ...messages.map(({ position }) => position));
 }
 
+/** What keeps a projection, as far as those are concerned who wait for it. */
+export interface Keeper {
+  /** The handler's name. */
+  readonly name: string;
+  /** The categories that it reads. */
+  readonly categories: readonly string[];
+}
+
+/** What is known of the projections of a domain by those who wait for them. */
+export interface Keeping {
+  /** The domain's name. */
+  readonly name: string;
+  /** Returns what keeps the newest version of a projection; `undefined` if nothing does. */
+  readonly keeperOf: (projection: string) => Keeper | undefined;
+}
+
+/** What the code of a domain says about that. */
+export function keepingOf(domain: Domain): Keeping {
+  return {
+    name: domain.name,
+    keeperOf: (projection) => {
+      const keeper = domain.keeperOf(projection);
+      return keeper && { name: keeper.name, categories: domain.categoriesOf(keeper) };
+    },
+  };
+}
+
+/** What is waited for: a projection, of which only the name counts. */
+export type Named = { readonly name: string };
+
 /** The projector of a projection. */
-export function keeperOf(domain: Domain, projection: Projection): Handler {
-  checkProjection(projection);
-  const keeper = domain.keeperOf(projection.name);
+export function keeperOf(keeping: Keeping, projection: Named): Keeper {
+  const keeper = keeping.keeperOf(projection.name);
   if (keeper) return keeper;
   throw new DomainDefinitionError(
-    `Cannot wait for projection "${projection.name}": domain "${domain.name}" has no projector that keeps it`,
+    `Cannot wait for projection "${projection.name}": domain "${keeping.name}" has no projector that keeps it`,
   );
 }
 
 /** The group that feeds what readers see of a projection. */
-export async function groupOf(store: EventStore, keeper: Handler, projection: Projection): Promise<string> {
+export async function groupOf(store: EventStore, keeper: Keeper, projection: Named): Promise<string> {
   const active = (await store.generations()).find((one) => one.projection === projection.name && one.isActive);
   return active?.group ?? keeper.name;
 }
@@ -69,21 +97,21 @@ export async function groupOf(store: EventStore, keeper: Handler, projection: Pr
  * Looks whether readers of a projection see some messages, with everything before them.
  *
  * @param store The store.
- * @param domain The domain.
+ * @param keeping What keeps the domain's projections.
  * @param projection The projection.
  * @param messages The messages.
  * @returns `null` if they do; otherwise whether something failed on the way.
  */
 export async function lookBehind(
   store: EventStore,
-  domain: Domain,
-  projection: Projection,
+  keeping: Keeping,
+  projection: Named,
   messages: readonly Seen[],
 ): Promise<{ readonly group: string; readonly isParked: boolean } | null> {
-  const keeper = keeperOf(domain, projection);
+  const keeper = keeperOf(keeping, projection);
   const position = lastOf(messages);
   const group = await groupOf(store, keeper, projection);
-  if (!await hasPassed(store, group, domain.categoriesOf(keeper), position)) return { group, isParked: false };
+  if (!await hasPassed(store, group, keeper.categories, position)) return { group, isParked: false };
   const deferred = await store.deferred(group, { limit: MOST_DEFERRED });
   if (deferred.length === 0) return null;
   const unknown = messages.filter(({ stream }) => stream === null).map((message) => message.position);

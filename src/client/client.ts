@@ -15,7 +15,7 @@ import type { Message } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import type { EventStore } from "../store/port.ts";
 import { planCount, planQuery, type QueryOptions } from "../domain/queries.ts";
-import { type Behind, groupOf, keeperOf, lastOf } from "./catching_up.ts";
+import { type Behind, groupOf, keeperOf, keepingOf, lastOf } from "./catching_up.ts";
 import { stoppable } from "../lib/stoppable.ts";
 import { type EventsOptions, followEvents, type LiveEvent, Watchers } from "./live.ts";
 import { rowAsOf } from "./past.ts";
@@ -55,7 +55,7 @@ export class Client {
     this.domain = domain;
     this.store = store;
     this.#watchers = new Watchers(store);
-    this.#waits = new Waits(store, domain);
+    this.#waits = new Waits(store, keepingOf(domain));
     this.#sender = new CommandSender(store, domain, config, this.#waits);
   }
 
@@ -75,7 +75,10 @@ export class Client {
     // Before anything is stored.
     checkTimeout(timeout);
     if (!Array.isArray(until)) throw new DomainDefinitionError("Cannot wait until what is no list of projections");
-    for (const projection of until) keeperOf(this.domain, projection);
+    for (const projection of until) {
+      checkProjection(projection);
+      keeperOf(keepingOf(this.domain), projection);
+    }
     const end = performance.now() + timeout;
     const sent = await this.#sender.send(command, until.length > 0 ? { ...options, wait: true } : options);
     const { commandId, position, outcome } = sent;
@@ -235,9 +238,10 @@ export class Client {
    * @returns The position up to which its events are in them, or have failed and will be tried again.
    */
   async progress(projection: Projection): Promise<number> {
-    const keeper = keeperOf(this.domain, projection);
+    checkProjection(projection);
+    const keeper = keeperOf(keepingOf(this.domain), projection);
     const checkpoints = await this.store.checkpoints(await groupOf(this.store, keeper, projection));
-    return Math.min(...this.domain.categoriesOf(keeper).map((category) => reachedBy(checkpoints, category)));
+    return Math.min(...keeper.categories.map((category) => reachedBy(checkpoints, category)));
   }
 
   /**

@@ -11,13 +11,12 @@ import { REAL_CLOCK } from "../lib/clock.ts";
 import { CONFLICT_BACKOFF, pauseBefore } from "../lib/retry.ts";
 import { decode } from "../messages/codec.ts";
 import type { Message, NewMessage } from "../messages/envelope.ts";
-import { DomainDefinitionError, PayloadError } from "../messages/errors.ts";
+import { DomainDefinitionError } from "../messages/errors.ts";
 import { newId } from "../messages/ids.ts";
-import { checkLength, jsonFaults } from "../messages/json.ts";
-import { isReserved } from "../messages/sender.ts";
 import { isConflict, ScheduleChangedError } from "../store/errors.ts";
 import type { Due, EventStore, ScheduledMessage } from "../store/port.ts";
 import type { Behind } from "./catching_up.ts";
+import { commandMessage } from "./command_message.ts";
 import { Once } from "./once.ts";
 import type { Outcome } from "./outcome.ts";
 import { findRecent } from "./reconnect.ts";
@@ -101,25 +100,10 @@ export class CommandSender {
     if (!handler) {
       throw new DomainDefinitionError(`No handler of domain "${this.#domain.name}" takes "${command.type}"`);
     }
-    const faults = jsonFaults(options.metadata ?? {});
-    if (faults.length > 0) throw new PayloadError("metadata", faults);
-    if (isReserved(options.metadata ?? {})) {
-      throw new DomainDefinitionError("Cannot use these metadata: names of fields that start with $ are reserved");
-    }
     const id = newId();
-    const once = new Once(this.#domain.name, command, id, options.idempotencyKey);
-    const data = JSON.stringify(command.payload);
-    checkLength(command.type, data, this.#config.store.maxMessageBytes);
-    const message: NewMessage = {
-      id,
-      type: command.type,
-      schemaVersion: command.schemaVersion,
-      time: Date.now(),
-      correlationId: id,
-      causationId: null,
-      data,
-      metadata: options.metadata ? JSON.stringify(options.metadata) : null,
-    };
+    const { metadata, idempotencyKey } = options;
+    const message = commandMessage(id, command, { longest: this.#config.store.maxMessageBytes, metadata });
+    const once = new Once(this.#domain.name, command, id, idempotencyKey);
     const { aggregateId } = command;
     const due = dueOf(options);
     if (due !== null) return await this.#schedule(handler, command, message, due, options, once);

@@ -1,6 +1,6 @@
 import type { Domain } from "../domain/model.ts";
 import { decode } from "../messages/codec.ts";
-import { isInternal, type Message } from "../messages/envelope.ts";
+import { isInternal, type Message, type MessageRecord } from "../messages/envelope.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { didYouMean } from "../lib/did_you_mean.ts";
 import { sleep } from "../lib/sleep.ts";
@@ -71,24 +71,41 @@ export async function* followEvents(
     );
   }
   const log = await store.logId();
-  let position = after === undefined ? await store.lastPosition() : after === "start" ? 0 : await placeOf(after);
+  const position = after === undefined ? await store.lastPosition() : after === "start" ? 0 : await placeOf(after);
   const wanted = types && new Set(types);
-  while (!signal.aborted) {
-    const look = async () => {
-      const page = await readBatch(store, {
-        after: position,
-        limit: PAGE,
-        ...(category !== undefined && { category }),
-      });
-      return page.length > 0 ? page : null;
-    };
-    for (const record of await lookOrWait(store, look, { wait: LONGEST_WAIT, signal, what: "messages" }) ?? []) {
+  for await (const page of followRecords(store, { position, category, signal })) {
+    for (const record of page) {
       if (signal.aborted) break;
-      position = record.position;
       const isEvent = !isInternal(record.category) && domain.categoryOfEvent(record.type) === record.category;
       if (!isEvent || wanted?.has(record.type) === false) continue;
-      yield { event: decode(record, domain.types), token: encodeToken({ log, position }) };
+      yield { event: decode(record, domain.types), token: encodeToken({ log, position: record.position }) };
     }
+  }
+}
+
+/**
+ * Reads the messages of the log behind a position, and those that come, a page at a time.
+ *
+ * @param store The store.
+ * @param options The position, which category (all by default), and what ends it.
+ */
+export async function* followRecords(
+  store: EventStore,
+  { position, category, signal }: {
+    readonly position: number;
+    readonly category?: string | undefined;
+    readonly signal: AbortSignal;
+  },
+): AsyncGenerator<readonly MessageRecord[], void, undefined> {
+  for (let after = position; !signal.aborted;) {
+    const look = async () => {
+      const page = await readBatch(store, { after, limit: PAGE, ...(category !== undefined && { category }) });
+      return page.length > 0 ? page : null;
+    };
+    const page = await lookOrWait(store, look, { wait: LONGEST_WAIT, signal, what: "messages" }) ?? [];
+    if (page.length === 0) continue;
+    yield page;
+    after = page[page.length - 1].position;
   }
 }
 

@@ -1,10 +1,9 @@
 import type { Domain } from "../domain/model.ts";
-import type { Projection } from "../domain/projection.ts";
+import { checkProjection, type Projection } from "../domain/projection.ts";
 import { decode } from "../messages/codec.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { readMerged } from "../store/large.ts";
 import type { EventStore } from "../store/port.ts";
-import { keeperOf } from "./catching_up.ts";
 
 /** How many messages are read at a time. */
 const PAGE = 1_000;
@@ -33,12 +32,12 @@ export async function rowAsOf(
       `Cannot read a row as of ${String(asOf)}: it is neither a valid Date nor a position`,
     );
   }
-  const keeper = keeperOf(domain, projection);
-  const { rowKeyOf } = keeper.kind;
-  if (!rowKeyOf) {
-    throw new DomainDefinitionError(
-      `Cannot read a row of projection "${projection.name}" as it was: it cannot be folded`,
-    );
+  checkProjection(projection);
+  const keeper = domain.keeperOf(projection.name);
+  const rowKeyOf = keeper?.kind.rowKeyOf;
+  if (!keeper || !rowKeyOf) {
+    const why = keeper ? "it cannot be folded" : `domain "${domain.name}" has no projector that keeps it`;
+    throw new DomainDefinitionError(`Cannot read a row of projection "${projection.name}" as it was: ${why}`);
   }
   const handles = new Set(keeper.kind.handles(keeper).map(({ type }) => type));
   const last = isTime ? await store.lastPosition() : Math.min(asOf as number, await store.lastPosition());

@@ -1,9 +1,16 @@
-import type { Domain } from "../domain/model.ts";
-import type { Projection } from "../domain/projection.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { lookOrWait } from "../store/changes.ts";
 import type { EventStore } from "../store/port.ts";
-import { type Behind, explainBehind, lastOf, lookBehind, ProjectionBehindError, type Seen } from "./catching_up.ts";
+import {
+  type Behind,
+  explainBehind,
+  type Keeping,
+  lastOf,
+  lookBehind,
+  type Named,
+  ProjectionBehindError,
+  type Seen,
+} from "./catching_up.ts";
 import { checkTimeout, type Outcome, outcomeOf, OutcomeTimeoutError } from "./outcome.ts";
 import { decodeToken, type Token } from "./token.ts";
 
@@ -24,16 +31,16 @@ export const LOOK_EVERY = 250;
 /** What a client waits for: outcomes of commands, and projections that show what came of them. */
 export class Waits {
   #store: EventStore;
-  #domain: Domain;
+  #keeping: Keeping;
   #log: Promise<string> | undefined;
 
   /**
    * @param store The store.
-   * @param domain The domain.
+   * @param keeping The domain, and what keeps its projections.
    */
-  constructor(store: EventStore, domain: Domain) {
+  constructor(store: EventStore, keeping: Keeping) {
     this.#store = store;
-    this.#domain = domain;
+    this.#keeping = keeping;
   }
 
   /** The log that tokens are of; asked for once. */
@@ -53,7 +60,7 @@ export class Waits {
 
   /** Waits until readers of a projection see some messages; says why not, if they do not in time. */
   async catchUp(
-    projection: Projection,
+    projection: Named,
     messages: readonly Seen[],
     timeout: number,
   ): Promise<Behind | null> {
@@ -61,7 +68,7 @@ export class Waits {
     while (true) {
       let found: Awaited<ReturnType<typeof lookBehind>> = null;
       const look = async (): Promise<true | null> => {
-        found = await lookBehind(this.#store, this.#domain, projection, messages);
+        found = await lookBehind(this.#store, this.#keeping, projection, messages);
         return found === null ? true : null;
       };
       const left = until - performance.now();
@@ -71,7 +78,7 @@ export class Waits {
   }
 
   /** Waits until a read may begin. */
-  async after(projection: Projection, { after, timeout = 5_000 }: AfterOptions): Promise<void> {
+  async after(projection: Named, { after, timeout = 5_000 }: AfterOptions): Promise<void> {
     if (after === undefined) return;
     checkTimeout(timeout);
     const end = performance.now() + timeout;
@@ -132,7 +139,7 @@ export class Waits {
         if (await this.isServed()) servedAt = now;
         else {
           throw new OutcomeTimeoutError(
-            `Command ${commandId} is stored, but no server is running; start one: deno run -A server.ts --domain=${this.#domain.name}`,
+            `Command ${commandId} is stored, but no server is running; start one: deno run -A server.ts --domain=${this.#keeping.name}`,
             commandId,
           );
         }

@@ -65,6 +65,24 @@ export interface SubscriberConfig {
   readonly stream?: { readonly url: string; readonly stream: string; readonly group?: string };
 }
 
+/** What is served by HTTP, and to whom. */
+export interface HttpConfig {
+  /** Where the server listens; `null`: nowhere. */
+  readonly address: { readonly hostname: string; readonly port: number } | null;
+  /** Names besides that address by which it is reached, without ports. */
+  readonly hosts: readonly string[];
+  /** What programs send as their bearer; `null`: none has one. */
+  readonly token: string | null;
+  /** Hashes of the passwords of users, by name. */
+  readonly users: ReadonlyMap<string, string>;
+  /** Whether commands and projections are served. */
+  readonly api: boolean;
+  /** Whether the dashboard is served. */
+  readonly dashboard: boolean;
+  /** The lag above which a server is not ready, in seconds; `Infinity`: none. */
+  readonly readyMaxLag: number;
+}
+
 /** How one group receives its messages. */
 export interface GroupConfig {
   /** The kind of subscription. */
@@ -115,8 +133,8 @@ export interface Config {
   readonly namedGroups: readonly { readonly group: string; readonly key: string }[];
   /** Categories with a number of partitions in the file, with their key. */
   readonly namedCategories: readonly { readonly category: string; readonly key: string }[];
-  /** Where the server listens for HTTP. */
-  readonly http: { readonly hostname: string; readonly port: number };
+  /** What is served by HTTP. */
+  readonly http: HttpConfig;
   /** Returns where a publisher's events go; `null` if the file does not say so. */
   readonly publisher: (name: string) => PublisherConfig | null;
   /** Returns where a subscriber's events come from; `null` if the file does not say so. */

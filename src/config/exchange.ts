@@ -3,14 +3,11 @@ import type { BrokerConfig, Config, PublisherConfig, SubscriberConfig } from "./
 import { ConfigError } from "./errors.ts";
 import type { ConfigFile } from "./schema.ts";
 
-/** Where the server listens for HTTP, unless it is told. */
-const LISTEN = "127.0.0.1:8440";
-
 /** How long a webhook may take to answer, in seconds. */
 const TIMEOUT = 15;
 
 /** What a configuration says about other systems. */
-export interface ExchangeConfig extends Pick<Config, "http" | "publisher" | "subscriber" | "namedGroups"> {
+export interface ExchangeConfig extends Pick<Config, "publisher" | "subscriber" | "namedGroups"> {
   /** The effective values, by key; secrets are masked. */
   readonly values: Readonly<Record<string, unknown>>;
 }
@@ -29,7 +26,7 @@ function listOf(secret: unknown): readonly string[] {
  * @throws {ConfigError} If something is missing, or is too much.
  */
 export function exchangeOf(
-  { publishers = {}, subscribers = {}, server }: ConfigFile,
+  { publishers = {}, subscribers = {} }: ConfigFile,
   broker: BrokerConfig,
   file: string | null,
 ): ExchangeConfig {
@@ -85,10 +82,7 @@ export function exchangeOf(
         option === "secret" ? "***" : typeof value === "string" ? redactUrl(value) : value,
       ])
     );
-  const listen = server?.http?.listen ?? LISTEN;
-  const at = listen.lastIndexOf(":");
   return {
-    http: { hostname: listen.slice(0, at).replace(/^\[|\]$/g, ""), port: Number(listen.slice(at + 1)) },
     publisher: (name) => to.get(name) ?? null,
     subscriber: (name) => from.get(name) ?? null,
     namedGroups: [
@@ -96,7 +90,6 @@ export function exchangeOf(
       ...[...from.keys()].map((group) => ({ group, key: `subscribers.${group}` })),
     ],
     values: Object.fromEntries([
-      ["server.http.listen", listen],
       ...shown("publishers", publishers),
       ...shown("subscribers", subscribers),
     ]),

@@ -59,6 +59,9 @@ function at(root: unknown, path: readonly PropertyKey[]): unknown {
   return value;
 }
 
+/** Keys whose values are not shown. */
+const SECRET_KEYS = ["secret", "token", "users"];
+
 function check(raw: unknown): { readonly file: ConfigFile } | { readonly faults: ConfigFault[] } {
   const result = configSchema.safeParse(raw);
   if (result.success) return { file: result.data };
@@ -74,7 +77,7 @@ function check(raw: unknown): { readonly file: ConfigFile } | { readonly faults:
     }
     const key = issue.path.join(".");
     // Also of one that is not valid.
-    if (issue.path.includes("secret")) return [{ key, message: issue.message }];
+    if (SECRET_KEYS.some((name) => issue.path.includes(name))) return [{ key, message: issue.message }];
     return [{ key: `${key} = ${show(at(raw, issue.path))}`, message: issue.message }];
   });
   return { faults };

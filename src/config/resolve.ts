@@ -7,6 +7,7 @@ import { redactUrl } from "../lib/redact_url.ts";
 import type { BrokerConfig, Config, GroupConfig, PermissionGrant, StoreConfig } from "./config.ts";
 import { ConfigError } from "./errors.ts";
 import { exchangeOf } from "./exchange.ts";
+import { httpOf } from "./http.ts";
 import type { ConfigFile } from "./schema.ts";
 
 /** The default location of an embedded store or broker. */
@@ -182,6 +183,7 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     }
   }
   const exchange = exchangeOf(config, brokerUrl, file);
+  const http = httpOf(server.http, file);
   const both = <T>(name: "event_processing" | "command_processing" | "enable_outbox", fallback: T): T =>
     (config[name] ?? broker[name] ?? fallback) as T;
   const base = settingsOf({
@@ -240,6 +242,7 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     "server.max_heap_mb": server.max_heap_mb ?? 2048,
     "server.host_memory_mb": server.host_memory_mb ?? 2048,
     "server.handlers_per_worker": server.handlers_per_worker ?? 1,
+    ...http.values,
     ...exchange.values,
     ...flatten("server.hosts", server.hosts ?? {}),
     ...flatten("server.stream_subscription", settingsOf(server.stream_subscription, base)),
@@ -296,7 +299,7 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     handlersPerWorker: server.handlers_per_worker ?? 1,
     hostOf: (group) => hosts.get(generationOf(group).projection) ?? (eachAlone ? group : "main"),
     grantedGroups: [...new Set(["*", ...Object.keys(server.permissions ?? {})])],
-    http: exchange.http,
+    http: http.http,
     publisher: exchange.publisher,
     subscriber: exchange.subscriber,
     namedGroups: [...named.filter(({ group }) => group !== "*"), ...exchange.namedGroups],

@@ -93,9 +93,26 @@ const secrets = z.union([secret, z.array(secret).refine((list) => list.length > 
 }).optional();
 
 const address = text.refine((given) => {
+  if (String(given) === "off") return true;
   const port = /^(?:\[[\da-f:.]+\]|[^\s/:@?#]+):(\d{1,5})$/i.exec(String(given))?.[1];
   return port !== undefined && Number(port) <= 65_535 && URL.canParse(`http://${given}`);
-}, { error: 'expected an address and a port, like "127.0.0.1:8440"' }).optional();
+}, { error: 'expected an address and a port, like "127.0.0.1:8440", or "off"' }).optional();
+
+const LONG_ENOUGH = 16;
+
+/** What a program sends as its bearer. */
+const token = text.refine((given) => new RegExp(`^[!-~]{${LONG_ENOUGH},1000}$`).test(String(given)), {
+  error: `expected at least ${LONG_ENOUGH} characters without spaces; make one: openssl rand -base64 32`,
+}).optional();
+
+const passwordHash = text.refine((given) => /^scrypt:\d+:\d+:\d+:[\w-]{16,}:[\w-]{16,}$/.test(String(given)), {
+  error: "expected what `deno task annals config hash-password` prints",
+});
+
+const hostNames = z.array(
+  text.refine((given) => /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(String(given)), { error: "expected a host name" }),
+  { error: 'expected a list of host names without ports, like ["annals.example.com"]' },
+).optional();
 
 /** The schema of `domain.toml`. */
 export const configSchema = z.strictObject({
@@ -142,7 +159,19 @@ export const configSchema = z.strictObject({
     table,
   ).optional(),
   server: z.strictObject({
-    http: z.strictObject({ listen: address }, table).optional(),
+    http: z.strictObject({
+      listen: address,
+      hosts: hostNames,
+      token,
+      users: z.record(
+        z.string().regex(/^[^\s:]{1,100}$/, { error: "expected a name without spaces and colons" }),
+        passwordHash,
+        table,
+      ).optional(),
+      api: flag,
+      dashboard: flag,
+      ready_max_lag: seconds(0, 31_536_000),
+    }, table).optional(),
     default_subscription_type: choice("stream", "event_store"),
     messages_per_tick: subscription.messages_per_tick,
     handler_timeout_seconds: subscription.handler_timeout_seconds,

@@ -66,8 +66,11 @@ const LARGEST_PAGE = 10_000;
 const OPERATORS = ["eq", "ne", "gt", "gte", "lt", "lte", "in", "prefix", "null"] as const;
 const RANGES: ReadonlySet<RowCondition["is"]> = new Set(["gt", "gte", "lt", "lte", "in"]);
 
-/** What of a projection queries are about. */
+/** What of a projection fields are looked up in. */
 type Queried = Pick<Projection, "name" | "key" | "fields">;
+
+/** What of a projection queries are about. */
+export type Indexed = Pick<Projection, "name" | "key" | "fields" | "indexes">;
 
 function refuse(projection: Queried, what: string): never {
   throw new DomainDefinitionError(`Cannot query projection "${projection.name}": ${what}`);
@@ -124,7 +127,7 @@ export function rowField(projection: Queried, name: string, example?: unknown): 
   return { name, type: found, isKey: name === projection.key && found === "string" };
 }
 
-function checkValue(projection: Projection, { name, type }: RowField, value: unknown): FieldValue {
+function checkValue(projection: Queried, { name, type }: RowField, value: unknown): FieldValue {
   const given: string = typeof value;
   if (given !== type) {
     refuse(projection, `field "${name}" is a ${type}, and is compared with ${shown(value)}`);
@@ -152,7 +155,7 @@ function shown(value: unknown): string {
   }
 }
 
-function conditionsOn(projection: Projection, name: string, given: unknown): RowCondition[] {
+function conditionsOn(projection: Queried, name: string, given: unknown): RowCondition[] {
   if (given === undefined) {
     refuse(projection, `the condition on "${name}" is undefined; leave it out, or say null`);
   }
@@ -219,7 +222,7 @@ function useOf(
   return { narrows: 2 * narrows + Number(isRange), rest };
 }
 
-function readCursor(projection: Projection, text: unknown, signature: string, fields: readonly RowField[]): RowBound {
+function readCursor(projection: Queried, text: unknown, signature: string, fields: readonly RowField[]): RowBound {
   try {
     const [of, key, ...values] = JSON.parse(fromBase64Url(String(text))) as unknown[];
     const fits = of === signature && typeof key === "string" && values.length === fields.length &&
@@ -242,7 +245,7 @@ function readCursor(projection: Projection, text: unknown, signature: string, fi
  * @returns The query.
  * @throws {DomainDefinitionError} If it asks for what there is not, or no index answers it and `scan` is not set.
  */
-export function planQuery(projection: Projection, options: QueryOptions<any> = {}): PlannedQuery {
+export function planQuery(projection: Indexed, options: QueryOptions<any> = {}): PlannedQuery {
   if (!isPlain(options)) refuse(projection, "its options are no object");
   if (options.where !== undefined && !isPlain(options.where)) refuse(projection, "where is no object of conditions");
   if (options.orderBy !== undefined && !Array.isArray(options.orderBy)) {
@@ -324,7 +327,7 @@ export function planQuery(projection: Projection, options: QueryOptions<any> = {
 
 /** Plans a count: without conditions, all rows may be counted. */
 export function planCount(
-  projection: Projection,
+  projection: Indexed,
   options: Pick<QueryOptions<any>, "where" | "scan"> = {},
 ): Pick<RowQuery, "projection" | "where"> {
   const { query: { projection: name, where } } = planQuery(projection, options);

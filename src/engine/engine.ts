@@ -17,7 +17,8 @@ import type { Config } from "../config/config.ts";
 import { Capability } from "../isolation/capability.ts";
 import { removeStaleFolders } from "../isolation/door.ts";
 import type { HostPool } from "../isolation/host_pool.ts";
-import { codeOf, environmentOf, explainLoad, inspect, poolFor } from "../isolation/inspect.ts";
+import { codeOf, environmentOf, explainLoad, inspect, inspectorUnit, poolFor } from "../isolation/inspect.ts";
+import { Inspector } from "../isolation/inspector.ts";
 import { exposing } from "../isolation/visible_files.ts";
 import { type CodeLocation, ungranted, workerPermissions } from "../isolation/permissions.ts";
 import type { DomainDescription, HandlerDescription } from "../isolation/protocol.ts";
@@ -30,6 +31,8 @@ import { SharedWorker } from "../projections/shared_rows.ts";
 import { isNewest, placeGenerations, restartBuilds } from "../projections/place.ts";
 import { generationOf, rowsOf, versionOf } from "../store/generations.ts";
 import { GenerationRunner } from "./generation_runner.ts";
+import { httpServiceOf } from "./http.ts";
+import type { HttpService } from "./http_service.ts";
 import { dropDivergedCopies } from "../outbox/divergence.ts";
 import { CHECKPOINTED, startWalCheckpointer } from "../sqlite/wal_checkpointer.ts";
 import type { EventStore } from "../store/port.ts";
@@ -61,6 +64,8 @@ export interface EngineOptions {
   readonly config: Config;
   /** Whether local clients can reach an in-memory store through a socket in the data folder. @default {false} */
   readonly socket?: boolean;
+  /** Whether to listen for HTTP, as `[server.http]` says. @default {false} */
+  readonly http?: boolean;
   /** Whether to create or update the store's tables. @default {true} */
   readonly migrate?: boolean;
   /** Whether to run new handlers although others that read the same are gone: they may be renamed. @default {false} */
@@ -99,6 +104,8 @@ export class Engine {
   #broker!: Broker & Wakeable & Inspectable & Traits;
   #supervisor: Supervisor | undefined;
   #exchange: Exchange | undefined;
+  #http: HttpService | undefined;
+  #inspector: Inspector | undefined;
   #closeSocket: () => void = () => {};
   #stopCheckpointer: () => Promise<void> = () => Promise.resolve();
   #stopWaiting = new AbortController();
@@ -284,9 +291,30 @@ export class Engine {
     await supervisor.start();
     void this.#keepInspecting();
     this.#generations = generations.run(this.#ended.signal);
-    await exchange.listen(print, this.#ended.signal);
+    if (this.#options.http) await this.#listen(domain, pool, print);
     void new Tidier({ store, domain, config, clock, report }).run(this.#ended.signal);
     print("Engine running. Press Ctrl+C to stop.");
+  }
+
+  /** Serves HTTP. */
+  async #listen(domain: DomainDescription, pool: HostPool, print: (line: string) => void): Promise<void> {
+    const { signal } = this.#ended;
+    const inspector = this.#inspector = new Inspector(pool, inspectorUnit(this.#code, this.#config));
+    this.#http = await httpServiceOf({
+      config: this.#config,
+      domain,
+      store: this.#store,
+      broker: this.#broker,
+      inspector,
+      webhooks: await this.#exchange!.webhooks(),
+      streams: published(domain),
+      health: () => this.health(),
+      print,
+      signal,
+      clock: this.#clock,
+      report: this.#report,
+    });
+    this.#http.listen(signal);
   }
 
   /** Opens store and broker with their helpers. */
@@ -463,7 +491,8 @@ export class Engine {
   async #shutDown(): Promise<void> {
     this.#ended.abort("stop");
     // What was posted is stored before the store is closed.
-    const unheard = this.#exchange?.stopListening();
+    const unheard = this.#http?.close();
+    this.#inspector?.close();
     await this.#supervisor?.stop(this.#config.shutdownTimeoutSeconds * 1000);
     await this.#pool?.stop();
     await this.#generations;

@@ -1,3 +1,4 @@
+import type { Hono } from "hono";
 import type { RedisConnection } from "../broker/redis/connection.ts";
 import type { Config, PublisherConfig } from "../config/config.ts";
 import type { Courier } from "../exchange/courier.ts";
@@ -5,19 +6,14 @@ import { delivering } from "../exchange/delivering.ts";
 import { Intake } from "../exchange/intake.ts";
 import type { RedisSource } from "../exchange/redis_source.ts";
 import type { GroupWorker } from "../handling/runner.ts";
-import { httpUrl, serveHttp } from "../http/server.ts";
 import type { WebhookSubscriber } from "../http/webhooks.ts";
 import type { DomainDescription, HandlerDescription } from "../isolation/protocol.ts";
-import { messageOf } from "../lib/annals_error.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { EventStore } from "../store/port.ts";
 import type { Report } from "../telemetry/events.ts";
 import { EngineStartError } from "./errors.ts";
 import { retryUntilUp } from "./retry.ts";
 import type { SingleWork } from "./single_runner.ts";
-
-/** How often an address is tried that is taken, in milliseconds. */
-const LISTEN_INTERVAL = 1_000;
 
 /** How often wrong signatures are spoken of, in milliseconds. */
 const COMPLAINT_INTERVAL = 60_000;
@@ -82,7 +78,6 @@ export class Exchange {
   #couriers = new Map<string, Promise<Courier>>();
   #connections = new Map<string, Promise<RedisConnection>>();
   #closers: (() => void)[] = [];
-  #stopListening: () => Promise<void> = () => Promise.resolve();
 
   /** @param options Its dependencies. */
   constructor(options: ExchangeOptions) {
@@ -151,19 +146,17 @@ export class Exchange {
     });
   }
 
-  /** Takes webhooks, if a subscriber has a secret. A port that is taken is a warning: another server may listen there. */
-  async listen(print: (line: string) => void, signal: AbortSignal): Promise<void> {
+  /** Takes webhooks, if a subscriber has a secret; `null` if none has. */
+  async webhooks(): Promise<Hono | null> {
     const { domain, config, clock, report } = this.#options;
     const subscribers = new Map(domain.handlers.flatMap((handler): [string, WebhookSubscriber][] => {
       const { secrets = [] } = config.subscriber(handler.name) ?? {};
       return secrets.length === 0 ? [] : [[handler.name, { intake: this.#intakeOf(handler), secrets }]];
     }));
-    if (subscribers.size === 0) return;
-    const names = [...subscribers.keys()].join(", ");
-    const { hostname, port } = config.http;
+    if (subscribers.size === 0) return null;
     const { webhooks } = await import("../http/webhooks.ts");
     let complainedAt = -Infinity;
-    const app = webhooks({
+    return webhooks({
       subscribers,
       longest: config.store.maxMessageBytes,
       failed: (group, error) =>
@@ -177,36 +170,6 @@ export class Exchange {
         report({ type: "service.warned", warning });
       },
     });
-    const open = (): string | null => {
-      try {
-        const server = serveHttp({ hostname, port }, app.fetch);
-        this.#stopListening = server.close;
-        print(`Listening for webhooks: ${httpUrl({ hostname, port: server.port })}`);
-        return null;
-      } catch (error) {
-        if (error instanceof Deno.errors.AddrInUse) return "is taken";
-        if (error instanceof Deno.errors.AddrNotAvailable) return "is no address of this machine";
-        throw new EngineStartError(
-          `Cannot listen at ${httpUrl({ hostname, port })}: ${messageOf(error)}; change [server.http] listen`,
-          2,
-        );
-      }
-    };
-    const why = open();
-    if (why === null) return;
-    const warning = `${
-      httpUrl({ hostname, port })
-    } ${why}, so this process takes no webhooks for ${names} until it is free; if no other server of this domain listens there, change [server.http] listen`;
-    report({ type: "service.warned", warning });
-    // The server that listens there may stop, in a rolling restart for one.
-    void (async () => {
-      do await clock.sleep(LISTEN_INTERVAL, signal); while (!signal.aborted && open() !== null);
-    })().catch((error) => report({ type: "service.warned", warning: messageOf(error) }));
-  }
-
-  /** Takes no more webhooks; requests under way are answered. */
-  stopListening(): Promise<void> {
-    return this.#stopListening();
   }
 
   /** Closes connections, once nothing is delivered any more. */

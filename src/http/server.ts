@@ -28,17 +28,17 @@ export function httpUrl({ hostname, port }: HttpAddress): string {
  */
 export function serveHttp(
   address: HttpAddress,
-  handle: (request: Request) => Response | Promise<Response>,
+  handle: (request: Request, info: Deno.ServeHandlerInfo) => Response | Promise<Response>,
 ): { readonly port: number; readonly close: () => Promise<void> } {
   const stop = new AbortController();
   const underWay = new Set<Promise<unknown>>();
   let isClosing = false;
-  const answer = async (request: Request): Promise<Response> => {
+  const answer = async (request: Request, info: Deno.ServeHandlerInfo): Promise<Response> => {
     if (isClosing) return new Response(null, { status: 503, headers: { "retry-after": "1", "connection": "close" } });
-    return await handle(request);
+    return await handle(request, info);
   };
-  const server = Deno.serve({ ...address, signal: stop.signal, onListen: () => {} }, (request) => {
-    const answered = answer(request);
+  const server = Deno.serve({ ...address, signal: stop.signal, onListen: () => {} }, (request, info) => {
+    const answered = answer(request, info);
     const done: Promise<unknown> = answered.catch(() => {}).finally(() => underWay.delete(done));
     underWay.add(done);
     return answered;

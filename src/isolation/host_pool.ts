@@ -3,10 +3,9 @@ import { type HostedWorker, type HostLimits, HostProcess, type WorkerSpec } from
 import type { GroupWorker } from "../handling/runner.ts";
 import { Semaphore } from "../lib/semaphore.ts";
 import { within } from "../lib/within.ts";
-import type { MessageRecord } from "../messages/envelope.ts";
 import { WorkerSession, type WorkerSessionOptions } from "./session.ts";
 import { LogQuota } from "./log_quota.ts";
-import type { FromWorker } from "./protocol.ts";
+import type { DomainQuestion, FromWorker } from "./protocol.ts";
 import type { Report } from "../telemetry/events.ts";
 
 /** Grace period beyond the time limit before a blocked thread's host is killed, in milliseconds. */
@@ -82,6 +81,8 @@ interface Placed {
   /** Gives up a worker that is still loading. */
   stopLoading: (() => void) | undefined;
   sessions: Map<string, WorkerSession>;
+  /** Who waits for an answer, by the number of the question. */
+  answers: Map<number, { readonly resolve: (answer: FromWorker) => void; readonly reject: (error: Error) => void }>;
   quota: LogQuota;
 }
 
@@ -145,6 +146,7 @@ export class HostPool {
       hosted: undefined,
       stopLoading: undefined,
       sessions: new Map(),
+      answers: new Map(),
       quota: new LogQuota(() => performance.now(), 2),
     });
   }
@@ -190,25 +192,30 @@ export class HostPool {
     };
   }
 
-  /** Sends a worker one request outside any session. */
-  async ask(
-    unit: string,
-    question: { t: "describe" } | { t: "decode"; records: readonly MessageRecord[] },
-  ): Promise<FromWorker> {
+  /**
+   * Asks a worker something outside of any session.
+   *
+   * @throws {ModuleLoadError} If its module cannot be loaded, or it does not answer: then it is replaced.
+   * @throws {WorkerEndedError} If it ended.
+   */
+  async ask(unit: string, question: DomainQuestion): Promise<FromWorker> {
     const placed = this.#units.get(unit)!;
     const worker = await this.#worker(placed);
+    const id = ++this.#lastQuestion;
     const answer = await within(
       LOAD_PATIENCE,
       new Promise<FromWorker>((resolve, reject) => {
-        this.#answers.set(unit, { resolve, reject });
-        worker.send({ ...question, id: 1 });
+        placed.answers.set(id, { resolve, reject });
+        worker.send({ ...question, id });
       }),
     );
-    if (answer === undefined) throw new ModuleLoadError(`it did not answer within ${LOAD_PATIENCE / 1000} s`);
-    return answer;
+    placed.answers.delete(id);
+    if (answer !== undefined) return answer;
+    if (placed.hosted === worker) this.#drop(placed);
+    throw new ModuleLoadError(`it did not answer within ${LOAD_PATIENCE / 1000} s`);
   }
 
-  #answers = new Map<string, { resolve: (answer: FromWorker) => void; reject: (error: Error) => void }>();
+  #lastQuestion = 0;
 
   /** Replaces a worker whose handler timed out. */
   #replace(unit: string, stuck: HostedWorker | undefined): void {
@@ -319,7 +326,7 @@ export class HostPool {
             settle();
             worker.end();
             const error = new ModuleLoadError(message.message);
-            this.#answers.get(unit.name)?.reject(error);
+            refuse(placed, error);
             return reject(error);
           }
           if (placed.hosted === worker) this.#take(placed, message, bytes);
@@ -344,9 +351,10 @@ export class HostPool {
     switch (message.t) {
       case "described":
       case "decoded":
-        this.#answers.get(placed.unit.name)?.resolve(message);
-        this.#answers.delete(placed.unit.name);
-        return;
+      case "folded":
+      case "drafted":
+      case "schemas":
+        return placed.answers.get(message.id)?.resolve(message);
       case "log": {
         const group = placed.sessions.get(message.session)?.group ?? placed.unit.groups[0] ?? "";
         if (placed.quota.take(bytes)) {
@@ -389,8 +397,7 @@ export class HostPool {
     if (!isHost && !this.#closed) {
       for (const group of placed.unit.groups) this.#options.report({ type: "worker.ended", group, reason });
     }
-    this.#answers.get(placed.unit.name)?.reject(new WorkerEndedError(reason, isSuspect));
-    this.#answers.delete(placed.unit.name);
+    refuse(placed, new WorkerEndedError(reason, isSuspect));
     const hadInHand = [...placed.sessions.values()].some((session) => session.isBusy);
     for (const session of placed.sessions.values()) session.ended(reason, isSuspect);
     if (isHost && isSuspect && (hadInHand || wasLoading)) this.#keepApart(placed);
@@ -457,4 +464,10 @@ export class HostPool {
     }
     await Promise.all(starting);
   }
+}
+
+/** Fails what a worker was asked and has not answered. */
+function refuse({ answers }: Placed, error: Error): void {
+  for (const { reject } of answers.values()) reject(error);
+  answers.clear();
 }

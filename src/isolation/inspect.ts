@@ -8,7 +8,7 @@ import type { Config } from "../config/config.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { WorkerEndedError } from "../handling/errors.ts";
 import { ModuleLoadError } from "./errors.ts";
-import { HostPool } from "./host_pool.ts";
+import { HostPool, type Unit } from "./host_pool.ts";
 import { resolution } from "./own_flags.ts";
 import { serverFilesOf } from "./visible_files.ts";
 import { inParts } from "../store/large.ts";
@@ -103,6 +103,13 @@ export async function inspect(pool: HostPool, code: CodeLocation, config: Config
   });
 }
 
+/** The worker that answers what the engine asks outside of any session. */
+export function inspectorUnit(code: CodeLocation, config: Config): Unit {
+  const permissions = workerPermissions(code, config.grants("*"));
+  const spec = { module: code.module, permissions, env: environmentOf(config, "*") };
+  return { name: INSPECTOR, home: MAIN_HOST, groups: [], spec };
+}
+
 async function withInspector<T>(
   pool: HostPool,
   code: CodeLocation,
@@ -115,17 +122,7 @@ async function withInspector<T>(
   const failure = /^https?:/.test(own[0]) ? await cache(...own, module) : null;
   if (failure !== null) throw new ModuleLoadError(failure);
   pool.prepare(MAIN_HOST);
-  const unit = {
-    name: INSPECTOR,
-    home: MAIN_HOST,
-    groups: [],
-    spec: {
-      module,
-      permissions: workerPermissions(code, config.grants("*")),
-      env: environmentOf(config, "*"),
-    },
-  };
-  pool.add(unit);
+  pool.add(inspectorUnit(code, config));
   try {
     for (let tries = 1;; tries++) {
       try {

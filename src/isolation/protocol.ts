@@ -4,6 +4,7 @@ import type { PermissionGrant } from "../config/config.ts";
 import type { Writes } from "../domain/model.ts";
 import type { BatchItem } from "../handling/executor.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
+import type { Fault } from "../messages/errors.ts";
 import { LONGEST_TAG, MOST_TAGS } from "../messages/tags.ts";
 import type { CommandOutcome, Snapshot } from "../store/port.ts";
 
@@ -85,8 +86,6 @@ export interface ReadPayload {
   readonly unreadable?: string;
 }
 
-/** The severity of a log line. */
-
 /** One partition of a group, as a worker knows it. The session's name is an unguessable capability. */
 export interface SessionSpec {
   /** The session. */
@@ -129,10 +128,57 @@ export interface WorkerGreeting {
 /** The first frame on every connection. */
 export const helloSchema = z.strictObject({ t: z.literal("hello"), secret: z.string().max(200) });
 
+/** What a domain's code is asked outside of any session. */
+export type DomainQuestion =
+  | { readonly t: "describe" }
+  | { readonly t: "decode"; readonly records: readonly MessageRecord[] }
+  /** The states of an aggregate after some more of its messages; `isFirst`: from the beginning. */
+  | { readonly t: "fold"; readonly records: readonly MessageRecord[]; readonly isFirst: boolean }
+  /** Checks the payload of a command, JSON text, and says where the command goes. */
+  | { readonly t: "draft"; readonly type: string; readonly payload: string }
+  /** JSON schemas of commands, events and rows. */
+  | { readonly t: "schemas" };
+
+/** A command that was checked, and where it goes. */
+export interface Drafted {
+  /** Its type's name, and the version of its schema. */
+  readonly type: string;
+  readonly schemaVersion: number;
+  /** JSON text of the payload. */
+  readonly payload: string;
+  /** The target aggregate's id. */
+  readonly aggregateId: string;
+  /** The category and stream of the command. */
+  readonly category: string;
+  readonly stream: string;
+}
+
+/** What came of an attempt to make a command. */
+export type DraftAnswer =
+  | { readonly draft: Drafted }
+  /** The payload has faults. */
+  | { readonly faults: readonly Fault[] }
+  /** The domain's code cannot make one of it. */
+  | { readonly error: string }
+  /** The domain has no such command; these are those it has. */
+  | { readonly known: readonly string[] };
+
+/** JSON schemas, by name; an empty one for what does not say. */
+export interface DomainSchemas {
+  /** Of the payloads of commands, as they are sent. */
+  readonly commands: Readonly<Record<string, JsonSchema>>;
+  /** Of the payloads of events. */
+  readonly events: Readonly<Record<string, JsonSchema>>;
+  /** Of the rows of projections. */
+  readonly projections: Readonly<Record<string, JsonSchema>>;
+}
+
+/** A JSON schema (draft 2020-12). */
+export type JsonSchema = Readonly<Record<string, unknown>>;
+
 /** Messages from the engine to a worker. */
 export type ToWorker =
-  | { readonly t: "describe"; readonly id: number }
-  | { readonly t: "decode"; readonly id: number; readonly records: readonly MessageRecord[] }
+  | DomainQuestion & { readonly id: number }
   | { readonly t: "open"; readonly session: SessionSpec }
   | { readonly t: "close"; readonly session: string }
   | {
@@ -279,6 +325,17 @@ const payload = z.strictObject({
   unreadable: z.string().optional(),
 });
 
+const draft = z.strictObject({
+  type: name,
+  schemaVersion: whole,
+  payload: z.string(),
+  aggregateId: name,
+  category: name,
+  stream: name.max(2_000),
+});
+const fault = z.strictObject({ path: z.string().max(10_000), message: z.string().max(20_000) });
+const schemas = z.record(name, z.record(z.string(), z.unknown()));
+
 /** Messages from a worker to the engine. */
 export const fromWorkerSchema = z.discriminatedUnion("t", [
   z.strictObject({ t: z.literal("ready") }),
@@ -288,6 +345,22 @@ export const fromWorkerSchema = z.discriminatedUnion("t", [
     t: z.literal("decoded"),
     id: whole,
     payloads: list(payload, MOST),
+  }),
+  z.strictObject({ t: z.literal("folded"), id: whole, states: list(z.string().nullable(), MOST) }),
+  z.strictObject({
+    t: z.literal("drafted"),
+    id: whole,
+    answer: z.union([
+      z.strictObject({ draft }),
+      z.strictObject({ faults: list(fault, 10_000) }),
+      z.strictObject({ error: z.string().max(20_000) }),
+      z.strictObject({ known: list(name, 10_000) }),
+    ]),
+  }),
+  z.strictObject({
+    t: z.literal("schemas"),
+    id: whole,
+    schemas: z.strictObject({ commands: schemas, events: schemas, projections: schemas }),
   }),
   z.strictObject({
     t: z.literal("done"),

@@ -9,19 +9,18 @@ import type { Domain } from "../domain/model.ts";
 import { type Effects, NO_EFFECTS, type Reading } from "../handling/batch.ts";
 import type { BatchItem } from "../handling/executor.ts";
 import { LocalRunner } from "../handling/runner.ts";
-import { decode } from "../messages/codec.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
-import { tagsFor } from "../messages/tags.ts";
 import { storable } from "../messages/text.ts";
 import type { Snapshot, Tagged, TaggedMessages } from "../store/port.ts";
 import { read, textOf } from "../messages/thrown.ts";
-import { describe, importDomain } from "./describe.ts";
+import { DomainAnswers } from "./answers.ts";
+import { importDomain } from "./describe.ts";
 import { connect } from "./connect.ts";
 import { decodeFrame, encodeFrame, FrameSocket, MOST_ELEMENTS } from "./frames.ts";
 import { LogQuota } from "./log_quota.ts";
 import { explainRefusal, PACKAGE_ROOT } from "./permissions.ts";
 import type { Level } from "../telemetry/events.ts";
-import type { FromWorker, ReadPayload, SessionSpec, ToWorker, WorkerGreeting } from "./protocol.ts";
+import type { DomainQuestion, FromWorker, SessionSpec, ToWorker, WorkerGreeting } from "./protocol.ts";
 import { sandbox } from "./sandbox.ts";
 import { createGuard } from "./timeout.ts";
 import { Unhandled } from "./unhandled.ts";
@@ -53,6 +52,7 @@ class HostedWorker {
   #now: () => number = performance.now.bind(performance);
   #module: string;
   #domain: Domain | undefined;
+  #asked = new DomainAnswers();
   #sessions = new Map<string, Session>();
   #questions = new Map<number, (answer: ToWorker) => void>();
   #lastQuestion = 0;
@@ -146,9 +146,11 @@ class HostedWorker {
   #take(message: ToWorker): void {
     switch (message.t) {
       case "describe":
-        return this.#describe(message.id);
       case "decode":
-        return this.#send({ t: "decoded", id: message.id, payloads: message.records.map((one) => this.#payload(one)) });
+      case "fold":
+      case "draft":
+      case "schemas":
+        return this.#answer(message);
       case "open":
         return this.#open(message.session);
       case "close":
@@ -172,22 +174,11 @@ class HostedWorker {
     }
   }
 
-  #describe(id: number): void {
+  #answer({ id, ...question }: DomainQuestion & { readonly id: number }): void {
     try {
-      this.#send({ t: "described", id, description: describe(this.#domain!) });
+      this.#send({ ...this.#asked.answer(this.#domain!, question), id } as FromWorker);
     } catch (error) {
       this.#send({ t: "unready", message: storable(this.#explain(error, "*"), 10_000) });
-    }
-  }
-
-  #payload(record: MessageRecord): ReadPayload {
-    try {
-      const { types } = this.#domain!;
-      const { payload } = decode(record, types);
-      const tags = tagsFor(types.get(record.type)!, payload);
-      return { payload, ...(tags.length > 0 && { tags: [...tags] }) };
-    } catch (error) {
-      return { payload: null, unreadable: String(read(error, "reason") ?? textOf(error)) };
     }
   }
 

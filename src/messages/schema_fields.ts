@@ -15,16 +15,28 @@ export interface SchemaField {
  * @returns The fields; none if the schema does not say.
  */
 export function fieldsOf(schema: Schema): SchemaField[] {
-  const standard = schema["~standard"] as { jsonSchema?: { output(options: object): Record<string, any> } };
+  const { properties = {} } = jsonSchemaOf(schema, "output");
+  return Object.entries(properties as Record<string, Record<string, any>>).map(([name, field]) => ({
+    name,
+    type: typeOf(field),
+  }));
+}
+
+/**
+ * Returns what a schema takes or makes as JSON Schema, through Standard JSON Schema (https://standardschema.dev/json-schema).
+ *
+ * @param schema The schema.
+ * @param side Whether what it takes, or what it makes of it.
+ * @returns JSON Schema, draft 2020-12; an empty one, which allows everything, if the schema does not say.
+ */
+export function jsonSchemaOf(schema: Schema, side: "input" | "output"): Record<string, unknown> {
+  type Convert = (options: object) => Record<string, unknown>;
+  const standard = schema["~standard"] as { jsonSchema?: Readonly<Record<"input" | "output", Convert>> };
   try {
-    const { properties = {} } = standard.jsonSchema?.output({ target: "draft-2020-12" }) ?? {};
-    return Object.entries(properties as Record<string, Record<string, any>>).map(([name, field]) => ({
-      name,
-      type: typeOf(field),
-    }));
+    return standard.jsonSchema?.[side]({ target: "draft-2020-12" }) ?? {};
   } catch {
     // The schema uses something that JSON Schema cannot express.
-    return [];
+    return {};
   }
 }
 

@@ -34,7 +34,15 @@ export class Site {
    */
   static make(name: string, module: URL, toml = "", env: Record<string, string> = {}, entry = SERVER): Site {
     const folder = Deno.makeTempDirSync({ prefix: "annals-" });
-    return new Site(folder, name, `${toml}\n[domains]\n${name} = ${JSON.stringify(fromFileUrl(module))}\n`, env, entry);
+    // Servers of tests that run at the same time would compete for the default address.
+    const http = toml.includes("[server.http]") ? "" : '\n[server.http]\nlisten = "off"\n';
+    return new Site(
+      folder,
+      name,
+      `${toml}${http}\n[domains]\n${name} = ${JSON.stringify(fromFileUrl(module))}\n`,
+      env,
+      entry,
+    );
   }
 
   /** Starts the real server. */

@@ -60,6 +60,28 @@ const WRONG: [name: string, toml: string, told: RegExp, env?: Record<string, str
     "[publishers.Feed]\nstream = 's'\nredis = 'redis://h'\ntimeout_seconds = 5",
     /publishers\.Feed\.timeout_seconds: is of no use for a stream/,
   ],
+  [
+    "an address that others reach, without a token",
+    "[server.http]\nlisten = '0.0.0.0:1'",
+    /server\.http\.listen = "0\.0\.0\.0:1": can be reached from other machines, so it needs token =/,
+  ],
+  [
+    "an address of the network in other clothes",
+    "[server.http]\nlisten = '[::ffff:127.0.0.1]:1'",
+    /can be reached from other machines/,
+  ],
+  ["an API without a token", "[server.http]\napi = true", /server\.http\.api = true: needs a token for the programs/],
+  [
+    "a short token",
+    "[server.http]\ntoken = 'hunter2'",
+    /server\.http\.token(?!.*hunter2): expected at least 16 characters without spaces/,
+  ],
+  [
+    "a password in place of its hash",
+    "[server.http.users]\nalice = 'hunter2'",
+    /server\.http\.users\.alice(?!.*hunter2): expected what .* config hash-password/,
+  ],
+  ["a host with a port", "[server.http]\nhosts = ['a.example:80']", /server\.http\.hosts\.0 = .*expected a host name/],
   ["an address without a port", "[server.http]\nlisten = 'localhost'", /server\.http\.listen = "localhost": expected/],
   ["a secret under a misspelt key", "[event_store]\nurll = 'postgres://u:hunter2@h'", /urll: there is no.* "url"\?$/],
   [

@@ -1,0 +1,70 @@
+import type { Hono } from "hono";
+import type { Broker } from "../broker/port.ts";
+import type { Config } from "../config/config.ts";
+import type { Guarded } from "../http/guard.ts";
+import type { Inspector } from "../isolation/inspector.ts";
+import type { DomainDescription } from "../isolation/protocol.ts";
+import type { Clock } from "../lib/clock.ts";
+import { groupStatuses } from "../operating/groups.ts";
+import type { EventStore } from "../store/port.ts";
+import type { Report } from "../telemetry/events.ts";
+import type { GroupHealth } from "./group_runner.ts";
+import { HttpService } from "./http_service.ts";
+import { readiness } from "./readiness.ts";
+
+/** Dependencies of {@linkcode httpServiceOf}. */
+export interface HttpOptions {
+  /** The configuration. */
+  readonly config: Config;
+  /** The domain. */
+  readonly domain: DomainDescription;
+  /** The open store. */
+  readonly store: EventStore;
+  /** The open broker. */
+  readonly broker: Broker;
+  /** Asks the domain's code. */
+  readonly inspector: Inspector;
+  /** The routes that take webhooks, if there are some. */
+  readonly webhooks: Hono | null;
+  /** Streams of the broker that there may be. */
+  readonly streams: readonly string[];
+  /** The state of the groups in this process. */
+  readonly health: () => readonly GroupHealth[];
+  /** Prints startup lines. */
+  readonly print: (line: string) => void;
+  /** Ends what goes on until somebody leaves. */
+  readonly signal: AbortSignal;
+  /** The source of time. */
+  readonly clock: Clock;
+  /** Receives engine events. */
+  readonly report: Report;
+}
+
+/** Puts together what a server serves by HTTP. The library is loaded only where something is served. */
+export async function httpServiceOf(options: HttpOptions): Promise<HttpService> {
+  const { config, domain, store, broker, inspector, webhooks, streams, health, print, signal, clock, report } = options;
+  const [{ Guard }, { httpApp }, { probes }] = await Promise.all([
+    import("../http/guard.ts"),
+    import("../http/app.ts"),
+    import("../http/probes.ts"),
+  ]);
+  const { http, enableOutbox: publish, store: { maxMessageBytes: longest } } = config;
+  const lags = () => groupStatuses({ config, store, domain });
+  const ready = readiness({ store, broker, streams, health, lags, maxLag: http.readyMaxLag, clock });
+  const guarded: Hono<Guarded>[] = [];
+  const serves: string[] = [];
+  if (http.api) {
+    const { apiRoutes } = await import("../http/api/routes.ts");
+    guarded.push(apiRoutes({ store, domain, inspector, longest, publish, signal }));
+    serves.push("API");
+  }
+  if (webhooks) serves.push("webhooks");
+  const app = httpApp({
+    guard: new Guard(http, await store.logId()),
+    open: [probes(ready), ...webhooks ? [webhooks] : []],
+    pages: [],
+    guarded,
+    failed: (error) => report({ type: "engine.failed", error }),
+  });
+  return new HttpService({ config: http, serves: [...serves, "probes"], app, print, clock, report });
+}

@@ -1,0 +1,118 @@
+import { Hono } from "hono";
+import { streamSSE } from "hono/streaming";
+import { lastOf } from "../../client/catching_up.ts";
+import { followRecords } from "../../client/live.ts";
+import { encodeToken } from "../../client/token.ts";
+import type { Waits } from "../../client/waits.ts";
+import type { Inspector } from "../../isolation/inspector.ts";
+import type { DomainDescription } from "../../isolation/protocol.ts";
+import { didYouMean } from "../../lib/did_you_mean.ts";
+import { isInternal, isOfCommands } from "../../messages/envelope.ts";
+import { DomainDefinitionError } from "../../messages/errors.ts";
+import type { EventStore } from "../../store/port.ts";
+import type { Guarded } from "../guard.ts";
+import { problem } from "../problem.ts";
+
+/** How long to wait for a command that a token stands for, in milliseconds. */
+const PATIENCE = 30_000;
+
+/** How often a line is sent when there is nothing else, in milliseconds: proxies close silent connections. */
+const ALIVE_INTERVAL = 15_000;
+
+/** How many may follow at the same time. */
+const MOST_FOLLOWERS = 1_000;
+
+/** Dependencies of {@linkcode eventRoutes}. */
+export interface EventRoutesOptions {
+  /** The store. */
+  readonly store: EventStore;
+  /** The domain. */
+  readonly domain: DomainDescription;
+  /** Upcasts payloads with the domain's code. */
+  readonly inspector: Pick<Inspector, "decode">;
+  /** Knows what tokens stand for. */
+  readonly waits: Waits;
+  /** Ends all streams. */
+  readonly signal: AbortSignal;
+}
+
+/** The names of the events of a domain, each with its category. */
+export function eventsOf({ categories, parts }: DomainDescription): Map<string, string> {
+  return new Map(
+    Object.entries(categories)
+      .filter(([category]) => !isOfCommands(category) && !isInternal(category) && !parts.includes(category))
+      .flatMap(([category, types]) => types.map((type) => [type, category] as const)),
+  );
+}
+
+/** `GET /events`: the events of the log as server-sent events. */
+export function eventRoutes({ store, domain, inspector, waits, signal }: EventRoutesOptions): Hono<Guarded> {
+  const app = new Hono<Guarded>();
+  const categoryOf = eventsOf(domain);
+  let followers = 0;
+
+  app.get("/events", async (context) => {
+    const query = new URL(context.req.url).searchParams;
+    const types = query.get("types")?.split(",").filter((type) => type !== "");
+    for (const type of types ?? []) {
+      if (categoryOf.has(type)) continue;
+      return problem(
+        context,
+        400,
+        `Domain "${domain.name}" has no event "${type}"${didYouMean(type, [...categoryOf.keys()])}`,
+      );
+    }
+    if (followers >= MOST_FOLLOWERS) {
+      context.header("retry-after", "5");
+      return problem(context, 503, `${MOST_FOLLOWERS} follow already`);
+    }
+    // A browser that lost its connection says up to where it has heard.
+    const after = context.req.header("last-event-id") ?? query.get("after") ?? "now";
+    let position: number;
+    try {
+      position = after === "start"
+        ? 0
+        : after === "now"
+        ? await store.lastPosition()
+        : lastOf(await waits.seenBy(after, PATIENCE));
+    } catch (error) {
+      if (error instanceof DomainDefinitionError) return problem(context, 400, error.message);
+      throw error;
+    }
+    const [log, wanted] = [await waits.logId(), types && new Set(types)];
+    followers++;
+    // Proxies that buffer would hold events back.
+    context.header("x-accel-buffering", "no");
+    return streamSSE(context, async (stream) => {
+      const left = new AbortController();
+      stream.onAbort(() => left.abort());
+      const ended = AbortSignal.any([signal, left.signal]);
+      const alive = setInterval(() => void stream.write(": alive\n\n").catch(() => {}), ALIVE_INTERVAL);
+      try {
+        for await (const page of followRecords(store, { position, signal: ended })) {
+          const found = page.filter(({ type, category }) =>
+            categoryOf.get(type) === category && wanted?.has(type) !== false
+          );
+          const payloads = await inspector.decode(found);
+          for (const [i, { data: _, metadata, ...event }] of found.entries()) {
+            if (ended.aborted) return;
+            await stream.writeSSE({
+              id: encodeToken({ log, position: event.position }),
+              event: event.type,
+              data: JSON.stringify({
+                ...event,
+                time: new Date(event.time).toISOString(),
+                ...payloads[i],
+                metadata: metadata === null ? {} : JSON.parse(metadata),
+              }),
+            });
+          }
+        }
+      } finally {
+        clearInterval(alive);
+        followers--;
+      }
+    });
+  });
+  return app;
+}

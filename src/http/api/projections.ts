@@ -1,0 +1,143 @@
+import { type Context, Hono } from "hono";
+import { ProjectionBehindError } from "../../client/catching_up.ts";
+import type { Waits } from "../../client/waits.ts";
+import { planCount, planQuery } from "../../domain/queries.ts";
+import type { ProjectionDescription } from "../../isolation/protocol.ts";
+import { didYouMean } from "../../lib/did_you_mean.ts";
+import { DomainDefinitionError } from "../../messages/errors.ts";
+import { isNewest } from "../../projections/place.ts";
+import type { EventStore } from "../../store/port.ts";
+import type { Guarded } from "../guard.ts";
+import { problem } from "../problem.ts";
+import { waitOf } from "./prefer.ts";
+
+/** How long a read waits for what it is to show, in seconds, unless it says. */
+const PATIENCE = 5;
+
+/** What a request can say besides conditions on fields. */
+const OWN = ["where", "order", "limit", "cursor", "scan", "count"];
+
+/** Dependencies of {@linkcode projectionRoutes}. */
+export interface ProjectionRoutesOptions {
+  /** The store. */
+  readonly store: EventStore;
+  /** The projections of the domain. */
+  readonly projections: readonly ProjectionDescription[];
+  /** Waits until a projection shows something. */
+  readonly waits: Waits;
+}
+
+/** A value of a field, as its type says. */
+function valueOf(type: string | undefined, text: string): unknown {
+  const isNumber = type === "number" || type === "integer";
+  if (isNumber && text.trim() !== "" && Number.isFinite(Number(text))) return Number(text);
+  if (type === "boolean" && (text === "true" || text === "false")) return text === "true";
+  return text;
+}
+
+/** The conditions of a request: `where` as JSON, and `FIELD=value` or `FIELD.gt=value`. */
+function whereOf({ fields }: ProjectionDescription, query: URLSearchParams): Record<string, unknown> {
+  const where = new Map<string, unknown>();
+  const given = query.get("where");
+  if (given !== null) {
+    let parsed: unknown;
+    try {
+      parsed = JSON.parse(given);
+    } catch {
+      throw new DomainDefinitionError("where is not JSON");
+    }
+    if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
+      throw new DomainDefinitionError('where is no object of conditions, like {"balance":{"gt":10}}');
+    }
+    for (const [name, condition] of Object.entries(parsed)) where.set(name, condition);
+  }
+  for (const name of new Set(query.keys())) {
+    if (OWN.includes(name)) continue;
+    const texts = query.getAll(name);
+    const isField = fields.some((field) => field.name === name);
+    const dot = isField ? -1 : name.lastIndexOf(".");
+    const field = dot < 0 ? name : name.slice(0, dot);
+    const operator = dot < 0 ? null : name.slice(dot + 1);
+    const type = fields.find((one) => one.name === field)?.type;
+    const before = where.get(field);
+    if (operator === null && (texts.length > 1 || before !== undefined)) {
+      throw new DomainDefinitionError(`"${field}" is given twice; use ${field}.in for several values`);
+    }
+    const operand = operator === "in"
+      ? texts.flatMap((text) => text.split(",")).map((text) => valueOf(type, text))
+      : valueOf(operator === "null" ? "boolean" : operator === "prefix" ? "string" : type, texts[0]);
+    if (operator === null) where.set(field, operand);
+    else where.set(field, { ...(typeof before === "object" ? before : {}), [operator]: operand });
+  }
+  return Object.fromEntries(where);
+}
+
+/** The order of a request, like `-balance,owner`. */
+function orderOf(order: string | null): [string, "asc" | "desc"][] | undefined {
+  return order?.split(",").map((name) => name.startsWith("-") ? [name.slice(1), "desc"] : [name, "asc"]);
+}
+
+/** `GET /projections/NAME` and `GET /projections/NAME/KEY`. */
+export function projectionRoutes({ store, projections, waits }: ProjectionRoutesOptions): Hono<Guarded> {
+  const app = new Hono<Guarded>();
+  const shown = new Map(projections.filter((one) => isNewest(one, projections)).map((one) => [one.name, one]));
+
+  /** Answers with what a projection shows, once it shows what the request wants to see. */
+  const read = async (
+    context: Context<Guarded>,
+    work: (projection: ProjectionDescription) => Promise<Response>,
+  ): Promise<Response> => {
+    const name = context.req.param("name")!;
+    const projection = shown.get(name);
+    if (!projection) {
+      return problem(context, 404, `There is no projection "${name}"${didYouMean(name, [...shown.keys()])}`);
+    }
+    try {
+      const after = context.req.header("after");
+      const timeout = (waitOf(context.req.header("prefer")) ?? PATIENCE) * 1000;
+      if (after !== undefined) await waits.after(projection, { after, timeout });
+      return await work(projection);
+    } catch (error) {
+      if (error instanceof ProjectionBehindError) {
+        context.header("retry-after", "1");
+        return problem(context, 503, error.message, { behind: error.behind });
+      }
+      if (error instanceof DomainDefinitionError) return problem(context, 400, error.message);
+      throw error;
+    }
+  };
+
+  app.get("/projections/:name", (context) =>
+    read(context, async (projection) => {
+      const query = new URL(context.req.url).searchParams;
+      const where = whereOf(projection, query);
+      const scan = query.get("scan") === "true";
+      if (query.get("count") === "true") {
+        return context.json({ count: await store.countRows(planCount(projection, { where, scan })) });
+      }
+      const [orderBy, limit] = [orderOf(query.get("order")), query.get("limit")];
+      const { query: planned, cursorOf } = planQuery(projection, {
+        where,
+        scan,
+        ...(orderBy && { orderBy }),
+        ...(limit !== null && { limit: Number(limit) }),
+        cursor: query.get("cursor"),
+      });
+      // One more than asked for tells whether there is another page.
+      const found = await store.queryRows({ ...planned, limit: planned.limit + 1 });
+      const rows = found.slice(0, planned.limit).map(({ row }) => JSON.parse(row!));
+      const last = found[planned.limit - 1];
+      const cursor = found.length > planned.limit ? cursorOf(last.key, rows.at(-1)) : null;
+      return context.json({ rows, cursor });
+    }));
+
+  app.get("/projections/:name/:key", (context) =>
+    read(context, async ({ name }) => {
+      const key = context.req.param("key");
+      const found = await store.readRow(name, key);
+      if (!found?.row) return problem(context, 404, `Projection "${name}" has no row "${key}"`);
+      // A row may be long: it is passed on as it is stored.
+      return context.body(found.row, 200, { "content-type": "application/json" });
+    }));
+  return app;
+}
