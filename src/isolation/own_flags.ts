@@ -8,6 +8,9 @@ const HANDED_ON =
 /** Those that may take their value as a separate argument. */
 const WITH_VALUE = /^(--config|-c|--import-map|--cert)$/;
 
+/** The same of flags that are not handed on: what follows them is no program. */
+const OTHERS_WITH_VALUE = /^(--location|--seed|--ext|--log-level|-L|--port|--host|--require|--preload)$/;
+
 /**
  * Extracts the module resolution flags of a `deno run` command line, so that another process can be started alike.
  *
@@ -24,8 +27,7 @@ export function flagsOf(commandLine: readonly string[], mainModule: string): str
       return false;
     }
   };
-  const begin = commandLine.findIndex((arg) => arg === "run" || arg === "test" || arg === "serve");
-  const end = commandLine.findIndex((arg, i) => i > begin && isMain(arg));
+  const { begin, end } = programIn(commandLine, isMain);
   if (begin < 0) return [];
   const given = commandLine.slice(begin + 1, end < 0 ? undefined : end);
   const flags: string[] = [];
@@ -37,13 +39,42 @@ export function flagsOf(commandLine: readonly string[], mainModule: string): str
   return flags;
 }
 
-/** {@linkcode flagsOf} this process; none on systems without /proc. */
-export function handedOn(): string[] {
+/**
+ * Finds the subcommand and the program in a command line; -1 for what is not there. A program may be named by a
+ * specifier, which is not the URL that it has: `jsr:@annals/annals/server`, or a name of the import map.
+ */
+function programIn(commandLine: readonly string[], isMain: (arg: string) => boolean): { begin: number; end: number } {
+  const begin = commandLine.findIndex((arg) => arg === "run" || arg === "test" || arg === "serve");
+  const exact = commandLine.findIndex((arg, i) => i > begin && isMain(arg));
+  if (exact >= 0 || begin < 0 || commandLine[begin] === "test") return { begin, end: exact };
+  const isValue = (i: number) => WITH_VALUE.test(commandLine[i - 1]) || OTHERS_WITH_VALUE.test(commandLine[i - 1]);
+  return {
+    begin,
+    end: commandLine.findIndex((arg, i) => i > begin && arg !== "" && !arg.startsWith("-") && !isValue(i)),
+  };
+}
+
+/** The command line of this process; none on systems without /proc. */
+function ownCommandLine(): string[] {
   try {
-    return flagsOf(Deno.readTextFileSync("/proc/self/cmdline").split("\0"), Deno.mainModule);
+    return Deno.readTextFileSync("/proc/self/cmdline").split("\0");
   } catch {
     return [];
   }
+}
+
+/**
+ * Whether a command line names its program by a specifier. Deno then looks for its configuration from the current folder
+ * on, not from the folder of the program.
+ *
+ * @param commandLine The process's command line.
+ * @returns `false` if it cannot be determined.
+ */
+export function isBySpecifier(commandLine: readonly string[]): boolean {
+  const { begin, end } = programIn(commandLine, () => false);
+  if (begin < 0 || end < 0 || commandLine[begin] !== "run") return false;
+  const program = commandLine[end];
+  return /^(jsr|npm|https?):/.test(program) || !(program.startsWith("file:") || exists(program));
 }
 
 function exists(path: string): boolean {
@@ -54,9 +85,12 @@ function exists(path: string): boolean {
   }
 }
 
-/** The configuration file that Deno discovers for a module; `undefined` if there is none. */
-function configOf(module: string): string | undefined {
-  let folder = module.startsWith("file:") ? dirname(fileURLToPath(module)) : Deno.cwd();
+function folderOf(module: string): string {
+  return module.startsWith("file:") ? dirname(fileURLToPath(module)) : Deno.cwd();
+}
+
+/** The configuration file that Deno discovers from a folder on; `undefined` if there is none. */
+function configOf(folder: string): string | undefined {
   for (; dirname(folder) !== folder; folder = dirname(folder)) {
     const found = ["deno.json", "deno.jsonc"].map((name) => join(folder, name)).find(exists);
     if (found !== undefined) return found;
@@ -70,11 +104,12 @@ function configOf(module: string): string | undefined {
  * @returns The flags and the lock file, if there is one.
  */
 export function resolution(module: string): { readonly flags: readonly string[]; readonly lock: string | undefined } {
-  const own = handedOn();
+  const commandLine = ownCommandLine();
+  const own = flagsOf(commandLine, Deno.mainModule);
   const at = own.findIndex((flag) => /^(--config|-c|--no-config)(=|$)/.test(flag));
   const isGiven = at >= 0;
   const config = !isGiven
-    ? configOf(module)
+    ? configOf(isBySpecifier(commandLine) ? Deno.cwd() : folderOf(module))
     : own[at].startsWith("--no-config")
     ? undefined
     : own[at].split("=")[1] ?? own[at + 1];

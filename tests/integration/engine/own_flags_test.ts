@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
-import { flagsOf } from "../../../src/isolation/own_flags.ts";
+import { flagsOf, isBySpecifier } from "../../../src/isolation/own_flags.ts";
 
 const SERVER = new URL("../../../server.ts", import.meta.url).href;
 const path = fileURLToPath(SERVER);
@@ -62,4 +62,15 @@ export default domain("own", { aggregates: [Counter], handlers: [] });`,
   assert.match(said, /Engine running/);
   await errors;
   await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("a program named by a specifier is where the command line's own flags end", () => {
+  for (const program of ["jsr:@annals/annals/server", "https://example.com/server.ts", "@annals/annals/server"]) {
+    const args = ["deno", "run", "-A", "-c", "own.json", "--seed", "7", program, "--config=production.toml", ""];
+    assert.deepEqual(flagsOf(args, "https://jsr.io/@annals/annals/0.1.0/server.ts"), ["-c", "own.json"], program);
+    assert.ok(isBySpecifier(args), program);
+  }
+  assert.ok(!isBySpecifier(["deno", "run", "-A", path, "--domain=x"]));
+  assert.ok(!isBySpecifier(["deno", "test", "-A", "tests"]));
+  assert.ok(!isBySpecifier([]));
 });
