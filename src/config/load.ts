@@ -6,6 +6,7 @@ import { redactUrl } from "../lib/redact_url.ts";
 import { didYouMean } from "../lib/did_you_mean.ts";
 import { resolveConfig } from "./resolve.ts";
 import { type ConfigFile, configSchema, Interpolated, knownKeys } from "./schema.ts";
+import { withVariables } from "./variables.ts";
 import type { Config } from "./config.ts";
 
 /** Settings of {@linkcode loadConfig}. */
@@ -123,7 +124,8 @@ function shallow(file: string, table: Table): Table {
 }
 
 /**
- * Loads the configuration: file, variables, overlay of `ANNALS_ENV`, defaults.
+ * Loads the configuration: file, variables, overlay of `ANNALS_ENV`, defaults. Where the file does not say where the store
+ * or the broker is, or if there is no file, `DATABASE_URL` and `REDIS_URL` do.
  *
  * @param options The file and the environment.
  * @returns The effective configuration.
@@ -174,7 +176,7 @@ export function loadConfig(options: LoadOptions = {}): Config {
   const result = check(raw);
   if ("faults" in result) throw new ConfigError(file, result.faults);
   const folder = text === null ? Deno.cwd() : dirname(isAbsolute(file) ? file : join(Deno.cwd(), file));
-  return resolveConfig(result.file, {
+  return resolveConfig(withVariables(result.file, env, origins), {
     file: text === null ? null : file,
     folder: resolve(folder),
     origins,

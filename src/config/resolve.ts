@@ -9,6 +9,7 @@ import { ConfigError } from "./errors.ts";
 import { exchangeOf } from "./exchange.ts";
 import { httpOf } from "./http.ts";
 import type { ConfigFile } from "./schema.ts";
+import { schemeOf, SCHEMES } from "./variables.ts";
 
 /** The default location of an embedded store or broker. */
 const DEFAULT_URL = "sqlite:.annals/{domain}.db";
@@ -20,20 +21,17 @@ interface Context {
   readonly workers?: number;
 }
 
-const SCHEMES: Record<string, string> = {
-  "memory": "memory",
-  "sqlite": "sqlite",
-  "redis": "redis",
-  "rediss": "redis",
-  "postgres": "postgres",
-  "postgresql": "postgres",
-};
-
 /** How long outcomes and keys of idempotency are kept. */
 const KEPT = "30d";
 
 function ageOf(text = KEPT): number {
   return text === "forever" ? Infinity : millisecondsOf(text);
+}
+
+/** A key with its value, for an error, and the variable that it comes from. */
+function shown(key: string, url: string, { origins }: Context): string {
+  const origin = origins.get(key);
+  return `${key} = "${redactUrl(url)}"${origin?.includes("(environment)") ? `, from ${origin}` : ""}`;
 }
 
 function locate<P extends string>(
@@ -43,13 +41,16 @@ function locate<P extends string>(
   context: Context,
 ): { provider: P; url: string } {
   const fault = (message: string) =>
-    new ConfigError(context.file, [{ key: `${key}.url = "${redactUrl(given.url ?? "")}"`, message }]);
+    new ConfigError(context.file, [{ key: shown(`${key}.url`, given.url ?? "", context), message }]);
   const schemes = Object.keys(SCHEMES).filter((scheme) => (providers as readonly string[]).includes(SCHEMES[scheme]));
   const url = given.url ?? (given.provider === "memory" ? "memory:" : DEFAULT_URL);
-  const scheme = /^([a-z]+):/i.exec(url)?.[1].toLowerCase();
+  const scheme = schemeOf(url);
   const provider = scheme === undefined ? undefined : SCHEMES[scheme];
   if (provider === undefined || !schemes.includes(scheme!)) {
-    throw fault(`expected a URL that begins with ${schemes.map((known) => `"${known}:"`).join(" or ")}`);
+    const ownFile = context.origins.get(`${key}.url`)?.endsWith("(environment)")
+      ? `; unset the variable, or name another with [${key}] url in domain.toml`
+      : "";
+    throw fault(`expected a URL that begins with ${schemes.map((known) => `"${known}:"`).join(" or ")}${ownFile}`);
   }
   if (given.provider !== undefined && given.provider !== provider) {
     if (given.url === undefined) {
@@ -89,10 +90,10 @@ function isWhole(url: string): boolean {
   }
 }
 
-function checkUrl(key: string, url: string, file: string | null): void {
+function checkUrl(key: string, url: string, context: Context): void {
   if (isWhole(url)) return;
-  throw new ConfigError(file, [{
-    key: `${key} = "${redactUrl(url)}"`,
+  throw new ConfigError(context.file, [{
+    key: shown(key, url, context),
     message:
       `is not a valid URL; percent-encode special characters in the password, like %40 for @, %23 for # and %25 for %`,
   }]);
@@ -107,12 +108,12 @@ const PATHS: Readonly<Record<string, { readonly form: RegExp; readonly message: 
   },
 };
 
-function checkService(key: string, { provider, url }: StoreConfig | BrokerConfig, file: string | null): void {
+function checkService(key: string, { provider, url }: StoreConfig | BrokerConfig, context: Context): void {
   if (!Object.hasOwn(PATHS, provider)) return;
-  checkUrl(key, url, file);
+  checkUrl(key, url, context);
   const path = PATHS[provider];
   if (path === null || path.form.test(new URL(url).pathname)) return;
-  throw new ConfigError(file, [{ key: `${key} = "${redactUrl(url)}"`, message: path.message }]);
+  throw new ConfigError(context.file, [{ key: shown(key, url, context), message: path.message }]);
 }
 
 /** Converts permissions to Deno's form, with absolute paths. */
@@ -171,10 +172,10 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     ...locate("brokers.default", broker, ["memory", "sqlite", "redis"], context),
     prefix: broker.prefix ?? "",
   };
-  checkService("event_store.url", store, file);
-  checkService("brokers.default.url", brokerUrl, file);
+  checkService("event_store.url", store, context);
+  checkService("brokers.default.url", brokerUrl, context);
   if (listenUrl !== undefined) {
-    checkUrl("event_store.listen_url", listenUrl, file);
+    checkUrl("event_store.listen_url", listenUrl, context);
     if (!/^postgres(ql)?:/i.test(listenUrl)) {
       throw new ConfigError(file, [{
         key: `event_store.listen_url = "${redactUrl(listenUrl)}"`,

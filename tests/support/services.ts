@@ -17,7 +17,9 @@ export function programs(): Programs {
 
 /** The environment that tells tests of services. */
 export function environment(urls: { redis: string; database: string }, found: Programs): Record<string, string> {
-  return { TEST_REDIS_URL: urls.redis, TEST_DATABASE_URL: urls.database, [PROGRAMS]: JSON.stringify(found) };
+  // What the shell names is not for tests: without a file, it would be taken for their store and broker.
+  const none = { REDIS_URL: "", DATABASE_URL: "" };
+  return { TEST_REDIS_URL: urls.redis, TEST_DATABASE_URL: urls.database, ...none, [PROGRAMS]: JSON.stringify(found) };
 }
 
 function url(name: string): string {
