@@ -208,7 +208,7 @@ export async function dial(path: string, domain: string): Promise<EventStore> {
     socket = await Deno.connect({ transport: "unix", path });
   } catch {
     throw new StoreUnavailableError(
-      `event_store is "memory": the store of "${domain}" is in the server's memory, and no server is listening at ${path}; start one with the same configuration: deno run -A server.ts --domain=${domain}`,
+      `event_store is "memory": the store of "${domain}" is in the server's memory, and no server is listening at ${path}; start one with the same configuration: deno task start, or in the clone deno run -A server.ts --domain=${domain}`,
       "missing",
       false,
     );

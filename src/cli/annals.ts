@@ -30,7 +30,10 @@ export async function annalsCommand(args: readonly string[]): Promise<number> {
       .description("Inspects and operates a domain.")
       .version(denoJson.version)
       .option("--config <file>", "the server's configuration (default: domain.toml)")
-      .option("--domain <name>", "the domain: a name or the path of its module (default: the only one in [domains])")
+      .option(
+        "--domain <name>",
+        "the domain: a name or the path of its module (default: the only one in [domains], or ./domain.ts)",
+      )
       .addHelpText("after", "\nExit codes: 0 success, 1 failure, 2 wrong usage or configuration.")
       .allowExcessArguments(false)
       .showHelpAfterError("(run with --help for usage)")

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { loadConfig } from "../config/load.ts";
 import type { Config } from "../config/config.ts";
 import { locate, openStore } from "../adapters/open.ts";
@@ -30,13 +31,18 @@ export interface Operator extends Operated {
  */
 export function chooseDomain(options: GlobalOptions, config: Config): string {
   const names = Object.keys(config.domains);
-  const name = options.domain ?? (names.length === 1 ? names[0] : undefined);
+  const name = options.domain ?? (names.length === 1 ? names[0] : names.length === 0 ? domainHere() : undefined);
   if (name === undefined) {
     throw new UsageError(
       `Name a domain, like --domain=${names[0] ?? "./domain.ts"}; known: ${names.join(", ") || "none"}`,
     );
   }
   return findDomain(name, config);
+}
+
+/** The module of a project's only domain, in the current folder. */
+function domainHere(): string | undefined {
+  return existsSync("domain.ts") ? "./domain.ts" : undefined;
 }
 
 /** Loads the configuration, and describes the selected domain. */

@@ -177,7 +177,7 @@ async function follow(operator: Operator, name: string, generation: string, json
     if (now - unservedAt > UNSERVED) {
       if (isTerminal) write("\r\x1b[K");
       return console.log(
-        `Generation ${generation} of "${name}" is begun as soon as a server runs: deno run -A server.ts --domain=${operator.domain.name}`,
+        `Generation ${generation} of "${name}" is begun as soon as a server runs: deno task start, or in the clone deno run -A server.ts --domain=${operator.domain.name}`,
       );
     }
     await sleep(INTERVAL);

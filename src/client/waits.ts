@@ -139,7 +139,7 @@ export class Waits {
         if (await this.isServed()) servedAt = now;
         else {
           throw new OutcomeTimeoutError(
-            `Command ${commandId} is stored, but no server is running; start one: deno run -A server.ts --domain=${this.#keeping.name}`,
+            `Command ${commandId} is stored, but no server is running; start one: deno task start, or in the clone deno run -A server.ts --domain=${this.#keeping.name}`,
             commandId,
           );
         }

@@ -77,9 +77,9 @@ export class Server {
   #child: Deno.ChildProcess;
   #reading: Promise<unknown>;
 
-  constructor(args: string[], cwd: string, env: Record<string, string> = {}, entry = SERVER) {
+  constructor(args: string[], cwd: string, env: Record<string, string> = {}, entry: URL | "task" = SERVER) {
     this.#child = new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", "--no-check", fromFileUrl(entry), ...args],
+      args: entry === "task" ? ["task", ...args] : ["run", "-A", "--no-check", fromFileUrl(entry), ...args],
       cwd,
       env: { NO_COLOR: "1", ...env },
       stdin: "null",

@@ -1,0 +1,154 @@
+import assert from "node:assert/strict";
+import { parse } from "node:path";
+import { deno, INIT, Project } from "../../support/project.ts";
+import { canStartServices, PostgresServer, RedisServer } from "../../support/services.ts";
+
+/** Opens an account, and does what the README of a project shows. */
+async function useBank(project: Project): Promise<void> {
+  const opened = await project.task("client", "open", "alice", "Alice Johnson");
+  assert.equal(
+    opened.stdout,
+    'AccountOpened\n{ accountId: "alice", owner: "Alice Johnson", balance: 0 }\n',
+    opened.stderr,
+  );
+  const paid = await project.task("client", "deposit", "alice", "5000");
+  assert.match(paid.stdout, /^MoneyDeposited\n.*balance: 5000 }\n$/, paid.stderr);
+  const refused = await project.task("client", "withdraw", "alice", "5001");
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /refused: Account: the balance may not fall below zero/);
+  const wrong = await project.task("client", "withdraw", "alice", "much");
+  assert.equal(wrong.code, 1);
+  assert.match(wrong.stderr, /amount: Invalid input/);
+  const listed = await project.task("client", "list");
+  assert.equal(listed.stdout, '{ accountId: "alice", owner: "Alice Johnson", balance: 5000 }\n');
+}
+
+Deno.test("a new project runs, is operated and tested by its own tasks alone", async () => {
+  // Of a folder whose name needs care everywhere.
+  await using project = await Project.make("Bänk & Co (50%) #1");
+  const checks = Promise.all([
+    project.task("test"),
+    deno(["check", "client.ts"], project.folder),
+    deno(["lint"], project.folder),
+    deno(["fmt", "--check"], project.folder),
+  ]);
+  const server = await project.start();
+  assert.match(server.stdout, /event store +sqlite +\.annals\/bank-co-50-1\.db/);
+  await useBank(project);
+  const withdrawn = await project.task("client", "withdraw", "alice", "1200");
+  assert.match(withdrawn.stdout, /balance: 3800/);
+  const status = await project.task("annals", "subscriptions", "status");
+  assert.equal(status.code, 0, status.stderr);
+  assert.match(status.stdout, /BalanceProjector .* 1\/1/);
+  // The same without the task: it finds ./domain.ts.
+  const health = await deno(["run", "-A", "@annals/annals/cli", "health"], project.folder);
+  assert.equal(health.code, 0, health.stderr);
+  const read = await project.task("annals", "events", "read", "bank-co-50-1::account-alice");
+  assert.match(read.stdout, /AccountOpened[^]*MoneyDeposited[^]*MoneyWithdrawn/);
+  const [tested, ...others] = await checks;
+  assert.equal(tested.code, 0, tested.stdout + tested.stderr);
+  assert.match(tested.stdout, /4 passed/);
+  for (const { code, stdout, stderr } of others) assert.equal(code, 0, stdout + stderr);
+  assert.equal(await server.stop(), 0);
+  assert.match(server.stderr, /Watchman: A large withdrawal/);
+  const away = await project.task("client", "deposit", "alice", "1");
+  assert.match(away.stderr, /no server is running; start one: deno task start/);
+});
+
+Deno.test({
+  name: "the same project runs on Redis and PostgreSQL by two variables, without a file",
+  ignore: !canStartServices(),
+  fn: async () => {
+    const [redis, postgres] = await Promise.all([RedisServer.start(), PostgresServer.start()]);
+    await using _redis = redis;
+    await using _postgres = postgres;
+    await using project = await Project.make("bank", { REDIS_URL: redis.url, DATABASE_URL: postgres.url });
+    const server = await project.start();
+    assert.match(server.stdout, /event store +postgres[^]*broker +redis/);
+    await useBank(project);
+    const shown = await project.task("annals", "config", "show");
+    assert.match(shown.stdout, /event_store\.url +postgres:\/\/annals:\*\*\*@\S+ +DATABASE_URL \(environment\)/);
+    assert.match(shown.stdout, /brokers\.default\.url +redis:\S+ +REDIS_URL \(environment\)/);
+    assert.equal(await server.stop(), 0);
+    // Nothing went elsewhere.
+    await assert.rejects(Deno.stat(`${project.folder}/.annals/bank.db`), Deno.errors.NotFound);
+  },
+});
+
+/** Runs `init` in a folder of its own, which `prepare` may fill. */
+async function init(args: string[], prepare: (top: string) => Promise<unknown> = async () => {}) {
+  const top = await Deno.makeTempDir({ prefix: "annals-" });
+  try {
+    await prepare(top);
+    const said = await deno(["run", "-A", "--no-check", INIT, ...args], top);
+    const names: string[] = [];
+    const walk = (path: string) => {
+      for (const { name, isDirectory } of Deno.readDirSync(`${top}/${path}`)) {
+        names.push(`${path}${name}`);
+        if (isDirectory) walk(`${path}${name}/`);
+      }
+    };
+    walk("");
+    return { ...said, names: names.sort() };
+  } finally {
+    await Deno.remove(top, { recursive: true });
+  }
+}
+
+Deno.test("init overwrites nothing, and says what is in its way", async () => {
+  const text = "my own";
+  const taken = await init(["bank"], async (top) => {
+    await Deno.mkdir(`${top}/bank`);
+    await Deno.writeTextFile(`${top}/bank/deno.json`, text);
+    await Deno.symlink("nowhere", `${top}/bank/.gitignore`);
+  });
+  assert.equal(taken.code, 2);
+  assert.match(taken.stderr, /there is deno\.json, \.gitignore already, and nothing is overwritten; choose another/);
+  assert.deepEqual(taken.names, ["bank", "bank/.gitignore", "bank/deno.json"]);
+  const file = await init(["bank"], (top) => Deno.writeTextFile(`${top}/bank`, text));
+  assert.equal(file.code, 2);
+  assert.match(file.stderr, /it is a file; choose another folder/);
+});
+
+Deno.test("init takes a folder with other files, and makes those above it", async () => {
+  const beside = await init([".", "--name=bank"], (top) => Deno.mkdir(`${top}/.git`));
+  assert.equal(beside.code, 0, beside.stderr);
+  assert.ok(beside.names.includes("domain.ts"));
+  assert.doesNotMatch(beside.stdout, /cd /);
+  const deep = await init(["a/b/bank"]);
+  assert.equal(deep.code, 0, deep.stderr);
+  assert.ok(deep.names.includes("a/b/bank/domain.ts"));
+  assert.match(deep.stdout, /cd a\/b\/bank\n/);
+});
+
+Deno.test("init removes what it has written when it cannot write the rest", async () => {
+  // The folder's name leaves the longest ones no room: a path has at most 4096 bytes.
+  const part = "n".repeat(200);
+  const top = Math.floor(3_800 / 201);
+  const long = [...new Array(top).fill(part), "m".repeat(4_096 - 18 - top * 201 - 30)].join("/");
+  const failed = await init([`${long}`, "--name=bank"]);
+  assert.equal(failed.code, 1, failed.stderr);
+  assert.match(failed.stderr, /Cannot make a project in .*; nothing was left behind/);
+  assert.deepEqual(failed.names, []);
+});
+
+Deno.test("init refuses a name that no domain can have", async () => {
+  for (
+    const [args, message] of [
+      [["2024"], /of the folder "2024": a domain's name starts with a lower-case letter.*--name=my-bank/],
+      [["銀行"], /of the folder "銀行"/],
+      [["bank", "--name=My Bank"], /Cannot use the name "My Bank"/],
+      [["bank", `--name=${"b".repeat(101)}`], /at most 100 characters/],
+      [[parse(Deno.cwd()).root], /of the folder ""/],
+      [[""], /Cannot make a project in "": name a folder/],
+      [[" "], /name a folder/],
+      [[], /missing required argument 'folder'/],
+      [["a", "b"], /too many arguments/],
+    ] as const
+  ) {
+    const refused = await init([...args]);
+    assert.equal(refused.code, 2, `${args}: ${refused.stderr}`);
+    assert.match(refused.stderr, message);
+    assert.deepEqual(refused.names, []);
+  }
+});
