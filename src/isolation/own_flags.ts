@@ -97,6 +97,13 @@ function configOf(folder: string): string | undefined {
   }
 }
 
+/** Whether this process takes its configuration from the current folder; without its command line, whether there is one for this package. */
+function isOfProject(commandLine: readonly string[]): boolean {
+  if (commandLine.length > 0) return isBySpecifier(commandLine);
+  const config = configOf(Deno.cwd());
+  return config !== undefined && Deno.readTextFileSync(config).includes('"@annals/annals"');
+}
+
 /**
  * The module resolution flags for another process that runs a module of this package.
  *
@@ -109,7 +116,7 @@ export function resolution(module: string): { readonly flags: readonly string[];
   const at = own.findIndex((flag) => /^(--config|-c|--no-config)(=|$)/.test(flag));
   const isGiven = at >= 0;
   const config = !isGiven
-    ? configOf(isBySpecifier(commandLine) ? Deno.cwd() : folderOf(module))
+    ? configOf(isOfProject(commandLine) ? Deno.cwd() : folderOf(module))
     : own[at].startsWith("--no-config")
     ? undefined
     : own[at].split("=")[1] ?? own[at + 1];
