@@ -11,7 +11,7 @@ const [redisUrl, databaseUrl] = [Deno.env.get("TEST_REDIS_URL"), Deno.env.get("T
 async function find(): Promise<Omit<Programs, "template">> {
   let found = await findPrograms();
   const enough = () => (found.redisServer ?? redisUrl) && (found.postgres ?? databaseUrl);
-  if (!enough() || (found.postgres && !found.pgbouncer)) {
+  if (!enough() || (found.postgres && !found.pgbouncer) || !found.promtool) {
     await installPrograms();
     found = await findPrograms();
   }
@@ -68,6 +68,7 @@ try {
       "Tests that need a Redis or PostgreSQL of their own are ignored: install redis-server and postgresql",
     );
   }
+  if (!found.promtool) console.error("Tests of what Prometheus reads are ignored: install prometheus");
   if (!found.pgbouncer) console.error("Tests of a pooler are ignored: install pgbouncer");
   let redis = redisUrl;
   if (redis === undefined) {

@@ -35,14 +35,17 @@ import { httpServiceOf } from "./http.ts";
 import type { HttpService } from "./http_service.ts";
 import { dropDivergedCopies } from "../outbox/divergence.ts";
 import { CHECKPOINTED, startWalCheckpointer } from "../sqlite/wal_checkpointer.ts";
+import { StoreUnavailableError } from "../store/errors.ts";
 import type { EventStore } from "../store/port.ts";
 import { harmless, NO_REPORT, type Report } from "../telemetry/events.ts";
+import { type EngineMetrics, Metrics } from "../telemetry/metrics.ts";
 import { announceAdapters, announceSubscriptions } from "./announce.ts";
 import { EngineStartError } from "./errors.ts";
 import { checkExchange, Exchange } from "./exchange.ts";
 import type { GroupHealth } from "./group_runner.ts";
 import { type Placement, placeWorkers } from "./placement.ts";
 import { checkRenames, renameGroups } from "./renamed.ts";
+import { type Overview, overviewOf } from "../operating/overview.ts";
 import { placeStarts } from "../groups/starts.ts";
 import { checkTags } from "./untagged.ts";
 import { isHalfImported } from "../transfer/import.ts";
@@ -103,6 +106,8 @@ export class Engine {
   #store!: EventStore & Wakeable & Publishing & Inspectable & Forkable & Traits;
   #broker!: Broker & Wakeable & Inspectable & Traits;
   #supervisor: Supervisor | undefined;
+  #domain: DomainDescription | undefined;
+  #metrics: Metrics | undefined;
   #exchange: Exchange | undefined;
   #http: HttpService | undefined;
   #inspector: Inspector | undefined;
@@ -127,7 +132,11 @@ export class Engine {
     this.#config = options.config;
     this.#code = codeOf(options.module, options.config);
     this.#clock = clockOf(options.clock);
-    this.#report = harmless(options.report ?? NO_REPORT);
+    const report = harmless(options.report ?? NO_REPORT);
+    this.#report = (event) => {
+      this.#metrics?.report(event);
+      report(event);
+    };
   }
 
   /**
@@ -239,7 +248,7 @@ export class Engine {
     print("Starting Annals engine…");
     void removeStaleFolders().catch(() => {});
     const pool = this.#pool = poolFor(this.#code, this.#config, this.#report);
-    const domain = await this.#describe(pool);
+    const domain = this.#domain = await this.#describe(pool);
     await this.#open(domain, print);
     for (const line of announceSubscriptions(domain, this.#config)) print(line);
     const [store, config, clock, report] = [this.#store, this.#config, this.#clock, this.#report];
@@ -474,6 +483,28 @@ export class Engine {
   /** The health of all groups. */
   health(): GroupHealth[] {
     return this.#supervisor?.health ?? [];
+  }
+
+  /** Metrics of this engine for Prometheus. Events are counted from the first call on: call it before the start. */
+  metrics(): EngineMetrics {
+    return this.#metrics ??= new Metrics({
+      overview: () => this.overview(),
+      health: () => this.health(),
+      build: () => ({ store: this.#config.store.provider, broker: this.#config.broker.provider }),
+      heapLimit: this.#config.maxHeapMb * 1024 * 1024,
+      clock: this.#clock,
+    });
+  }
+
+  /**
+   * Asks the store how all groups are doing.
+   *
+   * @throws {StoreUnavailableError} If the store is unavailable, or not open yet.
+   */
+  async overview(): Promise<Overview> {
+    const [store, domain, config] = [this.#store, this.#domain, this.#config];
+    if (!store || !domain) throw new StoreUnavailableError("The store is not open yet", "closed", true);
+    return await overviewOf({ store, domain, config }, this.#clock.now());
   }
 
   /** Aborts a start that is waiting for a service. */

@@ -6,3 +6,7 @@ export type { Level } from "../telemetry/events.ts";
 export type { Clock } from "../lib/clock.ts";
 export type { EngineEvent, OfMessage, Report } from "../telemetry/events.ts";
 export { lineOf, type LogLine, logTo } from "../telemetry/log_lines.ts";
+export type { GroupStatus } from "../operating/groups.ts";
+export type { OutboxStatus } from "../operating/outbox.ts";
+export type { Overview } from "../operating/overview.ts";
+export type { EngineMetrics } from "../telemetry/metrics.ts";

@@ -89,6 +89,7 @@ export class RelayRunner {
             return "again";
           }
           if (!(error instanceof FencedError)) throw error;
+          report({ type: "lease.lost", group: RELAY_GROUP, lease: RELAY_GROUP });
           return "again";
         } finally {
           this.#fence = undefined;

@@ -75,8 +75,9 @@ export class SingleRunner {
           await this.#work.run(fence, AbortSignal.any([signal, lost]));
           if (lost.aborted && !signal.aborted) return "again";
         } catch (error) {
-          if (error instanceof FencedError) return "again";
-          throw error;
+          if (!(error instanceof FencedError)) throw error;
+          report({ type: "lease.lost", group, lease });
+          return "again";
         } finally {
           this.#fence = undefined;
           // Another process may do better; if the store is away, nobody can tell it.

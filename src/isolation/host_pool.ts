@@ -80,6 +80,8 @@ interface Placed {
   hosted: HostedWorker | undefined;
   /** Gives up a worker that is still loading. */
   stopLoading: (() => void) | undefined;
+  /** Whether one has loaded before. */
+  hasLoaded: boolean;
   sessions: Map<string, WorkerSession>;
   /** Who waits for an answer, by the number of the question. */
   answers: Map<number, { readonly resolve: (answer: FromWorker) => void; readonly reject: (error: Error) => void }>;
@@ -145,6 +147,7 @@ export class HostPool {
       worker: undefined,
       hosted: undefined,
       stopLoading: undefined,
+      hasLoaded: false,
       sessions: new Map(),
       answers: new Map(),
       quota: new LogQuota(() => performance.now(), 2),
@@ -320,6 +323,7 @@ export class HostPool {
           if (message.t === "ready") {
             settle();
             for (const session of placed.sessions.values()) session.open(worker);
+            this.#started(placed);
             return resolve(worker);
           }
           if (message.t === "unready") {
@@ -347,6 +351,14 @@ export class HostPool {
     });
   }
 
+  /** Reports that a worker has loaded; that of no group only says what the domain contains. */
+  #started(placed: Placed): void {
+    const { name: worker, groups } = placed.unit;
+    const { hasLoaded: isRestart } = placed;
+    if (groups.length > 0) this.#options.report({ type: "worker.started", worker, groups, isRestart });
+    placed.hasLoaded = true;
+  }
+
   #take(placed: Placed, message: FromWorker, bytes: number): void {
     switch (message.t) {
       case "described":
@@ -367,6 +379,7 @@ export class HostPool {
         for (const session of placed.sessions.values()) {
           session.beat(message.hands.find((hand) => hand.session === session.name));
         }
+        this.#options.report({ type: "worker.measured", worker: placed.unit.name, heapBytes: message.heap });
         return;
       case "ready":
       case "unready":

@@ -412,6 +412,8 @@ export const fromWorkerSchema = z.discriminatedUnion("t", [
   z.strictObject({
     t: z.literal("beat"),
     hands: list(z.strictObject({ session: name, n: whole, position: whole, since: z.number() }), 10_000),
+    /** How much of its heap it uses, in bytes. */
+    heap: whole,
   }),
 ]);
 

@@ -50,6 +50,7 @@ class HostedWorker {
   // Saved before domain code can modify them.
   #socket: FrameSocket;
   #now: () => number = performance.now.bind(performance);
+  #memory: () => Deno.MemoryUsage = Deno.memoryUsage;
   #module: string;
   #domain: Domain | undefined;
   #asked = new DomainAnswers();
@@ -91,7 +92,7 @@ class HostedWorker {
     this.#socket.send(encodeFrame(message));
   }
 
-  /** Sends heartbeats while batches are in flight. */
+  /** Sends heartbeats while batches are in flight, and one more. */
   #keepBeating(): void {
     this.#beating ??= this.#setInterval.call(globalThis, () => this.#beat(), BEAT_INTERVAL);
   }
@@ -100,8 +101,8 @@ class HostedWorker {
     const now = this.#now();
     const hands = [...this.#sessions.values()].filter(({ stop }) => stop !== undefined)
       .map(({ spec, n, position, since }) => ({ session: spec.session, n, position, since: Math.round(now - since) }));
-    if (hands.length > 0) this.#send({ t: "beat", hands });
-    else {
+    this.#send({ t: "beat", hands, heap: this.#memory().heapUsed });
+    if (hands.length === 0) {
       this.#clearInterval.call(globalThis, this.#beating);
       this.#beating = undefined;
     }

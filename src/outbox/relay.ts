@@ -171,11 +171,13 @@ export class Relay {
 
   /** Moves up to one batch; returns the number of messages. */
   async #step(): Promise<number> {
+    const startedAt = this.#clock.elapsed();
     const records = await this.#waiting();
     if (records.length === 0) return 0;
     while (!await this.#publish(records.filter(isPublic)));
     this.#published = records[records.length - 1].position;
-    this.#report({ type: "relay.published", messages: records.length, position: this.#published });
+    const milliseconds = this.#clock.elapsed() - startedAt;
+    this.#report({ type: "relay.published", messages: records.length, position: this.#published, milliseconds });
     if (this.#published - this.#marked >= MARK_EVERY) await this.#mark();
     return records.length;
   }

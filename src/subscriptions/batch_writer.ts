@@ -1,3 +1,4 @@
+import { NO_EFFECTS } from "../handling/batch.ts";
 import type { BatchItem, BatchResult } from "../handling/executor.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import { CONFLICT_BACKOFF, pauseBefore } from "../lib/retry.ts";
@@ -19,6 +20,12 @@ export interface Item {
   readonly record: MessageRecord;
   /** Its deferred row, if it was deferred. */
   readonly deferred?: Deferred;
+}
+
+/** How long a batch takes. */
+interface Timing {
+  readonly handled: () => void;
+  readonly taken: () => { readonly handlingMs: number; readonly commitMs: number; readonly milliseconds: number };
 }
 
 /** The number of reruns of a command on fresh state within one attempt. */
@@ -76,8 +83,9 @@ export class BatchWriter {
     signal: AbortSignal,
     rerun = 1,
   ): Promise<void> {
-    const startedAt = this.#options.clock.elapsed();
+    const timing = this.#timing();
     const batch = await this.#execute(items, signal);
+    timing.handled();
     if (batch === "apart") return await this.#apart(items, commit, last, signal);
     let reached = last;
     const stuckAt = batch.stuck ? Math.max(...batch.failures.keys()) : items.length;
@@ -87,9 +95,10 @@ export class BatchWriter {
       reached = unreached.record.position - 1;
     }
     const written = commit.copyUpTo(reached ?? Infinity);
+    let dead = 0;
     items.forEach(({ record, deferred }, i) => {
       const failure = batch.failures.get(i);
-      if (failure) this.#failures.fail(record, deferred, failure, written);
+      if (failure) dead += Number(this.#failures.fail(record, deferred, failure, written));
       else if (batch.underWay?.has(i)) written.deferred.push(this.#failures.underWay(record, deferred));
       else if (batch.handled.includes(i)) deferred && written.resumed.push(deferred);
       else if (i < stuckAt && !deferred) written.deferred.push(this.#failures.waiting(record, false));
@@ -107,15 +116,29 @@ export class BatchWriter {
       }
       return await this.#apart(items, commit, last, signal);
     }
-    this.#handled(batch, startedAt);
+    this.#written(batch, dead, timing);
   }
 
-  /** Reports the batch, and ends the subscription if a handler timed out. */
-  #handled({ handled, failures, stuck }: BatchResult, startedAt: number): void {
-    const { groupPartition: { group, category, partition }, clock, report } = this.#options;
-    const milliseconds = clock.elapsed() - startedAt;
-    const counts = { handled: handled.length, failed: failures.size };
-    report({ type: "batch.handled", group, category, partition, ...counts, milliseconds });
+  /** Measures how long handling takes, and the commit after it. */
+  #timing(): Timing {
+    const { elapsed } = this.#options.clock;
+    const startedAt = elapsed();
+    let handledAt = startedAt;
+    return {
+      handled: () => handledAt = elapsed(),
+      taken: () => {
+        const now = elapsed();
+        return { handlingMs: handledAt - startedAt, commitMs: now - handledAt, milliseconds: now - startedAt };
+      },
+    };
+  }
+
+  /** Reports a batch that was written, and ends the subscription if a handler timed out. */
+  #written({ handled, failures, effects, stuck }: BatchResult, dead: number, timing: Timing): void {
+    const { groupPartition: { group, category, partition }, report } = this.#options;
+    const refused = effects.outcomes.filter(({ status }) => status === "refused").length;
+    const counts = { handled: handled.length, refused, failed: failures.size, dead };
+    report({ type: "batch.handled", group, category, partition, ...counts, ...timing.taken() });
     if (stuck) throw this.#stuck();
   }
 
@@ -150,28 +173,33 @@ export class BatchWriter {
   /** Handles one item; after a write conflict, again on fresh state. */
   async #alone(item: Item, commit: PendingCommit, reached: number | undefined, signal: AbortSignal): Promise<void> {
     const { record, deferred } = item;
-    const startedAt = this.#options.clock.elapsed();
     for (let rerun = 1;; rerun++) {
+      const timing = this.#timing();
       const batch = await this.#execute([item], signal);
+      timing.handled();
       if (batch === "apart") throw new Error("A single message cannot be taken apart");
       // Use a copy, so that a failed attempt leaves nothing in the next one's commit.
       const own = commit.copyUpTo(Infinity);
+      let dead = 0;
       const failure = batch.failures.get(0);
-      if (failure) this.#failures.fail(record, deferred, failure, own);
+      if (failure) dead = Number(this.#failures.fail(record, deferred, failure, own));
       else if (batch.underWay?.has(0)) own.deferred.push(this.#failures.underWay(record, deferred));
       // What is neither handled nor failed must not be passed.
       else if (!batch.handled.includes(0)) throw new WorkerEndedError("Its worker answered without a result", false);
       else if (deferred) own.resumed.push(deferred);
       try {
         await this.#checkpointer.write(own, batch.effects, reached);
-        return this.#handled(batch, startedAt);
+        return this.#written(batch, dead, timing);
       } catch (error) {
         const isStatement = error instanceof StatementError;
         if (!isStatement && !isConflict(error)) throw error;
         const isShared = error instanceof RowConflictError;
         if (isStatement || (rerun >= MOST_RERUNS && !isShared)) {
-          this.#failures.fail(record, deferred, { error: textOf(error), stack: null }, commit);
-          return await this.#checkpointer.write(commit, undefined, reached);
+          const failure = { error: textOf(error), stack: null };
+          dead = Number(this.#failures.fail(record, deferred, failure, commit));
+          await this.#checkpointer.write(commit, undefined, reached);
+          const failed = { handled: [], failures: new Map([[0, failure]]), effects: NO_EFFECTS, stuck: false };
+          return this.#written(failed, dead, timing);
         }
         await this.#pause(rerun, signal);
       }

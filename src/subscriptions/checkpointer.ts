@@ -232,7 +232,7 @@ export class Checkpointer {
    * @param last The position reached; without it, the checkpoint does not move.
    */
   async write(pending: PendingCommit, effects?: Effects, last?: number): Promise<void> {
-    const { outbox, runner } = this.#options;
+    const { outbox, runner, report } = this.#options;
     const { snapshots, deliveries: _, ...given } = effects ?? NO_EFFECTS;
     // What there is more of goes as it is: conditions, rows, statements, what is scheduled.
     const { appends, outcomes } = given;
@@ -274,6 +274,7 @@ export class Checkpointer {
       this.retryQueue.put(deferred);
     }
     if (moves) this.#progress.moveTo(last);
+    for (const event of pending.reports) report(event);
   }
 
   /** Advances the checkpoint without writing it yet. */

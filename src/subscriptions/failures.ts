@@ -53,34 +53,34 @@ export class Failures {
     return { ...this.waiting(record, false), attempts: failures.length, failures, dueAt };
   }
 
-  /** Defers a failed message for a retry; gives it up after the last attempt. */
+  /** Defers a failed message for a retry; gives it up after the last attempt, and returns whether it did. */
   fail(
     record: MessageRecord,
     deferred: Deferred | undefined,
     { error, stack, unreadable, awaits, passing }: Failure,
     commit: PendingCommit,
-  ): void {
-    const { settings, report, clock } = this.#options;
+  ): boolean {
+    const { settings, clock } = this.#options;
     if (awaits !== undefined) {
       // The failure is the code's, not the message's: no attempt is counted.
       commit.deferred.push(this.waiting(record, false, awaits));
-      return;
+      return false;
     }
     const attempts = Math.max(1, deferred?.attempts ?? 1);
     const failures = [...deferred?.failures ?? [], { at: clock.now(), error: storable(error, LONGEST_NOTED) }];
     if (unreadable !== undefined) {
       // Retrying would not help until the code changes.
       this.giveUp(record, { attempts, failures }, { reason: unreadable, error, stack }, commit);
-      return;
+      return true;
     }
     if (attempts >= attemptsOf(settings, failures)) {
       this.giveUp(record, { attempts, failures }, { reason: "handler failed", error, stack }, commit, passing === true);
-      return;
+      return true;
     }
     const delay = retryDelay(settings, attempts, clock.random());
     const dueAt = Math.round(clock.now() + delay);
     commit.deferred.push({ ...this.waiting(record, false), attempts, dueAt, failures });
-    report({
+    commit.reports.push({
       type: "message.failed",
       ...this.#factsOf(record),
       attempt: attempts,
@@ -88,9 +88,10 @@ export class Failures {
       retryInMs: delay,
       error,
     });
+    return false;
   }
 
-  /** Turns a message into a dead letter and reports it. */
+  /** Turns a message into a dead letter, to be reported once that is written. */
   giveUp(
     record: MessageRecord,
     { attempts, failures }: Pick<DeferredMessage, "attempts" | "failures">,
@@ -98,7 +99,7 @@ export class Failures {
     commit: PendingCommit,
     passing = false,
   ): void {
-    const { report, settings, clock } = this.#options;
+    const { settings, clock } = this.#options;
     const { position, stream } = record;
     const { group } = this.#options.groupPartition;
     const isHalted = this.#options.halts === true && settings.enableDlq && !passing;
@@ -117,7 +118,7 @@ export class Failures {
       const deadAt = clock.now();
       commit.deadLetters.push({ id, group, message: record, reason, error, stack, attempts: failures, deadAt });
     }
-    report({ type: "message.dead", ...this.#factsOf(record), attempts, deadLetter: id, error });
+    commit.reports.push({ type: "message.dead", ...this.#factsOf(record), attempts, deadLetter: id, error });
   }
 
   /** Tells the instance of a process that has sent a command that it is given up. */

@@ -1,4 +1,5 @@
 import type { CommandOutcome, DeadLetter, StreamAppend } from "../store/port.ts";
+import type { EngineEvent, OfMessage } from "../telemetry/events.ts";
 import type { Deferred } from "./retry_queue.ts";
 
 /** A message that is no longer deferred. */
@@ -23,6 +24,8 @@ export class PendingCommit {
   readonly told: (StreamAppend & { readonly position: number })[] = [];
   /** Outcomes of commands that became dead letters. */
   readonly outcomes: (CommandOutcome & { readonly position: number })[] = [];
+  /** What to report once it is written. */
+  readonly reports: (EngineEvent & OfMessage)[] = [];
 
   /** Whether there is nothing to write. */
   get empty(): boolean {
@@ -37,6 +40,7 @@ export class PendingCommit {
     copy.deadLetters.push(...this.deadLetters);
     copy.outcomes.push(...this.outcomes);
     copy.told.push(...this.told);
+    copy.reports.push(...this.reports);
     return copy.takeUpTo(position);
   }
 
@@ -53,6 +57,7 @@ export class PendingCommit {
     move(this.deadLetters, taken.deadLetters, (entry) => entry.message.position);
     move(this.outcomes, taken.outcomes, (entry) => entry.position);
     move(this.told, taken.told, (entry) => entry.position);
+    move(this.reports, taken.reports, (entry) => entry.position);
     return taken;
   }
 }

@@ -23,13 +23,18 @@ export type EngineEvent =
     readonly group: string;
     readonly category: string;
     readonly partition: number;
-    /** The number of messages handled, and of those that failed. */
+    /** The number of messages handled, and of commands among them that were refused. */
     readonly handled: number;
+    readonly refused: number;
+    /** The number of those that failed, and of those among them that were given up. */
     readonly failed: number;
-    /** Duration of handling and commit, in milliseconds. */
+    readonly dead: number;
+    /** How long handling took, and the commit after it, in milliseconds; and both together. */
+    readonly handlingMs: number;
+    readonly commitMs: number;
     readonly milliseconds: number;
   }
-  /** A message failed and will be retried. */
+  /** A message failed and will be retried; said once that is stored. */
   | OfMessage & {
     readonly type: "message.failed";
     /** The number of this attempt, and the maximum. */
@@ -39,7 +44,7 @@ export type EngineEvent =
     readonly retryInMs: number;
     readonly error: string;
   }
-  /** A group gave up on a message. `deadLetter` is `null` if dead letters are disabled. */
+  /** A group gave up on a message; said once that is stored. `deadLetter` is `null` if dead letters are disabled. */
   | OfMessage & {
     readonly type: "message.dead";
     readonly attempts: number;
@@ -89,8 +94,13 @@ export type EngineEvent =
   | { readonly type: "broker.diverged"; readonly category: string }
   /** The broker lost messages of a category; those after a position are republished. */
   | { readonly type: "broker.refilled"; readonly category: string; readonly after: number }
-  /** Messages up to a position were published to the broker. */
-  | { readonly type: "relay.published"; readonly messages: number; readonly position: number }
+  /** Messages up to a position were published to the broker; `milliseconds`: how long reading and publishing took. */
+  | {
+    readonly type: "relay.published";
+    readonly messages: number;
+    readonly position: number;
+    readonly milliseconds: number;
+  }
   /** Another process holds the lease of a partition, or this one has acquired it. */
   | { readonly type: "lease.standby"; readonly group: string; readonly lease: string }
   | { readonly type: "lease.acquired"; readonly group: string; readonly lease: string; readonly afterStandby: boolean }
@@ -99,6 +109,15 @@ export type EngineEvent =
   | { readonly type: "lease.unsure"; readonly group: string; readonly lease: string; readonly error: string }
   /** Scheduled messages were due and are in the log now; `lateMs`: how late the first of them. */
   | { readonly type: "schedule.released"; readonly messages: number; readonly lateMs: number }
+  /** A worker has loaded; `isRestart`: it takes the place of one that ended or was replaced. */
+  | {
+    readonly type: "worker.started";
+    readonly worker: string;
+    readonly groups: readonly string[];
+    readonly isRestart: boolean;
+  }
+  /** How much of its heap a worker uses: said every second while it works, and once more when it is done. */
+  | { readonly type: "worker.measured"; readonly worker: string; readonly heapBytes: number }
   /** A group's worker ended, is replaced after a delay, or ended so often that the group is paused. */
   | { readonly type: "worker.ended"; readonly group: string; readonly reason: string }
   | { readonly type: "worker.replaced"; readonly group: string; readonly delayMs: number; readonly error: string }

@@ -104,6 +104,8 @@ const LINES: Lines = {
   "lease.acquired": (e) => e.afterStandby ? ["info", `Took over ${e.lease}`] : null,
   "lease.lost": () => ["warn", "Another process took over; restarting"],
   "lease.unsure": (e) => ["warn", `${e.error}; restarting under a new lease`],
+  "worker.started": () => null,
+  "worker.measured": () => null,
   "worker.ended": (e) => ["error", `Its worker ended: ${e.reason}`],
   "worker.replaced": (e) => [
     "error",

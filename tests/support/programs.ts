@@ -2,6 +2,7 @@
 export interface Programs {
   readonly redisServer: string | null;
   readonly pgbouncer: string | null;
+  readonly promtool: string | null;
   /** The folder of `initdb` and `postgres`. */
   readonly postgres: string | null;
   /** Whom to run PostgreSQL as: it refuses to run as root. */
@@ -41,16 +42,20 @@ export async function findPrograms(): Promise<Omit<Programs, "template">> {
   const [uid, gid] = ids?.split("\n").map(Number) ?? [];
   // Not on everybody's path.
   const pgbouncer = await output("sh", ["-c", "PATH=$PATH:/usr/sbin command -v pgbouncer"]);
-  return { redisServer, pgbouncer, postgres, user: ids ? { uid, gid } : null };
+  const promtool = await output("sh", ["-c", "command -v promtool"]);
+  return { redisServer, pgbouncer, promtool, postgres, user: ids ? { uid, gid } : null };
 }
+
+/** The packages of Debian that have them. */
+const PACKAGES = "redis-server postgresql pgbouncer prometheus";
 
 /** Installs what is missing, where that can be done without asking. */
 export async function installPrograms(): Promise<void> {
   if (Deno.uid() !== 0 || await output("sh", ["-c", "command -v apt-get"]) === null) return;
-  console.error("Installing redis-server, postgresql and pgbouncer for the tests…");
+  console.error(`Installing ${PACKAGES.replaceAll(" ", ", ")} for the tests…`);
   const script = `export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
-    apt-get install -y --no-install-recommends redis-server postgresql pgbouncer ||
-    { apt-get update && apt-get install -y --no-install-recommends redis-server postgresql pgbouncer; }`;
+    apt-get install -y --no-install-recommends ${PACKAGES} ||
+    { apt-get update && apt-get install -y --no-install-recommends ${PACKAGES}; }`;
   const { success, stderr } = await new Deno.Command("sh", { args: ["-c", script], stdin: "null" }).output();
   if (!success) console.error(new TextDecoder().decode(stderr));
 }

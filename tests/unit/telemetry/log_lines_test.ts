@@ -24,7 +24,19 @@ const CASES: [event: EngineEvent, level: string | null, text: RegExp][] = [
     /^Host "main" ended: it left; its groups continue/,
   ],
   [
-    { type: "batch.handled", group: "G", category: "c", partition: 0, handled: 1, failed: 0, milliseconds: 1 },
+    {
+      type: "batch.handled",
+      group: "G",
+      category: "c",
+      partition: 0,
+      handled: 1,
+      refused: 0,
+      failed: 0,
+      dead: 0,
+      handlingMs: 1,
+      commitMs: 1,
+      milliseconds: 2,
+    },
     null,
     /^/,
   ],
@@ -33,7 +45,7 @@ const CASES: [event: EngineEvent, level: string | null, text: RegExp][] = [
     "error",
     /^100000 messages wait .* nothing new is read until/,
   ],
-  [{ type: "relay.published", messages: 1, position: 1 }, null, /^/],
+  [{ type: "relay.published", messages: 1, position: 1, milliseconds: 1 }, null, /^/],
 ];
 
 Deno.test("lineOf() says events in words, and keeps quiet about what happens all the time", () => {
