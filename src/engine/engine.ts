@@ -246,6 +246,8 @@ export class Engine {
   async start(): Promise<void> {
     const print = this.#options.print ?? (() => {});
     print("Starting Annals engine…");
+    // What happens from here on is counted.
+    if (this.#options.http) this.metrics();
     void removeStaleFolders().catch(() => {});
     const pool = this.#pool = poolFor(this.#code, this.#config, this.#report);
     const domain = this.#domain = await this.#describe(pool);
@@ -316,6 +318,7 @@ export class Engine {
       broker: this.#broker,
       inspector,
       webhooks: await this.#exchange!.webhooks(),
+      metrics: this.metrics(),
       streams: published(domain),
       health: () => this.health(),
       print,

@@ -8,6 +8,7 @@ import type { Clock } from "../lib/clock.ts";
 import { groupStatuses } from "../operating/groups.ts";
 import type { EventStore } from "../store/port.ts";
 import type { Report } from "../telemetry/events.ts";
+import type { EngineMetrics } from "../telemetry/metrics.ts";
 import type { GroupHealth } from "./group_runner.ts";
 import { HttpService } from "./http_service.ts";
 import { readiness } from "./readiness.ts";
@@ -26,6 +27,8 @@ export interface HttpOptions {
   readonly inspector: Inspector;
   /** The routes that take webhooks, if there are some. */
   readonly webhooks: Hono | null;
+  /** What is measured. */
+  readonly metrics: EngineMetrics;
   /** Streams of the broker that there may be. */
   readonly streams: readonly string[];
   /** The state of the groups in this process. */
@@ -42,16 +45,18 @@ export interface HttpOptions {
 
 /** Puts together what a server serves by HTTP. The library is loaded only where something is served. */
 export async function httpServiceOf(options: HttpOptions): Promise<HttpService> {
-  const { config, domain, store, broker, inspector, webhooks, streams, health, print, signal, clock, report } = options;
-  const [{ Guard }, { httpApp }, { probes }] = await Promise.all([
+  const { config, domain, store, broker, inspector, webhooks, metrics, streams, health } = options;
+  const { print, signal, clock, report } = options;
+  const [{ Guard }, { httpApp }, { metricsRoutes }, { probes }] = await Promise.all([
     import("../http/guard.ts"),
     import("../http/app.ts"),
+    import("../http/metrics.ts"),
     import("../http/probes.ts"),
   ]);
   const { http, enableOutbox: publish, store: { maxMessageBytes: longest } } = config;
   const lags = () => groupStatuses({ config, store, domain });
   const ready = readiness({ store, broker, streams, health, lags, maxLag: http.readyMaxLag, clock });
-  const guarded: Hono<Guarded>[] = [];
+  const guarded: Hono<Guarded>[] = [metricsRoutes(metrics)];
   const serves: string[] = [];
   if (http.api) {
     const { apiRoutes } = await import("../http/api/routes.ts");
@@ -66,5 +71,5 @@ export async function httpServiceOf(options: HttpOptions): Promise<HttpService> 
     guarded,
     failed: (error) => report({ type: "engine.failed", error }),
   });
-  return new HttpService({ config: http, serves: [...serves, "probes"], app, print, clock, report });
+  return new HttpService({ config: http, serves: [...serves, "metrics", "probes"], app, print, clock, report });
 }
