@@ -16,6 +16,7 @@ import { runCommand } from "./run.ts";
 import { addSchedule } from "./schedule.ts";
 import { addStore } from "./store.ts";
 import { addSubscriptions } from "./subscriptions.ts";
+import { addTrace } from "./trace.ts";
 import { addTransfer } from "./transfer.ts";
 
 /**
@@ -46,6 +47,7 @@ export async function annalsCommand(args: readonly string[]): Promise<number> {
       addSchedule,
       addOutbox,
       addEvents,
+      addTrace,
       addStore,
       addTransfer,
       addConfig,

@@ -40,8 +40,11 @@ export interface GroupStatus {
 /** A group, and what it reads. */
 export type ReadingGroup = Pick<HandlerDescription, "name" | "categories">;
 
-/** The groups that run the domain's handlers: those of projectors feed the generations of their projections. */
-export async function groupsOf({ store, domain }: Pick<Operator, "store" | "domain">): Promise<ReadingGroup[]> {
+/**
+ * The groups that run the domain's handlers, each with its name in place of the handler's: those of projectors feed the generations
+ * of their projections.
+ */
+export async function groupsOf({ store, domain }: Pick<Operator, "store" | "domain">): Promise<HandlerDescription[]> {
   const all = await store.generations();
   return domain.handlers.flatMap((handler) => {
     const its = domain.projections.filter(({ group }) => group === handler.name).flatMap(({ name, version }) =>
@@ -49,7 +52,7 @@ export async function groupsOf({ store, domain }: Pick<Operator, "store" | "doma
         projection === name && versionOf(generation) === version && state !== "dropped"
       )
     );
-    if (its.length > 0) return its.map(({ group }) => ({ name: group, categories: handler.categories }));
+    if (its.length > 0) return its.map(({ group }) => ({ ...handler, name: group }));
     // The code of a version that this store has no rows of, and never will.
     const isPassed = domain.projections.some(({ group, name }) =>
       group === handler.name && all.some(({ projection }) => projection === name)

@@ -224,7 +224,7 @@ export class MemoryEventStore implements EventStore {
     this.#open();
     const { after = 0, upTo = Infinity, limit = 1000, category, type, correlationId, since = 0, backward = false } =
       options;
-    const { largest = Infinity } = options;
+    const { id, largest = Infinity } = options;
     const from = category === undefined ? this.#log : this.#categories.get(category) ?? [];
     const found: MessageRecord[] = [];
     const [low, high] = [firstAfter(from, after), firstAfter(from, upTo)];
@@ -232,6 +232,7 @@ export class MemoryEventStore implements EventStore {
       const message = from[backward ? high - 1 - (i - low) : i];
       if (type !== undefined && message.type !== type) continue;
       if (correlationId !== undefined && message.correlationId !== correlationId) continue;
+      if (id !== undefined && message.id !== id) continue;
       if (message.time >= since) found.push(leaveOut(message, largest));
     }
     return found;

@@ -335,6 +335,8 @@ export interface ReadLogOptions {
   readonly type?: string;
   /** Only this correlation. @default {all} */
   readonly correlationId?: string;
+  /** Only the message with this id. Not every store has an index of ids: give it a range. @default {all} */
+  readonly id?: string;
   /** Only messages created at or after this time, in milliseconds since 1970. @default {no bound} */
   readonly since?: number;
   /** Newest first. @default {false} */

@@ -216,6 +216,11 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.deepEqual(await read({ category: "none" }), []);
     assert.deepEqual(await read({ type: "Other" }), [3]);
     assert.deepEqual(await read({ correlationId: "x" }), [3]);
+    const [{ id }] = await store.readLog({ after: 3, limit: 1 });
+    assert.deepEqual(await read({ id }), [4]);
+    assert.deepEqual(await read({ id, after: 2, upTo: 4 }), [4]);
+    assert.deepEqual(await read({ id, upTo: 3 }), []);
+    assert.deepEqual(await read({ id: "none" }), []);
     assert.deepEqual(await read({ since: 1_800_000_000_000 }), [3]);
   });
 

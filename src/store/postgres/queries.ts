@@ -2,6 +2,12 @@ import type { ReadLogOptions, ReadStreamOptions, Tagged } from "../port.ts";
 import type { CategoryRange } from "../behind.ts";
 import { arrayLiteral, type Parameter } from "./commit.ts";
 
+/** A UUID; other texts cannot be ids, so they are not queried. */
+export const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
+
+/** A UUID that nothing has. */
+const NIL = "00000000-0000-0000-0000-000000000000";
+
 /** SQL with its parameters; `annals.` stands for the configured schema. */
 export interface Query {
   /** The text. */
@@ -73,9 +79,10 @@ export function readStream(stream: string, { from, to, limit, backward = false }
 /** Reads the log. */
 export function readLog(options: ReadLogOptions): Query {
   const { after, upTo, limit = 1000, backward = false } = options;
-  const { category, type, correlationId, since, largest } = options;
+  const { category, type, correlationId, id, since, largest } = options;
   const found = new Conditions().add("m.category =", category).add("m.type =", type)
     .add("m.correlation_id =", correlationId).add("m.time >=", since);
+  if (id !== undefined) found.add("m.id =", UUID.test(id) ? id : NIL);
   const range: [condition: string, position: number | undefined][] = [["m.position >", after], ["m.position <=", upTo]];
   const [first, last] = backward ? range.reverse() : range;
   // What follows the last one is cut off, where that is a page at most.

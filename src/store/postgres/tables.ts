@@ -40,7 +40,17 @@ import { MOST_REPLAYED } from "../port.ts";
 import { generationOf, rowsOf, storedAs } from "../generations.ts";
 import { arrayLiteral, type Parameter } from "./commit.ts";
 import { ADD_GENERATION, GENERATIONS, MARK_GENERATION, toGeneration } from "./projections.ts";
-import { lags, LAST_POSITION, OUTBOX_STATUS, type Query, readAt, readLog, readStream, readTagged } from "./queries.ts";
+import {
+  lags,
+  LAST_POSITION,
+  OUTBOX_STATUS,
+  type Query,
+  readAt,
+  readLog,
+  readStream,
+  readTagged,
+  UUID,
+} from "./queries.ts";
 import { countQuery, rowsQuery } from "./row_query.ts";
 import { toCheckpoint, toDeadLetter, toDeferred, toLease, toMessage, toRow, toScheduled } from "./rows.ts";
 
@@ -63,9 +73,6 @@ const NOW = "coalesce($1::bigint, annals.server_time())";
 function ageOf(age: number): number {
   return Math.min(age, Number.MAX_SAFE_INTEGER);
 }
-
-/** A UUID; other texts cannot be ids, so they are not queried. */
-const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
 /** The session name that shows others that a process is alive: the last part of its id, because names are short. */
 export function sessionOf(owner: string): string {

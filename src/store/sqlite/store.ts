@@ -235,7 +235,7 @@ export class SqliteEventStore implements EventStore {
 
   readLog(options: ReadLogOptions = {}): Promise<MessageRecord[]> {
     const { after = 0, upTo = Number.MAX_SAFE_INTEGER, limit = 1000, backward = false } = options;
-    const { category, type, correlationId, since, largest } = options;
+    const { category, type, correlationId, id, since, largest } = options;
     const values: (string | number)[] = [after, upTo];
     let where = "m.position > ? and m.position <= ?";
     for (
@@ -243,6 +243,7 @@ export class SqliteEventStore implements EventStore {
         ["m.category = ?", category],
         ["m.type = ?", type],
         ["m.correlation_id = ?", correlationId],
+        ["m.id = ?", id],
         ["m.time >= ?", since],
       ] as const
     ) {

@@ -1,0 +1,76 @@
+import type { MessageRecord } from "../messages/envelope.ts";
+import type { EventStore, ReadLogOptions } from "../store/port.ts";
+
+/** How much of the log is looked through by one query: none takes long, and others have their turn in between. */
+const WINDOW = 50_000;
+
+/** The most messages of one answer. */
+const PAGE = 1_000;
+
+/** How far apart the clocks of those that make messages may be, in milliseconds. */
+const SKEW = 600_000;
+
+/** What to look for, and where. */
+export interface Scan extends Pick<ReadLogOptions, "id" | "correlationId" | "largest"> {
+  /** Behind this position. */
+  readonly after: number;
+  /** Up to this one. */
+  readonly upTo: number;
+  /** The most messages. */
+  readonly limit: number;
+  /** Whether to begin at the end. @default {false} */
+  readonly backward?: boolean;
+  /** Until when, by `performance.now()`. */
+  readonly until: number;
+}
+
+/** What was found, and whether all was looked through. */
+export interface Scanned {
+  /** The messages, in the order they were found. */
+  readonly records: MessageRecord[];
+  /** Where it was given up: up to there (backward: down to there) all was looked through; `null` if everything was. */
+  readonly stoppedAt: number | null;
+}
+
+/** Looks through a range of the log, a window at a time: no store has an index of correlations, and not each one of ids. */
+export async function scan(store: Pick<EventStore, "readLog">, given: Scan): Promise<Scanned> {
+  const { limit, backward = false, until, ...wanted } = given;
+  const records: MessageRecord[] = [];
+  let { after, upTo } = wanted;
+  while (after < upTo) {
+    if (performance.now() > until) return { records, stoppedAt: backward ? upTo : after };
+    const window = backward ? { after: Math.max(after, upTo - WINDOW), upTo } : {
+      after,
+      upTo: Math.min(upTo, after + WINDOW),
+    };
+    const most = Math.min(PAGE, limit - records.length);
+    const page = await store.readLog({ ...wanted, ...window, limit: most, backward });
+    records.push(...page);
+    const isCut = page.length === most;
+    if (backward) upTo = isCut ? page[page.length - 1].position - 1 : window.after;
+    else after = isCut ? page[page.length - 1].position : window.upTo;
+    if (records.length >= limit) return { records, stoppedAt: after < upTo ? (backward ? upTo : after) : null };
+  }
+  return { records, stoppedAt: null };
+}
+
+/** When an id was made, as a UUIDv7 tells, in milliseconds since 1970; `null` for others. */
+export function timeOfId(id: string): number | null {
+  const parts = /^([\da-f]{8})-([\da-f]{4})-7[\da-f]{3}-[89ab][\da-f]{3}-[\da-f]{12}$/i.exec(id);
+  return parts ? Number.parseInt(parts[1] + parts[2], 16) : null;
+}
+
+/**
+ * Finds the position behind which everything is that was made at a time or later, give or take the clocks of machines: a message
+ * is stored after its id was made.
+ */
+export async function positionBefore(store: Pick<EventStore, "readLog">, time: number, last: number): Promise<number> {
+  let [low, high] = [0, last];
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    const [found] = await store.readLog({ after: middle, limit: 1, largest: 0 });
+    if (found && found.time < time - SKEW) low = found.position;
+    else high = middle;
+  }
+  return low;
+}
