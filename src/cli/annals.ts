@@ -7,6 +7,7 @@ import { Command } from "commander";
 import denoJson from "../../deno.json" with { type: "json" };
 import { addConfig } from "./config.ts";
 import { addDlq } from "./dlq.ts";
+import { addDoctor } from "./doctor.ts";
 import { addEvents } from "./events.ts";
 import { addHealth } from "./health.ts";
 import { addOutbox } from "./outbox.ts";
@@ -52,6 +53,7 @@ export async function annalsCommand(args: readonly string[]): Promise<number> {
       addTransfer,
       addConfig,
       addHealth,
+      addDoctor,
     ];
     for (const add of parts) add(program);
     await program.parseAsync([...args], { from: "user" });

@@ -8,6 +8,12 @@ export class HealthError extends AnnalsError {
   override readonly name = "HealthError";
 }
 
+/** Thrown when something was found that somebody has to act on; it was printed already. */
+export class FindingsError extends AnnalsError {
+  /** Always `FindingsError`. */
+  override readonly name = "FindingsError";
+}
+
 /** Thrown when the command line names something that does not exist. */
 export class UsageError extends AnnalsError {
   /** Always `UsageError`. */
@@ -48,6 +54,7 @@ export async function runCommand(work: () => Promise<number | void>): Promise<nu
       console.error(error);
       return 1;
     }
+    if (error instanceof FindingsError) return error.exitCode;
     const start = error instanceof ConfigError ? "error: " : "";
     for (const line of error.message.split("\n")) console.error(`${start}${line}`);
     return error.exitCode;

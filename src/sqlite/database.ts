@@ -69,6 +69,24 @@ function notifyFileOf(path: string): string {
   }
 }
 
+/**
+ * Returns how many migrations a file lacks, without changing it; `null` if it is no file of this kind, or cannot be opened by this
+ * user without changing it.
+ */
+export function pendingMigrations(path: string, { applicationId, migrations }: Schema): number | null {
+  let db: DatabaseSync | undefined;
+  try {
+    db = new DatabaseSync(path, { readOnly: true });
+    const one = (sql: string): unknown => Object.values(db!.prepare(sql).get() ?? {})[0];
+    if (one("pragma application_id") !== applicationId) return null;
+    return migrations.length - Number(one("select max(version) from annals_migrations"));
+  } catch {
+    return null;
+  } finally {
+    db?.close();
+  }
+}
+
 /** A connection to an Annals file, checked and migrated, with short transactions and change notification. */
 export class SqliteDatabase {
   /** The file. */

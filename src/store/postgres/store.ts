@@ -106,6 +106,9 @@ const ANNOUNCE_PATIENCE = 500;
 
 /** A queue of notifications that nobody empties must not fail: whoever waits also looks by itself. */
 const ANNOUNCE = "select pg_notify($1, $2) where pg_notification_queue_usage() < 0.5";
+const VERSION = "select current_setting('server_version'), current_setting('server_version_num')";
+/** The oldest version of PostgreSQL that has what is used, as `server_version_num`. */
+const OLDEST_VERSION = 140_000;
 const DURABILITY = `select name from pg_settings
   where name in ('fsync', 'synchronous_commit', 'full_page_writes') and setting = 'off' order by name`;
 
@@ -524,6 +527,10 @@ export class PostgresEventStore extends PostgresTables implements EventStore {
         name === "synchronous_commit" ? "a crash" : "a power failure"
       }`
     );
+    const [[version, number]] = await this.ask(VERSION, []);
+    if (Number(number) < OLDEST_VERSION) {
+      warnings.push(`PostgreSQL at ${this.location} is ${version}; Annals needs 14 or newer`);
+    }
     const [[isNearEnd]] = await this.ask(NEAR_END, [PART_END]);
     if (isNearEnd) {
       warnings.push(

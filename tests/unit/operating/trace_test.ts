@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { scheduleKey } from "../../../src/domain/scheduling.ts";
 import { describe } from "../../../src/isolation/describe.ts";
 import { newId } from "../../../src/messages/ids.ts";
 import { traceOf, walk } from "../../../src/operating/trace.ts";
@@ -49,7 +50,12 @@ Deno.test("a message is found by id, position, correlation, dead letter and sche
   const [dead] = await store.readAt([3]);
   const letter = { id: newId(), group: "Echo", message: dead, reason: "handler failed", error: "no", stack: null };
   const deadLetters = [{ ...letter, attempts: [{ at: Date.now(), error: "no" }], deadAt: Date.now() }];
-  const entry = { key: "given:echo 1", due: { at: Date.now() + 1e6 }, category: COMMANDS, stream: `${COMMANDS}-1` };
+  const entry = {
+    key: scheduleKey("echo 1"),
+    due: { at: Date.now() + 1e6 },
+    category: COMMANDS,
+    stream: `${COMMANDS}-1`,
+  };
   await store.commit({ deadLetters, schedule: [{ ...entry, message: later }] });
   const find = (id: string) => traceOf({ store, domain }, id);
   assert.deepEqual(idsOf(await find("order 7")), [root.id, rung.id, later.id]);
@@ -61,8 +67,7 @@ Deno.test("a message is found by id, position, correlation, dead letter and sche
       ["Echo", "dead", letter.id],
     ]);
   }
-  const [{ key }] = await store.scheduled();
-  for (const id of [later.id, key]) {
+  for (const id of [later.id, "echo 1", scheduleKey("echo 1")]) {
     const trace = await find(id);
     assert.deepEqual([trace!.roots.map(({ id, state }) => [id, state]), trace!.causes.length], [
       [[later.id, "scheduled"]],
