@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { readPayloads } from "../isolation/inspect.ts";
 import { didYouMean } from "../lib/did_you_mean.ts";
 import { isInternal, type MessageRecord } from "../messages/envelope.ts";
+import { nearest, nearestCorrelation, nearestStream } from "../operating/suggest.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { print, stamp, table } from "./output.ts";
 import { since, UsageError, whole } from "./run.ts";
@@ -50,14 +51,47 @@ async function show(operator: Operator, records: MessageRecord[], options: { jso
   );
 }
 
-/** Refuses a type or category that does not exist; the log may have others than the code. */
-function checkNames({ domain }: Operator, type: string | undefined, category: string | undefined): void {
-  const check = (what: string, name: string | undefined, known: readonly string[]): void => {
-    if (name === undefined || known.includes(name)) return;
-    throw new UsageError(`Nothing found: domain "${domain.name}" has no ${what} "${name}"${didYouMean(name, known)}`);
-  };
-  check("message type", type, Object.keys(domain.types));
-  check("category", category, Object.keys(domain.categories));
+interface Wanted {
+  readonly type?: string;
+  readonly category?: string;
+  readonly correlationId?: string;
+}
+
+/** The names that were given and that the code does not have, each with those that it has. */
+function unknownNames({ domain }: Operator, { type, category }: Wanted) {
+  return [
+    { what: "message type", name: type, known: Object.keys(domain.types), filter: { type } },
+    { what: "category", name: category, known: Object.keys(domain.categories), filter: { category } },
+  ].filter(({ name, known }) => name !== undefined && !known.includes(name));
+}
+
+/** Says why nothing was found: a name that exists nowhere, neither in the code nor in the log, may be misspelt. */
+async function explainNothing(operator: Operator, wanted: Wanted): Promise<void> {
+  const { store, domain } = operator;
+  for (const { what, name, known, filter } of unknownNames(operator, wanted)) {
+    const given = Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined));
+    if ((await store.readLog({ ...given, limit: 1, largest: 0 })).length > 0) continue;
+    throw new UsageError(`Nothing found: domain "${domain.name}" has no ${what} "${name}"${didYouMean(name!, known)}`);
+  }
+  const { correlationId } = wanted;
+  if (correlationId === undefined) return;
+  if ((await store.readLog({ correlationId, limit: 1, largest: 0 })).length > 0) return;
+  const meant = await nearestCorrelation(operator, correlationId);
+  throw new UsageError(
+    `Nothing found: no message has the correlation "${correlationId}"${
+      meant === null
+        ? `; annals trace ${correlationId} also looks for ids of messages and dead letters`
+        : `; did you mean "${meant}"?`
+    }`,
+  );
+}
+
+/** Says that what was found may not be what was meant: the log has a name that the code does not, and that is like another one. */
+function noteUnknown(operator: Operator, wanted: Wanted): void {
+  for (const { what, name, known } of unknownNames(operator, wanted)) {
+    const meant = nearest(name!, known);
+    if (meant !== null) console.error(`No code has the ${what} "${name}" (any more); did you mean "${meant}"?`);
+  }
 }
 
 /** `annals events …` */
@@ -77,10 +111,15 @@ export function addEvents(program: Command): void {
         const range = { ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }), backward, limit };
         const records = await operator.store.readStream(stream, range);
         if (records.length === 0 && (await operator.store.readStream(stream, { limit: 1 })).length === 0) {
+          const meant = await nearestStream(operator, stream);
           throw new UsageError(
-            `There is no stream "${stream}"; stream names are CATEGORY-ID, like ${
-              Object.keys(operator.domain.categories)[0]
-            }-42`,
+            `There is no stream "${stream}"; ${
+              meant === null
+                ? `stream names are CATEGORY-ID, like ${Object.keys(operator.domain.categories)[0]}-42`
+                : meant.endsWith("-")
+                ? `those of this kind begin with "${meant}"`
+                : `did you mean "${meant}"?`
+            }`,
           );
         }
         await show(operator, records, options);
@@ -102,7 +141,8 @@ export function addEvents(program: Command): void {
         const given = Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined));
         const records = await operator.store.readLog(given);
         // What is known to no code may be in the log all the same.
-        if (records.length === 0) checkNames(operator, type, category);
+        if (records.length === 0) await explainNothing(operator, given);
+        else noteUnknown(operator, given);
         await show(operator, records, options);
       })
     );

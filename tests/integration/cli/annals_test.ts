@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import unruly, { Ask } from "../../fixtures/unruly/domain.ts";
+import { sampleMessage } from "../../../src/testing/store_suite.ts";
 import { command } from "../../support/command.ts";
 import { Site, until } from "../../support/server.ts";
 
@@ -46,7 +47,29 @@ Deno.test("the operator sees groups, dead letters and events, and hands dead let
   const misspelt = await command("annals", ["--config", site.file, "events", "search", "--type", "Asekd"], site.folder);
   assert.equal(misspelt.code, 2);
   assert.match(misspelt.stderr, /Nothing found: domain "unruly" has no message type "Asekd"; did you mean "Asked"\?/);
-  assert.equal(JSON.parse(await annals("events", "stats", "--json")).length, 2);
+  const wrong = async (...args: string[]) => {
+    const { code, stderr } = await command("annals", ["--config", site.file, "events", ...args], site.folder);
+    return [code, stderr.trim()];
+  };
+  const [{ correlationId }] = await client.store.readLog({ type: "Asked" });
+  assert.deepEqual(await wrong("read", "unruly::reqest-1"), [
+    2,
+    'There is no stream "unruly::reqest-1"; did you mean "unruly::request-1"?',
+  ]);
+  assert.deepEqual(await wrong("search", "--correlation", correlationId.slice(0, -1)), [
+    2,
+    `Nothing found: no message has the correlation "${correlationId.slice(0, -1)}"; did you mean "${correlationId}"?`,
+  ]);
+  // What only the log has may be what was meant, or not.
+  const message = { ...sampleMessage(), type: "Askd" };
+  const stream = { category: "unruly::request", stream: "unruly::request-9", expected: "any", publish: false } as const;
+  await client.store.commit({ appends: [{ ...stream, messages: [message] }] });
+  assert.deepEqual(await wrong("search", "--type", "Askd"), [
+    0,
+    'No code has the message type "Askd" (any more); did you mean "Asked"?',
+  ]);
+  assert.deepEqual(await wrong("search", "--type", "Askd", "--after", "9999"), [0, ""]);
+  assert.equal(JSON.parse(await annals("events", "stats", "--json")).length, 3);
   assert.equal(JSON.parse(await annals("outbox", "status", "--json")).waiting, 0);
   assert.match(await annals("config", "show"), /server\.stream_subscription\.max_retries +0 +.*domain\.toml/);
   assert.match(await annals("dlq", "replay", letter.id), /Replayed 1/);
