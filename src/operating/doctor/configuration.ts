@@ -7,26 +7,6 @@ import { didYouMean } from "../../lib/did_you_mean.ts";
 import { generationOf } from "../../store/generations.ts";
 import { check, type Examined, fileOf, type Finding, type Patient } from "./finding.ts";
 
-const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/i;
-
-/** Whether whoever can reach the server has to say who they are. */
-function isProtected(http: Patient["config"]["http"]): boolean {
-  const { token, users } = http as { readonly token?: unknown; readonly users?: unknown };
-  const hasUsers = typeof users === "object" && users !== null && Object.keys(users).length > 0;
-  return (typeof token === "string" && token !== "") || hasUsers;
-}
-
-function examineListening({ config }: Patient): Finding[] {
-  const { http } = config;
-  if (LOOPBACK.test(http.hostname) || isProtected(http)) return [];
-  return [{
-    severity: "error",
-    what: `The server listens at ${http.hostname}:${http.port}, where others can reach it, without a token`,
-    where: `${fileOf(config)}: server.http.listen`,
-    todo: `add under [server.http]: token = "\${ANNALS_TOKEN}", or listen = "127.0.0.1:${http.port}" behind a proxy`,
-  }];
-}
-
 function examineUnused({ config }: Patient): Finding[] {
   const variables = [
     ["DATABASE_URL", "event_store", "postgres", config.store.provider],
@@ -64,7 +44,7 @@ function examineStore({ config }: Patient): Finding[] {
 export const CONFIGURATION = check(
   "configuration",
   [],
-  (patient) => Promise.resolve([...examineListening(patient), ...examineUnused(patient), ...examineStore(patient)]),
+  (patient) => Promise.resolve([...examineUnused(patient), ...examineStore(patient)]),
 );
 
 function examineNames({ config, domain }: Examined<"domain">): Finding[] {

@@ -77,13 +77,11 @@ Deno.test("nothing is found where nothing is wrong", async () => {
   assert.deepEqual(shown(await findingsIn(work, { toml: '[event_store]\nurl = "sqlite:.annals/{domain}.db"' })), []);
 });
 
-Deno.test("the configuration: no token, unknown groups and categories, exposed files, memory, unused variables", async () => {
+Deno.test("the configuration: unknown groups and categories, exposed files, memory, unused variables", async () => {
   const toml = `
 [event_store]
 url = "sqlite:.annals/bells.db"
 synchronous = "normal"
-[server.http]
-listen = "0.0.0.0:8440"
 [server.workers]
 Ringr = 2
 [server.partitions]
@@ -92,7 +90,6 @@ Ringr = 2
 read = [".annals"]
 `;
   const findings = await findingsIn(work, { toml });
-  found(findings, "error", /http\.listen: The server listens at 0\.0\.0\.0:8440.* without a token/, /token = /);
   found(findings, "error", /workers\.Ringr: .*no handler "Ringr"; did you mean "Ringer"/, /correct the name/);
   found(findings, "error", /partitions\."timely::bel": .*did you mean "timely::bell"/, /correct the name/);
   found(findings, "error", /permissions\.Echo: .*files of the event store/, /narrower/);
