@@ -17,6 +17,7 @@ import type { Config } from "../config/config.ts";
 import { Capability } from "../isolation/capability.ts";
 import { removeStaleFolders } from "../isolation/door.ts";
 import type { HostPool } from "../isolation/host_pool.ts";
+import { Recent } from "../http/operator/recent.ts";
 import { codeOf, environmentOf, explainLoad, inspect, inspectorUnit, poolFor } from "../isolation/inspect.ts";
 import { Inspector } from "../isolation/inspector.ts";
 import { exposing } from "../isolation/visible_files.ts";
@@ -111,6 +112,8 @@ export class Engine {
   #exchange: Exchange | undefined;
   #http: HttpService | undefined;
   #inspector: Inspector | undefined;
+  /** What it has said lately, for whoever looks at the dashboard. */
+  #recent: Recent | undefined;
   #closeSocket: () => void = () => {};
   #stopCheckpointer: () => Promise<void> = () => Promise.resolve();
   #stopWaiting = new AbortController();
@@ -133,8 +136,10 @@ export class Engine {
     this.#code = codeOf(options.module, options.config);
     this.#clock = clockOf(options.clock);
     const report = harmless(options.report ?? NO_REPORT);
+    this.#recent = options.http ? new Recent(this.#clock.now) : undefined;
     this.#report = (event) => {
       this.#metrics?.report(event);
+      this.#recent?.report(event);
       report(event);
     };
   }
@@ -319,6 +324,7 @@ export class Engine {
       inspector,
       webhooks: await this.#exchange!.webhooks(),
       metrics: this.metrics(),
+      recent: this.#recent!,
       streams: published(domain),
       health: () => this.health(),
       print,

@@ -2,9 +2,11 @@ import type { Hono } from "hono";
 import type { Broker } from "../broker/port.ts";
 import type { Config } from "../config/config.ts";
 import type { Guarded } from "../http/guard.ts";
+import type { Recent } from "../http/operator/recent.ts";
 import type { Inspector } from "../isolation/inspector.ts";
 import type { DomainDescription } from "../isolation/protocol.ts";
 import type { Clock } from "../lib/clock.ts";
+import { withoutSecrets } from "../lib/redact_url.ts";
 import { groupStatuses } from "../operating/groups.ts";
 import type { EventStore } from "../store/port.ts";
 import type { Report } from "../telemetry/events.ts";
@@ -29,6 +31,8 @@ export interface HttpOptions {
   readonly webhooks: Hono | null;
   /** What is measured. */
   readonly metrics: EngineMetrics;
+  /** What the process has heard of its engine. */
+  readonly recent: Recent;
   /** Streams of the broker that there may be. */
   readonly streams: readonly string[];
   /** The state of the groups in this process. */
@@ -45,7 +49,7 @@ export interface HttpOptions {
 
 /** Puts together what a server serves by HTTP. The library is loaded only where something is served. */
 export async function httpServiceOf(options: HttpOptions): Promise<HttpService> {
-  const { config, domain, store, broker, inspector, webhooks, metrics, streams, health } = options;
+  const { config, domain, store, broker, inspector, webhooks, metrics, recent, streams, health } = options;
   const { print, signal, clock, report } = options;
   const [{ Guard }, { httpApp }, { metricsRoutes }, { probes }] = await Promise.all([
     import("../http/guard.ts"),
@@ -62,6 +66,20 @@ export async function httpServiceOf(options: HttpOptions): Promise<HttpService> 
     const { apiRoutes } = await import("../http/api/routes.ts");
     guarded.push(apiRoutes({ store, domain, inspector, longest, publish, signal }));
     serves.push("API");
+  }
+  if (http.dashboard) {
+    const [{ operatorRoutes }, { Live }] = await Promise.all([
+      import("../http/operator/routes.ts"),
+      import("../http/operator/live.ts"),
+    ]);
+    const operator = { config, domain, store };
+    const services = [
+      { name: "event store", kind: store.kind, location: withoutSecrets(store.location) },
+      { name: "broker", kind: broker.kind, location: withoutSecrets(broker.location) },
+    ];
+    const live = new Live({ operator, recent, services, clock });
+    guarded.push(operatorRoutes({ operator, inspector, live, signal }));
+    serves.unshift("dashboard");
   }
   if (webhooks) serves.push("webhooks");
   const app = httpApp({

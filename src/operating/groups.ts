@@ -1,8 +1,8 @@
 import { kindOf } from "../engine/announce.ts";
 import { restLeft } from "../engine/restarts.ts";
 import { partitionOfLease } from "../groups/partition.ts";
-import type { HandlerDescription } from "../isolation/protocol.ts";
-import { versionOf } from "../store/generations.ts";
+import type { DomainDescription, HandlerDescription } from "../isolation/protocol.ts";
+import { generationOf, versionOf } from "../store/generations.ts";
 import type { Behind, Checkpoint, DeferredCount, Lease } from "../store/port.ts";
 import { reachedBy } from "../store/reached.ts";
 import { type Operator, processName } from "./operator.ts";
@@ -59,6 +59,13 @@ export async function groupsOf({ store, domain }: Pick<Operator, "store" | "doma
     );
     return isPassed ? [] : [handler];
   });
+}
+
+/** The categories that a group reads, which may feed a later generation of a projection. */
+export function categoriesOfGroup({ handlers }: DomainDescription, group: string): readonly string[] {
+  const handler = handlers.find(({ name }) => name === group) ??
+    handlers.find(({ name }) => name === generationOf(group).projection);
+  return handler?.categories ?? [];
 }
 
 /**

@@ -1,0 +1,129 @@
+import { Hono } from "hono";
+import { z } from "zod";
+import { auditRecords } from "../../operating/audit.ts";
+import { nearestCorrelation, nearestStream } from "../../operating/suggest.ts";
+import { traceOf } from "../../operating/trace.ts";
+import { isInternal, type MessageRecord } from "../../messages/envelope.ts";
+import { LARGE } from "../../store/large.ts";
+import type { Guarded } from "../guard.ts";
+import { AskedWrongly, limit, position, queryOf } from "./asking.ts";
+import type { OperatorRoutesOptions } from "./routes.ts";
+import { shownMessages } from "./shown.ts";
+
+/** The most messages of a stream that are folded to show its states. */
+const MOST_FOLDED = 5_000;
+
+/** How long a trace may look through the log, in milliseconds. */
+const TRACE_PATIENCE = 10_000;
+
+const name = z.string().min(1).max(2_000).optional();
+
+/** The log, and what operators did. */
+export function logRoutes({ operator, inspector }: OperatorRoutesOptions): Hono<Guarded> {
+  const app = new Hono<Guarded>();
+  const { store, domain } = operator;
+
+  app.get("/log", async (context) => {
+    const { stream, type, category, correlation, since, before, limit: most } = queryOf(
+      context,
+      z.strictObject({
+        stream: name,
+        type: name,
+        category: name,
+        correlation: name,
+        since: z.coerce.number().int().min(0).optional(),
+        before: position,
+        limit: limit(500, 100),
+      }),
+    );
+    let records: MessageRecord[];
+    if (stream !== undefined) {
+      records = await store.readStream(stream, {
+        backward: true,
+        limit: most + 1,
+        ...(before !== undefined && { to: before - 1 }),
+      });
+      const suggestion = records.length === 0 && before === undefined ? await nearestStream(operator, stream) : null;
+      if (suggestion !== null) return context.json({ messages: [], next: null, suggestion });
+    } else {
+      const wanted = {
+        type,
+        category,
+        correlationId: correlation,
+        since,
+        upTo: before === undefined ? undefined : before - 1,
+      };
+      const given = Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined));
+      records = await store.readLog({ ...given, backward: true, limit: most + 1, largest: LARGE });
+      if (records.length === 0 && correlation !== undefined && before === undefined) {
+        return context.json({ messages: [], next: null, suggestion: await nearestCorrelation(operator, correlation) });
+      }
+    }
+    const last = records[most - 1];
+    const next = records.length > most ? (stream === undefined ? last.position : last.version) : null;
+    return context.json({ messages: await shownMessages(inspector, records.slice(0, most)), next });
+  });
+
+  /** The names that a search may be for. */
+  app.get("/names", (context) => {
+    const { categories, types, handlers } = domain;
+    return context.json({
+      domain: domain.name,
+      categories: Object.keys(categories),
+      types: Object.keys(types),
+      handlers: handlers.map(({ name, kind }) => ({ name, kind })),
+    });
+  });
+
+  app.get("/streams/:stream", async (context) => {
+    const stream = context.req.param("stream");
+    const { before, limit: most } = queryOf(context, z.strictObject({ before: position, limit: limit(500, 100) }));
+    const to = before === undefined ? {} : { to: before - 1 };
+    const [last] = await store.readStream(stream, { backward: true, limit: 1 });
+    if (!last) {
+      const meant = await nearestStream(operator, stream);
+      throw new AskedWrongly(
+        404,
+        `There is no stream "${stream}"${meant === null ? "" : `; did you mean "${meant}"?`}`,
+      );
+    }
+    const upTo = before === undefined ? last.version : Math.min(before - 1, last.version);
+    // A state is made of all events before it.
+    const isFolded = upTo < MOST_FOLDED && !isInternal(last.category);
+    const records = isFolded
+      ? await store.readStream(stream, to)
+      : (await store.readStream(stream, { ...to, backward: true, limit: most })).reverse();
+    const states = isFolded ? await inspector.fold(records) : records.map(() => null);
+    const shown = records.slice(-most);
+    const messages = await shownMessages(inspector, shown);
+    const offset = records.length - shown.length;
+    return context.json({
+      stream,
+      versions: last.version + 1,
+      isFolded,
+      messages: messages.map((message, i) => {
+        const state = states[offset + i];
+        return { ...message, ...(state !== null && { state: JSON.parse(state) }) };
+      }),
+      next: shown.length > 0 && shown[0].version > 0 ? shown[0].version : null,
+    });
+  });
+
+  app.get("/trace/:id", async (context) => {
+    const id = context.req.param("id");
+    const trace = await traceOf(operator, id, { payloads: true, patience: TRACE_PATIENCE });
+    if (trace) return context.json(trace);
+    throw new AskedWrongly(
+      404,
+      `Nothing is known under "${id}": it is no id or position of a message, correlation or dead letter`,
+    );
+  });
+
+  app.get("/audit", async (context) => {
+    const { before, limit: most } = queryOf(context, z.strictObject({ before: position, limit: limit(500, 100) }));
+    const records = await auditRecords(operator, { limit: most + 1, ...(before !== undefined && { before }) });
+    const next = records.length > most ? records[most - 1].position : null;
+    return context.json({ records: records.slice(0, most), next });
+  });
+  return app;
+}
