@@ -1,3 +1,4 @@
+import type { CategoryRange } from "./behind.ts";
 import { mark } from "./mark.ts";
 import type { Checkpoint, Generation, Swap, SwapRefusal } from "./port.ts";
 import { reachedBy } from "./reached.ts";
@@ -84,6 +85,39 @@ export function nextGeneration(generations: readonly string[], version: number):
 }
 
 /**
+ * Says where a generation is not as far as the one whose place it is to take. Groups that hear nothing do not move on, so
+ * only messages that are there tell whether it lacks something.
+ *
+ * @param swap What is asked.
+ * @param known What the store has, in the same transaction.
+ * @returns The parts of categories in which messages would be lacking.
+ */
+export function rangesBehind(
+  { from, to, categories }: Swap,
+  { generations, checkpoints }: Pick<SwapFacts, "generations" | "checkpoints">,
+): CategoryRange[] {
+  const reached = (name: string, category: string) => {
+    const group = generations.find(({ generation }) => generation === name)?.group;
+    return reachedBy(checkpoints.filter((checkpoint) => checkpoint.group === group), category);
+  };
+  return categories
+    .map((category) => ({ category, after: reached(to, category), upTo: reached(from, category) }))
+    .filter(({ after, upTo }) => after < upTo);
+}
+
+/** What a store knows about two generations, one of which is to take the place of the other. */
+export interface SwapFacts {
+  /** Those of the projection. */
+  readonly generations: readonly Generation[];
+  /** Of both groups. */
+  readonly checkpoints: readonly Checkpoint[];
+  /** How many messages the group of the new one has deferred or given up. */
+  readonly held: number;
+  /** A category in which there are messages of {@linkcode rangesBehind}; `undefined` if there is none. */
+  readonly lacking: string | undefined;
+}
+
+/**
  * Says why a generation may not take the place of another one.
  *
  * @param swap What is asked.
@@ -91,15 +125,8 @@ export function nextGeneration(generations: readonly string[], version: number):
  * @returns The reason; `null` if it may.
  */
 export function swapRefusal(
-  { projection, from, to, categories, stale = false }: Swap,
-  { generations, checkpoints, held }: {
-    /** Those of the projection. */
-    readonly generations: readonly Generation[];
-    /** Of both groups. */
-    readonly checkpoints: readonly Checkpoint[];
-    /** How many messages the group of the new one has deferred or given up. */
-    readonly held: number;
-  },
+  { projection, from, to, stale = false }: Swap,
+  { generations, held, lacking }: Omit<SwapFacts, "checkpoints">,
 ): SwapRefusal | null {
   const next = generations.find(({ generation }) => generation === to);
   const active = generations.find(({ isActive }) => isActive);
@@ -119,10 +146,6 @@ export function swapRefusal(
     const where = `annals subscriptions status, annals dlq list --group ${next.group}`;
     return refuse("held", `generation ${to} holds back ${held} ${messages}, deferred or given up: see ${where}`);
   }
-  const of = (group: string) => checkpoints.filter((checkpoint) => checkpoint.group === group);
-  const lacking = categories.find((category) =>
-    reachedBy(of(next.group), category) < reachedBy(of(active.group), category)
-  );
   if (lacking === undefined) return null;
   return refuse("behind", `generation ${to} has not passed what ${from} has passed in ${lacking}`);
 }

@@ -1,3 +1,4 @@
+import type { CategoryRange } from "./behind.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
 import {
   AppendConditionError,
@@ -589,7 +590,12 @@ export class MemoryEventStore implements EventStore {
     this.#open();
     const held = (group: string) =>
       (this.#deferred.get(group)?.size ?? 0) + [...this.#dead.values()].filter((dead) => dead.group === group).length;
-    const refusal = this.#rows.swap(swap, { checkpoints: [...this.#checkpoints.values()], held }, this.#clock.now());
+    const hasMessages = ({ category, after, upTo }: CategoryRange) => {
+      const messages = this.#categories.get(category) ?? [];
+      return (messages[firstAfter(messages, after)]?.position ?? Infinity) <= upTo;
+    };
+    const known = { checkpoints: [...this.#checkpoints.values()], held, hasMessages };
+    const refusal = this.#rows.swap(swap, known, this.#clock.now());
     this.#signal.notify();
     return refusal;
   }

@@ -1,7 +1,9 @@
+import type { CategoryRange } from "./behind.ts";
 import {
   buildGroup,
   type Generation,
   generationOf,
+  rangesBehind,
   rowsOf,
   storedAs,
   type Swap,
@@ -102,15 +104,19 @@ export class MemoryRows {
   /** Makes another generation what readers see. */
   swap(
     swap: Swap,
-    known: { readonly checkpoints: readonly Checkpoint[]; readonly held: (group: string) => number },
+    known: {
+      readonly checkpoints: readonly Checkpoint[];
+      readonly held: (group: string) => number;
+      readonly hasMessages: (range: CategoryRange) => boolean;
+    },
     now: number,
   ): SwapRefusal | null {
     const generations = this.generations.filter(({ projection }) => projection === swap.projection);
     const next = generations.find(({ generation }) => generation === swap.to);
     const refusal = swapRefusal(swap, {
       generations,
-      checkpoints: known.checkpoints,
       held: next ? known.held(next.group) : 0,
+      lacking: rangesBehind(swap, { generations, checkpoints: known.checkpoints }).find(known.hasMessages)?.category,
     });
     if (refusal !== null) return refusal;
     for (const one of generations) {

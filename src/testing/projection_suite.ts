@@ -42,6 +42,16 @@ const checkpoint = (generation: string, position: number, over: Partial<Checkpoi
   ...over,
 });
 
+/** Appends messages of a category. */
+async function appendSome(store: EventStore, category: string, count: number): Promise<void> {
+  const messages = Array.from({ length: count }, () => {
+    const id = newId();
+    const base = { type: "T", schemaVersion: 1, time: 1, causationId: null, data: "{}", metadata: null };
+    return { id, correlationId: id, ...base };
+  });
+  await store.commit({ appends: [{ stream: `${category}-1`, category, expected: "any", publish: false, messages }] });
+}
+
 const FIELDS: readonly RowField[] = [
   { name: "id", type: "string", isKey: true },
   { name: "text", type: "string", isKey: false },
@@ -236,6 +246,9 @@ export function projectionSuite(test: WithStore): void {
     assert.match(String(await refusal({ to: "3" })), /^absent: .*no generation 3/);
     assert.equal(await store.markGeneration({ ...sample("2"), state: "fed" }, "building"), true);
     assert.equal(await store.markGeneration({ ...sample("2"), state: "fed" }, "building"), false);
+    await appendSome(store, "test", 7);
+    await appendSome(store, "other", 2);
+    await appendSome(store, "test", 2);
     await store.commit({
       checkpoints: [checkpoint("1", 7), checkpoint("1", 9, { category: "other" }), checkpoint("2", 7)],
     });
@@ -261,6 +274,10 @@ export function projectionSuite(test: WithStore): void {
       ["2", true, true],
       ["10", false, false],
     ]);
+    // A position without a message is nothing to lack: groups that hear nothing do not move on.
+    await store.commit({ checkpoint: checkpoint("2", 11, { category: "other" }) });
+    assert.equal(await refusal({ from: "2", to: "1" }), null);
+    assert.equal(await refusal({ from: "1", to: "2" }), null);
     // Back to one that is behind, if that is wanted.
     await store.commit({ checkpoint: checkpoint("2", 11) });
     assert.match(String(await refusal({ from: "2", to: "1" })), /has not passed/);

@@ -1,6 +1,7 @@
 import {
   buildGroup,
   type Generation,
+  rangesBehind,
   renamedMark,
   rowsOf,
   storedAs,
@@ -70,7 +71,11 @@ export async function swapIn(ask: Ask, swap: Swap): Promise<SwapRefusal | null> 
        + (select count(*) from annals.dead_letters where "group" = $1)`,
     [groups[1]],
   );
-  const refusal = swapRefusal(swap, { generations, checkpoints, held });
+  const refusal = swapRefusal(swap, {
+    generations,
+    held,
+    lacking: await lackingIn(ask, swap, generations, checkpoints),
+  });
   if (refusal !== null) return refusal;
   // One after the other: readers see one of them at any time.
   await ask("update annals.generations set is_active = false, is_pinned = false where projection = $1 and is_active", [
@@ -82,6 +87,20 @@ export async function swapIn(ask: Ask, swap: Swap): Promise<SwapRefusal | null> 
     [swap.projection, swap.to, swap.pin],
   );
   return null;
+}
+
+/** A category in which there are messages that only the generation has that readers see. */
+async function lackingIn(
+  ask: Ask,
+  swap: Swap,
+  generations: readonly Generation[],
+  checkpoints: readonly Checkpoint[],
+): Promise<string | undefined> {
+  for (const { category, after, upTo } of rangesBehind(swap, { generations, checkpoints })) {
+    const sql = "select 1 from annals.messages where category = $1 and position > $2 and position <= $3 limit 1";
+    if ((await ask(sql, [category, after, upTo])).length > 0) return category;
+  }
+  return undefined;
 }
 
 const FENCE = `update annals.leases set token = token + 1, expires_at = 0, clean = true, owner = '' where "group" = $1`;

@@ -4,6 +4,7 @@ import {
   buildGroup,
   type Generation,
   generationOf,
+  rangesBehind,
   renamedMark,
   rowsOf,
   storedAs,
@@ -148,7 +149,11 @@ export class SqliteProjections {
        as held`,
       group(swap.to),
     );
-    const refusal = swapRefusal(swap, { generations, checkpoints, held });
+    const lacking = rangesBehind(swap, { generations, checkpoints }).find(({ category, after, upTo }) =>
+      this.#statement("select 1 from messages where category = ? and position > ? and position <= ? limit 1")
+        .get(category, after, upTo) !== undefined
+    )?.category;
+    const refusal = swapRefusal(swap, { generations, held, lacking });
     if (refusal !== null) return refusal;
     // One after the other: readers see one of them at any time.
     this.#statement("update generations set is_active = 0, is_pinned = 0 where projection = ?").run(swap.projection);
