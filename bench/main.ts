@@ -19,6 +19,7 @@ import { growth } from "./growth.ts";
 import { schedule } from "./schedule.ts";
 import { idle, idleDistributed, simulate, simulateDistributed, size, sizeDistributed } from "./server.ts";
 import { subscription } from "./subscription.ts";
+import { tracing } from "./tracing.ts";
 
 const BENCHES: Record<string, () => Promise<Result[]>> = {
   append,
@@ -36,6 +37,7 @@ const BENCHES: Record<string, () => Promise<Result[]>> = {
   schedule,
   processes,
   projections,
+  tracing,
   "distributed-simulate": simulateDistributed,
   "distributed-size": sizeDistributed,
   "distributed-idle": idleDistributed,

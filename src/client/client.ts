@@ -24,6 +24,8 @@ import { reconnecting } from "./reconnect.ts";
 import { lookOrWait } from "../store/changes.ts";
 import { CommandSender, type ProcessOptions, type Receipt } from "./command_sender.ts";
 import { checkTimeout, type Outcome } from "./outcome.ts";
+import { tracedStore } from "../telemetry/traced_ports.ts";
+import { tracingOf } from "../telemetry/tracing.ts";
 import { type AfterOptions, LOOK_EVERY, Waits } from "./waits.ts";
 
 /** A page of rows. */
@@ -463,5 +465,7 @@ export async function connect(domain: Domain, options: { readonly config: Config
     // A server's checkpointer thread keeps the WAL short; this bounds it if none is running.
     autoCheckpoint: 8_000,
   });
-  return new Client(domain, reconnecting(store), config);
+  const tracing = await tracingOf(config.telemetry);
+  const reached = reconnecting(store);
+  return new Client(domain, tracing ? tracedStore(tracing, reached) : reached, config);
 }

@@ -119,6 +119,13 @@ export interface Config {
   readonly keepOutcomes: number;
   /** The same of keys of idempotency. */
   readonly keepIdempotencyKeys: number;
+  /** How traces are made, where something takes them. */
+  readonly telemetry: {
+    /** Whether handling a message is a span of the trace that caused it, at the first attempt, or of one of its own. */
+    readonly parent: "never" | "first";
+    /** The share of commands that are traced, from 0 to 1. */
+    readonly sample: number;
+  };
   /** The heap limit of each worker, in MiB. */
   readonly maxHeapMb: number;
   /** Memory that the workers of a host may use beyond their heaps, in total, in MiB. */

@@ -219,6 +219,7 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     }
   }
   const eachAlone = server.hosts?.["*"] === "each";
+  const telemetry = { parent: server.telemetry?.parent ?? "never", sample: server.telemetry?.sample ?? 1 } as const;
   const everyone = server.permissions?.["*"] ?? {};
   const values = {
     "event_processing": both("event_processing", "async"),
@@ -240,6 +241,7 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     "server.rebuild_share": server.rebuild_share ?? 0.5,
     "server.keep_outcomes": server.keep_outcomes ?? KEPT,
     "server.keep_idempotency_keys": server.keep_idempotency_keys ?? KEPT,
+    ...flatten("server.telemetry", telemetry),
     "server.max_heap_mb": server.max_heap_mb ?? 2048,
     "server.host_memory_mb": server.host_memory_mb ?? 2048,
     "server.handlers_per_worker": server.handlers_per_worker ?? 1,
@@ -295,6 +297,7 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     rebuildShare: server.rebuild_share ?? 0.5,
     keepOutcomes: ageOf(server.keep_outcomes),
     keepIdempotencyKeys: ageOf(server.keep_idempotency_keys),
+    telemetry,
     maxHeapMb: server.max_heap_mb ?? 2048,
     hostMemoryMb: server.host_memory_mb ?? 2048,
     handlersPerWorker: server.handlers_per_worker ?? 1,

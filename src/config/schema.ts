@@ -80,6 +80,13 @@ const share = z.preprocess(
   }),
 ).optional();
 
+const fraction = z.preprocess(
+  asNumber,
+  z.number({ error: "expected a number from 0 to 1" }).min(0, { error: "expected a number from 0" }).max(1, {
+    error: "expected a number up to 1",
+  }),
+).optional();
+
 const SECRET_FORM = '"whsec_" and base64 of 24 to 64 random bytes';
 const MAKE_SECRET = 'make one: echo "whsec_$(openssl rand -base64 32)"';
 
@@ -180,6 +187,7 @@ export const configSchema = z.strictObject({
     projection_swap: choice("auto", "manual"),
     rebuild_share: share,
     keep_idempotency_keys: age,
+    telemetry: z.strictObject({ parent: choice("never", "first"), sample: fraction }, table).optional(),
     max_heap_mb: whole(64, 1_000_000),
     host_memory_mb: whole(64, 1_000_000),
     handlers_per_worker: whole(1, 1_000),

@@ -40,6 +40,9 @@ import { StoreUnavailableError } from "../store/errors.ts";
 import type { EventStore } from "../store/port.ts";
 import { harmless, NO_REPORT, type Report } from "../telemetry/events.ts";
 import { type EngineMetrics, Metrics } from "../telemetry/metrics.ts";
+import { tracedBroker, tracedStore } from "../telemetry/traced_ports.ts";
+import { tracedWorker } from "../telemetry/traced_worker.ts";
+import { type Tracing, tracingOf } from "../telemetry/tracing.ts";
 import { announceAdapters, announceSubscriptions } from "./announce.ts";
 import { EngineStartError } from "./errors.ts";
 import { checkExchange, Exchange } from "./exchange.ts";
@@ -109,6 +112,9 @@ export class Engine {
   #supervisor: Supervisor | undefined;
   #domain: DomainDescription | undefined;
   #metrics: Metrics | undefined;
+  #tracing: Tracing | null = null;
+  /** The store for those who are no handlers. */
+  #entrance!: EventStore;
   #exchange: Exchange | undefined;
   #http: HttpService | undefined;
   #inspector: Inspector | undefined;
@@ -259,7 +265,7 @@ export class Engine {
     await this.#open(domain, print);
     for (const line of announceSubscriptions(domain, this.#config)) print(line);
     const [store, config, clock, report] = [this.#store, this.#config, this.#clock, this.#report];
-    const exchange = this.#exchange = new Exchange({ store, domain, config, clock, report });
+    const exchange = this.#exchange = new Exchange({ store: this.#entrance, domain, config, clock, report });
     await this.#inspect();
     if (await this.#patiently(() => isHalfImported(this.#store))) {
       throw new EngineStartError(
@@ -341,10 +347,13 @@ export class Engine {
     const opening = { autoCheckpoint: CHECKPOINTED, domain: domain.name, owner: this.#owner, migrate };
     const [at, brokerAt] = [locate(this.#config.store, domain.name), locate(this.#config.broker, domain.name)];
     const store = this.#store = await this.#patiently(() => openStore(at, opening));
+    const tracing = this.#tracing = await tracingOf(this.#config.telemetry);
+    this.#entrance = tracing ? tracedStore(tracing, store) : store;
     const shown = domain.projections.filter((one) => isNewest(one, domain.projections));
     const views = migrate ? await this.#patiently(async () => await store.publishViews?.(shown)) : [];
     for (const warning of views ?? []) this.#report({ type: "service.warned", warning });
-    const broker = this.#broker = await openBroker(brokerAt, opening);
+    const opened = await openBroker(brokerAt, opening);
+    const broker = this.#broker = tracing ? tracedBroker(tracing, opened) : opened;
     this.#stopCheckpointer = startWalCheckpointer([...store.walFiles ?? [], ...broker.walFiles ?? []]);
     for (const line of announceAdapters(store, broker)) print(line);
     if (!store.isVolatile) return;
@@ -433,10 +442,16 @@ export class Engine {
       },
       settings,
       feed: type,
-      worker: this.#workerOf(domain, handler, pool, group, partition, partitions),
+      worker: this.#traced(handler, group, this.#workerOf(domain, handler, pool, group, partition, partitions)),
       partition,
       partitions,
     }));
+  }
+
+  /** What is built in bulk is not traced: its causes are long gone. */
+  #traced({ writes }: HandlerDescription, group: string, worker: GroupWorker): GroupWorker {
+    const step = writes.outcomes ? "decide" : writes.rows === "kept" ? "project" : "handle";
+    return this.#tracing ? tracedWorker(this.#tracing, { group, step }, worker) : worker;
   }
 
   /** The worker that runs a handler for a group: its own, or that of another generation of what it keeps. */
@@ -481,7 +496,7 @@ export class Engine {
 
   /** The open store, shared by clients in this process. */
   get store(): EventStore {
-    return this.#store;
+    return this.#entrance;
   }
 
   /** The host processes that run the domain's code. */
