@@ -1,5 +1,5 @@
 import { command } from "../tests/support/command.ts";
-import { Server, Site } from "../tests/support/server.ts";
+import { type Server, Site } from "../tests/support/server.ts";
 import { median, ratioAtLeast, type Result } from "./result.ts";
 
 const MODULE = new URL("../examples/fidelis/domain.ts", import.meta.url);

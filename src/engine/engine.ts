@@ -325,7 +325,7 @@ export class Engine {
     this.#http = await httpServiceOf({
       config: this.#config,
       domain,
-      store: this.#store,
+      store: this.#entrance,
       broker: this.#broker,
       inspector,
       webhooks: await this.#exchange!.webhooks(),
