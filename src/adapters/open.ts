@@ -1,4 +1,3 @@
-import type { Broker } from "../broker/port.ts";
 import type { BrokerConfig, StoreConfig } from "../config/config.ts";
 import type { EventStore } from "../store/port.ts";
 import type { ProjectionShape } from "../store/views.ts";
@@ -14,7 +13,7 @@ export function locate<C extends StoreConfig | BrokerConfig>(config: C, domain: 
   };
 }
 
-/** Settings of {@linkcode openStore} and {@linkcode openBroker}. */
+/** Settings of {@linkcode openStore} and `openBroker`. */
 export interface OpenOptions {
   /** For SQLite: WAL pages after which a commit runs a WAL checkpoint; set high if a checkpointer thread runs. */
   readonly autoCheckpoint?: number;
@@ -53,7 +52,7 @@ export interface Wakeable {
 }
 
 /**
- * Opens the configured store. Adapters are chosen here only, and drivers are loaded on demand.
+ * Opens the configured store. Adapters of stores are chosen here only, and drivers are loaded on demand.
  *
  * @throws {StoreUnavailableError} If it cannot be opened.
  */
@@ -109,36 +108,6 @@ async function claimed<S extends EventStore & { claim(domain: string): Promise<v
   } catch (error) {
     await store.close();
     throw error;
-  }
-}
-
-/**
- * Opens the configured broker.
- *
- * @throws {BrokerUnavailableError} If its file cannot be opened.
- */
-export async function openBroker(
-  config: BrokerConfig,
-  options: OpenOptions = {},
-): Promise<Broker & Wakeable & Inspectable & Traits> {
-  const { autoCheckpoint, create = true, domain } = options;
-  switch (config.provider) {
-    case "memory": {
-      const { MemoryBroker } = await import("../broker/memory.ts");
-      return new MemoryBroker();
-    }
-    case "sqlite": {
-      const { SqliteBroker } = await import("../broker/sqlite/broker.ts");
-      return new SqliteBroker({
-        path: config.url,
-        create,
-        ...(autoCheckpoint !== undefined && { autoCheckpoint }),
-      });
-    }
-    case "redis": {
-      const { RedisBroker } = await import("../broker/redis/broker.ts");
-      return new RedisBroker({ url: config.url, prefix: config.prefix, ...(domain !== undefined && { domain }) });
-    }
   }
 }
 

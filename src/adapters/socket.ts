@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
 import { tmpdir } from "node:os";
-import { dirname, resolve } from "node:path";
+import { resolve } from "node:path";
+import { connectSocket, type LocalSocket } from "../lib/platform.ts";
 import { StoreUnavailableError } from "../store/errors.ts";
 import type { EventStore } from "../store/port.ts";
-import { type Channel, remote, serve } from "./rpc.ts";
+import { type Channel, remote } from "./rpc.ts";
 
 /** The longest socket path that the kernel accepts, in bytes. */
 const LONGEST_PATH = 100;
@@ -24,70 +25,18 @@ export function socketPath(folder: string, domain: string): string {
 /** The longest message, in characters: a commit has at most a few payloads of 16 Mi. */
 const LONGEST_LINE = 256 << 20;
 
-/** What clients need of a server's store; they do not close it. */
-const METHODS: ReadonlySet<keyof EventStore> = new Set([
-  "commit",
-  "readStream",
-  "readLog",
-  "readAt",
-  "readTagged",
-  "readSnapshot",
-  "writeSnapshots",
-  "logId",
-  "lastPosition",
-  "changed",
-  "markPublished",
-  "published",
-  "outboxStatus",
-  "checkpoints",
-  "enroll",
-  "members",
-  "acquireLease",
-  "renewLeases",
-  "releaseLease",
-  "recordEnds",
-  "leases",
-  "deferred",
-  "countDeferred",
-  "replayed",
-  "lag",
-  "lags",
-  "due",
-  "tidy",
-  "onceKeys",
-  "scheduled",
-  "outcome",
-  "deadLetters",
-  "deadLetter",
-  "countDeadLetters",
-  "replayDeadLetters",
-  "purgeDeadLetters",
-  "readRow",
-  "readRows",
-  "listRows",
-  "queryRows",
-  "countRows",
-  "projections",
-  "generations",
-  "addGeneration",
-  "markGeneration",
-  "swapGenerations",
-  "clearGeneration",
-  "renameGroup",
-  "keepIndexes",
-]);
-
 /** One line of JSON per message, in both directions. */
-class SocketChannel implements Channel {
+export class SocketChannel implements Channel {
   onmessage: ((event: { readonly data: any }) => void) | null = null;
   onclose: (() => void) | null = null;
-  #socket: Deno.Conn;
+  #socket: LocalSocket;
   #encoder = new TextEncoder();
   #unsent: string[] = [];
   #sending = false;
   #closed = false;
 
-  constructor(socket: Deno.Conn) {
+  /** @param socket The connection. */
+  constructor(socket: LocalSocket) {
     this.#socket = socket;
     void this.#read();
   }
@@ -145,56 +94,6 @@ class SocketChannel implements Channel {
 }
 
 /**
- * Serves a store to local clients of the same user.
- *
- * @param store The store.
- * @param path Where to listen.
- * @returns A function that stops listening.
- * @throws {StoreUnavailableError} If another server listens there.
- */
-export async function listen(store: EventStore, path: string): Promise<() => void> {
-  await Deno.mkdir(dirname(path), { recursive: true });
-  if (await isAnswered(path)) {
-    throw new StoreUnavailableError(
-      `Another server already runs this domain with its store in memory (${path} answers); stop it, or use a store that several servers can share`,
-      "locked",
-      false,
-    );
-  }
-  await Deno.remove(path).catch(() => {});
-  const umask = Deno.umask(0o177);
-  const listener = Deno.listen({ transport: "unix", path });
-  Deno.umask(umask);
-  const open = new Set<Channel>();
-  void (async () => {
-    for await (const socket of listener) {
-      const channel = new SocketChannel(socket);
-      open.add(channel);
-      channel.onclose = () => open.delete(channel);
-      serve<EventStore>(store, channel, METHODS);
-    }
-  })();
-  return () => {
-    listener.close();
-    for (const channel of open) channel.close();
-    try {
-      Deno.removeSync(path);
-    } catch {
-      // Already removed.
-    }
-  };
-}
-
-async function isAnswered(path: string): Promise<boolean> {
-  try {
-    (await Deno.connect({ transport: "unix", path })).close();
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/**
  * Connects to the in-memory store of a local server.
  *
  * @param path Where the server listens.
@@ -203,9 +102,9 @@ async function isAnswered(path: string): Promise<boolean> {
  * @throws {StoreUnavailableError} If no server listens there; the message says what to do.
  */
 export async function dial(path: string, domain: string): Promise<EventStore> {
-  let socket: Deno.Conn;
+  let socket: LocalSocket;
   try {
-    socket = await Deno.connect({ transport: "unix", path });
+    socket = await connectSocket(path);
   } catch {
     throw new StoreUnavailableError(
       `event_store is "memory": the store of "${domain}" is in the server's memory, and no server is listening at ${path}; start one with the same configuration: deno task start, or in the clone deno run -A server.ts --domain=${domain}`,

@@ -4,7 +4,8 @@ import { loadConfig } from "../config/load.ts";
 import { findDomain } from "../engine/domain_path.ts";
 import { Engine } from "../engine/engine.ts";
 import { logTo } from "../telemetry/log_lines.ts";
-import { configureLogging, logLine } from "../telemetry/logging.ts";
+import { logLine } from "../telemetry/log_line.ts";
+import { configureLogging } from "../telemetry/logging.ts";
 import { announceDryRun } from "./dry_run.ts";
 import { UsageError } from "./run.ts";
 

@@ -9,7 +9,7 @@ import { newId } from "../messages/ids.ts";
 import type { EventStore } from "../store/port.ts";
 import { EventStoreSubscription } from "../subscriptions/group.ts";
 import { logTo } from "../telemetry/log_lines.ts";
-import { logLine } from "../telemetry/logging.ts";
+import { logLine } from "../telemetry/log_line.ts";
 import { DomainDefinitionError } from "../messages/errors.ts";
 import { isHalfImported } from "../transfer/import.ts";
 import { leaseName } from "../groups/partition.ts";

@@ -1,7 +1,10 @@
+import { readFileSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
+import process from "node:process";
 import { parse, TomlError } from "smol-toml";
 import { ConfigError, type ConfigFault } from "./errors.ts";
 import { interpolate } from "./interpolate.ts";
+import { isMissing } from "../lib/platform.ts";
 import { redactUrl } from "../lib/redact_url.ts";
 import { didYouMean } from "../lib/did_you_mean.ts";
 import { resolveConfig } from "./resolve.ts";
@@ -15,7 +18,7 @@ export interface LoadOptions {
   readonly file?: string | undefined;
   /** The configuration itself, instead of a file. */
   readonly text?: string;
-  /** Looks up an environment variable. @default {Deno.env.get} */
+  /** Looks up an environment variable. @default {process.env} */
   readonly env?: (name: string) => string | undefined;
   /** The number of workers of groups not named in `[server.workers]`. @default {`[server.workers] "*"`, or 1} */
   readonly workers?: number;
@@ -86,12 +89,12 @@ function check(raw: unknown): { readonly file: ConfigFile } | { readonly faults:
 
 function read(file: string, given: boolean): string | null {
   try {
-    return Deno.readTextFileSync(file);
+    return readFileSync(file, "utf8");
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound && !given) return null;
-    const why = error instanceof Deno.errors.NotFound
+    if (isMissing(error) && !given) return null;
+    const why = isMissing(error)
       ? "there is no such file; name one with --config"
-      : error instanceof Deno.errors.IsADirectory || (error as { code?: string }).code === "EISDIR"
+      : (error as { code?: string }).code === "EISDIR"
       ? "it is a folder; name the file in it"
       : `cannot be read: ${error instanceof Error ? error.message : error}`;
     throw new ConfigError(file, [{ key: "", message: why }]);
@@ -132,7 +135,7 @@ function shallow(file: string, table: Table): Table {
  * @throws {ConfigError} If it is invalid; lists all faults.
  */
 export function loadConfig(options: LoadOptions = {}): Config {
-  const { env = (name) => Deno.env.get(name) } = options;
+  const { env = (name) => process.env[name] } = options;
   const file = options.file ?? (options.text === undefined ? "domain.toml" : "text");
   const text = options.text ?? read(file, options.file !== undefined);
   const origins = new Map<string, string>();
@@ -175,7 +178,7 @@ export function loadConfig(options: LoadOptions = {}): Config {
   if (faults.length > 0) throw new ConfigError(file, faults);
   const result = check(raw);
   if ("faults" in result) throw new ConfigError(file, result.faults);
-  const folder = text === null ? Deno.cwd() : dirname(isAbsolute(file) ? file : join(Deno.cwd(), file));
+  const folder = text === null ? process.cwd() : dirname(isAbsolute(file) ? file : join(process.cwd(), file));
   return resolveConfig(withVariables(result.file, env, origins), {
     file: text === null ? null : file,
     folder: resolve(folder),

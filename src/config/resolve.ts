@@ -1,5 +1,6 @@
 import { millisecondsOf } from "../lib/duration.ts";
 import { LONGEST_JSON } from "../messages/json.ts";
+import { statSync } from "node:fs";
 import { isAbsolute, resolve } from "node:path";
 import { DEFAULT_SETTINGS, type SubscriptionSettings } from "../groups/settings.ts";
 import { generationOf } from "../store/generations.ts";
@@ -72,7 +73,7 @@ function locate<P extends string>(
 
 function mayBeFile(path: string): boolean {
   try {
-    return Deno.statSync(path).isFile;
+    return statSync(path).isFile();
   } catch {
     // It will be made; or opening it will say why it cannot.
     return true;

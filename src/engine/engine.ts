@@ -4,13 +4,14 @@ import {
   type Forkable,
   type Inspectable,
   locate,
-  openBroker,
   openStore,
   type Publishing,
   type Traits,
   type Wakeable,
 } from "../adapters/open.ts";
-import { listen, socketPath } from "../adapters/socket.ts";
+import { openBroker } from "../adapters/open_broker.ts";
+import { socketPath } from "../adapters/socket.ts";
+import { listen } from "../adapters/socket_server.ts";
 import type { Broker } from "../broker/port.ts";
 import { ownerName } from "../cluster/process_id.ts";
 import type { Config } from "../config/config.ts";

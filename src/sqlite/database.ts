@@ -1,7 +1,20 @@
-import { mkdirSync } from "node:fs";
+import {
+  chownSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  realpathSync,
+  type Stats,
+  statSync,
+  utimesSync,
+  writeSync,
+} from "node:fs";
 import { dirname } from "node:path";
+import process from "node:process";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { Notifier } from "../lib/notifier.ts";
+import { inodeOf, isMissing, isPermitted } from "../lib/platform.ts";
 import { explain, isBusy } from "./errors.ts";
 import type { Schema } from "./schema.ts";
 import { FileWatcher } from "./watcher.ts";
@@ -39,11 +52,11 @@ function createFor(path: string): void {
 }
 
 /** Creates a file beside the database, which whoever may use that can use as well. */
-function createBeside(path: string, { mode, uid, gid }: Deno.FileInfo): void {
-  if (!create(path, (mode ?? 0o600) & 0o666) || Deno.build.os === "windows") return;
+function createBeside(path: string, { mode, uid, gid }: Stats): void {
+  if (!create(path, mode & 0o666) || process.platform === "win32") return;
   try {
     // An operator's command may be run as another user than the server.
-    if (uid !== Deno.uid() || gid !== Deno.gid()) Deno.chownSync(path, uid, gid);
+    if (uid !== process.getuid!() || gid !== process.getgid!()) chownSync(path, uid, gid);
   } catch {
     // Only root may.
   }
@@ -52,7 +65,7 @@ function createBeside(path: string, { mode, uid, gid }: Deno.FileInfo): void {
 /** Creates a file; returns whether there was none. */
 function create(path: string, mode: number): boolean {
   try {
-    Deno.openSync(path, { write: true, createNew: true, mode }).close();
+    closeSync(openSync(path, "wx", mode));
     return true;
   } catch {
     // It exists, or SQLite will say what is wrong.
@@ -63,7 +76,7 @@ function create(path: string, mode: number): boolean {
 /** The file that is touched after commits: beside the database itself, like SQLite's own, wherever a link to that is. */
 function notifyFileOf(path: string): string {
   try {
-    return `${Deno.realPathSync(path)}-notify`;
+    return `${realpathSync(path)}-notify`;
   } catch {
     return `${path}-notify`;
   }
@@ -130,10 +143,10 @@ export class SqliteDatabase {
       this.#db = new DatabaseSync(path, { open: false });
       this.#open(create, settings);
       if (path !== ":memory:") {
-        const file = Deno.statSync(path);
-        this.#inode = file.ino;
+        const file = statSync(path);
+        this.#inode = inodeOf(path);
         this.#touched = notifyFileOf(path);
-        this.#mayTouch = Deno.permissions.querySync({ name: "write", path: this.#touched }).state === "granted";
+        this.#mayTouch = isPermitted("write", this.#touched);
         if (this.#mayTouch) createBeside(this.#touched, file);
         if (pollInterval > 0) this.#watcher = new FileWatcher(this.#touched, () => this.#look(), pollInterval);
       }
@@ -176,9 +189,9 @@ export class SqliteDatabase {
 
   #checkExists(): void {
     try {
-      Deno.statSync(this.path);
+      statSync(this.path);
     } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
+      if (!isMissing(error)) throw error;
       throw this.#schema.unavailable(
         `Cannot open SQLite file "${this.path}": there is none; start the server first, or name another file`,
         "missing",
@@ -262,9 +275,9 @@ export class SqliteDatabase {
     if (this.#inode === null) return;
     let inode: number | null = null;
     try {
-      inode = Deno.statSync(this.path).ino;
+      inode = inodeOf(this.path);
     } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
+      if (!isMissing(error)) throw error;
     }
     if (inode === this.#inode) return;
     throw this.#schema.unavailable(
@@ -316,7 +329,9 @@ export class SqliteDatabase {
   /** To set its times, one has to own the file; to write to it, one need not. */
   #write(): void {
     try {
-      Deno.writeFileSync(this.#touched, new Uint8Array(1), { create: false });
+      const file = openSync(this.#touched, constants.O_WRONLY);
+      writeSync(file, new Uint8Array(1));
+      closeSync(file);
     } catch {
       // The others look by themselves now and then.
     }
@@ -327,7 +342,7 @@ export class SqliteDatabase {
     if (!this.#mayTouch) return;
     const now = Date.now() / 1000;
     try {
-      Deno.utimeSync(this.#touched, now, now);
+      utimesSync(this.#touched, now, now);
     } catch {
       this.#write();
     }

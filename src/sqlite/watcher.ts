@@ -1,8 +1,11 @@
+import process from "node:process";
+import { isPermitted, watchFile } from "../lib/platform.ts";
+
 /**
  * Notifications in a period beyond which polling costs less, and changes in a period below which they do. On systems where
  * they come late, any change is a reason to poll for a while.
  */
-const [BUSY, CALM] = Deno.build.os === "linux" ? [500, 100] : [0, 1];
+const [BUSY, CALM] = process.platform === "linux" ? [500, 100] : [0, 1];
 
 /** How often that is decided, in milliseconds. While notified, it also looks by itself this often. */
 const PERIOD = 250;
@@ -30,7 +33,7 @@ export class FileWatcher {
   #interval: number;
   #poll: ReturnType<typeof setInterval> | undefined;
   #period: ReturnType<typeof setInterval> | undefined;
-  #watch: Deno.FsWatcher | undefined;
+  #endWatch: (() => void) | undefined;
   /** In the current period: notifications, what they led to, and all changes found. */
   #notified = 0;
   #heard = 0;
@@ -53,7 +56,7 @@ export class FileWatcher {
     this.#look = look;
     this.#interval = interval;
     // Without asking on a terminal.
-    this.#mayWatch = Deno.permissions.querySync({ name: "read", path }).state === "granted";
+    this.#mayWatch = isPermitted("read", path);
   }
 
   /** Starts, unless already started. */
@@ -84,7 +87,7 @@ export class FileWatcher {
 
   /** Once in a period: how to go on. */
   #decide(): void {
-    if (this.#watch) {
+    if (this.#endWatch) {
       this.#check();
       if (this.#heard > 0) this.#unheard = 0;
       else if (this.#changes > 0 && ++this.#unheard >= DEAF) this.#giveUp();
@@ -96,7 +99,7 @@ export class FileWatcher {
 
   #startWatching(): void {
     try {
-      this.#watch = Deno.watchFs(this.#path);
+      this.#endWatch = watchFile(this.#path, () => this.#hear());
     } catch {
       // Too many watches, or no such file.
       this.#giveUp();
@@ -104,26 +107,22 @@ export class FileWatcher {
     }
     clearInterval(this.#poll);
     this.#poll = undefined;
-    void this.#listen(this.#watch);
     // A write before the watch began would otherwise be missed.
     this.#check();
   }
 
-  async #listen(watch: Deno.FsWatcher): Promise<void> {
-    for await (const _event of watch) {
-      if (this.#watch !== watch) return;
-      this.#notified++;
-      const before = this.#changes;
-      this.#check();
-      this.#heard += this.#changes - before;
-      if (this.#notified > BUSY) return this.#startPolling();
-    }
+  #hear(): void {
+    this.#notified++;
+    const before = this.#changes;
+    this.#check();
+    this.#heard += this.#changes - before;
+    if (this.#notified > BUSY) this.#startPolling();
   }
 
   #closeWatch(): void {
-    const watch = this.#watch;
-    this.#watch = undefined;
-    watch?.close();
+    const end = this.#endWatch;
+    this.#endWatch = undefined;
+    end?.();
   }
 
   /** Stops. */

@@ -1,12 +1,10 @@
-import { configureSync, getLogger, type LogRecord } from "@logtape/logtape";
+import { configureSync, type LogRecord } from "@logtape/logtape";
 import { type ColorSupport, paint } from "./colors.ts";
 import { escapeControl } from "./escape.ts";
+import type { LogLevel } from "./log_line.ts";
 
 /** The format of log lines. */
 export type LogFormat = "text" | "json";
-
-/** The minimum severity that is logged. */
-export type LogLevel = "debug" | "info" | "warn" | "error";
 
 /** Settings of {@linkcode configureLogging}. */
 export interface LoggingOptions {
@@ -72,21 +70,4 @@ export function configureLogging(options: LoggingOptions = {}): void {
       { category: ["logtape", "meta"], sinks: [], lowestLevel: "fatal" },
     ],
   });
-}
-
-/**
- * Writes one line of the log.
- *
- * @param group The consumer group; empty for the engine itself.
- * @param level The severity.
- * @param text The message.
- * @param fields Structured fields.
- */
-export function logLine(group: string, level: LogLevel, text: string, fields: Record<string, unknown> = {}): void {
-  // LogTape looks categories up in plain objects: a name like "constructor" must not find what all objects have.
-  const name = group in {} ? `${group} ` : group;
-  const logger = getLogger(group === "" ? ["annals"] : ["annals", name]);
-  // Escape braces: the text is not a LogTape template.
-  const escaped = text.replaceAll("{", "{{").replaceAll("}", "}}");
-  logger[level](escaped, fields);
 }

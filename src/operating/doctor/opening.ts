@@ -1,4 +1,5 @@
-import { type Inspectable, locate, openBroker, openStore } from "../../adapters/open.ts";
+import { type Inspectable, locate, openStore } from "../../adapters/open.ts";
+import { openBroker } from "../../adapters/open_broker.ts";
 import { socketPath } from "../../adapters/socket.ts";
 import type { Broker } from "../../broker/port.ts";
 import type { Config } from "../../config/config.ts";

@@ -1,6 +1,7 @@
 import { MemoryEventStore } from "@annals/annals/store/memory";
 import assert from "node:assert/strict";
-import { dial, listen } from "../../../src/adapters/socket.ts";
+import { dial } from "../../../src/adapters/socket.ts";
+import { listen } from "../../../src/adapters/socket_server.ts";
 import { sampleAppend, sampleMessage } from "../../../src/testing/store_suite.ts";
 
 Deno.test("a socket serves a store to clients, whatever others write to it", async () => {

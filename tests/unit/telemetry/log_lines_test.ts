@@ -1,5 +1,5 @@
 import { type EngineEvent, lineOf, logTo } from "@annals/annals/engine";
-import { logLine } from "../../../src/telemetry/logging.ts";
+import { logLine } from "../../../src/telemetry/log_line.ts";
 import { harmless } from "../../../src/telemetry/events.ts";
 import assert from "node:assert/strict";
 
