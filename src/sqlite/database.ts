@@ -142,6 +142,15 @@ export class SqliteDatabase {
       if (path !== ":memory:" && create) createFor(path);
       this.#db = new DatabaseSync(path, { open: false });
       this.#open(create, settings);
+      // Without it, a write that fails would leave its transaction open.
+      if (typeof this.#db.isTransaction !== "boolean") {
+        this.#db.close();
+        throw schema.unavailable(
+          `Cannot use SQLite file "${path}": node:sqlite of this runtime is too old; use Node 22.16 or newer`,
+          "failed",
+          false,
+        );
+      }
       if (path !== ":memory:") {
         const file = statSync(path);
         this.#inode = inodeOf(path);

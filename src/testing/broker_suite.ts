@@ -35,8 +35,13 @@ const positions = (messages: readonly MessageRecord[]) => messages.map((message)
 export function brokerSuite(register: Register, open: () => Promise<BrokerUnderTest>): void {
   const test = (name: string, run: (broker: Broker, advance: BrokerUnderTest["advance"]) => Promise<void>) =>
     register(name, async () => {
-      await using opened = await open();
-      await run(opened.broker, opened.advance);
+      const opened = await open();
+      // Node 22 has no `using`.
+      try {
+        await run(opened.broker, opened.advance);
+      } finally {
+        await opened[Symbol.asyncDispose]();
+      }
     });
   const read = async (broker: Broker, options: ReturnType<typeof from>) => [...(await broker.read(options)).messages];
   const from = (consumer: string, over: object = {}) => ({

@@ -74,8 +74,13 @@ const positions = (messages: readonly { position: number }[]) => messages.map((m
 export function eventStoreSuite(register: Register, open: () => Promise<StoreUnderTest>): void {
   const test = (name: string, run: (store: EventStore, advance: (ms: number) => void) => Promise<void>) =>
     register(name, async () => {
-      await using opened = await open();
-      await run(opened.store, opened.advance);
+      const opened = await open();
+      // Node 22 has no `using`.
+      try {
+        await run(opened.store, opened.advance);
+      } finally {
+        await opened[Symbol.asyncDispose]();
+      }
     });
 
   const entry = (key: string, due: Due, data: unknown = {}): ScheduleEntry => ({
