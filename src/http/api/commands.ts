@@ -121,7 +121,9 @@ export function commandRoutes(options: CommandRoutesOptions): Hono<Guarded> {
       sent = once.sent(result.repeated);
       position = result.lastPosition;
     } catch (error) {
-      if (error instanceof IdempotencyKeyError) return problem(context, 409, error.message);
+      if (error instanceof IdempotencyKeyError) {
+        return problem(context, 409, error.message, { commandId: error.commandId });
+      }
       if (error instanceof PayloadError) return problem(context, 422, error.message, { faults: error.faults });
       if (error instanceof DomainDefinitionError) return problem(context, 422, error.message);
       throw error;

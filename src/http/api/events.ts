@@ -89,6 +89,8 @@ export function eventRoutes({ store, domain, inspector, waits, signal }: EventRo
       const ended = AbortSignal.any([signal, left.signal]);
       const alive = setInterval(() => void stream.write(": alive\n\n").catch(() => {}), ALIVE_INTERVAL);
       try {
+        // Whoever loses the connection before the first event goes on from here.
+        await stream.write(`id: ${position === 0 ? "start" : encodeToken({ log, position })}\n\n`);
         for await (const page of followRecords(store, { position, signal: ended })) {
           const found = page.filter(({ type, category }) =>
             categoryOf.get(type) === category && wanted?.has(type) !== false

@@ -135,7 +135,7 @@ export function projectionRoutes({ store, projections, waits }: ProjectionRoutes
     read(context, async ({ name }) => {
       const key = context.req.param("key");
       const found = await store.readRow(name, key);
-      if (!found?.row) return problem(context, 404, `Projection "${name}" has no row "${key}"`);
+      if (!found?.row) return problem(context, 404, `Projection "${name}" has no row "${key}"`, { row: null });
       // A row may be long: it is passed on as it is stored.
       return context.body(found.row, 200, { "content-type": "application/json" });
     }));
