@@ -1,5 +1,4 @@
 import type { Attributes, Link, Span, SpanContext, SpanKind, Tracer } from "@opentelemetry/api";
-import denoJson from "../../deno.json" with { type: "json" };
 import { storable } from "../messages/text.ts";
 import { type TraceParent, traceParentOf } from "../messages/trace_parent.ts";
 
@@ -77,7 +76,7 @@ export class Tracing {
   constructor(api: Api, settings: TracingSettings) {
     this.#api = api;
     this.#settings = settings;
-    this.#tracer = api.trace.getTracer("annals", denoJson.version);
+    this.#tracer = api.trace.getTracer("annals");
   }
 
   /** The time for spans, in milliseconds since 1970, with fractions. */

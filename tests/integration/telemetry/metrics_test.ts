@@ -77,6 +77,12 @@ Deno.test("a running engine exports what Prometheus takes, alerts ask for, and d
     }
     assert.ok(used.size > 20);
     assert.deepEqual([...used].filter((name) => !names.has(name)), []);
+    const described = [
+      ...(await Deno.readTextFile(new URL("docs/telemetry.md", ROOT))).matchAll(/^\| `(\w+)` \| (\w+) \|/gm),
+    ];
+    const exported = [...seen.matchAll(/^# TYPE (\w+) (\w+)$/gm)];
+    const sorted = (found: RegExpExecArray[]) => found.map(([, name, type]) => `${name} ${type}`).sort();
+    assert.deepEqual(sorted(described), sorted(exported));
     for (const host of engine.hosts) Deno.kill(host, "SIGKILL");
     // One that has nothing to do is started when it has.
     await client.process(Ask({ id: "again", kind: "none" }));
