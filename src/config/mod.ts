@@ -2,6 +2,7 @@ export type {
   BrokerConfig,
   Config,
   GroupConfig,
+  HttpConfig,
   PermissionGrant,
   PublisherConfig,
   StoreConfig,
