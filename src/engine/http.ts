@@ -61,6 +61,7 @@ export async function httpServiceOf(options: HttpOptions): Promise<HttpService> 
   const lags = () => groupStatuses({ config, store, domain });
   const ready = readiness({ store, broker, streams, health, lags, maxLag: http.readyMaxLag, clock });
   const guarded: Hono<Guarded>[] = [metricsRoutes(metrics)];
+  const pages: Hono[] = [];
   const serves: string[] = [];
   if (http.api) {
     const { apiRoutes } = await import("../http/api/routes.ts");
@@ -68,7 +69,8 @@ export async function httpServiceOf(options: HttpOptions): Promise<HttpService> 
     serves.push("API");
   }
   if (http.dashboard) {
-    const [{ operatorRoutes }, { Live }] = await Promise.all([
+    const [{ dashboardPages }, { operatorRoutes }, { Live }] = await Promise.all([
+      import("../http/dashboard.ts"),
       import("../http/operator/routes.ts"),
       import("../http/operator/live.ts"),
     ]);
@@ -78,6 +80,7 @@ export async function httpServiceOf(options: HttpOptions): Promise<HttpService> 
       { name: "broker", kind: broker.kind, location: withoutSecrets(broker.location) },
     ];
     const live = new Live({ operator, recent, services, clock });
+    pages.push(dashboardPages());
     guarded.push(operatorRoutes({ operator, inspector, live, signal }));
     serves.unshift("dashboard");
   }
@@ -85,7 +88,7 @@ export async function httpServiceOf(options: HttpOptions): Promise<HttpService> 
   const app = httpApp({
     guard: new Guard(http, await store.logId()),
     open: [probes(ready), ...webhooks ? [webhooks] : []],
-    pages: [],
+    pages,
     guarded,
     failed: (error) => report({ type: "engine.failed", error }),
   });
