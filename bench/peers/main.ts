@@ -98,7 +98,8 @@ for (const [callers, count] of [[50, 1], [10, 10]] as const) {
   let seen = 0;
   let done = (): void => {};
   const all = new Promise<void>((resolve) => done = resolve);
-  const consumer = emmett.consumer();
+  // By default it waits 50 ms after each hundred events, which would be all that is measured.
+  const consumer = emmett.consumer({ pulling: { batchSize: 1_000, pullingFrequencyInMs: 1 } });
   consumer.reactor({ processorId: "idler", eachMessage: () => void (++seen >= EMMETT_EVENTS && done()) });
   const theirs = await timed(EMMETT_EVENTS, async () => {
     void consumer.start();
