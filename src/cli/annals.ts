@@ -17,6 +17,7 @@ import { runCommand } from "./run.ts";
 import { addSchedule } from "./schedule.ts";
 import { addStore } from "./store.ts";
 import { addSubscriptions } from "./subscriptions.ts";
+import { addTop } from "./top.ts";
 import { addTrace } from "./trace.ts";
 import { addTransfer } from "./transfer.ts";
 
@@ -49,6 +50,7 @@ export async function annalsCommand(args: readonly string[]): Promise<number> {
       addOutbox,
       addEvents,
       addTrace,
+      addTop,
       addStore,
       addTransfer,
       addConfig,

@@ -14,6 +14,18 @@ export class FindingsError extends AnnalsError {
   override readonly name = "FindingsError";
 }
 
+/** Thrown when a signal has ended a command, which has tidied up. */
+export class EndedError extends Error {
+  /**
+   * Creates the error.
+   *
+   * @param code The exit code, like 143 for SIGTERM.
+   */
+  constructor(readonly code: number) {
+    super(`Ended by a signal (exit code ${code})`);
+  }
+}
+
 /** Thrown when the command line names something that does not exist. */
 export class UsageError extends AnnalsError {
   /** Always `UsageError`. */
@@ -50,6 +62,7 @@ export async function runCommand(work: () => Promise<number | void>): Promise<nu
     return await work() ?? 0;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    if (error instanceof EndedError) return error.code;
     if (!(error instanceof AnnalsError)) {
       console.error(error);
       return 1;
