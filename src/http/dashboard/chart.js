@@ -1,6 +1,10 @@
 import { Plot } from "./libraries.js";
 import { html } from "./libraries.js";
 
+/** How much a chart shows, in seconds. */
+const LEAST = 60;
+const MOST = 300;
+
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 function colour(name) {
@@ -38,11 +42,11 @@ class Chart extends HTMLElement {
   };
 
   #draw() {
-    const width = this.clientWidth;
+    const [width, height] = [this.clientWidth, this.clientHeight];
     if (this.#given === null || width === 0) return;
     const { times, lines, format } = this.#given;
     const data = [times.map((at) => at / 1_000), ...lines.map(({ values }) => values)];
-    const shape = JSON.stringify([width, lines.map(({ name, colour }) => [name, colour])]);
+    const shape = JSON.stringify([width, height, lines.map(({ name, colour }) => [name, colour])]);
     if (this.#plot && shape === this.#shape) return this.#plot.setData(data);
     this.#plot?.destroy();
     this.#shape = shape;
@@ -50,17 +54,29 @@ class Chart extends HTMLElement {
     const grid = { stroke: colour("--line"), width: 1 };
     const options = {
       width,
-      height: 130,
+      height,
       legend: { show: false },
       padding: [8, 4, 0, 0],
       cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
       scales: {
-        x: { range: (_plot, _min, max) => [(max ?? Date.now() / 1_000) - 300, max ?? Date.now() / 1_000] },
+        // At first there is little to show.
+        x: {
+          range: (_plot, min, max) => {
+            const to = max ?? Date.now() / 1_000;
+            return [Math.min(to - LEAST, Math.max(to - MOST, min ?? to)), to];
+          },
+        },
         // One is the least that a chart shows: noise of nothing is nothing.
         y: { range: (_plot, _min, max) => [0, Math.max(1, (max ?? 0) * 1.15)] },
       },
       axes: [
-        { ...axis, grid: { show: false }, size: 22, space: 60, values: (_plot, splits) => splits.map(clockOf) },
+        {
+          ...axis,
+          grid: { show: false },
+          size: 22,
+          space: 70,
+          values: (_plot, splits, _i, _space, step) => splits.map((at) => clockOf(at, step)),
+        },
         { ...axis, grid, size: 50, space: 28, values: (_plot, splits) => splits.map(format) },
       ],
       series: [
@@ -78,10 +94,11 @@ class Chart extends HTMLElement {
   }
 }
 
-function clockOf(seconds) {
+function clockOf(seconds, step) {
   return new Date(seconds * 1_000).toLocaleTimeString(undefined, {
     hour: "2-digit",
     minute: "2-digit",
+    ...(step < 60 && { second: "2-digit" }),
     hourCycle: "h23",
   });
 }

@@ -1,17 +1,30 @@
 import { logOut, read, session } from "./api.js";
+import { audit } from "./audit.js";
 import { deadLetters } from "./dead_letters.js";
 import { number, timeText } from "./format.js";
 import { helpView, keysFor } from "./keys.js";
 import { html, nothing, render } from "./libraries.js";
 import { isKnown, known, listen, live, look, stop } from "./live.js";
+import { log } from "./log.js";
 import { loginView } from "./login.js";
 import { attempt, noticesView } from "./notices.js";
 import { overview } from "./overview.js";
+import { parked } from "./parked.js";
+import { processes } from "./processes.js";
+import { projections } from "./projections.js";
 import { at, follow, route } from "./router.js";
 import { painted, repaint } from "./screen.js";
 import { emptyView } from "./parts.js";
 
-const PLACES = { "": overview, "dead-letters": deadLetters };
+const PLACES = {
+  "": overview,
+  "dead-letters": deadLetters,
+  parked,
+  processes,
+  projections,
+  log,
+  audit,
+};
 
 const lost = {
   title: "Nothing here",

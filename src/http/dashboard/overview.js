@@ -76,7 +76,7 @@ function warningsView(current) {
   return html`
     ${derived.length === 0 ? nothing : html`
       <section aria-labelledby="todo">
-        <h2 id="todo">What needs somebody</h2>
+        <h2 id="todo">Needs attention</h2>
         <ul class="warnings">${derived.map(({ level, text, todo, href }) =>
           html`
             <li class=${level}>

@@ -13,14 +13,14 @@ export const awaitedCode = ({ awaiting }) => Object.entries(awaiting).filter(([t
 const LEVELS = ["error", "warn"];
 
 /** One warning of many groups, or of one. */
-function ofGroups(groups, { level, one, many, todo, href }) {
+function ofGroups(groups, { level, one, many, todo, href, all = null }) {
   if (groups.length === 0) return [];
   const [first] = groups;
   return [{
     level,
     text: groups.length === 1 ? one(first) : many(groups, names(groups.map(({ group }) => group))),
     todo: typeof todo === "function" ? todo(first) : todo,
-    href: groups.length === 1 || groups.every((one) => href?.(one) === href?.(first)) ? href?.(first) : null,
+    href: groups.length === 1 ? href(first) : all,
   }];
 }
 
@@ -100,6 +100,7 @@ function groupWarnings(groups, now) {
       many: (all, named) => `${count(all.length, "group")} wait for newer code: ${named}`,
       todo: "Deploy the version that writes these types everywhere; they go on by themselves then.",
       href: ({ group }) => at("parked", { group }),
+      all: at("parked"),
     }),
     ...ofGroups(groups.filter(({ dead }) => dead > 0), {
       level: "warn",
@@ -110,6 +111,7 @@ function groupWarnings(groups, now) {
         } messages: ${named}`,
       todo: "Look at the error, mend what causes it, then replay them.",
       href: ({ group }) => at("dead-letters", { group }),
+      all: at("dead-letters"),
     }),
     ...ofGroups(groups.filter(({ lagSeconds, running }) => lagSeconds > LONG_LAG && running > 0), {
       level: "warn",
