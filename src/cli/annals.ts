@@ -5,6 +5,7 @@
  */
 import { Command } from "commander";
 import denoJson from "../../deno.json" with { type: "json" };
+import { addAudit } from "./audit.ts";
 import { addConfig } from "./config.ts";
 import { addDlq } from "./dlq.ts";
 import { addDoctor } from "./doctor.ts";
@@ -53,6 +54,7 @@ export async function annalsCommand(args: readonly string[]): Promise<number> {
       addTop,
       addStore,
       addTransfer,
+      addAudit,
       addConfig,
       addHealth,
       addDoctor,

@@ -3,6 +3,7 @@ import { eachDeadLetter, replayDeadLetters, setAsideIn, toldOf } from "../operat
 import type { DeadLetter } from "../store/port.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { print, stamp, table } from "./output.ts";
+import { recorded } from "./recorded.ts";
 import { UsageError, whole } from "./run.ts";
 import { didYouMean } from "../lib/did_you_mean.ts";
 
@@ -35,6 +36,11 @@ function describe(letter: DeadLetter): string {
     ...letter.attempts.map(({ at, error }, i) => `attempt ${i + 1}    ${stamp(at)}  ${error}`),
     ...(letter.stack === null ? [] : ["", letter.stack]),
   ].join("\n");
+}
+
+/** Deletes dead letters. */
+async function purge(operator: Operator, which: { readonly ids: readonly string[] } | { readonly group: string }) {
+  return await recorded(operator, "dlq purge", which, () => operator.store.purgeDeadLetters(which));
 }
 
 /** `annals dlq …` */
@@ -92,7 +98,9 @@ export function addDlq(program: Command): void {
               `Look at it (annals processes show), and purge the dead letter; or replay it with --anyway`,
           );
         }
-        const { replayed } = await replayDeadLetters(operator, { ids: [id] }, { isAnyway: true });
+        const isAnyway = options.anyway === true;
+        const replay = () => replayDeadLetters(operator, { ids: [id] }, { isAnyway: true });
+        const { replayed } = await recorded(operator, "dlq replay", { ids: [id], isAnyway }, replay);
         print(options.json, { replayed }, () => `Replayed ${replayed}.`);
       })
     );
@@ -105,7 +113,8 @@ export function addDlq(program: Command): void {
       run(async (operator) => {
         await checkGroup(operator, options.group);
         const { group, anyway: isAnyway = false } = options;
-        const { replayed, left } = await replayDeadLetters(operator, { group }, { isAnyway });
+        const replay = () => replayDeadLetters(operator, { group }, { isAnyway });
+        const { replayed, left } = await recorded(operator, "dlq replay", { group, isAnyway }, replay);
         const note = left === 0
           ? ""
           : ` ${left} were not: a process has sent them, was told that they were given up, and ${TOLD}; see --anyway`;
@@ -123,11 +132,11 @@ export function addDlq(program: Command): void {
         }
         if (id !== undefined) {
           await find(operator, id);
-          const purged = await operator.store.purgeDeadLetters({ ids: [id] });
+          const purged = await purge(operator, { ids: [id] });
           return print(options.json, { purged }, () => `Purged ${purged}.`);
         }
         await checkGroup(operator, options.group);
-        const purged = await operator.store.purgeDeadLetters({ group: options.group });
+        const purged = await purge(operator, { group: options.group });
         const aside = await setAsideIn(operator, options.group);
         const note = aside === 0 ? "" : ` ${aside} instances stay set aside: see annals processes list`;
         print(options.json, { purged }, () => `Purged ${purged}.${note}`);

@@ -14,6 +14,7 @@ import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { print, stamp, table } from "./output.ts";
 import type { RehearsalSummary, Rehearsed } from "../processes/rehearsal.ts";
 import { rehearse } from "./rehearse.ts";
+import { recorded } from "./recorded.ts";
 import { since, UsageError, whole } from "./run.ts";
 
 function checkManager(operator: Operator, name: string): void {
@@ -155,7 +156,8 @@ export function addProcesses(program: Command): void {
     .action((manager: string, id: string, { json }) =>
       run(async (operator) => {
         checkManager(operator, manager);
-        if (!await inspectorOf(operator).retry(manager, id)) {
+        const retry = () => inspectorOf(operator).retry(manager, id);
+        if (!await recorded(operator, "processes retry", { manager, id }, retry)) {
           throw new UsageError(`Instance "${id}" of "${manager}" is not set aside`);
         }
         print(json, { manager, id, retried: true }, () => "It is tried again.");
@@ -168,7 +170,8 @@ export function addProcesses(program: Command): void {
     .action((manager: string, id: string, { json }) =>
       run(async (operator) => {
         checkManager(operator, manager);
-        if (!await abandonInstance(operator, manager, id)) {
+        const abandon = () => abandonInstance(operator, manager, id);
+        if (!await recorded(operator, "processes abandon", { manager, id }, abandon)) {
           throw new UsageError(`"${manager}" has no instance "${id}" that has not ended`);
         }
         print(json, { manager, id, abandoned: true }, () => "Abandoned.");

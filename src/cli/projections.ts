@@ -22,6 +22,7 @@ import { type Generation, rowsOf } from "../store/generations.ts";
 import { paint } from "../telemetry/colors.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { COLORS, print, span, table } from "./output.ts";
+import { recorded } from "./recorded.ts";
 import { UsageError, whole } from "./run.ts";
 
 /** How often progress is looked at, in milliseconds. */
@@ -98,12 +99,24 @@ function toCompare(found: Found, name: string | undefined): Generation {
 }
 
 /** Makes another generation what readers see; waits for a moment in which it has everything. */
-async function swap(operator: Operator, found: Found, to: Generation, isStale: boolean): Promise<void> {
+async function swap(
+  operator: Operator,
+  found: Found,
+  to: Generation,
+  isStale: boolean,
+  action: "projections swap" | "projections rollback" = "projections swap",
+): Promise<void> {
   const from = seenOf(found);
   if (from.generation === to.generation) {
     return console.log(`Readers of "${found.code.name}" see generation ${to.generation} already.`);
   }
-  const refusal = await swapGeneration(operator, found, { from, to, isStale });
+  const details = { projection: found.code.name, from: from.generation, to: to.generation, isStale };
+  const refusal = await recorded(
+    operator,
+    action,
+    details,
+    () => swapGeneration(operator, found, { from, to, isStale }),
+  );
   if (refusal !== null) {
     const { reason, message } = refusal;
     const isLacking = reason === "held" || reason === "behind";
@@ -229,7 +242,8 @@ export function addProjections(program: Command): void {
     .option("--no-wait", "do not wait until it is built")
     .action((name, options) =>
       withOne(name, async (operator, { code, generations }) => {
-        const generation = await addRebuild(operator.store, code, generations);
+        const rebuild = () => addRebuild(operator.store, code, generations);
+        const generation = await recorded(operator, "projections rebuild", { projection: name }, rebuild);
         if (options.wait) return await follow(operator, name, generation, options.json ?? false);
         print(options.json, { projection: name, generation }, () =>
           `Generation ${generation} of "${name}" is being built.`);
@@ -304,7 +318,7 @@ export function addProjections(program: Command): void {
             `There is nothing to go back to: readers of "${name}" saw no other generation`,
           );
         }
-        await swap(operator, found, before, options.stale ?? false);
+        await swap(operator, found, before, options.stale ?? false, "projections rollback");
       })
     );
 
@@ -314,7 +328,9 @@ export function addProjections(program: Command): void {
       withOne(name, async (operator, found) => {
         const its = pick(found, options.generation);
         if (its.isActive) throw new UsageError(`Readers of "${name}" see generation ${its.generation}; swap first`);
-        if (await dropGeneration(operator, found, its) === "busy") {
+        const details = { projection: name, generation: its.generation };
+        const drop = () => dropGeneration(operator, found, its);
+        if (await recorded(operator, "projections drop", details, drop) === "busy") {
           return console.log(
             `Generation ${its.generation} of "${name}" is dropped, and still fed by a server of an older version of Annals; its rows are deleted when that has stopped.`,
           );

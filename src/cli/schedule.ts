@@ -9,9 +9,10 @@ import {
   nextScheduled,
   type ScheduleChange,
 } from "../operating/schedule.ts";
-import type { ScheduledMessage } from "../store/port.ts";
+import type { Due, ScheduledMessage } from "../store/port.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { print, stamp, table } from "./output.ts";
+import { recorded } from "./recorded.ts";
 import { UsageError, whole } from "./run.ts";
 
 function absent(key: string): UsageError {
@@ -51,6 +52,11 @@ function describe({ key, dueAt, stream, message }: ScheduledMessage): string {
     `payload      ${message.data}`,
     ...(message.metadata === null ? [] : [`metadata     ${message.metadata}`]),
   ].join("\n");
+}
+
+/** Sends one at another time. */
+async function move(operator: Operator, action: string, key: string, due: Due): Promise<void> {
+  changed(key, await recorded(operator, action, { key, ...due }, () => moveScheduled(operator, key, due)));
 }
 
 /** `annals schedule …` */
@@ -94,7 +100,7 @@ export function addSchedule(program: Command): void {
     .action((key: string, options) =>
       run(async (operator) => {
         const at = timeOf(options.to);
-        changed(key, await moveScheduled(operator, key, { at }));
+        await move(operator, "schedule move", key, { at });
         print(options.json, { key, due: stamp(at) }, () => `Moved to ${stamp(at)}.`);
       })
     );
@@ -103,7 +109,8 @@ export function addSchedule(program: Command): void {
     .option("--json", "print one JSON document")
     .action((key: string, options) =>
       run(async (operator) => {
-        const { message, stream } = changed(key, await cancelScheduled(operator, key));
+        const found = await recorded(operator, "schedule cancel", { key }, () => cancelScheduled(operator, key));
+        const { message, stream } = changed(key, found);
         const note = message.type === TIMER.type
           ? ` It was a timer of a process: the instance of ${stream} does not hear of it, and waits for something else, or for good.`
           : "";
@@ -115,7 +122,7 @@ export function addSchedule(program: Command): void {
     .option("--json", "print one JSON document")
     .action((key: string, options) =>
       run(async (operator) => {
-        changed(key, await moveScheduled(operator, key, { after: 0 }));
+        await move(operator, "schedule run", key, { after: 0 });
         const note = (await operator.store.members()).length > 0
           ? ""
           : " No server is running; it is sent when one is.";

@@ -6,6 +6,7 @@ import type { DomainDescription } from "../isolation/protocol.ts";
 import { describeChosen, type GlobalOptions } from "./operator.ts";
 import { print, table } from "./output.ts";
 import { addTag } from "./tag.ts";
+import { recorded } from "./recorded.ts";
 import { UsageError } from "./run.ts";
 
 /** Runs work on the tables of a PostgreSQL store; says what else there is when the store is another. */
@@ -26,6 +27,17 @@ async function withTables(
   }
 }
 
+/** Records what is done to a log, unless that is empty: into one with a record nothing could be imported. */
+async function recordedIn<T>(
+  store: PostgresEventStore,
+  domain: DomainDescription,
+  action: string,
+  details: Readonly<Record<string, unknown>>,
+  work: () => Promise<T>,
+): Promise<T> {
+  return await store.lastPosition() === 0 ? await work() : await recorded({ store, domain }, action, details, work);
+}
+
 function onlyPostgres(provider: string): never {
   throw new UsageError(`Only a log in PostgreSQL can be partitioned; this one is in ${provider}`);
 }
@@ -40,8 +52,10 @@ function positions(text: string): number {
 export function addStore(program: Command): void {
   const store = program.command("store").description("manage the event store");
   store.command("migrate").description("create the tables or update them to this version").action(() =>
-    withTables(program.opts<GlobalOptions>(), async (opened, schema) => {
+    withTables(program.opts<GlobalOptions>(), async (opened, schema, domain) => {
       const applied = await opened.migrate();
+      // There may have been no table to write it to before.
+      if (applied.length > 0) await recordedIn(opened, domain, "store migrate", { applied }, async () => {});
       for (const migration of applied) console.log(`Applied: ${migration}`);
       if (applied.length === 0) console.log(`Schema "${schema}" of ${opened.location} is up to date`);
     }, (provider) => console.log(`The ${provider} store creates its tables automatically; nothing to do`))
@@ -70,9 +84,10 @@ export function addStore(program: Command): void {
     .option("--ahead <parts>", "how many parts to have ready", positions, 3)
     .option("--json", "print one JSON document")
     .action(({ size, ahead, json }) =>
-      withTables(program.opts<GlobalOptions>(), async (opened) => {
+      withTables(program.opts<GlobalOptions>(), async (opened, _schema, domain) => {
         await opened.verify();
-        await opened.partition({ size, ahead, progress: (text) => console.error(text) });
+        const partition = () => opened.partition({ size, ahead, progress: (text) => console.error(text) });
+        await recordedIn(opened, domain, "store partition", { size, ahead }, partition);
         await show(opened, json);
       }, onlyPostgres)
     );
@@ -101,7 +116,9 @@ export function addStore(program: Command): void {
         await opened.verify();
         const groups = await groupsOf({ store: opened, domain });
         const readers = new Map(groups.map(({ name, categories }) => [name, categories]));
-        await opened.detach(part, { readers, forgetGroups: forgetGroup, forgetStreams });
+        const forget = { forgetGroups: forgetGroup, forgetStreams };
+        const detach = () => opened.detach(part, { readers, ...forget });
+        await recordedIn(opened, domain, "store detach", { part, ...forget }, detach);
         print(json, { detached: part }, () =>
           `Detached ${part}. Its messages are in the table "${schema}".${part}; ` +
           `save it (pg_dump -t '"${schema}".${part}') before you drop it`);

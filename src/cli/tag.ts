@@ -13,6 +13,7 @@ import { readBatch } from "../store/large.ts";
 import type { EventStore } from "../store/port.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { print } from "./output.ts";
+import { recorded } from "./recorded.ts";
 import { UsageError } from "./run.ts";
 
 /** How many events are read at a time. */
@@ -83,15 +84,19 @@ export function addTag(store: Command, program: Command): void {
       withOperator(program.opts<GlobalOptions>(), async (operator) => {
         const { store, domain } = operator;
         const chosen = domain.tagged.filter(({ type }) => type === again);
-        if (again !== undefined) {
-          if (chosen.length === 0) {
-            const known = domain.tagged.map(({ type }) => type).join(", ") || "none";
-            throw new UsageError(`"${again}" is no event with tags; known: ${known}`);
-          }
-          await forgetTagged(store, again);
+        if (again !== undefined && chosen.length === 0) {
+          const known = domain.tagged.map(({ type }) => type).join(", ") || "none";
+          throw new UsageError(`"${again}" is no event with tags; known: ${known}`);
         }
         const types = again === undefined ? await untaggedTypes(store, domain.tagged) : chosen;
-        const tagged = types.length === 0 ? new Map<string, number>() : await tagAll(operator, types);
+        const details = { types: types.map(({ type }) => type), isAgain: again !== undefined };
+        const tagThem = async () => {
+          if (again !== undefined) await forgetTagged(store, again);
+          return await tagAll(operator, types);
+        };
+        const tagged = types.length === 0
+          ? new Map<string, number>()
+          : await recorded(operator, "store tag", details, tagThem);
         const isServed = tagged.size > 0 && (await store.members()).length > 0;
         const note = isServed ? "\nRestart the servers: they keep in mind what they have decided on before." : "";
         const lines = [...tagged].map(([type, count]) => `${type}: ${count} events have their tags`);

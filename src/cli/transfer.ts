@@ -7,6 +7,7 @@ import { importLines } from "../transfer/import.ts";
 import { generationOf } from "../store/generations.ts";
 import type { EventStore } from "../store/port.ts";
 import { describeChosen, type GlobalOptions, withOperator } from "./operator.ts";
+import { recorded } from "./recorded.ts";
 import { since, UsageError } from "./run.ts";
 
 /** How many characters are written at a time. */
@@ -85,11 +86,14 @@ export function addTransfer(program: Command): void {
         console.error(`Importing into ${store.kind} at ${store.location}`);
         const isShown = Deno.stderr.isTerminal();
         const input = file === undefined ? Deno.stdin.readable : (await openExport(file)).readable;
-        const { messages, found } = await importLines(store, linesOf(input), {
+        const { messages, found, isRepeated } = await importLines(store, linesOf(input), {
           domain: domain.name,
           reached: (position) => isShown && Deno.stderr.writeSync(new TextEncoder().encode(`\r${position} messages`)),
         });
         if (isShown) console.error();
+        // Its messages keep their positions, so nothing could be written before.
+        const details = { messages, found, ...(file !== undefined && { file }) };
+        if (!isRepeated) await recorded({ store, domain }, "import", details, () => Promise.resolve());
         console.log(
           `Imported ${messages - found} messages${
             found > 0 ? ` (${found} were there already)` : ""

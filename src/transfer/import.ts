@@ -50,6 +50,8 @@ export interface Imported {
   readonly messages: number;
   /** How many of them were there already, from an import that was interrupted. */
   readonly found: number;
+  /** Whether the same export had been imported as a whole before: nothing was written. */
+  readonly isRepeated: boolean;
 }
 
 /** Successive messages of one stream are one append. */
@@ -164,15 +166,19 @@ export async function importLines(
       `The export ends in the middle, after line ${number}; servers do not start on this store until the whole is imported, which goes on from here`,
     );
   }
-  if (next - 1 < found) throw new ImportError(`The store has ${found} messages, and the export only ${next - 1}`);
+  // What was written since is no part of it.
+  const isRepeated = before === "ended";
+  if (next - 1 < found && !isRepeated) {
+    throw new ImportError(`The store has ${found} messages, and the export only ${next - 1}`);
+  }
   if (digest !== null && digest !== end.digest) {
     throw new ImportError("The store has had an import of another export: import this one into an empty store");
   }
-  await verify(store, end);
+  await verify(store, end, isRepeated ? end.messages : Number.MAX_SAFE_INTEGER);
   if (before !== "ended") await store.commit({ checkpoint: mark(IMPORTED_GROUP, end.digest, end.messages) });
   // The broker has no copies of these; who needs them reads the log.
   await store.markPublished(end.messages);
-  return { messages: end.messages, found };
+  return { messages: end.messages, found: Math.min(found, end.messages), isRepeated };
 }
 
 function headerOf(line: string, domain: string): ExportHeader {
@@ -204,11 +210,11 @@ async function checkKnown(store: EventStore, known: readonly MessageRecord[]): P
 }
 
 /** Reads everything again, and compares it with what was exported. */
-async function verify(store: EventStore, { messages, digest }: ExportEnd): Promise<void> {
+async function verify(store: EventStore, { messages, digest }: ExportEnd, upTo: number): Promise<void> {
   const found = createHash("sha256");
   let count = 0;
   for (let after = 0;;) {
-    const page = await readBatch(store, { after, limit: PAGE });
+    const page = await readBatch(store, { after, upTo, limit: PAGE });
     if (page.length === 0) break;
     for (const record of page) found.update(digestText(record));
     count += page.length;

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import tally, { Add, Noted, Seen } from "../../fixtures/tally/domain.ts";
+import { auditRecords } from "../../../src/operating/audit.ts";
 import { command } from "../../support/command.ts";
 import { withSchema } from "../../support/postgres.ts";
 import { Site, until } from "../../support/server.ts";
@@ -55,7 +56,10 @@ Deno.test("a log moves from SQLite to PostgreSQL with all that belongs to it, an
   );
   assert.deepEqual(await there.rows(Seen), await client.rows(Seen));
   assert.deepEqual(await there.rows(Noted), await client.rows(Noted));
-  assert.equal(await there.store.lastPosition(), 80);
+  // And the record of the import, which importing again does not repeat.
+  assert.equal(await there.store.lastPosition(), 81);
+  const [record, ...more] = await auditRecords({ store: there.store, domain: tally });
+  assert.deepEqual([record.action, record.details.messages, more], ["import", 80, []]);
   const { repeated } = await there.process(Add({ id: "0", n: 0 }), { idempotencyKey: "first" });
   assert.ok(repeated);
   await there.process(Add({ id: "0", n: 40 }), { wait: true });

@@ -1,6 +1,7 @@
 import { loadConfig } from "@annals/annals/config";
 import { Engine } from "@annals/annals/engine";
 import assert from "node:assert/strict";
+import { audited, auditRecords } from "../../../src/operating/audit.ts";
 import { DuplicateMessageError, WrongExpectedVersionError } from "../../../src/store/errors.ts";
 import { PostgresEventStore } from "../../../src/store/postgres/store.ts";
 import { sampleAppend, sampleMessage } from "../../../src/testing/store_suite.ts";
@@ -196,6 +197,22 @@ Deno.test("partitioning waits for a report, and holds nobody up meanwhile", asyn
   assert.deepEqual(await other.parts(), []);
   await run("commit");
   assert.ok((await partitioned).length > 1);
+});
+
+Deno.test("what operators did keeps no part from being detached, and goes on after it", async () => {
+  await using made = await make();
+  const { store } = made;
+  const at = { store, domain: { name: "bank" } };
+  const act = (what: string) => audited(at, "cli:ann@db", what, {}, () => Promise.resolve());
+  await act("first");
+  await store.commit({ appends: [sampleAppend("a", 5)] });
+  const [{ name, to }] = await store.partition({ size: 8, margin: 1 });
+  await store.commit({ appends: [sampleAppend("b", to! - 1 - await store.lastPosition())] });
+  await act("second");
+  await store.markPublished(await store.lastPosition());
+  await store.detach(name, { forgetStreams: true });
+  await act("third");
+  assert.deepEqual((await auditRecords(at)).map(({ action }) => action), ["third", "second"]);
 });
 
 Deno.test("a part is detached when nothing needs it, and says what does", async () => {
