@@ -18,6 +18,7 @@ import list from "./list.js" with { type: "text" };
 import live from "./live.js" with { type: "text" };
 import log from "./log.js" with { type: "text" };
 import login from "./login.js" with { type: "text" };
+import looks from "./looks.js" with { type: "text" };
 import main from "./main.js" with { type: "text" };
 import message from "./message.js" with { type: "text" };
 import notices from "./notices.js" with { type: "text" };
@@ -74,6 +75,7 @@ export const MODULES: Readonly<Record<string, string>> = {
   "live.js": live,
   "log.js": log,
   "login.js": login,
+  "looks.js": looks,
   "main.js": main,
   "message.js": message,
   "notices.js": notices,

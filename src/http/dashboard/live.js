@@ -1,4 +1,5 @@
 import { readSession, session } from "./api.js";
+import { looksOf, withNews } from "./looks.js";
 import { repaint } from "./screen.js";
 
 /** How many looks are kept: five minutes. */
@@ -16,6 +17,8 @@ export const live = {
   state: "waiting",
   /** When the last look came, in milliseconds since 1970. */
   heardAt: 0,
+  /** The time of the last look, by the server's clock. */
+  heardUpTo: 0,
 };
 
 /** The last look that there is. */
@@ -37,9 +40,12 @@ function lost() {
 }
 
 function heard({ data }) {
-  const next = JSON.parse(data);
-  // After a break the server begins with what it has kept.
-  live.looks = [...live.looks.filter(({ at }) => at < next.at), next].slice(-MOST);
+  const { isWhole = false, history, ...told } = JSON.parse(data);
+  const next = isWhole ? told : withNews(live.looks.at(-1), told);
+  // The server begins with what it has kept: that may be less than what was heard before a break.
+  const missed = history ? looksOf(history).filter(({ at }) => at > live.heardUpTo) : [];
+  live.looks = [...live.looks, ...missed].filter(({ at }) => at < next.at).concat(next).slice(-MOST);
+  live.heardUpTo = next.at;
   live.state = "open";
   live.heardAt = Date.now();
   clearTimeout(timer);
@@ -69,6 +75,7 @@ export function stop() {
   source = null;
   clearTimeout(timer);
   live.looks = [];
+  live.heardUpTo = 0;
   live.state = "waiting";
 }
 

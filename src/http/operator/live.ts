@@ -4,17 +4,18 @@ import { within } from "../../lib/within.ts";
 import { textOf } from "../../messages/thrown.ts";
 import { type Overview, overviewOf } from "../../operating/overview.ts";
 import { type Operator, processName } from "../../operating/operator.ts";
-
+import { historyOf, newsOf, type Told, type ToldNews } from "./told.ts";
 import type { Recent, Warning, WorkerState } from "./recent.ts";
 
-/** How often the store is asked while somebody looks, in milliseconds. */
+/** How often the store is asked while somebody looks, in milliseconds; less often if its answer takes long, for how many times that. */
 const INTERVAL = 1_000;
+const REST = 4;
 
 /** How long the store may take to answer, in milliseconds. */
 const PATIENCE = 3_000;
 
-/** How many looks are kept for whoever comes later: five minutes. */
-const MOST_KEPT = 300;
+/** How many looks are kept for whoever comes later: two minutes. */
+const MOST_KEPT = 120;
 
 /** How fast a group is. */
 export interface Rates {
@@ -80,12 +81,14 @@ export class Live {
   }
 
   /**
-   * Tells a viewer of each look, as JSON, first of those that are kept.
+   * Tells a viewer, as JSON: first the last look as a whole, with what charts need of those before; then what is new in each.
    *
    * @returns Ends it.
    */
   watch(viewer: (look: string) => void): () => void {
-    for (const look of this.#kept) viewer(JSON.stringify(look));
+    const last = this.#kept.at(-1);
+    const told: Told | undefined = last && { ...last, isWhole: true, history: historyOf(this.#kept) };
+    if (told) viewer(JSON.stringify(told));
     this.#viewers.add(viewer);
     if (this.#timer === undefined && !this.#isLooking) void this.#keepLooking();
     return () => void this.#viewers.delete(viewer);
@@ -101,13 +104,17 @@ export class Live {
       this.#isLooking = false;
       return;
     }
+    const began = performance.now();
     const look = await this.#take();
+    const before = this.#kept.at(-1);
+    const told: Told | ToldNews = before ? newsOf(before, look) : { ...look, isWhole: true };
     this.#kept.push(look);
     if (this.#kept.length > MOST_KEPT) this.#kept.shift();
-    const text = JSON.stringify(look);
+    const text = JSON.stringify(told);
     for (const viewer of this.#viewers) viewer(text);
     this.#isLooking = false;
-    this.#timer = setTimeout(() => void this.#keepLooking(), INTERVAL);
+    const pause = Math.max(INTERVAL, REST * (performance.now() - began));
+    this.#timer = setTimeout(() => void this.#keepLooking(), pause);
   }
 
   async #take(): Promise<Look> {

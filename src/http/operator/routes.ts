@@ -22,6 +22,9 @@ export interface OperatorRoutesOptions {
   readonly signal: AbortSignal;
 }
 
+/** How many looks somebody may have left unread. */
+const MOST_UNREAD = 60;
+
 /** How many may look at the same time. */
 const MOST_VIEWERS = 200;
 
@@ -42,11 +45,13 @@ export function operatorRoutes(options: OperatorRoutesOptions): Hono<Guarded> {
       const left = new AbortController();
       stream.onAbort(() => left.abort());
       const ended = AbortSignal.any([signal, left.signal]);
-      // Whoever reads slowly sees the latest look, and not every one in between.
-      let [next, wake]: [string[], () => void] = [[], () => {}];
-      const stop = live.watch((look) => {
-        if (next.length > 1_000) next = [];
-        next.push(look);
+      const next: string[] = [];
+      let wake = () => {};
+      const stop = live.watch((told) => {
+        if (ended.aborted) return;
+        next.push(told);
+        // Whoever reads too slowly is cut off, and begins again with a whole look.
+        if (next.length > MOST_UNREAD) left.abort();
         wake();
       });
       try {
