@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { withNews } from "../../src/http/dashboard/looks.js";
 
 /** A session of the dashboard, as a program. */
 export class OperatorSession {
@@ -40,12 +41,14 @@ export class OperatorSession {
   async seen(isSeen: (look: any) => boolean): Promise<any> {
     const response = await fetch(`${this.#base}/operator/live`, { headers: { cookie: this.#cookie } });
     let text = "";
+    let look: any;
     for await (const part of response.body!.pipeThrough(new TextDecoderStream())) {
       text += part;
       const blocks = text.split("\n\n");
       text = blocks.pop()!;
       for (const block of blocks) {
-        const look = JSON.parse(block.replace(/^data: /, ""));
+        const { isWhole, ...told } = JSON.parse(block.replace(/^data: /, ""));
+        look = isWhole ? told : withNews(look, told);
         if (isSeen(look)) return look;
       }
     }
