@@ -13,7 +13,7 @@ import { parked } from "./parked.js";
 import { processes } from "./processes.js";
 import { projections } from "./projections.js";
 import { at, follow, route } from "./router.js";
-import { painted, repaint } from "./screen.js";
+import { afterPaint, painted, repaint } from "./screen.js";
 import { emptyView } from "./parts.js";
 
 const PLACES = {
@@ -49,6 +49,10 @@ function enter() {
   if (!isKnown()) return;
   isEntered = true;
   place.enter();
+  // On a phone the names of the views go beyond the screen.
+  afterPaint(() =>
+    document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" })
+  );
 }
 
 const counts = {

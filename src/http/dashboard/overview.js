@@ -40,7 +40,7 @@ const groups = new List({
   columns: [
     { name: "Group", kind: "name", cell: ({ group }) => group },
     { name: "State", kind: "state", cell: (one) => badge(...stateOf(one)) },
-    { name: "Lag, last minute", kind: "spark", cell: spark },
+    { name: "Last minute", kind: "spark", cell: spark },
     { name: "Lag", kind: "num lag", cell: ({ lagMessages }) => orNone(lagMessages) },
     {
       name: "Behind",

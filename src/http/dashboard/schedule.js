@@ -23,8 +23,8 @@ const list = new List({
   open: ({ key }) => location.hash = at(["log", "trace", key]),
   keys: { m: (one) => move(one), c: (one) => cancel(one) },
   columns: [
-    { name: "Message", kind: "name", cell: ({ type }) => type },
-    { name: "Key", kind: "key mono", cell: ({ name }) => name },
+    { name: "Key", kind: "name mono", cell: ({ name }) => name },
+    { name: "Message", kind: "type", cell: ({ type }) => type },
     { name: "Stream", kind: "stream mono", cell: ({ stream }) => stream },
     {
       name: "Due",
