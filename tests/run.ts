@@ -11,7 +11,7 @@ const [redisUrl, databaseUrl] = [Deno.env.get("TEST_REDIS_URL"), Deno.env.get("T
 async function find(): Promise<Omit<Programs, "template">> {
   let found = await findPrograms();
   const enough = () => (found.redisServer ?? redisUrl) && (found.postgres ?? databaseUrl);
-  if (!enough() || (found.postgres && !found.pgbouncer) || !found.promtool) {
+  if (!enough() || (found.postgres && !found.pgbouncer) || !found.promtool || !found.chromium) {
     await installPrograms();
     found = await findPrograms();
   }
@@ -69,6 +69,7 @@ try {
     );
   }
   if (!found.promtool) console.error("Tests of what Prometheus reads are ignored: install prometheus");
+  if (!found.chromium) console.error("Tests of the dashboard are ignored: install chromium");
   if (!found.pgbouncer) console.error("Tests of a pooler are ignored: install pgbouncer");
   let redis = redisUrl;
   if (redis === undefined) {

@@ -3,6 +3,7 @@ export interface Programs {
   readonly redisServer: string | null;
   readonly pgbouncer: string | null;
   readonly promtool: string | null;
+  readonly chromium: string | null;
   /** The folder of `initdb` and `postgres`. */
   readonly postgres: string | null;
   /** Whom to run PostgreSQL as: it refuses to run as root. */
@@ -43,11 +44,12 @@ export async function findPrograms(): Promise<Omit<Programs, "template">> {
   // Not on everybody's path.
   const pgbouncer = await output("sh", ["-c", "PATH=$PATH:/usr/sbin command -v pgbouncer"]);
   const promtool = await output("sh", ["-c", "command -v promtool"]);
-  return { redisServer, pgbouncer, promtool, postgres, user: ids ? { uid, gid } : null };
+  const chromium = await output("sh", ["-c", "command -v chromium || command -v chromium-browser"]);
+  return { redisServer, pgbouncer, promtool, chromium, postgres, user: ids ? { uid, gid } : null };
 }
 
 /** The packages of Debian that have them. */
-const PACKAGES = "redis-server postgresql pgbouncer prometheus";
+const PACKAGES = "redis-server postgresql pgbouncer prometheus chromium";
 
 /** Installs what is missing, where that can be done without asking. */
 export async function installPrograms(): Promise<void> {
