@@ -70,3 +70,10 @@ export function names(list, most = 3) {
   }
   return `${list.slice(0, most).join(", ")} and ${number(list.length - most)} more`;
 }
+
+const BRIEF = new Intl.NumberFormat(undefined, { notation: "compact" });
+
+/** A number where there is little room, like 100K. */
+export function brief(n) {
+  return BRIEF.format(n);
+}

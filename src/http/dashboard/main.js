@@ -1,7 +1,7 @@
 import { logOut, read, session } from "./api.js";
 import { audit } from "./audit.js";
 import { deadLetters } from "./dead_letters.js";
-import { number, timeText } from "./format.js";
+import { brief, number, timeText } from "./format.js";
 import { helpView, keysFor } from "./keys.js";
 import { html, nothing, render } from "./libraries.js";
 import { isKnown, known, listen, live, look, stop } from "./live.js";
@@ -67,7 +67,7 @@ function navView() {
         const n = counts[path]?.() ?? 0;
         return html`<li><a href=${at(path)} aria-current=${
           current === PLACES[path] ? "page" : nothing
-        }><span>${title}</span>${n > 0 ? html`<b class="count ${path}">${number(n)}</b>` : nothing}</a></li>`;
+        }><span>${title}</span>${n > 0 ? html`<b class="count ${path}">${brief(n)}</b>` : nothing}</a></li>`;
       })}</ul>
     </nav>
   `;
