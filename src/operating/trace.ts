@@ -7,7 +7,7 @@ import { LARGE } from "../store/large.ts";
 import type { CommandOutcome, DeadLetter, DeferredMessage, EventStore, ScheduledMessage } from "../store/port.ts";
 import { eachDeadLetter } from "./dead_letters.ts";
 import { groupsOf } from "./groups.ts";
-import { positionBefore, scan, timeOfId } from "./trace_scan.ts";
+import { positionBefore, scan, timeOfId } from "./scan.ts";
 import { type TracedGroup, type TracedMessage, type TraceParts, treeOf, walk } from "./trace_tree.ts";
 
 export type { HandlingState, TracedHandling, TracedKind, TracedMessage, TracedState } from "./trace_tree.ts";

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { auditRecords } from "../../operating/audit.ts";
 import { nearestCorrelation, nearestStream } from "../../operating/suggest.ts";
 import { traceOf } from "../../operating/trace.ts";
+import { scan } from "../../operating/scan.ts";
 import { isInternal, type MessageRecord } from "../../messages/envelope.ts";
 import { LARGE } from "../../store/large.ts";
 import type { Guarded } from "../guard.ts";
@@ -12,6 +13,9 @@ import { shownMessages } from "./shown.ts";
 
 /** The most messages of a stream that are folded to show its states. */
 const MOST_FOLDED = 5_000;
+
+/** How long a search looks through the log before it says how far it is, in milliseconds. */
+const SEARCH_PATIENCE = 1_000;
 
 /** How long a trace may look through the log, in milliseconds. */
 const TRACE_PATIENCE = 10_000;
@@ -37,6 +41,7 @@ export function logRoutes({ operator, inspector }: OperatorRoutesOptions): Hono<
       }),
     );
     let records: MessageRecord[];
+    let goesOn: number | null = null;
     if (stream !== undefined) {
       records = await store.readStream(stream, {
         backward: true,
@@ -51,16 +56,28 @@ export function logRoutes({ operator, inspector }: OperatorRoutesOptions): Hono<
         category,
         correlationId: correlation,
         since,
-        upTo: before === undefined ? undefined : before - 1,
       };
       const given = Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined));
-      records = await store.readLog({ ...given, backward: true, limit: most + 1, largest: LARGE });
-      if (records.length === 0 && correlation !== undefined && before === undefined) {
+      const upTo = before === undefined ? await store.lastPosition() : before - 1;
+      const until = performance.now() + SEARCH_PATIENCE;
+      const found = await scan(store, {
+        ...given,
+        after: 0,
+        upTo,
+        backward: true,
+        limit: most + 1,
+        largest: LARGE,
+        until,
+      });
+      records = found.records;
+      // The search goes on from there.
+      if (found.stoppedAt !== null) goesOn = found.stoppedAt + 1;
+      if (records.length === 0 && correlation !== undefined && before === undefined && goesOn === null) {
         return context.json({ messages: [], next: null, suggestion: await nearestCorrelation(operator, correlation) });
       }
     }
     const last = records[most - 1];
-    const next = records.length > most ? (stream === undefined ? last.position : last.version) : null;
+    const next = records.length > most ? (stream === undefined ? last.position : last.version) : goesOn;
     return context.json({ messages: await shownMessages(inspector, records.slice(0, most)), next });
   });
 

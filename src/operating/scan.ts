@@ -11,7 +11,7 @@ const PAGE = 1_000;
 const SKEW = 600_000;
 
 /** What to look for, and where. */
-export interface Scan extends Pick<ReadLogOptions, "id" | "correlationId" | "largest"> {
+export interface Scan extends Omit<ReadLogOptions, "after" | "upTo" | "limit" | "backward"> {
   /** Behind this position. */
   readonly after: number;
   /** Up to this one. */
@@ -50,6 +50,8 @@ export async function scan(store: Pick<EventStore, "readLog">, given: Scan): Pro
     if (backward) upTo = isCut ? page[page.length - 1].position - 1 : window.after;
     else after = isCut ? page[page.length - 1].position : window.upTo;
     if (records.length >= limit) return { records, stoppedAt: after < upTo ? (backward ? upTo : after) : null };
+    // An embedded store answers at once, in the thread in which everything else goes on.
+    await new Promise((resolve) => setTimeout(resolve));
   }
   return { records, stoppedAt: null };
 }
