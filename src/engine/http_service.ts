@@ -3,6 +3,7 @@ import type { HttpConfig } from "../config/config.ts";
 import { httpUrl, serveHttp } from "../http/server.ts";
 import { messageOf } from "../lib/annals_error.ts";
 import type { Clock } from "../lib/clock.ts";
+import { textOf } from "../messages/thrown.ts";
 import type { Report } from "../telemetry/events.ts";
 import { EngineStartError } from "./errors.ts";
 
@@ -42,25 +43,35 @@ export class HttpService {
    * @throws {EngineStartError} If it cannot listen there at all.
    */
   listen(signal: AbortSignal): void {
-    const { config: { address }, serves, clock, report } = this.#options;
+    const { config: { address }, serves, report } = this.#options;
     if (address === null) return;
-    const why = this.#open(address);
+    const why = this.#open(address, signal);
     if (why === null) return;
     const warning = `${httpUrl(address)} ${why}, so this process serves no ${
       serves.join(", ")
     } until it is free; if no other server of this domain listens there, change [server.http] listen`;
     report({ type: "service.warned", warning });
     // The server that listens there may stop, in a rolling restart for one.
+    this.#keepTrying(address, signal);
+  }
+
+  #keepTrying(address: NonNullable<HttpConfig["address"]>, signal: AbortSignal): void {
+    const { clock, report } = this.#options;
     void (async () => {
-      do await clock.sleep(LISTEN_INTERVAL, signal); while (!signal.aborted && this.#open(address) !== null);
+      do await clock.sleep(LISTEN_INTERVAL, signal); while (!signal.aborted && this.#open(address, signal) !== null);
     })().catch((error) => report({ type: "service.warned", warning: messageOf(error) }));
   }
 
   /** Opens the address; returns why not, if it may be free later. */
-  #open({ hostname, port }: NonNullable<HttpConfig["address"]>): string | null {
-    const { app, serves, print } = this.#options;
+  #open({ hostname, port }: NonNullable<HttpConfig["address"]>, signal: AbortSignal): string | null {
+    const { app, serves, print, report } = this.#options;
+    const ended = (error: unknown): void => {
+      const warning = `HTTP ended and begins again: ${textOf(error)}`;
+      report({ type: "service.warned", warning });
+      this.#keepTrying({ hostname, port }, signal);
+    };
     try {
-      const server = serveHttp({ hostname, port }, (request, info) => app.fetch(request, info));
+      const server = serveHttp({ hostname, port }, (request, info) => app.fetch(request, info), ended);
       this.#close = server.close;
       print(`Listening at ${httpUrl({ hostname, port: server.port })} (${serves.join(", ")})`);
       return null;

@@ -1,4 +1,5 @@
 import { Hono } from "hono";
+import { ModuleLoadError, WorkerEndedError } from "../isolation/errors.ts";
 import { messageOf, recoveryOf } from "../lib/annals_error.ts";
 import { Guard, type Guarded } from "./guard.ts";
 import { problem } from "./problem.ts";
@@ -35,9 +36,14 @@ export function httpApp({ guard, open, pages, guarded, failed }: HttpAppOptions)
   app.route("/", inner);
   app.notFound((context) => problem(context, 404, "There is nothing here"));
   app.onError((error, context) => {
-    if (recoveryOf(error) !== "none") {
+    const isOfWorker = error instanceof WorkerEndedError || error instanceof ModuleLoadError;
+    if (isOfWorker || recoveryOf(error) !== "none") {
       context.header("retry-after", "1");
-      return problem(context, 503, "A service is away; try it again");
+      return problem(
+        context,
+        503,
+        isOfWorker ? "The domain's code did not answer; try it again" : "A service is away; try it again",
+      );
     }
     // What is wrong inside is in the log.
     failed(`${context.req.method} ${new URL(context.req.url).pathname}: ${messageOf(error)}`);

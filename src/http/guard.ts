@@ -2,6 +2,7 @@ import { isIP } from "node:net";
 import { type Context, Hono, type MiddlewareHandler } from "hono";
 import { deleteCookie, getCookie, setCookie } from "hono/cookie";
 import type { HttpConfig } from "../config/config.ts";
+import { isLoopback } from "../config/http.ts";
 import { BodyReader } from "./body_reader.ts";
 import { isPassword } from "./passwords.ts";
 import { problem } from "./problem.ts";
@@ -71,7 +72,8 @@ function nameOf(host: string): string {
 export class Guard {
   #config: HttpConfig;
   #sessions: Sessions;
-  #bodies = new BodyReader(LONGEST_LOGIN);
+  /** Whoever sends half of one must not keep others out. */
+  #bodies = new BodyReader(LONGEST_LOGIN, 1_000);
   #tries = new Map<string, { count: number; since: number }>();
 
   /**
@@ -86,7 +88,8 @@ export class Guard {
 
   /** Whether everybody who reaches the address may do everything. */
   get #isOpen(): boolean {
-    return this.#config.token === null && this.#config.users.size === 0;
+    const { token, users, address } = this.#config;
+    return token === null && users.size === 0 && address !== null && isLoopback(address.hostname);
   }
 
   /** Headers that every answer has. */
@@ -98,6 +101,8 @@ export class Guard {
 
   /** Refuses requests of other sites. */
   ownSite: MiddlewareHandler = async (context, next) => {
+    // No store can keep it in a name.
+    if (/%00/i.test(context.req.url)) return problem(context, 400, "The address contains U+0000");
     const host = context.req.header("host") ?? "";
     if (!this.#isOwn(nameOf(host))) {
       return problem(
@@ -205,6 +210,8 @@ export class Guard {
       context.header("retry-after", "60");
       return problem(context, 429, "Too many wrong passwords; try again in a minute");
     }
+    // Before it is read: many may try at the same time.
+    this.#count(from);
     const body = await this.#bodies.read(context.req.raw);
     if (typeof body === "string") return problem(context, body === "too long" ? 413 : 503, "It cannot be read");
     let given: { user?: unknown; password?: unknown; token?: unknown } | null = null;
@@ -213,8 +220,6 @@ export class Guard {
     } catch {
       // It is refused.
     }
-    // Before it is checked: many may try at the same time.
-    this.#count(from);
     const who = await this.#whoIs(given ?? {});
     if (who !== null) {
       this.#tries.delete(from);

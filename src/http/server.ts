@@ -23,12 +23,14 @@ export function httpUrl({ hostname, port }: HttpAddress): string {
  *
  * @param address Where.
  * @param handle Answers requests.
+ * @param ended Hears of it if it ends by itself: a process may have too many files open to take another connection.
  * @returns Closes it: requests under way are answered, if they do not take long.
  * @throws {Deno.errors.AddrInUse} If the port is taken.
  */
 export function serveHttp(
   address: HttpAddress,
   handle: (request: Request, info: Deno.ServeHandlerInfo) => Response | Promise<Response>,
+  ended: (error: unknown) => void = () => {},
 ): { readonly port: number; readonly close: () => Promise<void> } {
   const stop = new AbortController();
   const underWay = new Set<Promise<unknown>>();
@@ -43,6 +45,9 @@ export function serveHttp(
     underWay.add(done);
     return answered;
   });
+  server.finished.catch((error) => {
+    if (!isClosing) ended(error);
+  });
   // `shutdown()` waits for whoever sends half of something, and an abort after it throws (Deno 2.9).
   const close = async (): Promise<void> => {
     isClosing = true;
@@ -50,7 +55,7 @@ export function serveHttp(
     // What was answered last is on its way.
     await sleep(LINGER);
     stop.abort("stop");
-    await server.finished;
+    await server.finished.catch(() => {});
   };
   return { port: server.addr.port, close };
 }

@@ -95,6 +95,7 @@ export function webhooks({ subscribers, longest, failed, unsigned }: WebhooksOpt
     }
     const body = await bodies.read(context.req.raw);
     if (body === "too long") return tooLong(context);
+    if (body === "no text") return problem(context, 400, "The body is not UTF-8");
     if (body === "too slow") return problem(context, 408, "The body did not come in time");
     if (body === "busy") {
       context.header("retry-after", "1");

@@ -104,8 +104,10 @@ function schemasOf(domain: Domain): DomainSchemas {
   const types = [...domain.types.values()];
   const [commands, events]: Record<string, JsonSchema>[] = [{}, {}];
   for (const { type, schema } of types) {
+    const category = domain.categoryOfEvent(type);
     if (domain.handlerOf(type)) commands[type] = jsonSchemaOf(schema, "input");
-    else events[type] = jsonSchemaOf(schema, "output");
+    // Others are of parts of handlers.
+    else if (category !== undefined && !domain.parts.has(category)) events[type] = jsonSchemaOf(schema, "output");
   }
   const projections: Record<string, JsonSchema> = {};
   // The newest version is the last one.

@@ -80,6 +80,9 @@ export function commandRoutes(options: CommandRoutesOptions): Hono<Guarded> {
     const name = context.req.param("name");
     const mediaType = (context.req.header("content-type") ?? "").split(";")[0].trim().toLowerCase();
     if (mediaType !== "application/json") return problem(context, 415, "Expected the content type application/json");
+    if (!["", "identity"].includes(context.req.header("content-encoding") ?? "")) {
+      return problem(context, 415, "Compressed bodies are not taken");
+    }
     const key = context.req.header("idempotency-key");
     const fault = key === undefined ? null : idFault(key);
     if (fault !== null) return problem(context, 400, `This Idempotency-Key cannot be used: ${fault}`);
@@ -87,6 +90,7 @@ export function commandRoutes(options: CommandRoutesOptions): Hono<Guarded> {
     if (body === "too long") {
       return problem(context, 413, `The payload is longer than max_message_bytes = ${longest}`);
     }
+    if (body === "no text") return problem(context, 400, "The body is not UTF-8");
     if (body === "too slow") return problem(context, 408, "The body did not come in time");
     if (body === "busy") {
       context.header("retry-after", "1");

@@ -62,6 +62,8 @@ export function eventRoutes({ store, domain, inspector, waits, signal }: EventRo
         `Domain "${domain.name}" has no event "${type}"${didYouMean(type, [...categoryOf.keys()])}`,
       );
     }
+    // Nobody reads what follows.
+    if (context.req.method === "HEAD") return context.body(null, 200, { "content-type": "text/event-stream" });
     if (followers >= MOST_FOLLOWERS) {
       context.header("retry-after", "5");
       return problem(context, 503, `${MOST_FOLLOWERS} follow already`);

@@ -79,6 +79,11 @@ const text = (name: string, place: "query" | "header", description: string) => (
 const PREFER = text("Prefer", "header", "How long to wait, like wait=2");
 const AFTER = text("After", "header", "The token of a command: its events are in what is read");
 
+/** A name as it may be that of a component; references escape some characters. */
+function allowed(name: string): string {
+  return name.replaceAll("~1", "/").replaceAll("~0", "~").replaceAll(/[^\w.-]/g, "_");
+}
+
 /** Schemas that others refer to. */
 class Components {
   readonly schemas: Record<string, JsonSchema> = {};
@@ -93,12 +98,17 @@ class Components {
       return Object.fromEntries(
         Object.entries(part).map(([key, value]) => {
           if (key !== "$ref" || typeof value !== "string") return [key, moved(value)];
-          return [key, value === "#" ? place(name) : value.replace(/^#\/\$defs\//, `${place(name)}.`)];
+          return [
+            key,
+            value === "#"
+              ? place(name)
+              : value.replace(/^#\/\$defs\/(.*)$/, (_all, own) => `${place(name)}.${allowed(own)}`),
+          ];
         }),
       );
     };
     for (const [own, definition] of Object.entries($defs as Record<string, JsonSchema>)) {
-      this.schemas[`${name}.${own}`] = moved(definition) as JsonSchema;
+      this.schemas[`${name}.${allowed(own)}`] = moved(definition) as JsonSchema;
     }
     this.schemas[name] = moved(schema) as JsonSchema;
     return { $ref: place(name) };
@@ -115,14 +125,17 @@ class Components {
 export function openApiOf(domain: string, { commands, events, projections }: DomainSchemas): object {
   const paths: Record<string, object> = {};
   const components = new Components();
-  for (const [name, schema] of Object.entries(events)) components.add(name, schema);
+  for (const [name, schema] of Object.entries(events)) components.add(`event-${name}`, schema);
   for (const [name, schema] of Object.entries(commands)) {
     paths[`/commands/${name}`] = {
       post: {
-        operationId: name,
+        operationId: `send-${name}`,
         tags: ["commands"],
         parameters: [PREFER, text("Idempotency-Key", "header", "Sent again with the same key, it is not sent twice")],
-        requestBody: { required: true, content: { "application/json": { schema: components.add(name, schema) } } },
+        requestBody: {
+          required: true,
+          content: { "application/json": { schema: components.add(`command-${name}`, schema) } },
+        },
         responses: {
           200: json("It is accepted, and its events are stored", SENT),
           202: json("It is stored, and not decided yet", SENT),
@@ -148,10 +161,10 @@ export function openApiOf(domain: string, { commands, events, projections }: Dom
     },
   };
   for (const [name, schema] of Object.entries(projections)) {
-    const row = components.add(`${name}.row`, schema);
+    const row = components.add(`row-${name}`, schema);
     paths[`/projections/${name}`] = {
       get: {
-        operationId: `query${name}`,
+        operationId: `query-${name}`,
         tags: ["projections"],
         description: "Conditions on fields are FIELD=value, FIELD.gt=value and so on, or where as JSON",
         parameters: [
@@ -179,7 +192,7 @@ export function openApiOf(domain: string, { commands, events, projections }: Dom
     };
     paths[`/projections/${name}/{key}`] = {
       get: {
-        operationId: `read${name}`,
+        operationId: `read-${name}`,
         tags: ["projections"],
         parameters: [{ name: "key", in: "path", required: true, schema: { type: "string" } }, AFTER, PREFER],
         responses: { 200: json("The row", row), 404: PROBLEM, default: PROBLEM },

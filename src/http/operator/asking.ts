@@ -41,6 +41,8 @@ export async function bodyOf<S extends z.ZodType>(context: Context<Guarded>, sch
   if (typeof body === "string") {
     throw new AskedWrongly(body === "too long" ? 413 : body === "busy" ? 503 : 408, `The body is ${body}`);
   }
+  // No store can keep it in a name.
+  if (body.text.includes("\\u0000")) throw new AskedWrongly(400, "The body contains U+0000");
   let given: unknown;
   try {
     given = body.text === "" ? {} : JSON.parse(body.text);
@@ -71,6 +73,17 @@ export const limit = (most: number, usual: number) => z.coerce.number().int().mi
 
 /** A position of the log. */
 export const position = z.coerce.number().int().min(0).optional();
+
+/** The id of a dead letter. */
+export const letterId = z.string().regex(/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i, {
+  error: "expected the id of a dead letter",
+});
+
+/** The highest version of a stream that stores count. */
+const MOST_VERSIONS = 2 ** 31 - 1;
+
+/** A version of a stream. */
+export const version = z.coerce.number().int().min(0).max(MOST_VERSIONS).optional();
 
 /** JSON, in which what is infinite is not known. */
 export function jsonOf(value: unknown): string {

@@ -5,7 +5,7 @@ import { deadLetterPage, replayDeadLetters, setAsideIn, toldOf } from "../../ope
 import { waitingMessages } from "../../operating/deferred.ts";
 import { knownGroups } from "../../operating/groups.ts";
 import type { Guarded } from "../guard.ts";
-import { AskedWrongly, bodyOf, limit, position, queryOf, unknown } from "./asking.ts";
+import { AskedWrongly, bodyOf, letterId, limit, position, queryOf, unknown } from "./asking.ts";
 import type { OperatorRoutesOptions } from "./routes.ts";
 import { shownMessages } from "./shown.ts";
 
@@ -32,7 +32,7 @@ export function deadLetterRoutes({ operator, inspector }: OperatorRoutesOptions)
   app.get("/dead-letters", async (context) => {
     const { limit: most, before, group, text } = queryOf(
       context,
-      z.strictObject({ ...filter, before: z.string().max(100).optional(), limit: limit(500, 100) }),
+      z.strictObject({ ...filter, before: letterId.optional(), limit: limit(500, 100) }),
     );
     await checkGroup(group);
     const which = { ...(group !== undefined && { group }), ...(text !== undefined && { text }) };

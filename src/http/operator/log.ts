@@ -7,7 +7,7 @@ import { scan } from "../../operating/scan.ts";
 import { isInternal, type MessageRecord } from "../../messages/envelope.ts";
 import { LARGE } from "../../store/large.ts";
 import type { Guarded } from "../guard.ts";
-import { AskedWrongly, limit, position, queryOf } from "./asking.ts";
+import { AskedWrongly, limit, position, queryOf, version } from "./asking.ts";
 import type { OperatorRoutesOptions } from "./routes.ts";
 import { shownMessages } from "./shown.ts";
 
@@ -46,7 +46,7 @@ export function logRoutes({ operator, inspector }: OperatorRoutesOptions): Hono<
       records = await store.readStream(stream, {
         backward: true,
         limit: most + 1,
-        ...(before !== undefined && { to: before - 1 }),
+        ...(before !== undefined && { to: Math.min(before, 2 ** 31) - 1 }),
       });
       const suggestion = records.length === 0 && before === undefined ? await nearestStream(operator, stream) : null;
       if (suggestion !== null) return context.json({ messages: [], next: null, suggestion });
@@ -94,7 +94,7 @@ export function logRoutes({ operator, inspector }: OperatorRoutesOptions): Hono<
 
   app.get("/streams/:stream", async (context) => {
     const stream = context.req.param("stream");
-    const { before, limit: most } = queryOf(context, z.strictObject({ before: position, limit: limit(500, 100) }));
+    const { before, limit: most } = queryOf(context, z.strictObject({ before: version, limit: limit(500, 100) }));
     const to = before === undefined ? {} : { to: before - 1 };
     const [last] = await store.readStream(stream, { backward: true, limit: 1 });
     if (!last) {

@@ -38,6 +38,8 @@ export function operatorRoutes(options: OperatorRoutesOptions): Hono<Guarded> {
   app.get("/overview", async (context) => context.json(await live.look()));
 
   app.get("/live", (context) => {
+    // Nobody reads what follows.
+    if (context.req.method === "HEAD") return context.body(null, 200, { "content-type": "text/event-stream" });
     if (viewers >= MOST_VIEWERS) return new AskedWrongly(503, `${MOST_VIEWERS} look already`).answer(context);
     viewers++;
     context.header("x-accel-buffering", "no");

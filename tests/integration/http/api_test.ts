@@ -109,8 +109,8 @@ Deno.test("a program in any language sends commands, reads what came of them, an
     "/projections/Balance/{key}",
     "/events",
   ]);
-  assert.deepEqual(components.schemas.Deposit.required, ["accountId", "amount"]);
-  assert.equal(components.schemas.Deposit.properties.amount.exclusiveMinimum, 0);
+  assert.deepEqual(components.schemas["command-Deposit"].required, ["accountId", "amount"]);
+  assert.equal(components.schemas["command-Deposit"].properties.amount.exclusiveMinimum, 0);
 
   // What is open does not keep it from stopping.
   const open = await follow("after=now");

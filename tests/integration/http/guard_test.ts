@@ -104,6 +104,9 @@ Deno.test("with a token: requests that are unauthenticated, of other sites, rebo
     }, 413],
     "a form": [having(signed, { "content-type": "application/x-www-form-urlencoded" }), 415],
     "plain text": [having(signed, { "content-type": "text/plain" }), 415],
+    "bytes that are no text": [{ ...signed, body: '{"accountId":"a\\ud800","amount":1}' }, 422],
+    "a compressed body": [having(signed, { "content-encoding": "gzip" }), 415],
+    "a name that no store can keep": [{ path: "/projections/Balance/%00", headers: BEARER }, 400],
     "no JSON": [{ ...signed, body: "{" }, 400],
     "JSON that is too deep": [{ ...signed, body: `${"[".repeat(2_000)}${"]".repeat(2_000)}` }, 422],
     "a key that is too long": [having(signed, { "idempotency-key": "k".repeat(501) }), 400],
@@ -203,4 +206,27 @@ Deno.test("on loopback, without a token: nothing of another site can change anyt
   }
   assert.equal((await rawRequest(port, { path: "/commands/Deposit", headers: own })).status, 404, "no API");
   assert.equal(await server.stop(), 0);
+});
+
+Deno.test("an address that others reach without a token serves probes only, and streams that nobody reads hold no place", async () => {
+  const port = freePort();
+  await using site = Site.make("bank", MODULE, `[server.http]\nlisten = "0.0.0.0:${port}"\ndashboard = false\n`);
+  const server = await site.start().running();
+  assert.equal((await rawRequest(port, { path: "/livez" })).status, 200);
+  for (const path of ["/metrics", "/operator/overview", "/"]) {
+    assert.equal((await rawRequest(port, { path })).status, 401, path);
+  }
+  assert.equal((await rawRequest(port, { path: "/session" })).headers.get("set-cookie"), null);
+  assert.equal(await server.stop(), 0);
+  await using open = siteOf(port, `api = true\ntoken = "${TOKEN}"`);
+  const other = await open.start().running();
+  const heads = Array.from(
+    { length: 1_010 },
+    () => fetch(`http://127.0.0.1:${port}/events`, { method: "HEAD", headers: BEARER }),
+  );
+  for (const { status } of await Promise.all(heads)) assert.equal(status, 200);
+  const stream = await fetch(`http://127.0.0.1:${port}/events`, { headers: BEARER });
+  assert.equal(stream.status, 200);
+  await stream.body!.cancel();
+  assert.equal(await other.stop(), 0);
 });
