@@ -10,6 +10,7 @@ import { tagsFor } from "../messages/tags.ts";
 import { storable } from "../messages/text.ts";
 import { read, textOf } from "../messages/thrown.ts";
 import { describe } from "./describe.ts";
+import type { createGuard } from "./timeout.ts";
 import type {
   DomainQuestion,
   DomainSchemas,
@@ -26,13 +27,26 @@ const LONGEST_STATE = 100_000;
 /** The most faults of a payload that are named. */
 const MOST_FAULTS = 100;
 
+/** How long the domain's code may take for one message, in milliseconds, and how many may take longer before none is tried. */
+const TIMEOUT = 3_000;
+const MOST_LATE = 3;
+
+/** Why there is no answer. */
+const LATE = `the domain's code did not finish within ${TIMEOUT / 1000} s`;
+
 /** The answer to a question of its type, without the number of the question. */
 type Answer = FromWorker extends infer M ? M extends { readonly id: number } ? Omit<M, "id"> : never : never;
 
 /** Answers what the engine asks a domain's code outside of any session. It writes nothing. */
 export class DomainAnswers {
+  #guard: ReturnType<typeof createGuard>;
   /** What was folded last, to go on with. */
   #folded: { readonly stream: string; readonly state: unknown } | undefined;
+
+  /** @param guard Runs code under a time limit. */
+  constructor(guard: ReturnType<typeof createGuard>) {
+    this.#guard = guard;
+  }
 
   /** Answers a question. */
   answer(domain: Domain, question: DomainQuestion): Answer {
@@ -40,14 +54,41 @@ export class DomainAnswers {
       case "describe":
         return { t: "described", description: describe(domain) };
       case "decode":
-        return { t: "decoded", payloads: question.records.map((record) => payloadOf(domain, record)) };
+        return { t: "decoded", payloads: this.#decode(domain, question.records) };
       case "fold":
         return { t: "folded", states: this.#fold(domain, question) };
       case "draft":
-        return { t: "drafted", answer: draftOf(domain, question) as never };
+        return { t: "drafted", answer: (this.#within(() => draftOf(domain, question)) ?? { late: LATE }) as never };
       case "schemas":
         return { t: "schemas", schemas: schemasOf(domain) as never };
     }
+  }
+
+  /** Returns what `work` does; `undefined` if it takes too long. A loop ends, and the worker goes on. */
+  #within<T>(work: () => T): T | undefined {
+    try {
+      return this.#guard(work, TIMEOUT);
+    } catch (error) {
+      if (read(error, "code") === "ERR_SCRIPT_EXECUTION_TIMEOUT") return undefined;
+      throw error;
+    }
+  }
+
+  #decode(domain: Domain, records: readonly MessageRecord[]): ReadPayload[] {
+    const payloads: ReadPayload[] = [];
+    const unreadable = { payload: null, unreadable: LATE };
+    for (let late = 0; payloads.length < records.length && late < MOST_LATE;) {
+      // All under one limit, which is enough for nearly all; whoever was in hand gets one of its own.
+      const done = this.#within(() => {
+        while (payloads.length < records.length) payloads.push(payloadOf(domain, records[payloads.length]));
+        return true;
+      });
+      if (done) break;
+      const payload = this.#within(() => payloadOf(domain, records[payloads.length]));
+      if (payload === undefined) late++;
+      payloads.push(payload ?? unreadable);
+    }
+    return [...payloads, ...records.slice(payloads.length).map(() => unreadable)];
   }
 
   /** The state after each message, as JSON text; `null` from the first one on that cannot be applied. */
@@ -57,15 +98,17 @@ export class DomainAnswers {
     const before = this.#folded;
     this.#folded = undefined;
     if (!aggregate || !(isFirst || before?.stream === first.stream)) return records.map(() => null);
-    let state = isFirst ? aggregate.initial() : before!.state;
     const states: (string | null)[] = [];
     try {
-      for (const record of records) {
-        state = aggregate.apply(state, decode(record, domain.types));
-        const text = JSON.stringify(state) ?? "null";
-        states.push(text.length > LONGEST_STATE ? JSON.stringify(`${text.slice(0, 1_000)}…`) : text);
-      }
-      this.#folded = { stream: first.stream, state };
+      this.#within(() => {
+        let state = isFirst ? aggregate.initial() : before!.state;
+        for (const record of records) {
+          state = aggregate.apply(state, decode(record, domain.types));
+          const text = JSON.stringify(state) ?? "null";
+          states.push(text.length > LONGEST_STATE ? JSON.stringify(`${text.slice(0, 1_000)}…`) : text);
+        }
+        this.#folded = { stream: first.stream, state };
+      });
     } catch {
       // What does not decode, or breaks `evolve`, has no state after it.
     }

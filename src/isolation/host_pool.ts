@@ -97,6 +97,8 @@ export class HostPool {
   #processes = new Set<HostProcess>();
   /** Loading a worker is CPU-bound: more at a time would take longer and starve the host's main thread. */
   #loading = new Semaphore(Math.max(2, navigator.hardwareConcurrency));
+  /** Hosts that are being ended. */
+  #leaving = new Set<Promise<unknown>>();
   #lookedAt = performance.now();
   #closed = false;
 
@@ -154,11 +156,23 @@ export class HostPool {
     });
   }
 
-  /** Ends a worker that is no longer needed. */
+  /** Ends a worker that is no longer needed, and its host if that has no other; not the first one, which waits for groups. */
   remove(name: string): void {
     const placed = this.#units.get(name);
+    if (!placed) return;
     this.#units.delete(name);
-    void placed?.worker?.then((worker) => worker.end(), () => {});
+    void placed.worker?.then((worker) => worker.end(), () => {});
+    refuse(placed, new WorkerEndedError("It is no longer needed", false));
+    for (const slot of new Set([placed.slot, this.#slot(placed.unit.home)])) if (!slot.isFirst) this.#leave(slot);
+  }
+
+  /** Ends a host that no worker is left for. */
+  #leave(slot: Slot): void {
+    if ([...this.#units.values()].some((other) => other.slot === slot || other.unit.home === slot.name)) return;
+    this.#slots.delete(slot.name);
+    const left: Promise<unknown> = Promise.resolve(slot.process?.then((host) => host.close(), () => {}))
+      .finally(() => this.#leaving.delete(left));
+    this.#leaving.add(left);
   }
 
   /** Opens a session, which runs the batches of one partition of a group. */
@@ -453,10 +467,7 @@ export class HostPool {
         const left = placed.slot;
         placed.slot = this.#slot(placed.unit.home);
         this.#drop(placed);
-        if (![...this.#units.values()].some((other) => other.slot === left)) {
-          this.#slots.delete(left.name);
-          void left.process?.then((host) => host.close(), () => {});
-        }
+        this.#leave(left);
         void this.makeRoom();
       }
     }
@@ -475,7 +486,7 @@ export class HostPool {
     for (const { sessions } of this.#units.values()) {
       for (const session of sessions.values()) session.ended("The server is stopping", false);
     }
-    await Promise.all(starting);
+    await Promise.all([...starting, ...this.#leaving]);
   }
 }
 

@@ -18,6 +18,9 @@ import { descriptionSchema, type DomainDescription, type ReadPayload } from "./p
 /** The host that all groups share by default. */
 export const MAIN_HOST = "main";
 
+/** The host of the worker that answers questions while the engine runs: what it does there ends no group. */
+const ASKED_HOST = "asked while running";
+
 /** The worker that describes the domain; it has the permissions granted to all groups. */
 const INSPECTOR = "The domain's module";
 
@@ -45,7 +48,8 @@ export function codeOf(module: string, config: Config): CodeLocation {
 export function poolFor(code: CodeLocation, config: Config, report: Report): HostPool {
   // The groups are not known yet: take all groups with grants that may be placed in this host.
   const known = config.grantedGroups.filter((group) => group === "*" || config.hostOf(group) === MAIN_HOST);
-  const grantsOf = (groups: readonly string[] | null) => (groups ?? known).map(config.grants);
+  // What everybody was granted, the worker of no group needs as well.
+  const grantsOf = (groups: readonly string[] | null) => [...new Set(["*", ...groups ?? known])].map(config.grants);
   return new HostPool({
     flags: (groups, address) => hostFlags(code, grantsOf(groups), address),
     env: (groups) => environment(grantsOf(groups).flatMap(({ env = [] }) => env)),
@@ -104,10 +108,10 @@ export async function inspect(pool: HostPool, code: CodeLocation, config: Config
 }
 
 /** The worker that answers what the engine asks outside of any session. */
-export function inspectorUnit(code: CodeLocation, config: Config): Unit {
+export function inspectorUnit(code: CodeLocation, config: Config, home: string = ASKED_HOST): Unit {
   const permissions = workerPermissions(code, config.grants("*"));
   const spec = { module: code.module, permissions, env: environmentOf(config, "*") };
-  return { name: INSPECTOR, home: MAIN_HOST, groups: [], spec };
+  return { name: INSPECTOR, home, groups: [], spec };
 }
 
 async function withInspector<T>(
@@ -122,7 +126,7 @@ async function withInspector<T>(
   const failure = /^https?:/.test(own[0]) ? await cache(...own, module) : null;
   if (failure !== null) throw new ModuleLoadError(failure);
   pool.prepare(MAIN_HOST);
-  pool.add(inspectorUnit(code, config));
+  pool.add(inspectorUnit(code, config, MAIN_HOST));
   try {
     for (let tries = 1;; tries++) {
       try {

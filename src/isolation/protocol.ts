@@ -160,6 +160,8 @@ export type DraftAnswer =
   | { readonly faults: readonly Fault[] }
   /** The domain's code cannot make one of it. */
   | { readonly error: string }
+  /** The domain's code did not finish in time. */
+  | { readonly late: string }
   /** The domain has no such command; these are those it has. */
   | { readonly known: readonly string[] };
 
@@ -354,6 +356,7 @@ export const fromWorkerSchema = z.discriminatedUnion("t", [
       z.strictObject({ draft }),
       z.strictObject({ faults: list(fault, 10_000) }),
       z.strictObject({ error: z.string().max(20_000) }),
+      z.strictObject({ late: z.string().max(1_000) }),
       z.strictObject({ known: list(name, 10_000) }),
     ]),
   }),

@@ -53,7 +53,6 @@ class HostedWorker {
   #memory: () => Deno.MemoryUsage = Deno.memoryUsage;
   #module: string;
   #domain: Domain | undefined;
-  #asked = new DomainAnswers();
   #sessions = new Map<string, Session>();
   #questions = new Map<number, (answer: ToWorker) => void>();
   #lastQuestion = 0;
@@ -62,6 +61,7 @@ class HostedWorker {
   #clearInterval = clearInterval;
   #beating: ReturnType<typeof setInterval> | undefined;
   #guard = createGuard();
+  #asked = new DomainAnswers(this.#guard);
   #unhandled = new Unhandled((session, position, error) => {
     const what = position === null ? "A promise" : `A promise from message ${position}`;
     const group = this.#sessions.get(session ?? "")?.spec.group ?? "*";

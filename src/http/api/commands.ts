@@ -111,6 +111,10 @@ export function commandRoutes(options: CommandRoutesOptions): Hono<Guarded> {
         faults: answer.faults,
       });
     }
+    if ("late" in answer) {
+      context.header("retry-after", "5");
+      return problem(context, 503, `The payload of "${name}" was not checked: ${answer.late}; nothing was stored`);
+    }
     if ("error" in answer) return problem(context, 422, answer.error);
     const { category, stream, payload, ...draft } = answer.draft;
     const command = { kind: "command", ...draft, payload: JSON.parse(payload) } as const;
