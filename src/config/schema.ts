@@ -112,7 +112,14 @@ const token = text.refine((given) => new RegExp(`^[!-~]{${LONG_ENOUGH},1000}$`).
   error: `expected at least ${LONG_ENOUGH} characters without spaces; make one: openssl rand -base64 32`,
 }).optional();
 
-const passwordHash = text.refine((given) => /^scrypt:\d+:\d+:\d+:[\w-]{16,}:[\w-]{16,}$/.test(String(given)), {
+/** At least what OWASP takes for enough, and no more than a login may cost. */
+function isPasswordHash(given: string): boolean {
+  const [, N, r, p] = /^scrypt:(\d{1,7}):(\d{1,3}):(\d{1,2}):[\w-]{16,}:[\w-]{22,}$/.exec(given)?.map(Number) ?? [];
+  const isPower = N > 1 && (N & (N - 1)) === 0;
+  return isPower && N * r * p >= 1 << 19 && 128 * N * r <= 64 << 20 && N * r * p <= 1 << 22;
+}
+
+const passwordHash = text.refine((given) => isPasswordHash(String(given)), {
   error: "expected what `deno task annals config hash-password` prints",
 });
 
@@ -171,7 +178,9 @@ export const configSchema = z.strictObject({
       hosts: hostNames,
       token,
       users: z.record(
-        z.string().regex(/^[^\s:]{1,100}$/, { error: "expected a name without spaces and colons" }),
+        z.string().regex(/^(?!(?:token|local)$)[^\s:]{1,100}$/, {
+          error: "expected a name without spaces and colons, and neither token nor local",
+        }),
         passwordHash,
         table,
       ).optional(),

@@ -15,6 +15,9 @@ import type { GroupHealth } from "./group_runner.ts";
 import { HttpService } from "./http_service.ts";
 import { readiness } from "./readiness.ts";
 
+/** How often the same reason is told why requests are not answered, in milliseconds. */
+const TELL_INTERVAL = 60_000;
+
 /** Dependencies of {@linkcode httpServiceOf}. */
 export interface HttpOptions {
   /** The configuration. */
@@ -60,14 +63,22 @@ export async function httpServiceOf(options: HttpOptions): Promise<HttpService> 
   const { http, enableOutbox: publish, store: { maxMessageBytes: longest } } = config;
   const lags = () => groupStatuses({ config, store, domain });
   const ready = readiness({ store, broker, streams, health, lags, maxLag: http.readyMaxLag, clock });
+  const failed = (error: string): void => report({ type: "engine.failed", error });
+  let [toldAt, told] = [-Infinity, ""];
+  // A service that is away concerns many requests.
+  const away = (error: string): void => {
+    if (error === told && clock.elapsed() < toldAt + TELL_INTERVAL) return;
+    [toldAt, told] = [clock.elapsed(), error];
+    report({ type: "service.warned", warning: `A request was not answered: ${error}` });
+  };
   const guarded: Hono<Guarded>[] = [metricsRoutes(metrics)];
   const pages: Hono[] = [];
   const serves: string[] = [];
   if (http.api) {
     const { apiRoutes } = await import("../http/api/routes.ts");
-    guarded.push(apiRoutes({ store, domain, inspector, longest, publish, signal }));
+    guarded.push(apiRoutes({ store, domain, inspector, longest, publish, signal, failed }));
     serves.push("API");
-  }
+  } else pages.push((await import("../http/api/routes.ts")).noApiRoutes());
   if (http.dashboard) {
     const [{ dashboardPages }, { operatorRoutes }, { Live }] = await Promise.all([
       import("../http/dashboard.ts"),
@@ -90,7 +101,8 @@ export async function httpServiceOf(options: HttpOptions): Promise<HttpService> 
     open: [probes(ready), ...webhooks ? [webhooks] : []],
     pages,
     guarded,
-    failed: (error) => report({ type: "engine.failed", error }),
+    failed,
+    away,
   });
   return new HttpService({ config: http, serves: [...serves, "metrics", "probes"], app, print, clock, report });
 }

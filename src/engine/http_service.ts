@@ -26,6 +26,12 @@ export interface HttpServiceOptions {
   readonly report: Report;
 }
 
+/** Why an address cannot be listened at now, and until when. */
+interface NotYet {
+  readonly fault: string;
+  readonly until: string;
+}
+
 /** Listens for HTTP. An address that is taken is a warning: another server may listen there, and stop some time. */
 export class HttpService {
   #options: HttpServiceOptions;
@@ -47,9 +53,9 @@ export class HttpService {
     if (address === null) return;
     const why = this.#open(address, signal);
     if (why === null) return;
-    const warning = `${httpUrl(address)} ${why}, so this process serves no ${
+    const warning = `${httpUrl(address)} ${why.fault}, so this process serves no ${
       serves.join(", ")
-    } until it is free; if no other server of this domain listens there, change [server.http] listen`;
+    } until it ${why.until}, change [server.http] listen in domain.toml`;
     report({ type: "service.warned", warning });
     // The server that listens there may stop, in a rolling restart for one.
     this.#keepTrying(address, signal);
@@ -63,7 +69,7 @@ export class HttpService {
   }
 
   /** Opens the address; returns why not, if it may be free later. */
-  #open({ hostname, port }: NonNullable<HttpConfig["address"]>, signal: AbortSignal): string | null {
+  #open({ hostname, port }: NonNullable<HttpConfig["address"]>, signal: AbortSignal): NotYet | null {
     const { app, serves, print, report } = this.#options;
     const ended = (error: unknown): void => {
       const warning = `HTTP ended and begins again: ${textOf(error)}`;
@@ -76,8 +82,12 @@ export class HttpService {
       print(`Listening at ${httpUrl({ hostname, port: server.port })} (${serves.join(", ")})`);
       return null;
     } catch (error) {
-      if (error instanceof Deno.errors.AddrInUse) return "is taken";
-      if (error instanceof Deno.errors.AddrNotAvailable) return "is no address of this machine";
+      if (error instanceof Deno.errors.AddrInUse) {
+        return { fault: "is taken", until: "is free; if no other server of this domain listens there" };
+      }
+      if (error instanceof Deno.errors.AddrNotAvailable) {
+        return { fault: "is no address of this machine", until: "is; if it is not to become one" };
+      }
       throw new EngineStartError(
         `Cannot listen at ${httpUrl({ hostname, port })}: ${messageOf(error)}; change [server.http] listen`,
         2,

@@ -1,5 +1,16 @@
 import { within } from "../lib/within.ts";
 
+/** A body that is being read. */
+interface Held {
+  readonly since: number;
+  bytes: number;
+  isLeft: boolean;
+  readonly reader: ReadableStreamDefaultReader<Uint8Array>;
+}
+
+/** How long a body may take to arrive before it makes room for others, in milliseconds. */
+const SHARE = 1_000;
+
 /** How long a body may take to arrive, in milliseconds. */
 const PATIENCE = 10_000;
 
@@ -10,7 +21,7 @@ const MOST_AT_ONCE = 4;
 export class BodyReader {
   #longest: number;
   #mostAtOnce: number;
-  #held = 0;
+  #held = new Set<Held>();
 
   /**
    * @param longest The longest body, in bytes.
@@ -31,28 +42,45 @@ export class BodyReader {
     if (Number(request.headers.get("content-length") ?? 0) > this.#longest) return "too long";
     const reader = request.body?.getReader();
     if (!reader) return { text: "" };
-    let bytes = 0;
+    const own: Held = { since: performance.now(), bytes: 0, isLeft: false, reader };
+    this.#held.add(own);
     try {
       const decoder = new TextDecoder("utf-8", { fatal: true });
       let text = "";
-      const until = performance.now() + PATIENCE;
+      const until = own.since + PATIENCE;
       while (true) {
         const part = await within(until - performance.now(), reader.read());
         if (part === undefined) return "too slow";
+        if (own.isLeft) return "busy";
         if (part.done) return { text: text + decoder.decode() };
-        bytes += part.value.length;
-        this.#held += part.value.length;
-        if (bytes > this.#longest) return "too long";
-        if (this.#held > this.#mostAtOnce * this.#longest) return "busy";
+        own.bytes += part.value.length;
+        if (own.bytes > this.#longest) return "too long";
+        if (!this.#hasRoom(own)) return "busy";
         text += decoder.decode(part.value, { stream: true });
       }
     } catch (error) {
       // What is not UTF-8 would be stored as something else; or whoever sent it has hung up.
       return error instanceof TypeError ? "no text" : "too slow";
     } finally {
-      this.#held -= bytes;
+      this.#held.delete(own);
       // What is left of it is not read.
       await reader.cancel().catch(() => {});
     }
+  }
+
+  /** Whether there is room for what was read; who is slow is left for it, so that a few who send nothing keep nobody out. */
+  #hasRoom(own: Held): boolean {
+    const most = this.#mostAtOnce * this.#longest;
+    let held = 0;
+    for (const { bytes } of this.#held) held += bytes;
+    const slow = [...this.#held].filter((one) => one !== own && performance.now() - one.since > SHARE);
+    for (const one of slow) {
+      if (held <= most) break;
+      one.isLeft = true;
+      this.#held.delete(one);
+      held -= one.bytes;
+      void one.reader.cancel().catch(() => {});
+    }
+    return held <= most;
   }
 }

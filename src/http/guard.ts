@@ -28,10 +28,14 @@ const LOCAL = "local";
 /** The longest body of a login, in bytes. */
 const LONGEST_LOGIN = 4_096;
 
-/** How many wrong passwords an address may try within a minute, and of how many addresses that is known. */
+/**
+ * How many wrong passwords may be tried within a minute: by an address for a user, and for all users, as all come from the
+ * same one behind a proxy; and of how many that is known.
+ */
 const MOST_TRIES = 10;
+const MOST_TRIES_OF_ALL = 100;
 const TRIES_KNOWN = 60_000;
-const MOST_ADDRESSES = 10_000;
+const MOST_KNOWN = 10_000;
 
 /** What pages may do: nothing that does not come from this server. */
 const POLICY = [
@@ -143,7 +147,12 @@ export class Guard {
     if (context.req.header("authorization") !== undefined) {
       // A wrong one is never taken for none.
       if (bearer === undefined || this.#config.token === null || !isEqual(bearer, this.#config.token)) {
-        return this.#unknown(context, "The bearer is not the token of [server.http]");
+        return this.#unknown(
+          context,
+          bearer === undefined
+            ? 'Expected "Authorization: Bearer" and the token of [server.http]'
+            : "The bearer is not the token of [server.http]",
+        );
       }
       context.set("who", "token");
       return await next();
@@ -206,12 +215,6 @@ export class Guard {
   async #logIn(context: Context): Promise<Response> {
     const { remoteAddr } = (context.env ?? {}) as Partial<Deno.ServeHandlerInfo<Deno.NetAddr>>;
     const from = remoteAddr?.hostname ?? "";
-    if (!this.#mayTry(from)) {
-      context.header("retry-after", "60");
-      return problem(context, 429, "Too many wrong passwords; try again in a minute");
-    }
-    // Before it is read: many may try at the same time.
-    this.#count(from);
     const body = await this.#bodies.read(context.req.raw);
     if (typeof body === "string") return problem(context, body === "too long" ? 413 : 503, "It cannot be read");
     let given: { user?: unknown; password?: unknown; token?: unknown } | null = null;
@@ -220,9 +223,16 @@ export class Guard {
     } catch {
       // It is refused.
     }
+    const key = `${from} ${typeof given?.user === "string" ? given.user.slice(0, 100) : ""}`;
+    if (!this.#mayTry(key, MOST_TRIES) || !this.#mayTry(from, MOST_TRIES_OF_ALL)) {
+      context.header("retry-after", "60");
+      return problem(context, 429, "Too many wrong passwords; try again in a minute");
+    }
+    // Before it is checked: many may try at the same time.
+    for (const one of [key, from]) this.#count(one);
     const who = await this.#whoIs(given ?? {});
     if (who !== null) {
-      this.#tries.delete(from);
+      this.#tries.delete(key);
       return context.json(this.#begin(context, who));
     }
     return problem(context, 401, "The name, the password or the token is wrong");
@@ -235,17 +245,17 @@ export class Guard {
     return await isPassword(password, users.get(user)) ? user : null;
   }
 
-  #mayTry(from: string): boolean {
-    const tries = this.#tries.get(from);
-    return tries === undefined || tries.count < MOST_TRIES || performance.now() - tries.since > TRIES_KNOWN;
+  #mayTry(key: string, most: number): boolean {
+    const tries = this.#tries.get(key);
+    return tries === undefined || tries.count < most || performance.now() - tries.since > TRIES_KNOWN;
   }
 
-  #count(from: string): void {
+  #count(key: string): void {
     const now = performance.now();
-    for (const [address, { since }] of this.#tries) {
-      if (now - since > TRIES_KNOWN || this.#tries.size > MOST_ADDRESSES) this.#tries.delete(address);
+    for (const [one, { since }] of this.#tries) {
+      if (now - since > TRIES_KNOWN || this.#tries.size > MOST_KNOWN) this.#tries.delete(one);
     }
-    const tries = this.#tries.get(from) ?? { count: 0, since: now };
-    this.#tries.set(from, { ...tries, count: tries.count + 1 });
+    const tries = this.#tries.get(key) ?? { count: 0, since: now };
+    this.#tries.set(key, { ...tries, count: tries.count + 1 });
   }
 }

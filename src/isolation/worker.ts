@@ -385,7 +385,9 @@ function forget(address: string | number): void {
 
 const begin = async ({ data }: { data: WorkerGreeting }): Promise<void> => {
   scope.removeEventListener("message", begin);
-  const connection = await connect(data.address);
+  const connection = await connect(data.address).catch(() => null);
+  // The engine does not want it any more.
+  if (connection === null) return close();
   forget(data.address);
   new HostedWorker(new FrameSocket(connection), data);
 };

@@ -104,7 +104,10 @@ export function parsed<S extends Schema>(name: string, schema: S, value: unknown
   const result = schema["~standard"].validate(value);
   if (result instanceof Promise) {
     result.catch(() => {});
-    throw new PayloadError(name, [{ path: "", message: "its schema validates asynchronously; use a synchronous one" }]);
+    throw new PayloadError(name, [{
+      path: "",
+      message: "its schema validates asynchronously, or threw an error (zod does not say which); it has to do neither",
+    }]);
   }
   if (result.issues) {
     throw new PayloadError(

@@ -6,13 +6,16 @@ import { encodeToken } from "../../client/token.ts";
 import type { Waits } from "../../client/waits.ts";
 import type { Inspector } from "../../isolation/inspector.ts";
 import { didYouMean } from "../../lib/did_you_mean.ts";
+import { messageOf } from "../../lib/annals_error.ts";
 import { DomainDefinitionError, PayloadError } from "../../messages/errors.ts";
 import { idFault, newId } from "../../messages/ids.ts";
 import { DEEPEST, depthOf } from "../../messages/json.ts";
+import { storable } from "../../messages/text.ts";
 import type { EventStore } from "../../store/port.ts";
 import { BodyReader } from "../body_reader.ts";
 import type { Guarded } from "../guard.ts";
 import { problem } from "../problem.ts";
+import { largeNumbers } from "./large_numbers.ts";
 import { waitOf } from "./prefer.ts";
 
 /** Dependencies of {@linkcode commandRoutes}. */
@@ -29,6 +32,8 @@ export interface CommandRoutesOptions {
   readonly longest: number;
   /** Whether appends get outbox rows. */
   readonly publish: boolean;
+  /** Ends all waiting. */
+  readonly signal: AbortSignal;
 }
 
 /** The answer to what was sent. */
@@ -39,6 +44,12 @@ interface Answer {
   readonly repeated?: boolean;
   readonly token?: string;
   readonly outcome: Outcome | null;
+}
+
+/** Where a command is that nothing came before. */
+async function positionOf(store: EventStore, id: string): Promise<number | undefined> {
+  const found = await store.readLog({ correlationId: id, id, limit: 1, largest: 0 });
+  return found[0]?.position;
 }
 
 function answerWith(context: Context<any>, answer: Answer): Response {
@@ -61,15 +72,18 @@ function answerWith(context: Context<any>, answer: Answer): Response {
 
 /** `POST /commands/NAME` and `GET /outcomes/COMMAND_ID`. */
 export function commandRoutes(options: CommandRoutesOptions): Hono<Guarded> {
-  const { store, domain, inspector, waits, longest, publish } = options;
+  const { store, domain, inspector, waits, longest, publish, signal } = options;
+  const stopped = new Promise<null>((resolve) => signal.addEventListener("abort", () => resolve(null)));
   const app = new Hono<Guarded>();
   const bodies = new BodyReader(longest);
 
-  /** Waits for an outcome; `null` if it is not decided in time. */
+  /** Waits for an outcome; `null` if it is not decided in time, or the server stops. */
   const outcomeWithin = async (commandId: string, seconds: number | null): Promise<Outcome | null> => {
     if (seconds === null) return await waits.outcome(commandId);
     try {
-      return await waits.wait(commandId, seconds * 1000);
+      const outcome = waits.wait(commandId, seconds * 1000);
+      outcome.catch(() => {});
+      return await Promise.race([outcome, stopped]);
     } catch (error) {
       if (error instanceof OutcomeTimeoutError) return null;
       throw error;
@@ -99,8 +113,17 @@ export function commandRoutes(options: CommandRoutesOptions): Hono<Guarded> {
     try {
       if (depthOf(body.text) > DEEPEST) return problem(context, 422, `It is nested more than ${DEEPEST} levels deep`);
       JSON.parse(body.text);
-    } catch {
-      return problem(context, 400, "The body is not JSON");
+    } catch (error) {
+      return problem(context, 400, `The body is not JSON: ${storable(messageOf(error), 200)}`);
+    }
+    const large = largeNumbers(body.text);
+    if (large.length > 0) {
+      return problem(context, 422, `The payload of "${name}" is refused; nothing was stored`, {
+        faults: [{
+          path: "",
+          message: `${large.join(", ")}: JSON numbers are doubles here, which cannot hold this; send it as a string`,
+        }],
+      });
     }
     const answer = await inspector.draft(name, body.text);
     if ("known" in answer) {
@@ -120,14 +143,15 @@ export function commandRoutes(options: CommandRoutesOptions): Hono<Guarded> {
     const command = { kind: "command", ...draft, payload: JSON.parse(payload) } as const;
     const id = newId();
     let sent: ReturnType<Once["sent"]>;
-    let position: number;
+    let position: number | undefined;
     try {
       const once = new Once(domain, command, id, key);
       const message = commandMessage(id, command, { longest });
       const append = { category, stream, expected: "any", messages: [message], publish } as const;
       const result = await store.commit({ appends: [append], ...once.commit });
       sent = once.sent(result.repeated);
-      position = result.lastPosition;
+      // Of one that was sent before, it is where that is.
+      position = sent.repeated ? await positionOf(store, sent.id) : result.lastPosition;
     } catch (error) {
       if (error instanceof IdempotencyKeyError) {
         return problem(context, 409, error.message, { commandId: error.commandId });
@@ -141,9 +165,9 @@ export function commandRoutes(options: CommandRoutesOptions): Hono<Guarded> {
     return answerWith(context, {
       commandId: sent.id,
       aggregateId: sent.aggregateId,
-      position,
+      ...(position !== undefined && { position }),
       repeated: sent.repeated,
-      token: encodeToken({ log: await waits.logId(), position, command: sent.id }),
+      token: encodeToken({ log: await waits.logId(), position: position ?? 0, command: sent.id }),
       outcome,
     });
   });

@@ -1,17 +1,21 @@
 import { Hono } from "hono";
 import { streamSSE } from "hono/streaming";
 import { lastOf } from "../../client/catching_up.ts";
-import { followRecords } from "../../client/live.ts";
 import { encodeToken } from "../../client/token.ts";
 import type { Waits } from "../../client/waits.ts";
 import type { Inspector } from "../../isolation/inspector.ts";
 import type { DomainDescription } from "../../isolation/protocol.ts";
+import { messageOf } from "../../lib/annals_error.ts";
 import { didYouMean } from "../../lib/did_you_mean.ts";
+import { Semaphore } from "../../lib/semaphore.ts";
+import { within } from "../../lib/within.ts";
 import { isInternal, isOfCommands } from "../../messages/envelope.ts";
 import { DomainDefinitionError } from "../../messages/errors.ts";
+import { lookOrWait } from "../../store/changes.ts";
+import { readBatch } from "../../store/large.ts";
 import type { EventStore } from "../../store/port.ts";
 import type { Guarded } from "../guard.ts";
-import { problem } from "../problem.ts";
+import { isPassing, problem } from "../problem.ts";
 
 /** How long to wait for a command that a token stands for, in milliseconds. */
 const PATIENCE = 30_000;
@@ -21,6 +25,17 @@ const ALIVE_INTERVAL = 15_000;
 
 /** How many may follow at the same time. */
 const MOST_FOLLOWERS = 1_000;
+
+/** How many of them are sent something at the same time, how many messages are read for that, and how much is sent at a time. */
+const MOST_DELIVERING = 32;
+const PAGE = 200;
+const SLICE = 64 << 10;
+
+/** How long one may take nothing of what it is sent, in milliseconds. */
+const STALL_PATIENCE = 10_000;
+
+/** How long a wait for news takes at most, in milliseconds: a notification may be lost. */
+const LONGEST_WAIT = 1_000;
 
 /** Dependencies of {@linkcode eventRoutes}. */
 export interface EventRoutesOptions {
@@ -34,6 +49,8 @@ export interface EventRoutesOptions {
   readonly waits: Waits;
   /** Ends all streams. */
   readonly signal: AbortSignal;
+  /** Hears of what went wrong inside. */
+  readonly failed: (error: string) => void;
 }
 
 /** The names of the events of a domain, each with its category. */
@@ -46,9 +63,11 @@ export function eventsOf({ categories, parts }: DomainDescription): Map<string, 
 }
 
 /** `GET /events`: the events of the log as server-sent events. */
-export function eventRoutes({ store, domain, inspector, waits, signal }: EventRoutesOptions): Hono<Guarded> {
+export function eventRoutes({ store, domain, inspector, waits, signal, failed }: EventRoutesOptions): Hono<Guarded> {
   const app = new Hono<Guarded>();
   const categoryOf = eventsOf(domain);
+  /** Each holds what it sends. */
+  const delivering = new Semaphore(MOST_DELIVERING);
   let followers = 0;
 
   app.get("/events", async (context) => {
@@ -64,10 +83,6 @@ export function eventRoutes({ store, domain, inspector, waits, signal }: EventRo
     }
     // Nobody reads what follows.
     if (context.req.method === "HEAD") return context.body(null, 200, { "content-type": "text/event-stream" });
-    if (followers >= MOST_FOLLOWERS) {
-      context.header("retry-after", "5");
-      return problem(context, 503, `${MOST_FOLLOWERS} follow already`);
-    }
     // A browser that lost its connection says up to where it has heard.
     const after = context.req.header("last-event-id") ?? query.get("after") ?? "now";
     let position: number;
@@ -78,10 +93,18 @@ export function eventRoutes({ store, domain, inspector, waits, signal }: EventRo
         ? await store.lastPosition()
         : lastOf(await waits.seenBy(after, PATIENCE));
     } catch (error) {
-      if (error instanceof DomainDefinitionError) return problem(context, 400, error.message);
-      throw error;
+      if (!(error instanceof DomainDefinitionError)) throw error;
+      return problem(
+        context,
+        400,
+        'after is not "start", "now", the id of an event, or the token of a command of this log',
+      );
     }
     const [log, wanted] = [await waits.logId(), types && new Set(types)];
+    if (followers >= MOST_FOLLOWERS) {
+      context.header("retry-after", "5");
+      return problem(context, 503, `${MOST_FOLLOWERS} follow already`);
+    }
     followers++;
     // Proxies that buffer would hold events back.
     context.header("x-accel-buffering", "no");
@@ -90,28 +113,43 @@ export function eventRoutes({ store, domain, inspector, waits, signal }: EventRo
       stream.onAbort(() => left.abort());
       const ended = AbortSignal.any([signal, left.signal]);
       const alive = setInterval(() => void stream.write(": alive\n\n").catch(() => {}), ALIVE_INTERVAL);
+      /** Sends a text; whoever takes none of it for long is cut off. */
+      const send = async (text: string): Promise<void> => {
+        const bytes = new TextEncoder().encode(text);
+        for (let from = 0; from < bytes.length && !ended.aborted; from += SLICE) {
+          const taken = stream.write(bytes.subarray(from, from + SLICE)).then(() => true);
+          if (await within(STALL_PATIENCE, taken) === undefined) left.abort();
+        }
+      };
+      let place = position;
+      /** Sends what came since, if it did. */
+      const deliver = async (): Promise<true | null> => {
+        const page = await readBatch(store, { after: place, limit: PAGE });
+        if (page.length === 0) return null;
+        const found = page.filter(({ type, category }) =>
+          categoryOf.get(type) === category && wanted?.has(type) !== false
+        );
+        const payloads = await inspector.decode(found);
+        for (const [i, { data: _, metadata, ...event }] of found.entries()) {
+          const data = JSON.stringify({
+            ...event,
+            time: new Date(event.time).toISOString(),
+            ...payloads[i],
+            metadata: metadata === null ? {} : JSON.parse(metadata),
+          });
+          await send(`id: ${encodeToken({ log, position: event.position })}\nevent: ${event.type}\ndata: ${data}\n\n`);
+        }
+        place = page[page.length - 1].position;
+        return true;
+      };
       try {
         // Whoever loses the connection before the first event goes on from here.
-        await stream.write(`id: ${position === 0 ? "start" : encodeToken({ log, position })}\n\n`);
-        for await (const page of followRecords(store, { position, signal: ended })) {
-          const found = page.filter(({ type, category }) =>
-            categoryOf.get(type) === category && wanted?.has(type) !== false
-          );
-          const payloads = await inspector.decode(found);
-          for (const [i, { data: _, metadata, ...event }] of found.entries()) {
-            if (ended.aborted) return;
-            await stream.writeSSE({
-              id: encodeToken({ log, position: event.position }),
-              event: event.type,
-              data: JSON.stringify({
-                ...event,
-                time: new Date(event.time).toISOString(),
-                ...payloads[i],
-                metadata: metadata === null ? {} : JSON.parse(metadata),
-              }),
-            });
-          }
-        }
+        await send(`id: ${position === 0 ? "start" : encodeToken({ log, position })}\n\n`);
+        const look = (): Promise<true | null> => delivering.run(deliver, ended);
+        while (!ended.aborted) await lookOrWait(store, look, { wait: LONGEST_WAIT, signal: ended, what: "messages" });
+      } catch (error) {
+        // Whoever follows asks again, and goes on where it was.
+        if (!ended.aborted && !isPassing(error)) failed(`GET /events: ${messageOf(error)}`);
       } finally {
         clearInterval(alive);
         followers--;

@@ -53,7 +53,7 @@ const OUTCOME = {
 
 const SENT = {
   type: "object",
-  required: ["commandId", "aggregateId", "position", "repeated", "token", "outcome"],
+  required: ["commandId", "aggregateId", "repeated", "token", "outcome"],
   properties: {
     commandId: { type: "string", format: "uuid" },
     aggregateId: { type: "string" },

@@ -38,7 +38,7 @@ function valueOf(type: string | undefined, text: string): unknown {
 /** The conditions of a request: `where` as JSON, and `FIELD=value` or `FIELD.gt=value`. */
 function whereOf({ fields }: ProjectionDescription, query: URLSearchParams): Record<string, unknown> {
   const where = new Map<string, unknown>();
-  const given = query.get("where");
+  const given = onceOf(query, "where");
   if (given !== null) {
     let parsed: unknown;
     try {
@@ -63,6 +63,7 @@ function whereOf({ fields }: ProjectionDescription, query: URLSearchParams): Rec
     if (operator === null && (texts.length > 1 || before !== undefined)) {
       throw new DomainDefinitionError(`"${field}" is given twice; use ${field}.in for several values`);
     }
+    if (operator !== "in" && texts.length > 1) throw new DomainDefinitionError(`"${name}" is given twice`);
     const operand = operator === "in"
       ? texts.flatMap((text) => text.split(",")).map((text) => valueOf(type, text))
       : valueOf(operator === "null" ? "boolean" : operator === "prefix" ? "string" : type, texts[0]);
@@ -70,6 +71,32 @@ function whereOf({ fields }: ProjectionDescription, query: URLSearchParams): Rec
     else where.set(field, { ...(typeof before === "object" ? before : {}), [operator]: operand });
   }
   return Object.fromEntries(where);
+}
+
+/** What a request says once, or not at all. */
+function onceOf(query: URLSearchParams, name: string): string | null {
+  const [given = null, ...more] = query.getAll(name);
+  if (more.length > 0) throw new DomainDefinitionError(`${name} is given twice`);
+  return given;
+}
+
+/** Whether a request asks for something. */
+function flagOf(query: URLSearchParams, name: string): boolean {
+  const given = onceOf(query, name);
+  if (given !== null && given !== "true" && given !== "false") {
+    throw new DomainDefinitionError(`${name} is true or false, not "${given.slice(0, 40)}"`);
+  }
+  return given === "true";
+}
+
+/** A whole number that a request gives. */
+function wholeOf(query: URLSearchParams, name: string): number | null {
+  const given = onceOf(query, name);
+  if (given === null) return null;
+  if (!/^\d{1,9}$/.test(given)) {
+    throw new DomainDefinitionError(`${name} is a whole number, not "${given.slice(0, 40)}"`);
+  }
+  return Number(given);
 }
 
 /** The order of a request, like `-balance,owner`. */
@@ -102,7 +129,10 @@ export function projectionRoutes({ store, projections, waits }: ProjectionRoutes
         context.header("retry-after", "1");
         return problem(context, 503, error.message, { behind: error.behind });
       }
-      if (error instanceof DomainDefinitionError) return problem(context, 400, error.message);
+      if (error instanceof DomainDefinitionError) {
+        // The message is for TypeScript.
+        return problem(context, 400, error.message.replace("scan: true", "scan=true"));
+      }
       throw error;
     }
   };
@@ -111,17 +141,17 @@ export function projectionRoutes({ store, projections, waits }: ProjectionRoutes
     read(context, async (projection) => {
       const query = new URL(context.req.url).searchParams;
       const where = whereOf(projection, query);
-      const scan = query.get("scan") === "true";
-      if (query.get("count") === "true") {
+      const scan = flagOf(query, "scan");
+      if (flagOf(query, "count")) {
         return context.json({ count: await store.countRows(planCount(projection, { where, scan })) });
       }
-      const [orderBy, limit] = [orderOf(query.get("order")), query.get("limit")];
+      const [orderBy, limit] = [orderOf(onceOf(query, "order")), wholeOf(query, "limit")];
       const { query: planned, cursorOf } = planQuery(projection, {
         where,
         scan,
         ...(orderBy && { orderBy }),
-        ...(limit !== null && { limit: Number(limit) }),
-        cursor: query.get("cursor"),
+        ...(limit !== null && { limit }),
+        cursor: onceOf(query, "cursor"),
       });
       // One more than asked for tells whether there is another page.
       const found = await store.queryRows({ ...planned, limit: planned.limit + 1 });

@@ -25,6 +25,9 @@ export interface OperatorRoutesOptions {
 /** How many looks somebody may have left unread. */
 const MOST_UNREAD = 60;
 
+/** How long one look lasts, in milliseconds: browsers begin another, which the guard sees. */
+const LONGEST_LOOK = 3_600_000;
+
 /** How many may look at the same time. */
 const MOST_VIEWERS = 200;
 
@@ -46,9 +49,11 @@ export function operatorRoutes(options: OperatorRoutesOptions): Hono<Guarded> {
     return streamSSE(context, async (stream) => {
       const left = new AbortController();
       stream.onAbort(() => left.abort());
-      const ended = AbortSignal.any([signal, left.signal]);
+      // A page that stays says again who it is.
+      const ended = AbortSignal.any([signal, left.signal, AbortSignal.timeout(LONGEST_LOOK)]);
       const next: string[] = [];
       let wake = () => {};
+      ended.addEventListener("abort", () => wake());
       const stop = live.watch((told) => {
         if (ended.aborted) return;
         next.push(told);
@@ -61,8 +66,7 @@ export function operatorRoutes(options: OperatorRoutesOptions): Hono<Guarded> {
           for (const data of next.splice(0)) await stream.writeSSE({ data });
           await new Promise<void>((resolve) => {
             wake = resolve;
-            ended.addEventListener("abort", () => resolve(), { once: true });
-            if (next.length > 0) resolve();
+            if (next.length > 0 || ended.aborted) resolve();
           });
         }
       } finally {

@@ -46,6 +46,7 @@ Deno.test("a program in any language sends commands, reads what came of them, an
   assert.deepEqual(first.body.outcome, { status: "accepted", events: ["Deposited"] });
   const again = await send("Deposit", { accountId: "a/1", amount: 30 }, { "idempotency-key": "one" });
   assert.deepEqual([again.status, again.body.repeated, again.body.commandId], [200, true, first.body.commandId]);
+  assert.equal(again.body.position, first.body.position);
   assert.equal((await send("Deposit", { accountId: "a/1", amount: 31 }, { "idempotency-key": "one" })).status, 409);
   const refused = await send("Withdraw", { accountId: "a/1", amount: 31 }, wait);
   assert.equal(refused.status, 409);
@@ -54,6 +55,13 @@ Deno.test("a program in any language sends commands, reads what came of them, an
   const faulty = await send("Deposit", { accountId: 7, amount: -1 });
   assert.equal(faulty.status, 422);
   assert.deepEqual(faulty.body.faults.map(({ path }: { path: string }) => path), ["accountId", "amount"]);
+  const raw = (body: string) =>
+    ask("/commands/Deposit", { method: "POST", body }, { "content-type": "application/json" });
+  const rounded = await raw('{"accountId":"a","amount":9007199254740993}');
+  assert.match(`${rounded.status} ${JSON.stringify(rounded.body.faults)}`, /^422 .*9007199254740993: JSON numbers are/);
+  assert.match((await raw('{"accountId":"a",}')).body.title, /not JSON: .*line 1 column/);
+  const method = await ask("/commands/Deposit");
+  assert.match(`${method.status} ${method.body.title}`, /^405 GET is not .* POST$/);
   const unknown = await send("Depsit", {});
   assert.deepEqual([unknown.status, /did you mean "Deposit"/.test(unknown.body.title)], [404, true]);
   const undecided = await send("Deposit", { accountId: "b", amount: 5 });
@@ -78,7 +86,20 @@ Deno.test("a program in any language sends commands, reads what came of them, an
   const next = (await ask(`/projections/Balance?order=-accountId&limit=1&cursor=${page.cursor}`)).body;
   assert.deepEqual(next, { rows: [{ accountId: "a/1", balance: 30 }], cursor: null });
   for (
-    const wrong of ["limit=0", "limit=x", "order=none", "cursor=x", "none=1", "where=x", "where=1", "balance.is=1"]
+    const wrong of [
+      "limit=0x10",
+      "limit=1&limit=2",
+      "count=TRUE",
+      "scan=1",
+      "limit=0",
+      "limit=x",
+      "order=none",
+      "cursor=x",
+      "none=1",
+      "where=x",
+      "where=1",
+      "balance.is=1",
+    ]
   ) {
     assert.equal((await ask(`/projections/Balance?${wrong}`)).status, 400, wrong);
   }
