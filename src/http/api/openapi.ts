@@ -110,7 +110,11 @@ class Components {
     for (const [own, definition] of Object.entries($defs as Record<string, JsonSchema>)) {
       this.schemas[`${name}.${allowed(own)}`] = moved(definition) as JsonSchema;
     }
-    this.schemas[name] = moved(schema) as JsonSchema;
+    // A library that has no Standard JSON Schema, or a type without a check.
+    const isSilent = Object.keys(schema).length === 0;
+    this.schemas[name] = isSilent
+      ? { description: "Any JSON here: its schema cannot say what it takes; what it refuses is answered with 422" }
+      : moved(schema) as JsonSchema;
     return { $ref: place(name) };
   }
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Validator } from "@seriousme/openapi-schema-validator";
 import { Site } from "../../support/server.ts";
 import { freePort } from "../../support/services.ts";
 
@@ -120,7 +121,9 @@ Deno.test("a program in any language sends commands, reads what came of them, an
   const misspelt = await follow("types=Withdrawm");
   assert.match((await misspelt.json()).title, /did you mean "Withdrawn"/);
 
-  const { openapi, paths, components } = (await ask("/openapi.json")).body;
+  const described = (await ask("/openapi.json")).body;
+  assert.deepEqual(await new Validator().validate(described), { valid: true });
+  const { openapi, paths, components } = described;
   assert.equal(openapi, "3.1.0");
   assert.deepEqual(Object.keys(paths), [
     "/commands/Deposit",
