@@ -1,5 +1,5 @@
 import { read } from "./api.js";
-import { number, time } from "./format.js";
+import { count, number, time } from "./format.js";
 import { jsonView } from "./json.js";
 import { html, nothing } from "./libraries.js";
 import { List } from "./list.js";
@@ -14,7 +14,7 @@ const open = () => list.items.find(({ position }) => String(position) === route.
 
 function summary(details) {
   return Object.entries(details).filter(([, value]) => value !== false).map(([name, value]) => {
-    if (Array.isArray(value)) return `${number(value.length)} ${name}`;
+    if (Array.isArray(value)) return count(value.length, name.replace(/s$/, ""), name);
     return value === true ? name : `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`;
   }).join(", ");
 }

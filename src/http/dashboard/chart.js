@@ -44,7 +44,7 @@ class Chart extends HTMLElement {
   #draw() {
     const [width, height] = [this.clientWidth, this.clientHeight];
     if (this.#given === null || width === 0) return;
-    const { times, lines, format } = this.#given;
+    const { times, lines, format, isWhole } = this.#given;
     const data = [times.map((at) => at / 1_000), ...lines.map(({ values }) => values)];
     const shape = JSON.stringify([width, height, lines.map(({ name, colour }) => [name, colour])]);
     if (this.#plot && shape === this.#shape) return this.#plot.setData(data);
@@ -56,7 +56,7 @@ class Chart extends HTMLElement {
       width,
       height,
       legend: { show: false },
-      padding: [8, 4, 0, 0],
+      padding: [8, 26, 0, 0],
       cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
       scales: {
         // At first there is little to show.
@@ -77,7 +77,15 @@ class Chart extends HTMLElement {
           space: 70,
           values: (_plot, splits, _i, _space, step) => splits.map((at) => clockOf(at, step)),
         },
-        { ...axis, grid, size: 50, space: 28, values: (_plot, splits) => splits.map(format) },
+        {
+          ...axis,
+          grid,
+          size: 50,
+          space: 28,
+          values: (_plot, splits) => splits.map(format),
+          // Between two whole numbers there is none.
+          ...(isWhole && { incrs: WHOLE }),
+        },
       ],
       series: [
         {},
@@ -94,6 +102,9 @@ class Chart extends HTMLElement {
   }
 }
 
+/** How far lines of whole numbers may be apart. */
+const WHOLE = Array.from({ length: 12 }, (_, i) => [1, 2, 5].map((one) => one * 10 ** i)).flat();
+
 function clockOf(seconds, step) {
   return new Date(seconds * 1_000).toLocaleTimeString(undefined, {
     hour: "2-digit",
@@ -106,7 +117,7 @@ function clockOf(seconds, step) {
 customElements.define("annals-chart", Chart);
 
 /** A chart with its name, and what each line is at now. */
-export function chartView({ title, times, lines, format, unit }) {
+export function chartView({ title, times, lines, format, unit, isWhole = false }) {
   const now = lines.map(({ name, values }) => `${name} ${format(values.at(-1) ?? 0)} ${unit}`).join(", ");
   return html`
     <figure class="chart">
@@ -116,7 +127,7 @@ export function chartView({ title, times, lines, format, unit }) {
           html`<li><i class="dot ${colour.slice(2)}"></i><span>${name}</span> <b>${format(values.at(-1) ?? 0)}</b></li>`
         )}</ul>
       </figcaption>
-      <annals-chart role="img" aria-label="${title}: ${now}" .given=${{ times, lines, format }}></annals-chart>
+      <annals-chart role="img" aria-label="${title}: ${now}" .given=${{ times, lines, format, isWhole }}></annals-chart>
     </figure>
   `;
 }

@@ -36,6 +36,7 @@ function lags(looks, times) {
     unit: "messages",
     times,
     format: number,
+    isWhole: true,
     lines: chosen.map((group, i) => ({
       name: group,
       colour: `--chart-${i + 1}`,

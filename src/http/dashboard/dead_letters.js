@@ -133,7 +133,11 @@ function emptyList() {
   const what = text === ""
     ? `${group} has given up nothing.`
     : `No dead letter${group ? ` of ${group}` : ""} has “${text}” in its type, stream, error or id.`;
-  return emptyView("Nothing matches", what, html`<a href=${at("dead-letters")}>Show all</a>`);
+  return emptyView(
+    text === "" ? "No dead letters" : "Nothing matches",
+    what,
+    html`<a href=${at("dead-letters")}>Show all</a>`,
+  );
 }
 
 /** What groups have given up. */

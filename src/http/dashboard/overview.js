@@ -168,7 +168,7 @@ function figuresView(current, last) {
   }
     ${
     figure(
-      "Processes",
+      "Servers",
       number(last.members),
       "",
       null,
@@ -206,7 +206,7 @@ function groupsView(last) {
 function machineryView({ processes, workers, services }) {
   return html`
     <div class="columns">
-      <section aria-labelledby="processes"><h2 id="processes">Processes</h2>
+      <section aria-labelledby="processes"><h2 id="processes">Servers</h2>
           ${processes.length === 0
             ? emptyView("None", "Each server that runs the domain is one; start one with annals.")
             : html`<ul class="cards">${
