@@ -7,7 +7,7 @@ import { Command } from "commander";
 import { relative } from "node:path";
 import denoJson from "../../deno.json" with { type: "json" };
 import { runCommand } from "../cli/run.ts";
-import { domainName } from "./names.ts";
+import { domainName, shellWord } from "./names.ts";
 import { projectFiles } from "./project.ts";
 import { writeProject } from "./write.ts";
 
@@ -41,7 +41,7 @@ export async function initCommand(args: readonly string[]): Promise<number> {
     writeProject(folder, files);
     console.log(`Made the domain "${name}" in ${folder}: ${Object.keys(files).join(", ")}\n`);
     const path = relative(Deno.cwd(), folder);
-    if (path !== "") console.log(`  cd ${/^[\w./-]+$/.test(path) ? path : JSON.stringify(path)}`);
+    if (path !== "") console.log(`  cd ${shellWord(path)}`);
     console.log(`  deno task start\n\nand in another terminal, in the same folder:\n
   deno task client open alice "Alice Johnson"
   deno task client deposit alice 100\n\nREADME.md says how to go on.`);

@@ -28,3 +28,16 @@ export function domainName(folder: string, given?: string): string {
       : `Cannot use the name "${given}": ${rule}`,
   );
 }
+
+/**
+ * A path as a word for a shell, to be copied from the terminal.
+ *
+ * @param path A relative path.
+ * @returns It as it is if no shell reads anything into it; otherwise in the quotes that most shells know.
+ */
+export function shellWord(path: string): string {
+  const relative = path.startsWith("-") ? `./${path}` : path;
+  if (/^[\w./-]+$/.test(relative)) return relative;
+  // cmd.exe knows double quotes only, but in those of other shells these characters mean something.
+  return /["$`\\!]/.test(relative) ? `'${relative.replaceAll("'", "'\\''")}'` : `"${relative}"`;
+}

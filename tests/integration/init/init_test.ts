@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { parse } from "node:path";
 import { deno, INIT, Project } from "../../support/project.ts";
+import { shellWord } from "../../../src/init/names.ts";
 import { canStartServices, PostgresServer, RedisServer } from "../../support/services.ts";
 
 /** The commands of the recording in docs/start.md, each with what it prints. */
@@ -137,6 +138,19 @@ Deno.test("init takes a folder with other files, and makes those above it", asyn
   assert.equal(deep.code, 0, deep.stderr);
   assert.ok(deep.names.includes("a/b/bank/domain.ts"));
   assert.match(deep.stdout, /cd a\/b\/bank\n/);
+});
+
+Deno.test({
+  name: "init prints a command that any folder's name survives in a shell",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    for (const name of ["my bank", "it's", "x'y\"z", "cash$HOME`id`", "-x", "--", "a\\\\b", "Müller & Co"]) {
+      const { stdout } = await new Deno.Command("sh", { args: ["-c", `printf %s ${shellWord(name)}`] }).output();
+      assert.equal(new TextDecoder().decode(stdout).replace(/^\.\/-/, "-"), name);
+    }
+    const { stdout } = await init(["--name", "bank", "--", "-cash$HOME"]);
+    assert.match(stdout, /\n {2}cd '\.\/-cash\$HOME'\n/);
+  },
 });
 
 Deno.test("init removes what it has written when it cannot write the rest", async () => {
