@@ -16,7 +16,7 @@ const client = new Client(bank, engine.store, config);
 
 const app = new Hono();
 
-app.post("/accounts/:id/deposits/:cents", async (context) => {
+app.post("/accounts/:id/deposits/:cents{[1-9][0-9]*}", async (context) => {
   const { id, cents } = context.req.param();
   const { outcome } = await client.process(Deposit({ accountId: id, amount: Number(cents) }), { until: [Balance] });
   return context.json(outcome, outcome?.status === "accepted" ? 201 : 409);

@@ -1,4 +1,4 @@
-import { connect } from "@annals/annals/client";
+import { connect, IdempotencyKeyError, ProjectionBehindError } from "@annals/annals/client";
 import { loadConfig } from "@annals/annals/config";
 import { Hono } from "hono";
 import { z } from "zod";
@@ -30,6 +30,13 @@ app.get("/accounts/:id", async (context) => {
   const after = context.req.header("Read-After");
   const row = await client.row(Balance, context.req.param("id"), after === undefined ? {} : { after });
   return row ? context.json(row) : context.notFound();
+});
+
+app.onError((error, context) => {
+  // The key of another deposit.
+  if (error instanceof IdempotencyKeyError) return context.json({ fault: error.message }, 409);
+  if (error instanceof ProjectionBehindError) return context.json({ fault: error.message }, 503);
+  throw error;
 });
 
 if (import.meta.main) Deno.serve({ port: Number(Deno.env.get("PORT") ?? 8000) }, app.fetch);

@@ -29,6 +29,11 @@ Deno.test("a web server with an engine in its process deposits, reads, and stops
     assert.deepEqual([deposit.status, await deposit.json()], [201, { status: "accepted", events: ["Deposited"] }]);
     // The one that has sent it sees it.
     assert.deepEqual(await (await fetch(`${base}/accounts/a1`)).json(), { accountId: "a1", balance: 500 });
+    for (const cents of ["abc", "0", "-5"]) {
+      const wrong = await fetch(`${base}/accounts/a1/deposits/${cents}`, { method: "POST" });
+      await wrong.body?.cancel();
+      assert.equal(wrong.status, 404, cents);
+    }
     const none = await fetch(`${base}/accounts/a2`);
     await none.body?.cancel();
     const health = await fetch(`${base}/health`);

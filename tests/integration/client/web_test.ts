@@ -44,6 +44,9 @@ Deno.test("the web server of the docs deposits once for each key, and answers th
       assert.deepEqual([again.status, again.body], [201, { accountId: "a1", balance: 5 * n }]);
       token = first.token;
     }
+    const other = await deposit(6, "key-1");
+    assert.equal(other.status, 409);
+    assert.match(other.body.fault, /"key-1" was used for Deposit .* use another key/);
     const row = await fetch(`${base}/accounts/a1`, { headers: { "Read-After": token! } });
     assert.deepEqual(await row.json(), { accountId: "a1", balance: 100 });
     const none = await fetch(`${base}/accounts/nobody`);
