@@ -1,4 +1,4 @@
-import { connect, IdempotencyKeyError, ProjectionBehindError } from "@annals/annals/client";
+import { connect, IdempotencyKeyError, OutcomeTimeoutError, ProjectionBehindError } from "@annals/annals/client";
 import { loadConfig } from "@annals/annals/config";
 import { Hono } from "hono";
 import { z } from "zod";
@@ -35,7 +35,10 @@ app.get("/accounts/:id", async (context) => {
 app.onError((error, context) => {
   // The key of another deposit.
   if (error instanceof IdempotencyKeyError) return context.json({ fault: error.message }, 409);
-  if (error instanceof ProjectionBehindError) return context.json({ fault: error.message }, 503);
+  // It is stored, and not decided or not shown yet; sent again with the same key, it is not sent twice.
+  if (error instanceof OutcomeTimeoutError || error instanceof ProjectionBehindError) {
+    return context.json({ fault: error.message }, 503);
+  }
   throw error;
 });
 

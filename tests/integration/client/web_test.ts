@@ -52,10 +52,13 @@ Deno.test("the web server of the docs deposits once for each key, and answers th
     const none = await fetch(`${base}/accounts/nobody`);
     assert.equal(none.status, 404);
     await none.body?.cancel();
+    assert.equal(await server.stop(), 0);
+    const undecided = await deposit(5, "late");
+    assert.equal(undecided.status, 503);
+    assert.match(undecided.body.fault, /it is stored and will be handled/);
   } finally {
     web.kill("SIGTERM");
     await web.status;
     await reading;
   }
-  assert.equal(await server.stop(), 0);
 });
