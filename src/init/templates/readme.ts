@@ -44,6 +44,15 @@ deno task client withdraw alice 9999         # refused: the balance may not fall
 deno task client list
 \`\`\`
 
+<http://127.0.0.1:8440> shows what happens: groups, rows, the log. If another
+server has that address already, this one says so; give it another one in a file
+\`domain.toml\`, beside \`domain.ts\`:
+
+\`\`\`toml
+[server.http]
+listen = "127.0.0.1:8441"
+\`\`\`
+
 Stop the server, start it again: everything is there, in the folder \`.annals\`.
 Remove it to begin anew.
 
@@ -81,6 +90,7 @@ deno task annals subscriptions status        # how far each handler is
 deno task annals events search --type MoneyWithdrawn
 deno task annals events read ${name}::account-alice
 deno task annals dlq list                    # messages that handlers gave up on
+deno task annals doctor                      # what is wrong, and what to type
 deno task annals config show                 # every setting, and where it comes from
 deno task annals --help
 \`\`\`

@@ -4,16 +4,20 @@ import { deno, INIT, Project } from "../../support/project.ts";
 import { shellWord } from "../../../src/init/names.ts";
 import { canStartServices, PostgresServer, RedisServer } from "../../support/services.ts";
 
-/** The commands of the recording in docs/start.md, each with what it prints. */
-async function session(): Promise<{ args: string[]; printed: string }[]> {
+/** The commands of a recording in docs/start.md, each with what it prints. */
+async function session(name: string): Promise<{ args: string[]; printed: string }[]> {
   const text = await Deno.readTextFile(new URL("../../../docs/start.md", import.meta.url));
-  const [, recorded] = /```console session\n(.*?)```/s.exec(text)!;
-  return recorded.split(/^\$ deno task /m).slice(1).map((part) => {
+  const recorded = [...text.matchAll(/```console (\w+)\n(.*?)```/gs)].flatMap(([, of, block]) =>
+    of === name ? block : []
+  );
+  return recorded.join("").split(/^\$ deno task /m).slice(1).map((part) => {
     const [line, ...printed] = part.split("\n");
     const args = [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, word]) => quoted ?? word);
     return { args, printed: printed.join("\n") };
   });
 }
+
+const ID = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g;
 
 /** Without what differs each time, in columns of any width. */
 function comparable(text: string, name: string): string {
@@ -21,18 +25,28 @@ function comparable(text: string, name: string): string {
     /process \S+:/,
     "process X:",
   )
+    .replace(ID, "ID").replace(/cli:\S+/g, "cli:X")
     .replace(/ +/g, " ").trim();
 }
 
-/** Runs the recording again in a project; a server has to run. */
-async function repeat(project: Project, name: string): Promise<void> {
-  const commands = await session();
-  assert.ok(commands.length >= 6);
-  for (const { args, printed } of commands) {
-    const expected = comparable(printed, name);
+/** The id of the project's only dead letter. */
+async function deadLetter(project: Project): Promise<string> {
+  const { stdout } = await project.task("annals", "dlq", "list");
+  return stdout.match(ID)![0];
+}
+
+/** Runs a recording again in a project; a server has to run. Of what ends with `…`, the rest is not compared. */
+async function repeat(project: Project, name: string, recording = "session"): Promise<void> {
+  const commands = await session(recording);
+  assert.ok(commands.length >= 3);
+  for (const { args: recorded, printed } of commands) {
+    const [expected, ...open] = comparable(printed, name).split("\n…");
+    // What has an id there has another one here.
+    const args = await Promise.all(recorded.map((arg) => arg.match(ID) ? deadLetter(project) : arg));
     const run = async () => {
       const { stdout, stderr } = await project.task(...args);
-      return comparable(stdout === "" ? stderr.replace(/^Task .*\n/, "") : stdout, name);
+      const all = comparable(stdout === "" ? stderr.replace(/^Task .*\n/, "") : stdout, name);
+      return open.length > 0 ? all.slice(0, expected.length) : all;
     };
     let said = await run();
     // What the operator sees of groups that nobody has waited for comes a moment later.
@@ -72,6 +86,37 @@ Deno.test("a new project runs, is operated and tested by its own tasks alone", a
   assert.match(server.stderr, /Watchman: A large withdrawal/);
   const away = await project.task("client", "deposit", "alice", "1");
   assert.match(away.stderr, /no server is running; start one: deno task start/);
+});
+
+Deno.test("what the docs let fail is found and replayed as they say", async () => {
+  await using project = await Project.make("my-bank");
+  const [, line] = /## A failure\n.*?```ts ignore\n(.*?)\n```/s.exec(
+    await Deno.readTextFile(new URL("../../../docs/start.md", import.meta.url)),
+  )!;
+  const domain = `${project.folder}/domain.ts`;
+  const good = await Deno.readTextFile(domain);
+  const bad = good.replace("    MoneyWithdrawn: ({ payload }, context) => {\n", `$&${line}\n`);
+  assert.notEqual(bad, good);
+  await Deno.writeTextFile(domain, bad);
+  // Four attempts, as by default, within less than a second.
+  await Deno.writeTextFile(
+    `${project.folder}/domain.toml`,
+    "[server.stream_subscription]\nretry_delay_seconds = 0.01\n",
+  );
+  const failing = await project.start();
+  // The positions of the recording come after those of the session.
+  for (const { args } of await session("session")) if (args[0] === "client") await project.task(...args);
+  await repeat(project, "my-bank", "failing");
+  assert.equal(await failing.stop(), 0);
+  await Deno.writeTextFile(domain, good);
+  const mended = await project.start();
+  await repeat(project, "my-bank", "mended");
+  assert.equal(await mended.stop(), 0);
+  assert.match(
+    failing.stderr,
+    /MoneyWithdrawn at 13 failed \(attempt 1 of 4\)[^]*Gave up on MoneyWithdrawn at 13, kept as/,
+  );
+  assert.match(mended.stderr, /A large withdrawal accountId=bob amount=1200/);
 });
 
 Deno.test({
