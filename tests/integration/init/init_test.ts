@@ -159,6 +159,25 @@ async function init(args: string[], prepare: (top: string) => Promise<unknown> =
   }
 }
 
+Deno.test({
+  name: "an image is built without the variables that a container gets",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    await using project = await Project.make("my-bank");
+    const dockerfile = await Deno.readTextFile(`${project.folder}/Dockerfile`);
+    const [, commands] = /\nRUN (deno cache .*?) \\\n {2}&& mkdir/s.exec(dockerfile)!;
+    const build = async (toml: string) => {
+      await Deno.writeTextFile(`${project.folder}/domain.toml`, toml);
+      const { code, stderr } = await new Deno.Command("sh", { args: ["-c", commands], cwd: project.folder }).output();
+      assert.equal(code, 0, new TextDecoder().decode(stderr));
+    };
+    await build('[server.http]\napi = true\ntoken = "${NO_SUCH_VARIABLE}"\n');
+    const domain = `${project.folder}/domain.ts`;
+    await Deno.writeTextFile(domain, `${await Deno.readTextFile(domain)}\nDeno.env.get("NO_SUCH_VARIABLE");\n`);
+    await build('[server.permissions."*"]\nenv = ["NO_SUCH_VARIABLE"]\n');
+  },
+});
+
 Deno.test("init overwrites nothing, and says what is in its way", async () => {
   const text = "my own";
   const taken = await init(["bank"], async (top) => {
