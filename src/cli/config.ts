@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { loadConfig } from "../config/load.ts";
+import { checkComplete, loadConfig } from "../config/load.ts";
 import { findDomain } from "../engine/domain_path.ts";
 import { Engine } from "../engine/engine.ts";
 import type { GlobalOptions } from "./operator.ts";
@@ -12,7 +12,11 @@ const SHORTEST_PASSWORD = 10;
 /** `annals config …` */
 export function addConfig(program: Command): void {
   const config = program.command("config").description("check or show the configuration");
-  const load = () => loadConfig({ file: program.opts<GlobalOptions>().config });
+  const load = () => {
+    const config = loadConfig({ file: program.opts<GlobalOptions>().config });
+    checkComplete(config);
+    return config;
+  };
   config.command("check").description("check the configuration; with --domain, also against that domain")
     .option("--json", "print one JSON document")
     .action(async (options) => {

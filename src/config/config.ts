@@ -1,4 +1,5 @@
 import type { SubscriptionSettings } from "../groups/settings.ts";
+import type { ConfigFault } from "./errors.ts";
 
 /** The store's settings. */
 export interface StoreConfig {
@@ -140,6 +141,8 @@ export interface Config {
   readonly namedGroups: readonly { readonly group: string; readonly key: string }[];
   /** Categories with a number of partitions in the file, with their key. */
   readonly namedCategories: readonly { readonly category: string; readonly key: string }[];
+  /** Variables that are not set and that only servers need: an engine does not run without them. */
+  readonly unset: readonly ConfigFault[];
   /** What is served by HTTP. */
   readonly http: HttpConfig;
   /** Returns where a publisher's events go; `null` if the file does not say so. */

@@ -12,6 +12,8 @@ export interface Interpolation {
   readonly onValue: (key: string, variable: string, set: boolean) => void;
   /** Called for each fault. */
   readonly onFault: (fault: ConfigFault) => void;
+  /** Called for each variable that is not set and has no default. */
+  readonly onUnset: (fault: ConfigFault) => void;
 }
 
 /**
@@ -31,7 +33,7 @@ export function interpolate(value: unknown, options: Interpolation, key = ""): u
   );
 }
 
-function interpolateText(text: string, { env, onValue, onFault }: Interpolation, key: string): unknown {
+function interpolateText(text: string, { env, onValue, onFault, onUnset }: Interpolation, key: string): unknown {
   if (!text.includes("${")) return text;
   const replaced = text.replace(VARIABLE, (whole, name: string, fallback: string | undefined) => {
     if (!/^[A-Za-z_]\w*$/.test(name)) {
@@ -44,7 +46,7 @@ function interpolateText(text: string, { env, onValue, onFault }: Interpolation,
     onValue(key, name, set);
     if (set) return value;
     if (fallback === undefined) {
-      onFault({
+      onUnset({
         key,
         message: `environment variable ${name} is not set; set it, or write \${${name}|default}`,
       });

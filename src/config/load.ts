@@ -93,7 +93,7 @@ function read(file: string, given: boolean): string | null {
   } catch (error) {
     if (isMissing(error) && !given) return null;
     const why = isMissing(error)
-      ? "there is no such file; name one with --config"
+      ? "there is no such file"
       : (error as { code?: string }).code === "EISDIR"
       ? "it is a folder; name the file in it"
       : `cannot be read: ${error instanceof Error ? error.message : error}`;
@@ -166,7 +166,7 @@ export function loadConfig(options: LoadOptions = {}): Config {
     if (faults.length > 0) throw new ConfigError(file, faults);
     if (name) raw = merge(raw, overlays![name] as Table, `[env.${name}] of ${file}`, origins);
   }
-  const faults: ConfigFault[] = [];
+  const [faults, unset]: [ConfigFault[], ConfigFault[]] = [[], []];
   raw = interpolate(raw, {
     env,
     onValue: (key, variable, set) => {
@@ -174,17 +174,39 @@ export function loadConfig(options: LoadOptions = {}): Config {
       origins.set(key, set ? `${variable} (environment), by ${from}` : `${from} (${variable} is not set)`);
     },
     onFault: (fault) => void faults.push(fault),
+    onUnset: (fault) => void (SERVERS_ONLY.test(fault.key) ? unset : faults).push(fault),
   }) as Table;
   if (faults.length > 0) throw new ConfigError(file, faults);
-  const result = check(raw);
+  const result = check(unset.length === 0 ? raw : ofClients(raw));
   if ("faults" in result) throw new ConfigError(file, result.faults);
   const folder = text === null ? process.cwd() : dirname(isAbsolute(file) ? file : join(process.cwd(), file));
   return resolveConfig(withVariables(result.file, env, origins), {
     file: text === null ? null : file,
     folder: resolve(folder),
     origins,
+    unset,
     ...(options.workers !== undefined && { workers: options.workers }),
   });
+}
+
+/** What programs that only read or send do not look at: they need not have the secrets of servers. */
+const SERVERS_ONLY = /^(server\.http|publishers|subscribers)\./;
+
+/** A file without what only servers look at. */
+function ofClients({ server, publishers: _publishers, subscribers: _subscribers, ...raw }: Table): Table {
+  if (!isTable(server)) return { ...raw, server };
+  const { http: _, ...rest } = server;
+  return { ...raw, server: rest };
+}
+
+/**
+ * Checks that a server can run with a configuration: that the variables are set which only servers need.
+ *
+ * @param config The configuration.
+ * @throws {ConfigError} If some are not set; lists them.
+ */
+export function checkComplete({ file, unset }: Config): void {
+  if (unset.length > 0) throw new ConfigError(file, unset);
 }
 
 /** Variables of unused overlays are not looked up: what depends on one is left out. */

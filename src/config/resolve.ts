@@ -6,7 +6,7 @@ import { DEFAULT_SETTINGS, type SubscriptionSettings } from "../groups/settings.
 import { generationOf } from "../store/generations.ts";
 import { redactUrl } from "../lib/redact_url.ts";
 import type { BrokerConfig, Config, GroupConfig, PermissionGrant, StoreConfig } from "./config.ts";
-import { ConfigError } from "./errors.ts";
+import { ConfigError, type ConfigFault } from "./errors.ts";
 import { exchangeOf } from "./exchange.ts";
 import { httpOf } from "./http.ts";
 import type { ConfigFile } from "./schema.ts";
@@ -19,6 +19,7 @@ interface Context {
   readonly file: string | null;
   readonly folder: string;
   readonly origins: ReadonlyMap<string, string>;
+  readonly unset: readonly ConfigFault[];
   readonly workers?: number;
 }
 
@@ -307,6 +308,7 @@ export function resolveConfig(config: ConfigFile, context: Context): Config {
     http: http.http,
     publisher: exchange.publisher,
     subscriber: exchange.subscriber,
+    unset: context.unset,
     namedGroups: [...named.filter(({ group }) => group !== "*"), ...exchange.namedGroups],
     namedCategories: Object.keys(server.partitions ?? {}).map((category) => ({
       category,

@@ -15,6 +15,7 @@ import { listen } from "../adapters/socket_server.ts";
 import type { Broker } from "../broker/port.ts";
 import { ownerName } from "../cluster/process_id.ts";
 import type { Config } from "../config/config.ts";
+import { checkComplete } from "../config/load.ts";
 import { Capability } from "../isolation/capability.ts";
 import { removeStaleFolders } from "../isolation/door.ts";
 import type { HostPool } from "../isolation/host_pool.ts";
@@ -136,8 +137,10 @@ export class Engine {
    * Creates an engine; {@linkcode Engine.start} runs it.
    *
    * @param options The domain and its configuration.
+   * @throws {ConfigError} If variables are not set that the file names for servers.
    */
   constructor(options: EngineOptions) {
+    checkComplete(options.config);
     this.#options = options;
     this.#config = options.config;
     this.#code = codeOf(options.module, options.config);

@@ -1,6 +1,7 @@
 import type { Hono } from "hono";
 import type { Broker } from "../broker/port.ts";
 import type { Config } from "../config/config.ts";
+import { isLoopback } from "../config/http.ts";
 import type { Guarded } from "../http/guard.ts";
 import type { Recent } from "../http/operator/recent.ts";
 import type { Inspector } from "../isolation/inspector.ts";
@@ -104,5 +105,7 @@ export async function httpServiceOf(options: HttpOptions): Promise<HttpService> 
     failed,
     away,
   });
-  return new HttpService({ config: http, serves: [...serves, "metrics", "probes"], app, print, clock, report });
+  // Where nobody can say who they are, there is nobody to tell.
+  if (http.token !== null || http.users.size > 0 || isLoopback(http.address?.hostname ?? "")) serves.push("metrics");
+  return new HttpService({ config: http, serves: [...serves, "probes"], app, print, clock, report });
 }

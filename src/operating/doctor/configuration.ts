@@ -40,11 +40,20 @@ function examineStore({ config }: Patient): Finding[] {
   }];
 }
 
+function examineUnset({ config }: Patient): Finding[] {
+  return config.unset.map(({ key, message }): Finding => ({
+    severity: "warning",
+    what: `A server does not start with this environment: ${message}`,
+    where: `${fileOf(config)}: ${key}`,
+    todo: "set it where servers run; commands like this one do not need it",
+  }));
+}
+
 /** What `domain.toml` says, by itself. */
 export const CONFIGURATION = check(
   "configuration",
   [],
-  (patient) => Promise.resolve([...examineUnused(patient), ...examineStore(patient)]),
+  (patient) => Promise.resolve([...examineUnused(patient), ...examineUnset(patient), ...examineStore(patient)]),
 );
 
 function examineNames({ config, domain }: Examined<"domain">): Finding[] {
