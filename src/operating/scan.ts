@@ -1,11 +1,13 @@
 import type { MessageRecord } from "../messages/envelope.ts";
 import type { EventStore, ReadLogOptions } from "../store/port.ts";
+import { charactersOf } from "./streams.ts";
 
 /** How much of the log is looked through by one query: none takes long, and others have their turn in between. */
 const WINDOW = 50_000;
 
-/** The most messages of one answer. */
+/** The most messages of one query; of those with payloads, each of which may have as much as is not left out. */
 const PAGE = 1_000;
+const PAGE_WITH_PAYLOADS = 100;
 
 /** How far apart the clocks of those that make messages may be, in milliseconds. */
 const SKEW = 600_000;
@@ -20,6 +22,8 @@ export interface Scan extends Omit<ReadLogOptions, "after" | "upTo" | "limit" | 
   readonly limit: number;
   /** Whether to begin at the end. @default {false} */
   readonly backward?: boolean;
+  /** Gives up behind the message with which there are more characters than this. @default {as many as there are} */
+  readonly most?: number;
   /** Until when, by `performance.now()`. */
   readonly until: number;
 }
@@ -34,8 +38,10 @@ export interface Scanned {
 
 /** Looks through a range of the log, a window at a time: no store has an index of correlations, and not each one of ids. */
 export async function scan(store: Pick<EventStore, "readLog">, given: Scan): Promise<Scanned> {
-  const { limit, backward = false, until, ...wanted } = given;
+  const { limit, backward = false, until, most: characters = Infinity, ...wanted } = given;
   const records: MessageRecord[] = [];
+  const longest = wanted.largest === 0 ? PAGE : PAGE_WITH_PAYLOADS;
+  let left = characters;
   let { after, upTo } = wanted;
   while (after < upTo) {
     if (performance.now() > until) return { records, stoppedAt: backward ? upTo : after };
@@ -43,9 +49,15 @@ export async function scan(store: Pick<EventStore, "readLog">, given: Scan): Pro
       after,
       upTo: Math.min(upTo, after + WINDOW),
     };
-    const most = Math.min(PAGE, limit - records.length);
+    const most = Math.min(longest, limit - records.length);
     const page = await store.readLog({ ...wanted, ...window, limit: most, backward });
-    records.push(...page);
+    for (const record of page) {
+      records.push(record);
+      left -= charactersOf(record);
+      if (left >= 0) continue;
+      const { position } = record;
+      return { records, stoppedAt: backward ? position - 1 : position };
+    }
     const isCut = page.length === most;
     if (backward) upTo = isCut ? page[page.length - 1].position - 1 : window.after;
     else after = isCut ? page[page.length - 1].position : window.upTo;

@@ -213,12 +213,13 @@ export class MemoryEventStore implements EventStore {
 
   async readStream(stream: string, options: ReadStreamOptions = {}): Promise<MessageRecord[]> {
     this.#open();
-    const { backward = false, limit = Infinity } = options;
+    const { backward = false, limit = Infinity, largest = Infinity } = options;
     const all = this.#streams.get(stream) ?? [];
     const from = options.from ?? (backward ? all.length - 1 : 0);
     const to = options.to ?? (backward ? 0 : all.length - 1);
     const found = backward ? all.slice(Math.max(0, to), from + 1).reverse() : all.slice(from, to + 1);
-    return limit < found.length ? found.slice(0, limit) : found;
+    const page = limit < found.length ? found.slice(0, limit) : found;
+    return largest === Infinity ? page : page.map((message) => leaveOut(message, largest));
   }
 
   async readLog(options: ReadLogOptions = {}): Promise<MessageRecord[]> {

@@ -319,6 +319,8 @@ export interface ReadStreamOptions {
   readonly backward?: boolean;
   /** At most this many. @default {no bound} */
   readonly limit?: number;
+  /** Payloads of more bytes than this (about) are left out, as in {@linkcode ReadLogOptions}. @default {none is left out} */
+  readonly largest?: number;
 }
 
 /** How to read the log. */

@@ -242,6 +242,10 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
     assert.deepEqual(await store.readLog({ largest: 1_000 }), parts);
     assert.deepEqual(await store.readLog({ largest: 1_000, category: "test", backward: true }), parts.toReversed());
     assert.deepEqual((await store.readLog({ largest: 0 })).map(({ data }) => data), ["", "", "", ""]);
+    assert.deepEqual(await store.readStream("test-a", { largest: 1_000 }), parts);
+    assert.deepEqual(await store.readStream("test-a", { largest: 1_000, backward: true, from: 2 }), [
+      ...parts.slice(0, 3).toReversed(),
+    ]);
   });
 
   test("the outbox counts what is to be published until it is marked", async (store) => {

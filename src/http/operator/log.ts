@@ -5,14 +5,16 @@ import { nearestCorrelation, nearestStream } from "../../operating/suggest.ts";
 import { traceOf } from "../../operating/trace.ts";
 import { scan } from "../../operating/scan.ts";
 import { isInternal, type MessageRecord } from "../../messages/envelope.ts";
-import { LARGE } from "../../store/large.ts";
+import { MOST_SHOWN, streamFromStart, streamPage } from "../../operating/streams.ts";
+import { LARGE, MOST_CHARACTERS } from "../../store/large.ts";
 import type { Guarded } from "../guard.ts";
 import { AskedWrongly, limit, position, queryOf, version } from "./asking.ts";
 import type { OperatorRoutesOptions } from "./routes.ts";
 import { shownMessages } from "./shown.ts";
 
-/** The most messages of a stream that are folded to show its states. */
+/** The most messages of a stream, and characters of them, that are folded to show its states. */
 const MOST_FOLDED = 5_000;
+const MOST_FOLDED_CHARACTERS = MOST_CHARACTERS;
 
 /** How long a search looks through the log before it says how far it is, in milliseconds. */
 const SEARCH_PATIENCE = 1_000;
@@ -40,14 +42,11 @@ export function logRoutes({ operator, inspector }: OperatorRoutesOptions): Hono<
         limit: limit(500, 100),
       }),
     );
-    let records: MessageRecord[];
-    let goesOn: number | null = null;
+    let records: readonly MessageRecord[];
+    let next: number | null = null;
     if (stream !== undefined) {
-      records = await store.readStream(stream, {
-        backward: true,
-        limit: most + 1,
-        ...(before !== undefined && { to: Math.min(before, 2 ** 31) - 1 }),
-      });
+      const from = before === undefined ? undefined : Math.min(before, 2 ** 31);
+      ({ records, next } = await streamPage(store, stream, { before: from, limit: most }));
       const suggestion = records.length === 0 && before === undefined ? await nearestStream(operator, stream) : null;
       if (suggestion !== null) return context.json({ messages: [], next: null, suggestion });
     } else {
@@ -66,19 +65,19 @@ export function logRoutes({ operator, inspector }: OperatorRoutesOptions): Hono<
         upTo,
         backward: true,
         limit: most + 1,
+        most: MOST_SHOWN,
         largest: LARGE,
         until,
       });
-      records = found.records;
+      records = found.records.slice(0, most);
       // The search goes on from there.
-      if (found.stoppedAt !== null) goesOn = found.stoppedAt + 1;
-      if (records.length === 0 && correlation !== undefined && before === undefined && goesOn === null) {
+      if (found.records.length > most) next = records[most - 1].position;
+      else if (found.stoppedAt !== null) next = found.stoppedAt + 1;
+      if (records.length === 0 && correlation !== undefined && before === undefined && next === null) {
         return context.json({ messages: [], next: null, suggestion: await nearestCorrelation(operator, correlation) });
       }
     }
-    const last = records[most - 1];
-    const next = records.length > most ? (stream === undefined ? last.position : last.version) : goesOn;
-    return context.json({ messages: await shownMessages(inspector, records.slice(0, most)), next });
+    return context.json({ messages: await shownMessages(inspector, records), next });
   });
 
   /** The names that a search may be for. */
@@ -95,8 +94,7 @@ export function logRoutes({ operator, inspector }: OperatorRoutesOptions): Hono<
   app.get("/streams/:stream", async (context) => {
     const stream = context.req.param("stream");
     const { before, limit: most } = queryOf(context, z.strictObject({ before: version, limit: limit(500, 100) }));
-    const to = before === undefined ? {} : { to: before - 1 };
-    const [last] = await store.readStream(stream, { backward: true, limit: 1 });
+    const [last] = await store.readStream(stream, { backward: true, limit: 1, largest: 0 });
     if (!last) {
       const meant = await nearestStream(operator, stream);
       throw new AskedWrongly(
@@ -106,24 +104,17 @@ export function logRoutes({ operator, inspector }: OperatorRoutesOptions): Hono<
     }
     const upTo = before === undefined ? last.version : Math.min(before - 1, last.version);
     // A state is made of all events before it.
-    const isFolded = upTo < MOST_FOLDED && !isInternal(last.category);
-    const records = isFolded
-      ? await store.readStream(stream, to)
-      : (await store.readStream(stream, { ...to, backward: true, limit: most })).reverse();
-    const states = isFolded ? await inspector.fold(records) : records.map(() => null);
-    const shown = records.slice(-most);
-    const messages = await shownMessages(inspector, shown);
-    const offset = records.length - shown.length;
-    return context.json({
-      stream,
-      versions: last.version + 1,
-      isFolded,
-      messages: messages.map((message, i) => {
-        const state = states[offset + i];
-        return { ...message, ...(state !== null && { state: JSON.parse(state) }) };
-      }),
-      next: shown.length > 0 && shown[0].version > 0 ? shown[0].version : null,
-    });
+    const mayFold = upTo < MOST_FOLDED && !isInternal(last.category);
+    const all = mayFold ? await streamFromStart(store, stream, upTo, MOST_FOLDED_CHARACTERS) : null;
+    const states = all && await inspector.fold(all);
+    const { records, next } = await streamPage(store, stream, { before, limit: most });
+    let room = MOST_SHOWN;
+    const messages = (await shownMessages(inspector, records)).map((message) => {
+      const state = states?.[message.version] ?? null;
+      if (state !== null) room -= state.length;
+      return { ...message, ...(state !== null && room >= 0 && { state: JSON.parse(state) }) };
+    }).reverse();
+    return context.json({ stream, versions: last.version + 1, isFolded: states !== null, messages, next });
   });
 
   app.get("/trace/:id", async (context) => {

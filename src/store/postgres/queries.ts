@@ -64,12 +64,17 @@ class Conditions {
 }
 
 /** Reads one stream. */
-export function readStream(stream: string, { from, to, limit, backward = false }: ReadStreamOptions): Query {
+export function readStream(
+  stream: string,
+  { from, to, limit, backward = false, largest }: ReadStreamOptions,
+): Query {
   const found = new Conditions().add("m.stream =", stream);
   found.add("m.version >=", backward ? to : from).add("m.version <=", backward ? from : to);
   const order = backward ? "desc" : "asc";
   return {
-    sql: `select ${MESSAGE} from annals.messages m ${found.where} order by m.stream ${order}, m.version ${order}${
+    sql: `select ${
+      columnsOf(largest)
+    } from annals.messages m ${found.where} order by m.stream ${order}, m.version ${order}${
       limit === undefined ? "" : ` limit ${found.value(limit)}`
     }`,
     values: found.values,

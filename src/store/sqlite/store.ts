@@ -224,7 +224,7 @@ export class SqliteEventStore implements EventStore {
       ? [options.to ?? 0, options.from ?? Number.MAX_SAFE_INTEGER]
       : [options.from ?? 0, options.to ?? Number.MAX_SAFE_INTEGER];
     return this.#messages(
-      `select ${MESSAGE} from messages m where stream = ? and version between ? and ?
+      `select ${columnsOf(options.largest)} from messages m where stream = ? and version between ? and ?
        order by version ${backward ? "desc" : "asc"} limit ?`,
       stream,
       low,

@@ -122,6 +122,9 @@ Deno.test("an operator sees the log with states, what a command led to, why a ro
   assert.deepEqual(older.messages.map(({ version, state }: any) => [version, state.balance]), [[0, 10_000]]);
   const misspelt = await operator.ask(`streams/${encodeURIComponent(stream.replace("account", "acount"))}`);
   assert.match(misspelt.body.title, /did you mean "fidelis::account-/);
+  const newest = await operator.get(`log?stream=${encodeURIComponent(stream)}&limit=1`);
+  const oldest = await operator.get(`log?stream=${encodeURIComponent(stream)}&limit=1&before=${newest.next}`);
+  assert.deepEqual([newest, oldest].map(({ messages, next }) => [messages[0].version, next]), [[1, 1], [0, null]]);
   const found = await operator.get(`log?type=WithdrawalMade`);
   assert.deepEqual(found.messages.map(({ stream }: any) => stream), [stream]);
   const pages = [await operator.get("log?limit=3")];
