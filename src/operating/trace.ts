@@ -7,7 +7,8 @@ import { LARGE } from "../store/large.ts";
 import type { CommandOutcome, DeadLetter, DeferredMessage, EventStore, ScheduledMessage } from "../store/port.ts";
 import { eachDeadLetter } from "./dead_letters.ts";
 import { groupsOf } from "./groups.ts";
-import { positionBefore, scan, timeOfId } from "./scan.ts";
+import { positionBefore, scan, type Scanned, timeOfId } from "./scan.ts";
+import { MOST_SHOWN } from "./streams.ts";
 import { type TracedGroup, type TracedMessage, type TraceParts, treeOf, walk } from "./trace_tree.ts";
 
 export type { HandlingState, TracedHandling, TracedKind, TracedMessage, TracedState } from "./trace_tree.ts";
@@ -17,9 +18,11 @@ export { walk } from "./trace_tree.ts";
 export interface TraceOptions {
   /** The most messages to read, the first. @default {10_000} */
   readonly limit?: number;
+  /** The most lines of groups: each message has one for each group that handles it. @default {100_000} */
+  readonly handlings?: number;
   /** How long to look through the log, in milliseconds. @default {20_000} */
   readonly patience?: number;
-  /** Whether to read payloads; large ones are left out. @default {false} */
+  /** Whether to read payloads; large ones, and those of the last messages if they are large together, are left out. @default {false} */
   readonly payloads?: boolean;
   /** Whether to show messages of the toolkit itself as well, like what a process has handled. @default {false} */
   readonly internals?: boolean;
@@ -90,6 +93,7 @@ class Tracer {
   #store: EventStore;
   #domain: DomainDescription;
   #limit: number;
+  #handlings: number;
   #largest: number;
   #internals: boolean;
   #until: number;
@@ -101,6 +105,7 @@ class Tracer {
     this.#store = store;
     this.#domain = domain;
     this.#limit = Math.max(1, options.limit ?? 10_000);
+    this.#handlings = options.handlings ?? 100_000;
     this.#largest = options.payloads ? LARGE : 0;
     this.#internals = options.internals ?? false;
     this.#until = performance.now() + (options.patience ?? 20_000);
@@ -114,19 +119,14 @@ class Tracer {
       return this.#leftOut.length === 0 ? null : { ...nothing, leftOut: this.#leftOut };
     }
     const { correlationId, message, after } = target;
-    const { records, stoppedAt } = await scan(this.#store, {
-      correlationId,
-      after,
-      upTo: last,
-      limit: this.#limit,
-      largest: this.#largest,
-      until: this.#until,
-    });
+    const groups = (await groupsOf({ store: this.#store, domain: this.#domain }))
+      .map((group) => tracedGroup(this.#domain, group));
+    const { records, stoppedAt } = this.#cut(await this.#correlated(correlationId, after, last), groups);
     if (stoppedAt !== null) {
       this.#leftOut.push(`Messages behind position ${stoppedAt} of ${last} were not looked at`);
     }
     const scheduled = (await this.#allScheduled()).filter((one) => one.message.correlationId === correlationId);
-    const parts = { records, scheduled, ...await this.#surroundings(records, correlationId) };
+    const parts = { records, scheduled, groups, ...await this.#surroundings(records, correlationId) };
     const found = this.#tree(parts, message?.id);
     let [messages, first, end] = [0, Infinity, 0];
     for (const { message: { time, position } } of walk(found)) {
@@ -142,6 +142,36 @@ class Tracer {
       duration: Math.max(0, end - first) || 0,
       leftOut: this.#leftOut,
     };
+  }
+
+  /** Reads the messages of a correlation; once their payloads are large together, the rest without. */
+  async #correlated(correlationId: string, after: number, upTo: number): Promise<Scanned> {
+    const wanted = { correlationId, upTo, until: this.#until, limit: this.#limit };
+    const first = await scan(this.#store, { ...wanted, after, largest: this.#largest, most: MOST_SHOWN });
+    const { records, stoppedAt } = first;
+    const limit = this.#limit - records.length;
+    if (stoppedAt === null || limit === 0) return first;
+    const rest = await scan(this.#store, { ...wanted, after: stoppedAt, limit, largest: 0 });
+    if (this.#largest > 0 && rest.records.length > 0) {
+      this.#leftOut.push(`Payloads behind position ${stoppedAt} were not read`);
+    }
+    return { ...rest, records: [...records, ...rest.records] };
+  }
+
+  /** The first messages, with no more lines of groups than are shown; at least one. */
+  #cut(found: Scanned, groups: readonly TracedGroup[]): Scanned {
+    const { records } = found;
+    const known = new Map<string, number>();
+    let left = this.#handlings;
+    for (const [i, { category, type }] of records.entries()) {
+      const key = JSON.stringify([category, type]);
+      const lines = known.get(key) ??
+        groups.filter(({ categories, handles }) => categories.includes(category) && handles.includes(type)).length;
+      known.set(key, lines);
+      left -= lines;
+      if (left < 0 && i > 0) return { records: records.slice(0, i), stoppedAt: records[i - 1].position };
+    }
+    return found;
   }
 
   #tree(parts: TraceParts, id: string | undefined): readonly TracedMessage[] {
@@ -213,8 +243,6 @@ class Tracer {
 
   /** All that is known about messages besides the log. */
   async #surroundings(records: readonly MessageRecord[], correlationId: string) {
-    const domain = this.#domain;
-    const groups = (await groupsOf({ store: this.#store, domain })).map((group) => tracedGroup(domain, group));
     // Before what is deferred: a message that is done in between is seen as one that is not yet.
     const checkpoints = await this.#store.checkpoints();
     const [outcomes, deferred] = await Promise.all([
@@ -222,7 +250,7 @@ class Tracer {
       this.#deferred(records),
     ]);
     const dead = records.length === 0 ? [] : await this.#dead(records);
-    return { groups, checkpoints, outcomes, deferred, dead };
+    return { checkpoints, outcomes, deferred, dead };
   }
 
   async #outcomes(records: readonly MessageRecord[], more: readonly string[] = []): Promise<CommandOutcome[]> {

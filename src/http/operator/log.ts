@@ -19,8 +19,9 @@ const MOST_FOLDED_CHARACTERS = MOST_CHARACTERS;
 /** How long a search looks through the log before it says how far it is, in milliseconds. */
 const SEARCH_PATIENCE = 1_000;
 
-/** How long a trace may look through the log, in milliseconds. */
+/** How long a trace may look through the log, in milliseconds, and how many lines of groups it has. */
 const TRACE_PATIENCE = 10_000;
+const TRACE_HANDLINGS = 20_000;
 
 const name = z.string().min(1).max(2_000).optional();
 
@@ -119,7 +120,11 @@ export function logRoutes({ operator, inspector }: OperatorRoutesOptions): Hono<
 
   app.get("/trace/:id", async (context) => {
     const id = context.req.param("id");
-    const trace = await traceOf(operator, id, { payloads: true, patience: TRACE_PATIENCE });
+    const trace = await traceOf(operator, id, {
+      payloads: true,
+      patience: TRACE_PATIENCE,
+      handlings: TRACE_HANDLINGS,
+    });
     if (trace) return context.json(trace);
     throw new AskedWrongly(
       404,

@@ -42,6 +42,24 @@ Deno.test("a correlation of 10,000 messages is shown up to the limit, and what i
   assert.equal((await traceOf({ store, domain }, root.id))!.messages, 10_000);
 });
 
+Deno.test("a trace has no more payloads and lines of groups than can be shown, and says what is left out", async () => {
+  const root = message({ type: "Ring" });
+  const of = { correlationId: root.id, causationId: root.id };
+  const data = JSON.stringify({ text: "x".repeat(30_000) });
+  const store = await logOf([root], Array.from({ length: 2_000 }, () => message({ ...of, data })));
+  const whole = await traceOf({ store, domain }, root.id, { payloads: true });
+  assert.equal(whole!.messages, 2_001);
+  const payloads = [...walk(whole!.roots)].map(({ message }) => message.data?.length ?? 0);
+  assert.ok(payloads[1] > 30_000);
+  assert.ok(payloads.reduce((sum, size) => sum + size) < 4_000_000);
+  assert.match(whole!.leftOut.join(), /^Payloads behind position \d+ were not read$/);
+  const lines = (trace: typeof whole) => [...walk(trace!.roots)].flatMap(({ message }) => message.handled).length;
+  assert.ok(lines(whole) > 2_000, "each message is for a group");
+  const few = await traceOf({ store, domain }, root.id, { handlings: 100 });
+  assert.ok(lines(few) <= 100 && few!.messages > 10);
+  assert.match(few!.leftOut.join(), /^Messages behind position \d+ of 2001 were not looked at$/);
+});
+
 Deno.test("a message is found by id, position, correlation, dead letter and schedule key; others are not", async () => {
   const root = message({ type: "Ring", correlationId: "order 7" });
   const rung = message({ correlationId: "order 7", causationId: root.id });
