@@ -11,8 +11,8 @@ const FAILED = "OperatorActionFailed";
 /** The longest error that is kept, in characters. */
 const LONGEST_ERROR = 2_000;
 
-/** How many records are read at a time. */
-const PAGE = 1_000;
+/** How many records are read at a time: each may name ten thousand dead letters. */
+const PAGE = 20;
 
 /** What the records are kept in, and of which domain. */
 export interface Audited {
@@ -86,15 +86,30 @@ export async function audited<T>(
   }
 }
 
+/** The details of a record, with long lists cut off: what was left out is counted. */
+function shownDetails(details: Readonly<Record<string, unknown>>, most: number): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(details).map(([name, value]) =>
+      Array.isArray(value) && value.length > most
+        ? [name, [...value.slice(0, most), `… and ${value.length - most} more`]]
+        : [name, value]
+    ),
+  );
+}
+
 /**
  * Returns what operators did, the newest first.
  *
  * @param at The store and the domain.
- * @param options How many at most (default 100), and before which position.
+ * @param options How many at most (default 100), before which position, and how much to return of lists of what it was done to.
  */
 export async function auditRecords(
   { store, domain }: Audited,
-  { limit = 100, before }: { readonly limit?: number; readonly before?: number } = {},
+  { limit = 100, before, listed = Infinity }: {
+    readonly limit?: number;
+    readonly before?: number;
+    readonly listed?: number;
+  } = {},
 ): Promise<AuditRecord[]> {
   const category = operatorCategory(domain.name);
   const found: AuditRecord[] = [];
@@ -104,8 +119,16 @@ export async function auditRecords(
     for (const { type, id, causationId, correlationId, position, time, data } of page) {
       const { who, action, details = {}, error } = JSON.parse(data);
       if (type === FAILED) errors.set(causationId ?? correlationId, error);
-      else found.push({ position, at: time, who, action, details, error: errors.get(id) ?? null });
+      else {found.push({
+          position,
+          at: time,
+          who,
+          action,
+          details: shownDetails(details, listed),
+          error: errors.get(id) ?? null,
+        });}
     }
+    if (found.length >= limit) break;
     if (page.length < PAGE) break;
     upTo = page[page.length - 1].position - 1;
   }

@@ -3,10 +3,13 @@ import type { HandlerDescription, ProjectionDescription } from "../isolation/pro
 import { type Difference, differences } from "../projections/difference.ts";
 import { isHeld } from "../projections/place.ts";
 import type { MessageRecord } from "../messages/envelope.ts";
+import { isLeftOut, LARGE } from "../store/large.ts";
 import { buildGroup, compareGenerations, type Generation, rowsOf, versionOf } from "../store/generations.ts";
-import type { SwapRefusal } from "../store/port.ts";
+import type { EventStore, ProjectionRow, SwapRefusal } from "../store/port.ts";
 import { reachedBy } from "../store/reached.ts";
 import type { Operator } from "./operator.ts";
+import { scan } from "./scan.ts";
+import { MOST_SHOWN, streamPage } from "./streams.ts";
 
 /** How long a swap waits for a moment in which one generation has what the other has, in milliseconds. */
 const SWAP_PATIENCE = 30_000;
@@ -19,8 +22,15 @@ const DROP_PAUSE = 50;
 /** How many rows of a dropped generation are deleted at a time. */
 const CLEARED = 5_000;
 
-/** How many messages of a category are looked through for those that name a key. */
+/** How many messages of a category are looked through for those that name a key, and how many at a time. */
 const MOST_SEARCHED = 10_000;
+const SEARCHED_TOGETHER = 100;
+
+/** How long to look for them, in milliseconds. */
+const SEARCH_PATIENCE = 2_000;
+
+/** How many rows are read at a time, at most: nobody knows how large they are. */
+const ROWS_TOGETHER = 100;
 
 /** A generation, and how far it is. */
 export interface GenerationStatus extends Generation {
@@ -190,7 +200,44 @@ export async function dropGeneration(
   return "deleted";
 }
 
-/** The events whose id, or field of the key's name, is a row's key, newest first. */
+/** Rows that are shown together. */
+export interface RowPage {
+  /** The rows, by key. */
+  readonly rows: readonly ProjectionRow[];
+  /** The key behind which there are more; `null` if there are none. */
+  readonly next: string | null;
+}
+
+/**
+ * Returns rows of a projection, by key: as many as were asked for, or fewer if they are large.
+ *
+ * @param store The store.
+ * @param projection The projection.
+ * @param page Behind which key, and the most rows.
+ */
+export async function rowPage(
+  store: Pick<EventStore, "listRows">,
+  projection: string,
+  { after: start, limit }: { readonly after?: string | undefined; readonly limit: number },
+): Promise<RowPage> {
+  const rows: ProjectionRow[] = [];
+  for (let [after, together, characters] = [start, 1, 0];;) {
+    const most = Math.min(together, limit + 1 - rows.length);
+    const page = await store.listRows(projection, { limit: most, ...(after !== undefined && { after }) });
+    for (const one of page) {
+      if (rows.length === limit || characters > MOST_SHOWN) return { rows, next: rows.at(-1)!.key };
+      characters += one.row!.length;
+      rows.push(one);
+    }
+    if (page.length < most) return { rows, next: null };
+    after = page.at(-1)!.key;
+    // As many as fit if they are like those before.
+    const fitting = Math.floor((MOST_SHOWN - characters) * rows.length / (characters + 1));
+    together = Math.max(1, Math.min(ROWS_TOGETHER, 4 * together, fitting));
+  }
+}
+
+/** The events whose id, or field of the key's name, is a row's key, newest first; large payloads are left out. */
 export async function eventsOfRow(
   { store }: Pick<Operator, "store">,
   { code, handler }: Pick<FoundProjection, "code" | "handler">,
@@ -198,20 +245,31 @@ export async function eventsOfRow(
   limit: number,
 ): Promise<MessageRecord[]> {
   const found: MessageRecord[] = [];
+  const newest = () => found.sort((a, b) => b.position - a.position).slice(0, limit);
   for (const category of handler.categories) {
-    for (const record of await store.readStream(`${category}-${key}`, { backward: true, limit })) {
-      if (handler.handles.includes(record.type)) found.push(record);
-    }
+    const { records } = await streamPage(store, `${category}-${key}`, { limit });
+    found.push(...records.filter(({ type }) => handler.handles.includes(type)));
   }
-  if (found.length > 0) return found.sort((a, b) => b.position - a.position).slice(0, limit);
+  if (found.length > 0) return newest();
   // Not the id of a stream: the last ones that name it.
+  const last = await store.lastPosition();
+  const until = performance.now() + SEARCH_PATIENCE;
   for (const category of handler.categories) {
-    for (const record of await store.readLog({ category, backward: true, limit: MOST_SEARCHED })) {
-      if (!handler.handles.includes(record.type)) continue;
-      if (JSON.parse(record.data)?.[code.key] === key) found.push(record);
+    let [upTo, left, its] = [last, MOST_SEARCHED, 0];
+    while (left > 0 && its < limit && upTo > 0) {
+      const range = { category, after: 0, upTo, backward: true, limit: SEARCHED_TOGETHER, largest: LARGE, until };
+      const { records, stoppedAt } = await scan(store, range);
+      for (const record of records) {
+        if (!handler.handles.includes(record.type) || isLeftOut(record)) continue;
+        if (JSON.parse(record.data)?.[code.key] !== key || its === limit) continue;
+        found.push(record);
+        its++;
+      }
+      if (stoppedAt === null || records.length === 0) break;
+      [upTo, left] = [stoppedAt, left - records.length];
     }
   }
-  return found.sort((a, b) => b.position - a.position).slice(0, limit);
+  return newest();
 }
 
 /** What two generations differ in, and the events behind the first difference. */

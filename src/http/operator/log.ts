@@ -23,6 +23,9 @@ const SEARCH_PATIENCE = 1_000;
 const TRACE_PATIENCE = 10_000;
 const TRACE_HANDLINGS = 20_000;
 
+/** How many of a list of what something was done to are shown: it may be ten thousand. */
+const MOST_LISTED = 100;
+
 const name = z.string().min(1).max(2_000).optional();
 
 /** The log, and what operators did. */
@@ -134,7 +137,11 @@ export function logRoutes({ operator, inspector }: OperatorRoutesOptions): Hono<
 
   app.get("/audit", async (context) => {
     const { before, limit: most } = queryOf(context, z.strictObject({ before: position, limit: limit(500, 100) }));
-    const records = await auditRecords(operator, { limit: most + 1, ...(before !== undefined && { before }) });
+    const records = await auditRecords(operator, {
+      limit: most + 1,
+      listed: MOST_LISTED,
+      ...(before !== undefined && { before }),
+    });
     const next = records.length > most ? records[most - 1].position : null;
     return context.json({ records: records.slice(0, most), next });
   });

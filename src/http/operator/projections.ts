@@ -12,6 +12,7 @@ import {
   generationStatuses,
   newestOf,
   previousOf,
+  rowPage,
   swapGeneration,
   waitsForSwap,
 } from "../../operating/projections.ts";
@@ -153,10 +154,10 @@ export function projectionRoutes({ operator, inspector }: OperatorRoutesOptions)
       context,
       z.strictObject({ after: z.string().optional(), limit: limit(500, 100) }),
     );
-    const rows = await store.listRows(code.name, { limit: most + 1, ...(after !== undefined && { after }) });
+    const { rows, next } = await rowPage(store, code.name, { after, limit: most });
     return context.json({
-      rows: rows.slice(0, most).map(({ key, row, position }) => ({ key, row: JSON.parse(row!), position })),
-      next: rows.length > most ? rows[most - 1].key : null,
+      rows: rows.map(({ key, row, position }) => ({ key, row: JSON.parse(row!), position })),
+      next,
     });
   });
 

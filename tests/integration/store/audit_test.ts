@@ -34,5 +34,11 @@ for (const [name, make] of Object.entries(STORES)) {
     // Groups and brokers never see it.
     assert.deepEqual((await store.outboxStatus()).waiting, 0);
     assert.deepEqual(await auditRecords({ store, domain: { name: "other" } }), []);
+    const ids = Array.from({ length: 10_000 }, (_, i) => `${i}`);
+    for (let i = 0; i < 45; i++) await audited(at, "ann", "dlq replay", { ids }, () => Promise.resolve());
+    const [short] = await auditRecords(at, { limit: 1, listed: 2 });
+    assert.deepEqual(short.details, { ids: ["0", "1", "… and 9998 more"] });
+    assert.deepEqual((await auditRecords(at, { limit: 45 })).map(({ details }) => details), Array(45).fill({ ids }));
+    assert.equal(await count(), 47);
   });
 }
