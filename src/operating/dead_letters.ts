@@ -3,9 +3,16 @@ import { type Sender, senderOf } from "../messages/sender.ts";
 import { type DeadLetter, REPLAY } from "../store/port.ts";
 import type { Operator } from "./operator.ts";
 
-/** Most characters of a page of dead letters, and most of them. */
+/** Most characters of a page of dead letters, most of them, and how many are read first. */
 const PAGE_CHARACTERS = 4_000_000;
 const LONGEST_PAGE = 500;
+const FIRST_PAGE = 4;
+
+/** How long reading a page is to take, in milliseconds: to leave out a large payload takes SQLite 70 ms, in the engine's thread. */
+const PAGE_TIME = 50;
+
+/** How long a list is read before it is returned as far as it is, in milliseconds. */
+const LIST_PATIENCE = 1_000;
 
 /** How many dead letters are handed back in one transaction. */
 const REPLAYED_TOGETHER = 5_000;
@@ -47,15 +54,17 @@ export async function* eachDeadLetter(
     readonly largest?: number;
   },
 ): AsyncGenerator<DeadLetter> {
-  let [page, before, left] = [largest === undefined ? 4 : LONGEST_PAGE, from, limit];
+  let [page, before, left] = [FIRST_PAGE, from, limit];
   while (left > 0) {
     const most = Math.min(page, left);
+    const began = performance.now();
     const found = await store.deadLetters({
       limit: most,
       ...(group !== undefined && { group }),
       ...(before !== undefined && { before }),
       ...(largest !== undefined && { largest }),
     });
+    const took = performance.now() - began;
     yield* found;
     if (found.length < most) return;
     // An embedded store answers at once: whoever goes through all of them leaves others their turns.
@@ -63,7 +72,8 @@ export async function* eachDeadLetter(
     left -= most;
     before = found.at(-1)!.id;
     const characters = found.reduce((sum, { message, stack }) => sum + message.data.length + (stack?.length ?? 0), 1);
-    page = Math.max(1, Math.min(LONGEST_PAGE, 4 * page, Math.floor(most * PAGE_CHARACTERS / characters)));
+    const fitting = most * Math.min(PAGE_CHARACTERS / characters, PAGE_TIME / Math.max(took, 1));
+    page = Math.max(1, Math.min(LONGEST_PAGE, 4 * page, Math.floor(fitting)));
   }
 }
 
@@ -73,8 +83,8 @@ function matches({ id, reason, error, message }: DeadLetter, text: string): bool
 }
 
 /**
- * Returns a page of dead letters. A filter by text looks through a bounded number of them: a page may be short, or empty,
- * and the list go on all the same.
+ * Returns a page of dead letters. A filter by text looks through a bounded number of them, and nobody waits long for large ones: a
+ * page may be short, or empty, and the list go on all the same.
  *
  * @param operator The domain.
  * @param filter Which ones.
@@ -89,6 +99,7 @@ export async function deadLetterPage(
   const letters: DeadLetter[] = [];
   let [searched, next] = [0, null as string | null];
   const most = wanted === "" ? limit : MOST_SEARCHED;
+  const until = performance.now() + LIST_PATIENCE;
   for await (
     const letter of eachDeadLetter(operator, {
       limit: most + 1,
@@ -99,6 +110,7 @@ export async function deadLetterPage(
   ) {
     // There is one more.
     if (letters.length === limit || searched === most) return { letters, next };
+    if (searched > 0 && performance.now() > until) return { letters, next };
     searched++;
     next = letter.id;
     if (wanted === "" || matches(letter, wanted)) letters.push(letter);

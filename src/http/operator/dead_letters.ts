@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import { z } from "zod";
 import { audited } from "../../operating/audit.ts";
 import { deadLetterPage, replayDeadLetters, setAsideIn, toldOf } from "../../operating/dead_letters.ts";
+import { MOST_SHOWN } from "../../operating/streams.ts";
 import { waitingMessages } from "../../operating/deferred.ts";
 import { knownGroups } from "../../operating/groups.ts";
 import type { Guarded } from "../guard.ts";
@@ -67,7 +68,9 @@ export function deadLetterRoutes({ operator, inspector }: OperatorRoutesOptions)
     const id = context.req.param("id");
     const letter = await store.deadLetter(id);
     if (!letter) throw new AskedWrongly(404, "There is no such dead letter: it was replayed or purged");
-    const [message] = await shownMessages(inspector, [letter.message]);
+    const isShown = letter.message.data.length <= MOST_SHOWN;
+    const stored = isShown ? letter.message : { ...letter.message, data: "" };
+    const [message] = await shownMessages(inspector, [stored]);
     return context.json({ ...letter, message, told: toldOf(letter) });
   });
 

@@ -102,3 +102,24 @@ Deno.test("a deferred message waits for a retry, its turn, an operator, or code 
   assert.deepEqual([...await read({ limit: 3 }), ...await read({ after: 3, limit: 3 })], all);
   await store.close();
 });
+
+Deno.test("a store that takes long for large dead letters is asked for few at a time, and a list is short then", async () => {
+  const inner = await filled(70);
+  let most = 0;
+  const deadLetters: EventStore["deadLetters"] = async (options) => {
+    most = Math.max(most, options!.limit!);
+    const found = await inner.deadLetters(options);
+    await new Promise((resolve) => setTimeout(resolve, 20 * found.length));
+    return found;
+  };
+  const store = { deadLetters } as EventStore;
+  const pages: number[][] = [];
+  for (let before: string | undefined | null; before !== null;) {
+    const page = await deadLetterPage({ store }, {}, { limit: 100, ...(before !== undefined && { before }) });
+    pages.push(page.letters.map(({ message }) => message.position));
+    before = page.next;
+  }
+  assert.ok(most <= 4, `${most}`);
+  assert.ok(pages.length > 1, "nobody waits for all");
+  assert.deepEqual(pages.flat(), Array.from({ length: 70 }, (_, i) => 70 - i));
+});
