@@ -2,10 +2,30 @@ import type { Command } from "commander";
 import { readPayloads } from "../isolation/inspect.ts";
 import { didYouMean } from "../lib/did_you_mean.ts";
 import { isInternal, type MessageRecord } from "../messages/envelope.ts";
+import { isLeftOut, LARGE } from "../store/large.ts";
 import { nearest, nearestCorrelation, nearestStream } from "../operating/suggest.ts";
 import { type GlobalOptions, type Operator, withOperator } from "./operator.ts";
 import { print, stamp, table } from "./output.ts";
 import { since, UsageError, whole } from "./run.ts";
+
+/** The longest payload in a table; JSON documents and what is read as stored have all of it. */
+const LONGEST_PAYLOAD = 2_000;
+
+interface Shown {
+  readonly json?: boolean;
+  readonly raw?: boolean;
+}
+
+/** What is not shown need not be read: a thousand messages may have 16 MB each. */
+function largestOf({ json, raw }: Shown): { readonly largest?: number } {
+  return json || raw ? {} : { largest: LARGE };
+}
+
+/** A payload as a cell of a table. */
+function cellOf(text: string, raw: boolean): string {
+  if (raw || text.length <= LONGEST_PAYLOAD) return text;
+  return `${text.slice(0, LONGEST_PAYLOAD - 1)}… (${text.length} characters: --json shows all)`;
+}
 
 /** Upcasts payloads with the current code; those it cannot decode are shown as stored. */
 async function current(
@@ -14,15 +34,21 @@ async function current(
   raw: boolean,
 ): Promise<{ message: MessageRecord; payload: unknown; unreadable?: string }[]> {
   if (raw) return records.map((message) => ({ message, payload: message.data }));
-  const payloads = await readPayloads(module, config, records);
+  const whole = records.filter((message) => !isLeftOut(message));
+  const payloads = await readPayloads(module, config, whole);
+  const known = new Map(whole.map((message, i) => [message, payloads[i]]));
   // Reservations are internal: no domain declares their types.
-  return records.map((message, i) => ({
+  return records.map((message) => ({
     message,
-    ...(isInternal(message.category) ? { payload: JSON.parse(message.data) } : payloads[i]),
+    ...(isLeftOut(message)
+      ? { payload: `(more than ${LARGE} bytes: --json shows it)` }
+      : isInternal(message.category)
+      ? { payload: JSON.parse(message.data) }
+      : known.get(message)!),
   }));
 }
 
-async function show(operator: Operator, records: MessageRecord[], options: { json?: boolean; raw?: boolean }) {
+async function show(operator: Operator, records: MessageRecord[], options: Shown) {
   const found = await current(operator, records, options.raw ?? false);
   print(
     options.json,
@@ -41,11 +67,14 @@ async function show(operator: Operator, records: MessageRecord[], options: { jso
           message.version,
           `${message.type}${message.schemaVersion > 1 ? ` v${message.schemaVersion}` : ""}`,
           stamp(message.time),
-          unreadable
-            ? `(${unreadable}) ${message.data}`
-            : typeof payload === "string"
-            ? payload
-            : JSON.stringify(payload),
+          cellOf(
+            unreadable
+              ? `(${unreadable}) ${message.data}`
+              : typeof payload === "string"
+              ? payload
+              : JSON.stringify(payload),
+            options.raw ?? false,
+          ),
         ]),
       ),
   );
@@ -108,7 +137,8 @@ export function addEvents(program: Command): void {
     .option("--json", "print one JSON document")
     .action((stream: string, { from, to, backward, limit, ...options }) =>
       run(async (operator) => {
-        const range = { ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }), backward, limit };
+        const bounds = { ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }) };
+        const range = { ...bounds, backward, limit, ...largestOf(options) };
         const records = await operator.store.readStream(stream, range);
         if (records.length === 0 && (await operator.store.readStream(stream, { limit: 1 })).length === 0) {
           const meant = await nearestStream(operator, stream);
@@ -139,7 +169,7 @@ export function addEvents(program: Command): void {
       run(async (operator) => {
         const wanted = { type, category, correlationId: correlation, since, after, limit };
         const given = Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined));
-        const records = await operator.store.readLog(given);
+        const records = await operator.store.readLog({ ...given, ...largestOf(options) });
         // What is known to no code may be in the log all the same.
         if (records.length === 0) await explainNothing(operator, given);
         else noteUnknown(operator, given);

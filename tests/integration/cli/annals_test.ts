@@ -44,6 +44,20 @@ Deno.test("the operator sees groups, dead letters and events, and hands dead let
   assert.match(await annals("dlq", "inspect", letter.id), /reason +handler failed\npayload +\{"kind":"Thrower"\}/);
   assert.match(await annals("events", "read", "unruly::request-1"), /Asked.*\{"kind":"Thrower"\}/);
   assert.equal(JSON.parse(await annals("events", "search", "--type", "Asked", "--since", "1h", "--json")).length, 1);
+  // One large payload does not make a table of a thousand lines as wide as it is.
+  const large = [2_500, 100_000].map((size) => sampleMessage({ kind: "x".repeat(size) }, { type: "Asked" }));
+  const append = {
+    category: "unruly::request",
+    stream: "unruly::request-large",
+    expected: "none",
+    publish: true,
+  } as const;
+  await client.store.commit({ appends: [{ ...append, messages: large }] });
+  const lines = await annals("events", "read", "unruly::request-large");
+  assert.match(lines, /x… \(2511 characters: --json shows all\)[^]*\(more than 65536 bytes: --json shows it\)/);
+  assert.ok(lines.length < 10_000, `${lines.length}`);
+  const whole = JSON.parse(await annals("events", "read", "unruly::request-large", "--json"));
+  assert.deepEqual(whole.map(({ payload }: any) => payload.kind.length), [2_500, 100_000]);
   const misspelt = await command("annals", ["--config", site.file, "events", "search", "--type", "Asekd"], site.folder);
   assert.equal(misspelt.code, 2);
   assert.match(misspelt.stderr, /Nothing found: domain "unruly" has no message type "Asekd"; did you mean "Asked"\?/);
