@@ -114,7 +114,8 @@ Deno.test("a store that takes long for large dead letters is asked for few at a 
   };
   const store = { deadLetters } as EventStore;
   const pages: number[][] = [];
-  for (let before: string | undefined | null; before !== null;) {
+  let before: string | undefined | null;
+  while (before !== null) {
     const page = await deadLetterPage({ store }, {}, { limit: 100, ...(before !== undefined && { before }) });
     pages.push(page.letters.map(({ message }) => message.position));
     before = page.next;

@@ -22,7 +22,8 @@ Deno.test("pages of rows hold all of them once, by key, and no more than fits in
   };
   for (const limit of [1, 100, 500]) {
     const found: string[] = [];
-    for (let after: string | undefined | null; after !== null;) {
+    let after: string | undefined | null;
+    while (after !== null) {
       const { rows, next } = await rowPage({ listRows }, "Rows", { after, limit });
       assert.ok(rows.length > 0 && rows.length <= limit);
       const [last, ...others] = rows.toReversed();

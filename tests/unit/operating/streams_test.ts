@@ -41,7 +41,8 @@ Deno.test("pages of a stream hold all of it once, the newest first, and no more 
   const store = await withStream(SIZES);
   for (const limit of [1, 99, 100, 101, 500]) {
     const found: number[] = [];
-    for (let before: number | undefined; before !== -1;) {
+    let before: number | undefined;
+    while (before !== -1) {
       const { records, next } = await streamPage(store, STREAM, { before, limit });
       assert.ok(records.length > 0 && records.length <= limit);
       assert.ok(charactersIn(records) <= MOST_SHOWN + LARGE);
