@@ -41,6 +41,9 @@ function placesOf(config: Config, name: string): string[] {
   ];
 }
 
+/** Most categories of a group that are named. */
+const MOST_NAMED = 20;
+
 /** Startup lines: which group reads which categories, and how. */
 export function announceSubscriptions(domain: DomainDescription, config: Config): string[] {
   const width = Math.max(0, ...domain.handlers.map((handler) => handler.name.length)) + 2;
@@ -50,9 +53,9 @@ export function announceSubscriptions(domain: DomainDescription, config: Config)
       const kind = kindOf(config, name) === "stream" ? "StreamSubscription" : "EventStoreSubscription";
       const workers = config.workers(name, categories);
       const foreign = placesOf(config, name).map((place) => `; ${place}`).join("");
-      return `  ${name.padEnd(width)}-> ${categories.join(", ")} (${kind}${
-        workers > 1 ? `, ${workers} workers` : ""
-      })${foreign}`;
+      const [first, more] = [categories.slice(0, MOST_NAMED), categories.length - MOST_NAMED];
+      const named = `${first.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+      return `  ${name.padEnd(width)}-> ${named} (${kind}${workers > 1 ? `, ${workers} workers` : ""})${foreign}`;
     }),
   ];
 }

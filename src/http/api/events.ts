@@ -9,10 +9,10 @@ import { messageOf } from "../../lib/annals_error.ts";
 import { didYouMean } from "../../lib/did_you_mean.ts";
 import { Semaphore } from "../../lib/semaphore.ts";
 import { within } from "../../lib/within.ts";
-import { isInternal, isOfCommands } from "../../messages/envelope.ts";
+import { isInternal, isOfCommands, type MessageRecord } from "../../messages/envelope.ts";
 import { DomainDefinitionError } from "../../messages/errors.ts";
 import { lookOrWait } from "../../store/changes.ts";
-import { readBatch } from "../../store/large.ts";
+import { isLeftOut, LARGE } from "../../store/large.ts";
 import type { EventStore } from "../../store/port.ts";
 import type { Guarded } from "../guard.ts";
 import { isPassing, problem } from "../problem.ts";
@@ -26,9 +26,13 @@ const ALIVE_INTERVAL = 15_000;
 /** How many may follow at the same time. */
 const MOST_FOLLOWERS = 1_000;
 
-/** How many of them are sent something at the same time, how many messages are read for that, and how much is sent at a time. */
-const MOST_DELIVERING = 32;
-const PAGE = 200;
+/**
+ * How many of them are sent something at the same time, and something large: each holds what it is sent, several times, in
+ * several forms. How many messages are read for that, and how many bytes are sent at a time.
+ */
+const MOST_DELIVERING = 16;
+const MOST_DELIVERING_LARGE = 2;
+const PAGE = 100;
 const SLICE = 64 << 10;
 
 /** How long one may take nothing of what it is sent, in milliseconds. */
@@ -68,6 +72,7 @@ export function eventRoutes({ store, domain, inspector, waits, signal, failed }:
   const categoryOf = eventsOf(domain);
   /** Each holds what it sends. */
   const delivering = new Semaphore(MOST_DELIVERING);
+  const deliveringLarge = new Semaphore(MOST_DELIVERING_LARGE);
   let followers = 0;
 
   app.get("/events", async (context) => {
@@ -122,15 +127,10 @@ export function eventRoutes({ store, domain, inspector, waits, signal, failed }:
         }
       };
       let place = position;
-      /** Sends what came since, if it did. */
-      const deliver = async (): Promise<true | null> => {
-        const page = await readBatch(store, { after: place, limit: PAGE });
-        if (page.length === 0) return null;
-        const found = page.filter(({ type, category }) =>
-          categoryOf.get(type) === category && wanted?.has(type) !== false
-        );
-        const payloads = await inspector.decode(found);
-        for (const [i, { data: _, metadata, ...event }] of found.entries()) {
+      /** Sends events, with what the domain's code makes of them. */
+      const sendAll = async (records: readonly MessageRecord[]): Promise<void> => {
+        const payloads = await inspector.decode(records);
+        for (const [i, { data: _, metadata, ...event }] of records.entries()) {
           const data = JSON.stringify({
             ...event,
             time: new Date(event.time).toISOString(),
@@ -139,13 +139,32 @@ export function eventRoutes({ store, domain, inspector, waits, signal, failed }:
           });
           await send(`id: ${encodeToken({ log, position: event.position })}\nevent: ${event.type}\ndata: ${data}\n\n`);
         }
-        place = page[page.length - 1].position;
-        return true;
+      };
+      /** Sends what came since, up to a large one, which is returned; `null` if nothing came. */
+      const deliver = async (): Promise<number | "more" | null> => {
+        const page = await store.readLog({ after: place, limit: PAGE, largest: LARGE });
+        if (page.length === 0) return null;
+        const found = page.filter(({ type, category }) =>
+          categoryOf.get(type) === category && wanted?.has(type) !== false
+        );
+        const firstLarge = found.findIndex(isLeftOut);
+        await sendAll(firstLarge < 0 ? found : found.slice(0, firstLarge));
+        const next = found[firstLarge]?.position;
+        place = next === undefined ? page[page.length - 1].position : next - 1;
+        return next ?? "more";
+      };
+      const deliverLarge = async (at: number): Promise<void> => {
+        await sendAll(await store.readAt([at]));
+        place = at;
       };
       try {
         // Whoever loses the connection before the first event goes on from here.
         await send(`id: ${position === 0 ? "start" : encodeToken({ log, position })}\n\n`);
-        const look = (): Promise<true | null> => delivering.run(deliver, ended);
+        const look = async (): Promise<true | null> => {
+          const next = await delivering.run(deliver, ended);
+          if (typeof next === "number") await deliveringLarge.run(() => deliverLarge(next), ended);
+          return next === null ? null : true;
+        };
         while (!ended.aborted) await lookOrWait(store, look, { wait: LONGEST_WAIT, signal: ended, what: "messages" });
       } catch (error) {
         // Whoever follows asks again, and goes on where it was.

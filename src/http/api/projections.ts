@@ -14,6 +14,13 @@ import { waitOf } from "./prefer.ts";
 /** How long a read waits for what it is to show, in seconds, unless it says. */
 const PATIENCE = 5;
 
+/**
+ * Most characters of the rows in an answer, one row may have more; and how many rows are read at first, as long as nobody
+ * knows how long those of a projection are.
+ */
+const MOST_CHARACTERS = 8_000_000;
+const FIRST = 10;
+
 /** What a request can say besides conditions on fields. */
 const OWN = ["where", "order", "limit", "cursor", "scan", "count"];
 
@@ -109,6 +116,9 @@ export function projectionRoutes({ store, projections, waits }: ProjectionRoutes
   const app = new Hono<Guarded>();
   const shown = new Map(projections.filter((one) => isNewest(one, projections)).map((one) => [one.name, one]));
 
+  /** How long the rows of each projection were when they were read last, in characters. */
+  const sizes = new Map<string, number>();
+
   /** Answers with what a projection shows, once it shows what the request wants to see. */
   const read = async (
     context: Context<Guarded>,
@@ -146,18 +156,30 @@ export function projectionRoutes({ store, projections, waits }: ProjectionRoutes
         return context.json({ count: await store.countRows(planCount(projection, { where, scan })) });
       }
       const [orderBy, limit] = [orderOf(onceOf(query, "order")), wholeOf(query, "limit")];
-      const { query: planned, cursorOf } = planQuery(projection, {
-        where,
-        scan,
-        ...(orderBy && { orderBy }),
-        ...(limit !== null && { limit }),
-        cursor: onceOf(query, "cursor"),
-      });
-      // One more than asked for tells whether there is another page.
-      const found = await store.queryRows({ ...planned, limit: planned.limit + 1 });
-      const rows = found.slice(0, planned.limit).map(({ row }) => JSON.parse(row!));
-      const last = found[planned.limit - 1];
-      const cursor = found.length > planned.limit ? cursorOf(last.key, rows.at(-1)) : null;
+      const options = { where, scan, ...(orderBy && { orderBy }) };
+      const plan = (more: { readonly limit?: number; readonly cursor: string | null }) =>
+        planQuery(projection, { ...options, ...more });
+      let cursor = onceOf(query, "cursor");
+      const { limit: most } = plan({ ...(limit !== null && { limit }), cursor }).query;
+      const rows: unknown[] = [];
+      for (let characters = 0;;) {
+        const fitting = (MOST_CHARACTERS - characters) / (sizes.get(projection.name) ?? MOST_CHARACTERS / FIRST);
+        const together = Math.max(1, Math.min(most - rows.length, Math.floor(fitting)));
+        const { query: planned, cursorOf } = plan({ limit: together, cursor });
+        // One more than asked for tells whether there is another page.
+        const found = await store.queryRows({ ...planned, limit: together + 1 });
+        let read = 0;
+        for (const { key, row } of found.slice(0, together)) {
+          if (rows.length > 0 && characters + row!.length > MOST_CHARACTERS) break;
+          read++;
+          characters += row!.length;
+          rows.push(JSON.parse(row!));
+          cursor = cursorOf(key, rows.at(-1) as Record<string, unknown>);
+        }
+        if (rows.length > 0) sizes.set(projection.name, Math.max(1, characters / rows.length));
+        if (found.length <= read) cursor = null;
+        if (cursor === null || rows.length === most || read < together || characters >= MOST_CHARACTERS) break;
+      }
       return context.json({ rows, cursor });
     }));
 
