@@ -8,6 +8,15 @@ export interface HttpAnswer {
   readonly status: number;
   /** What it says; anything. */
   readonly body: unknown;
+  /** How long it asks to wait, in milliseconds; `null` if it does not. */
+  readonly retryAfter: number | null;
+}
+
+/** What `Retry-After` says: seconds, or a date. */
+function retryAfterOf(headers: Headers): number | null {
+  const text = headers.get("retry-after") ?? "";
+  const wait = /^\d{1,9}$/.test(text) ? Number(text) * 1_000 : Date.parse(text) - Date.now();
+  return Number.isNaN(wait) ? null : Math.max(0, wait);
 }
 
 /** Answers of servers and proxies that may be others a moment later, and whether the request was surely not dealt with. */
@@ -26,7 +35,7 @@ export function fieldOf(body: unknown, name: string): unknown {
 }
 
 /** What an answer says is wrong, as a line of text. */
-export function titleOf({ status, body }: HttpAnswer): string {
+export function titleOf({ status, body }: Pick<HttpAnswer, "status" | "body">): string {
   const title = fieldOf(body, "title");
   // Whatever is in it may end in a log.
   return typeof title === "string" ? title.replaceAll(/[\p{Cc}\p{Cf}]/gu, " ").slice(0, 2_000) : `status ${status}`;
@@ -39,8 +48,8 @@ export function isPassing({ status, body }: HttpAnswer): boolean {
 
 /** The error for an answer that is none to what was asked. */
 export function refused(answer: HttpAnswer, where: string): HttpError {
-  const { status } = answer;
-  return new HttpError(`${where} answers: ${titleOf(answer)}`, status, PASSING.get(status) ?? "none");
+  const { status, retryAfter } = answer;
+  return new HttpError(`${where} answers: ${titleOf(answer)}`, status, PASSING.get(status) ?? "none", retryAfter);
 }
 
 /**
@@ -54,7 +63,8 @@ export function refused(answer: HttpAnswer, where: string): HttpError {
 export async function readAnswer(response: Response, where: string, longest: number): Promise<HttpAnswer> {
   const { status } = response;
   const type = response.headers.get("content-type")?.split(";")[0].trim().toLowerCase() ?? "nothing";
-  const fail = (what: string) => new HttpError(`${where} ${what}`, status, PASSING.get(status) ?? "none");
+  const retryAfter = retryAfterOf(response.headers);
+  const fail = (what: string) => new HttpError(`${where} ${what}`, status, PASSING.get(status) ?? "none", retryAfter);
   if (!/^application\/([\w.-]+\+)?json$/.test(type)) {
     await response.body?.cancel();
     throw fail(
@@ -69,7 +79,7 @@ export async function readAnswer(response: Response, where: string, longest: num
     parts.push(part);
   }
   try {
-    return { status, body: JSON.parse(await new Blob(parts as BlobPart[]).text()) };
+    return { status, body: JSON.parse(await new Blob(parts as BlobPart[]).text()), retryAfter };
   } catch {
     throw fail("answers with what is said to be JSON, and is not");
   }
@@ -78,6 +88,9 @@ export async function readAnswer(response: Response, where: string, longest: num
 /** Nothing was sent where nobody listens: for sure, the request was not dealt with. */
 const REFUSED =
   /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ConnectionRefused|Connection refused|dns error/i;
+
+/** What answered to https:// does not speak TLS, as rustls, OpenSSL and BoringSSL say it. */
+const PLAIN = /InvalidContentType|WRONG_VERSION_NUMBER|wrong version number|packet length too long|ERR_SSL_PACKET/i;
 
 /** What Deno, Node and Bun say about an error, and what has caused it. */
 function* causesOf(error: unknown): Generator<string> {
@@ -100,6 +113,12 @@ export function unreached(error: unknown, where: string, late: number | null): H
   const causes = [...causesOf(error)];
   const advice = causes.map((text) => adviceOnCertificate(new Error(text))).find((text) => text !== null);
   if (advice) return new HttpError(`Cannot connect to ${where}: ${advice}`, null);
+  if (causes.some((text) => PLAIN.test(text))) {
+    return new HttpError(
+      `Cannot connect to ${where}: what answers there does not speak TLS; use http:// or the address of the proxy that does`,
+      null,
+    );
+  }
   if (causes.some((text) => REFUSED.test(text))) {
     return new HttpError(
       `Cannot connect to ${where}: nobody answers there; start the server, or correct the URL`,

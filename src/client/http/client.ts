@@ -15,6 +15,7 @@ import { checkTimeout, type Outcome, OutcomeTimeoutError } from "../outcome.ts";
 import type { AfterOptions } from "../waits.ts";
 import { fieldOf, type HttpAnswer, refused, titleOf } from "./answer.ts";
 import { HttpConnection, type HttpOptions } from "./connection.ts";
+import { HttpError } from "./errors.ts";
 import { followHttpEvents, type HttpEventsOptions } from "./events.ts";
 import { checkToken, headerText, queryText } from "./request.ts";
 import { behindOf, faultsOf, readCount, readOutcome, readPage, readRow, readSent, type Sent } from "./shapes.ts";
@@ -39,6 +40,13 @@ function checkOptions(doing: string, options: object, known: readonly string[]):
 /** The condition that a row has a key. */
 function whereKey(projection: Projection, key: string): any {
   return { [projection.key]: key };
+}
+
+/** The error for an answer that cannot be read: unless it is a refusal, the command may be stored. */
+function maybeStored(error: unknown): unknown {
+  if (!(error instanceof HttpError) || error.recovery !== "none" || error.status === null) return error;
+  if (error.status >= 300 && error.status < 500) return error;
+  return new HttpError(`${error.message}; it is not known whether the command was stored`, error.status, "unsure");
 }
 
 /** Sends commands to a domain and reads its state over HTTP. What it has in common with `Client` is the same. */
@@ -66,18 +74,19 @@ export class HttpClient {
    * @param command The command.
    * @param options Whether to wait, and the key that makes sending idempotent.
    * @returns Its id, and its outcome if known.
-   * @throws {OutcomeTimeoutError} If it was not decided in time.
+   * @throws {OutcomeTimeoutError} If it was not decided in time, or the server went away before it said how. It is stored.
    * @throws {IdempotencyKeyError} If its key was used for another command.
    * @throws {PayloadError} If the server refuses its payload: its schema may be of another version than this code's.
    * @throws {DomainDefinitionError} If the domain, here or at the server, has no handler for it.
-   * @throws {HttpError} If there is no answer. With `recovery` = `unsure`, it is not known whether it was stored.
+   * @throws {HttpError} If there is no answer. With `recovery` = `unsure`, it is not known whether it was stored; else it
+   *   was not.
    */
   async process(command: CommandDraft, options: HttpProcessOptions = {}): Promise<Receipt> {
     if (typeof command === "function" || command?.kind !== "command") {
       const what = typeof command === "function" ? "a command type; call it with a payload" : "not a command";
       throw new DomainDefinitionError(`Cannot process ${what}, like process(Deposit({ … }))`);
     }
-    const { type, payload } = command;
+    const { type } = command;
     if (!this.domain.handlerOf(type)) {
       throw new DomainDefinitionError(`No handler of domain "${this.domain.name}" takes "${type}"`);
     }
@@ -90,23 +99,50 @@ export class HttpClient {
     if (fault !== null) throw new DomainDefinitionError(`Cannot use this idempotencyKey: ${fault}`);
     const end = performance.now() + timeout;
     const isAwaited = options.wait === true || until.length > 0;
-    const answer = await this.#connection.send({
-      method: "POST",
-      path: `/commands/${encodeURIComponent(type)}`,
-      headers: idempotencyKey === undefined ? {} : { "idempotency-key": headerText("idempotencyKey", idempotencyKey) },
-      body: JSON.stringify(payload),
-      ...(isAwaited && { wait: Math.min(timeout, LONGEST_WAIT) }),
-      isRepeatable: idempotencyKey !== undefined,
-    });
-    const sent = this.#sent(answer, type, idempotencyKey);
-    const outcome = sent.outcome ?? (isAwaited ? await this.#decided(sent.commandId, end, timeout) : null);
+    const sent = await this.#store(command, options, isAwaited ? Math.min(timeout, LONGEST_WAIT) : null);
+    const outcome = sent.outcome ??
+      (isAwaited ? await this.#whileStored(sent, () => this.#decided(sent.commandId, end, timeout)) : null);
     const behind: Behind[] = [];
     // What was refused shows nowhere.
     for (const projection of outcome?.status === "accepted" ? until : []) {
-      const found = await this.#behind(projection, { ...sent, end });
+      const found = await this.#whileStored(sent, () => this.#behind(projection, { ...sent, end }));
       if (found) behind.push(found);
     }
     return { ...sent, outcome, reached: behind.length === 0, behind };
+  }
+
+  /** Has a command stored; waits for its outcome as long as the server does. */
+  async #store(
+    { type, payload }: CommandDraft,
+    { idempotencyKey: key }: HttpProcessOptions,
+    wait: number | null,
+  ): Promise<Sent> {
+    try {
+      const answer = await this.#connection.send({
+        method: "POST",
+        path: `/commands/${encodeURIComponent(type)}`,
+        headers: key === undefined ? {} : { "idempotency-key": headerText("idempotencyKey", key) },
+        body: JSON.stringify(payload),
+        ...(wait !== null && { wait }),
+        isRepeatable: key !== undefined,
+      });
+      return this.#sent(answer, type, key);
+    } catch (error) {
+      throw maybeStored(error);
+    }
+  }
+
+  /** Asks about a command that is stored: whatever goes wrong then is no reason to send it again. */
+  async #whileStored<T>({ commandId }: Sent, ask: () => Promise<T>): Promise<T> {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!(error instanceof HttpError)) throw error;
+      throw new OutcomeTimeoutError(
+        `Command ${commandId} is stored and will be handled; what comes of it cannot be asked: ${error.message}`,
+        commandId,
+      );
+    }
   }
 
   #sent(answer: HttpAnswer, type: string, key: string | undefined): Sent {

@@ -144,13 +144,22 @@ export class HttpConnection {
   async #persist<T>(request: HttpRequest, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     const until = REAL_CLOCK.elapsed() + this.#patience;
     const { isRepeatable = true } = request;
-    return await retry(work, {
+    let notBefore = 0;
+    const patiently = async (): Promise<T> => {
+      const early = notBefore - REAL_CLOCK.elapsed();
+      if (early > 0) await REAL_CLOCK.sleep(early, signal);
+      return await work();
+    };
+    return await retry(patiently, {
       clock: REAL_CLOCK,
       backoff: BACKOFF,
       ...(signal && { signal }),
       when: (error) => {
         const recovery = recoveryOf(error);
-        return (recovery === "wait" || (recovery === "unsure" && isRepeatable)) && REAL_CLOCK.elapsed() <= until;
+        const now = REAL_CLOCK.elapsed();
+        notBefore = now + (error instanceof HttpError ? error.retryAfter ?? 0 : 0);
+        // What is asked to wait for longer than it may is told at once.
+        return (recovery === "wait" || (recovery === "unsure" && isRepeatable)) && Math.max(now, notBefore) <= until;
       },
     });
   }

@@ -12,8 +12,14 @@ export class HttpError extends AnnalsError {
    * @param message What was found, and what to do.
    * @param status The status of the answer; `null` if there was none.
    * @param recovery Whether retrying may help.
+   * @param retryAfter How long the server has asked to wait before that, in milliseconds; `null` if it has not.
    */
-  constructor(message: string, readonly status: number | null, recovery: Recovery = "none") {
+  constructor(
+    message: string,
+    readonly status: number | null,
+    recovery: Recovery = "none",
+    readonly retryAfter: number | null = null,
+  ) {
     super(message);
     this.#recovery = recovery;
   }

@@ -291,3 +291,69 @@ Deno.test("whatever a server answers is an error that says so, and gives no secr
     ));
   }
 });
+
+Deno.test("an answer that cannot be read leaves open whether a command is stored; a refusal does not", async () => {
+  const recoveryFor = async (answer: Told) => {
+    await using server = await HttpStub.start(() => answer);
+    const error = await clientOf(server, 5_000).process(deposit).then(() => null, (error) => error);
+    assert.ok(error instanceof HttpError);
+    assert.equal(server.asked.length, 1);
+    return error.recovery;
+  };
+  for (const answer of [html, broken, [200, null], [500, { title: "inside" }]] as const) {
+    assert.equal(await recoveryFor(answer), "unsure");
+  }
+  for (const answer of [redirect, [401, { title: "no" }], [403, { title: "no" }]] as const) {
+    assert.equal(await recoveryFor(answer), "none");
+  }
+});
+
+Deno.test("a command that is stored is said to be so, also when the server goes away after that", async () => {
+  for (const options of [{ wait: true }, { until: [Balance] }]) {
+    await using server = await HttpStub.start(({ method }, n) =>
+      method === "POST" ? [202, { ...sent, outcome: "until" in options ? accepted : null }] : n < 3 ? [503, {}] : html
+    );
+    // Whoever took it for not stored would send it a second time.
+    await assert.rejects(
+      clientOf(server).process(deposit, { timeout: 1_000, ...options }),
+      (error) => error instanceof OutcomeTimeoutError && error.commandId === "c1" && /is stored/.test(error.message),
+    );
+    assert.equal(server.asked.filter(({ method }) => method === "POST").length, 1);
+  }
+});
+
+/** An answer that asks to be left alone for some time. */
+const busy = (retryAfter: string): Told => (response) => {
+  response.writeHead(503, { "content-type": "application/problem+json", "retry-after": retryAfter });
+  response.end(JSON.stringify({ title: "busy" }));
+};
+
+Deno.test("a server that says when to come again is not asked before", async () => {
+  const asked: number[] = [];
+  await using server = await HttpStub.start((_, n) => {
+    asked.push(performance.now());
+    return n === 0 ? busy("1") : [200, row];
+  });
+  assert.deepEqual(await clientOf(server, 10_000).row(Balance, "a"), row);
+  assert.ok(asked[1] - asked[0] >= 950, `${asked[1] - asked[0]} ms`);
+  // For longer than it may take: that is told at once.
+  for (const later of ["3600", new Date(Date.now() + 3_600_000).toUTCString()]) {
+    await using closed = await HttpStub.start(() => busy(later));
+    await assert.rejects(
+      clientOf(closed, 10_000).row(Balance, "a"),
+      (error) => error instanceof HttpError && error.retryAfter! > 3_500_000 && error.status === 503,
+    );
+    assert.equal(closed.asked.length, 1);
+  }
+  await using rubbish = await HttpStub.start((_, n) => n === 0 ? busy("soon") : [200, row]);
+  assert.deepEqual(await clientOf(rubbish, 10_000).row(Balance, "a"), row);
+});
+
+Deno.test("https:// to a server without TLS is said to be that, at once", async () => {
+  await using server = await HttpStub.start(() => [200, row]);
+  const url = server.url.replace("http:", "https:");
+  await assert.rejects(
+    clientOf({ url }, 30_000).row(Balance, "a"),
+    (error) => error instanceof HttpError && error.recovery === "none" && /use http:\/\//.test(error.message),
+  );
+});
