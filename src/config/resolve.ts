@@ -86,7 +86,8 @@ function isWhole(url: string): boolean {
   try {
     const { hash, username, password, pathname } = new URL(url);
     for (const part of [username, password, pathname]) decodeURIComponent(part);
-    return hash === "";
+    // Of a password with @ and / in it, a part would be taken for the host, and be told as such.
+    return hash === "" && !pathname.includes("@");
   } catch {
     return false;
   }
@@ -97,7 +98,7 @@ function checkUrl(key: string, url: string, context: Context): void {
   throw new ConfigError(context.file, [{
     key: shown(key, url, context),
     message:
-      `is not a valid URL; percent-encode special characters in the password, like %40 for @, %23 for # and %25 for %`,
+      `is not a valid URL; percent-encode special characters in the password, like %40 for @, %2F for /, %23 for # and %25 for %`,
   }]);
 }
 

@@ -89,6 +89,11 @@ const WRONG: [name: string, toml: string, told: RegExp, env?: Record<string, str
     "[event_store]\nurl = 'postgres://u:50%@h/db'",
     /event_store\.url = "postgres:\/\/u:\*\*\*@h\/db": is not a valid URL; percent-encode .*%25 for %/,
   ],
+  [
+    "a password with a raw @ and a slash",
+    "[event_store]\nurl = 'postgres://u:50@hunter2/x@h/db'",
+    /event_store\.url = "postgres:\/\/u:\*\*\*@h\/db": is not a valid URL; percent-encode .*%2F for \//,
+  ],
   ["a listen_url that is none", "[event_store]\nlisten_url = 'nowhere'", /listen_url = "nowhere": is not a valid URL/],
   [
     "a listen_url of something else",
