@@ -15,6 +15,9 @@ import { recorded } from "./recorded.ts";
 /** How often is looked, in milliseconds. */
 const EVERY = 1_000;
 
+/** How long the store may take to answer before that is shown, in milliseconds. */
+const PATIENCE = 3_000;
+
 /** How many dead letters and deferred messages of a group are read, and how large their payloads may be. */
 const MOST_SHOWN = 200;
 const LISTED = 2_000;
@@ -75,7 +78,7 @@ class LiveView {
     this.#draw();
     while (!this.#isOver) {
       try {
-        this.#last = await take(this.#operator, this.#last);
+        this.#last = await this.#patiently(take(this.#operator, this.#last));
         this.#happen({ sample: this.#last });
       } catch (error) {
         this.#happen({ failed: textOf(error) });
@@ -85,6 +88,20 @@ class LiveView {
         const timer = setTimeout(resolve, EVERY);
         this.#wake = () => (clearTimeout(timer), resolve());
       });
+    }
+  }
+
+  /** Waits as long as it takes, and shows meanwhile that what is on the screen is old. */
+  async #patiently<T>(answer: Promise<T>): Promise<T> {
+    const asked = performance.now();
+    const timer = setInterval(() => {
+      const seconds = Math.round((performance.now() - asked) / 1000);
+      this.#happen({ failed: `The store has not answered for ${seconds} s; this is how it was before` });
+    }, PATIENCE);
+    try {
+      return await answer;
+    } finally {
+      clearInterval(timer);
     }
   }
 
@@ -121,7 +138,8 @@ class LiveView {
   }
 
   async #replay(which: Replay): Promise<void> {
-    this.#happen({ done: await replay(this.#operator, which) });
+    // What was asked for is no longer under way, whatever came of it.
+    this.#happen({ done: await replay(this.#operator, which).catch((error) => `Replaying failed: ${textOf(error)}`) });
   }
 }
 

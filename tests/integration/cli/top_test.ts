@@ -84,6 +84,33 @@ Deno.test({
 });
 
 Deno.test({
+  name: "annals top says that what it shows is old while the store does not answer, and that a replay failed",
+  ignore: !canOpenTerminal() || Deno.build.os === "windows",
+  fn: async () => {
+    const toml = '[event_store]\nurl = "memory:"\n[server.stream_subscription]\nmax_retries = 0\n';
+    await using site = Site.make("unruly", MODULE, toml);
+    const server = await site.start().running();
+    await using client = await site.connect(unruly);
+    await client.process(Ask({ id: "1", kind: "Thrower" }));
+    await using program = top(site);
+    await program.shows(/▸ Thrower.* 1 +1\/1/);
+    server.signal("SIGSTOP");
+    await program.shows(/has not answered for \d+ s/);
+    assert.match(program.screen.join("\n"), /▸ Thrower/);
+    server.signal("SIGCONT");
+    await until(() => !program.screen.join("\n").includes("has not answered"), () => "an answer");
+    await server.kill();
+    await program.shows(/has exited/);
+    await program.press("R");
+    await program.shows(/y\/n/);
+    await program.press("y");
+    await program.shows(/Replaying failed: /);
+    await program.press("q");
+    assert.equal((await program.ended()).code, 0);
+  },
+});
+
+Deno.test({
   name: "annals top gives the terminal back when it is told to end, also while the store is gone",
   ignore: !canOpenTerminal(),
   fn: async () => {
