@@ -27,6 +27,7 @@ import { checkTimeout, type Outcome } from "./outcome.ts";
 import { tracedStore } from "../telemetry/traced_ports.ts";
 import { tracingOf } from "../telemetry/tracing.ts";
 import { type AfterOptions, LOOK_EVERY, Waits } from "./waits.ts";
+import { whileStored } from "./while_stored.ts";
 
 /** A page of rows. */
 export interface QueryPage<Row> {
@@ -68,7 +69,7 @@ export class Client {
    * @param command The command.
    * @param options Whether to wait, and other settings.
    * @returns Its id, and its outcome if known.
-   * @throws {OutcomeTimeoutError} If it was not decided in time.
+   * @throws {OutcomeTimeoutError} If it was not decided in time, or the store went away meanwhile. It is stored.
    * @throws {IdempotencyKeyError} If its key was used for another command.
    * @throws {DomainDefinitionError} If the domain has no handler for it.
    */
@@ -85,16 +86,26 @@ export class Client {
     const sent = await this.#sender.send(command, until.length > 0 ? { ...options, wait: true } : options);
     const { commandId, position, outcome } = sent;
     // What came of it is looked up when somebody wants to see it.
-    const token = encodeToken({ log: await this.#waits.logId(), position, command: commandId });
-    const behind: Behind[] = [];
+    const token = encodeToken({
+      log: await whileStored(commandId, () => this.#waits.logId()),
+      position,
+      command: commandId,
+    });
     // What was refused shows nowhere.
     const wanted = outcome?.status === "accepted" ? until : [];
-    const events = wanted.length > 0 ? await this.#waits.eventsOf(commandId) : [];
-    for (const projection of wanted) {
+    const behind = await whileStored(commandId, () => this.#behind(commandId, wanted, end));
+    return { ...sent, token, reached: behind.length === 0, behind };
+  }
+
+  /** The projections that do not show in time what came of a command. */
+  async #behind(commandId: string, projections: readonly Projection[], end: number): Promise<Behind[]> {
+    const events = projections.length > 0 ? await this.#waits.eventsOf(commandId) : [];
+    const behind: Behind[] = [];
+    for (const projection of projections) {
       const found = await this.#waits.catchUp(projection, events, Math.max(0, end - performance.now()));
       if (found) behind.push(found);
     }
-    return { ...sent, token, reached: behind.length === 0, behind };
+    return behind;
   }
 
   /**

@@ -23,6 +23,7 @@ import { findRecent } from "./reconnect.ts";
 import { handleInline, placeInline } from "./sync.ts";
 import type { Token } from "./token.ts";
 import type { Waits } from "./waits.ts";
+import { whileStored } from "./while_stored.ts";
 
 /** The result of {@linkcode Client.process}. */
 export interface Receipt {
@@ -113,7 +114,8 @@ export class CommandSender {
     const append = { category, stream, expected: "any" as const, messages: [message], publish };
     const { lastPosition, ...result } = await this.#store.commit({ appends: [append], ...once.commit });
     const { repeated, ...sent } = once.sent(result.repeated);
-    const outcome = options.wait ? await this.#waits.wait(sent.id, options.timeout ?? 30_000) : null;
+    const { wait, timeout = 30_000 } = options;
+    const outcome = wait ? await whileStored(sent.id, () => this.#waits.wait(sent.id, timeout)) : null;
     return { commandId: sent.id, aggregateId: sent.aggregateId, position: lastPosition, outcome, repeated };
   }
 
@@ -199,9 +201,9 @@ export class CommandSender {
         const { repeated, ...sent } = once.sent(result.repeated);
         if (snapshots.length > 0) await this.#store.writeSnapshots(snapshots).catch(() => {});
         if (this.#config.eventProcessing === "sync" && lastPosition > 0) {
-          await this.#handle(lastPosition);
+          await whileStored(sent.id, () => this.#handle(lastPosition));
         }
-        const outcome = await this.#waits.outcome(sent.id);
+        const outcome = await whileStored(sent.id, () => this.#waits.outcome(sent.id));
         return { commandId: sent.id, aggregateId: sent.aggregateId, position: 0, outcome, repeated };
       } catch (error) {
         if (!isConflict(error) || rerun >= MOST_RERUNS) throw error;

@@ -13,6 +13,7 @@ import type { LiveEvent } from "../live.ts";
 import { IdempotencyKeyError } from "../once.ts";
 import { checkTimeout, type Outcome, OutcomeTimeoutError } from "../outcome.ts";
 import type { AfterOptions } from "../waits.ts";
+import { whileStored } from "../while_stored.ts";
 import { fieldOf, type HttpAnswer, refused, titleOf } from "./answer.ts";
 import { HttpConnection, type HttpOptions } from "./connection.ts";
 import { HttpError } from "./errors.ts";
@@ -47,6 +48,11 @@ function maybeStored(error: unknown): unknown {
   if (!(error instanceof HttpError) || error.recovery !== "none" || error.status === null) return error;
   if (error.status >= 300 && error.status < 500) return error;
   return new HttpError(`${error.message}; it is not known whether the command was stored`, error.status, "unsure");
+}
+
+/** Asks about a command that is stored: whatever goes wrong then is no reason to send it again. */
+function asking<T>({ commandId }: Sent, ask: () => Promise<T>): Promise<T> {
+  return whileStored(commandId, ask, (error) => error instanceof HttpError);
 }
 
 /** Sends commands to a domain and reads its state over HTTP. What it has in common with `Client` is the same. */
@@ -101,11 +107,11 @@ export class HttpClient {
     const isAwaited = options.wait === true || until.length > 0;
     const sent = await this.#store(command, options, isAwaited ? Math.min(timeout, LONGEST_WAIT) : null);
     const outcome = sent.outcome ??
-      (isAwaited ? await this.#whileStored(sent, () => this.#decided(sent.commandId, end, timeout)) : null);
+      (isAwaited ? await asking(sent, () => this.#decided(sent.commandId, end, timeout)) : null);
     const behind: Behind[] = [];
     // What was refused shows nowhere.
     for (const projection of outcome?.status === "accepted" ? until : []) {
-      const found = await this.#whileStored(sent, () => this.#behind(projection, { ...sent, end }));
+      const found = await asking(sent, () => this.#behind(projection, { ...sent, end }));
       if (found) behind.push(found);
     }
     return { ...sent, outcome, reached: behind.length === 0, behind };
@@ -129,19 +135,6 @@ export class HttpClient {
       return this.#sent(answer, type, key);
     } catch (error) {
       throw maybeStored(error);
-    }
-  }
-
-  /** Asks about a command that is stored: whatever goes wrong then is no reason to send it again. */
-  async #whileStored<T>({ commandId }: Sent, ask: () => Promise<T>): Promise<T> {
-    try {
-      return await ask();
-    } catch (error) {
-      if (!(error instanceof HttpError)) throw error;
-      throw new OutcomeTimeoutError(
-        `Command ${commandId} is stored and will be handled; what comes of it cannot be asked: ${error.message}`,
-        commandId,
-      );
     }
   }
 

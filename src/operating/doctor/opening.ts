@@ -37,6 +37,7 @@ function remedy(text: string, service: Service, url: string): string {
   if (/ ACL |NOPERM|permission|denied|password|auth/i.test(text)) {
     return `correct user, password or privileges in ${service}.url (see docs/deploy.md for what they need)`;
   }
+  if (/create the database/.test(text)) return `create it: createdb -h ${hostname} -p ${port || 5432} NAME`;
   if (/no server is listening/i.test(text)) return "start the server; a log in memory is in its process";
   if (protocol.startsWith("redis")) return `start Redis, then: redis-cli -h ${hostname} -p ${port || 6379} ping`;
   if (protocol.startsWith("postgres")) return `start PostgreSQL, then: pg_isready -h ${hostname} -p ${port || 5432}`;

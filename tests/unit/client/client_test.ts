@@ -4,6 +4,9 @@ import { loadConfig } from "@annals/annals/config";
 import { MemoryEventStore } from "@annals/annals/store/memory";
 import assert from "node:assert/strict";
 import { handleInline } from "../../../src/client/sync.ts";
+import { overriding } from "../../../src/lib/overriding.ts";
+import { StoreUnavailableError } from "../../../src/store/errors.ts";
+import type { EventStore } from "../../../src/store/port.ts";
 import { sampleMessage } from "../../../src/testing/store_suite.ts";
 import tally, { Add } from "../../fixtures/tally/domain.ts";
 
@@ -146,3 +149,24 @@ Deno.test("the history of an aggregate has the state after each event", async ()
   assert.deepEqual(await client.history(Thing, "b"), []);
   await client.close();
 });
+
+for (
+  const [what, broken, options] of [
+    ["its outcome", "outcome", { wait: true, timeout: 1_000 }],
+    ["the log", "logId", {}],
+  ] as const
+) {
+  Deno.test(`a command that is stored is said to be so when the store goes away before ${what} is known`, async () => {
+    const store = new MemoryEventStore();
+    const away = () => Promise.reject(new StoreUnavailableError("it is away", "unreachable", true));
+    const client = new Client(tally, overriding<EventStore>(store, { [broken]: away }), loadConfig({ text: "" }));
+    // "Try again" would be taken for "send it again".
+    await assert.rejects(client.process(Add({ id: "a", n: 1 }), options), {
+      name: "OutcomeTimeoutError",
+      recovery: "none",
+      message: /^Command \S+ is stored; .*: it is away$/,
+    });
+    assert.equal(await store.lastPosition(), 1);
+    await client.close();
+  });
+}
