@@ -92,6 +92,9 @@ const REFUSED =
 /** What answered to https:// does not speak TLS, as rustls, OpenSSL and BoringSSL say it. */
 const PLAIN = /InvalidContentType|WRONG_VERSION_NUMBER|wrong version number|packet length too long|ERR_SSL_PACKET/i;
 
+/** A certificate that is refused, for whatever reason. */
+const CERTIFICATE = /invalid peer certificate: ([^\n]{1,100})|CERTIFICATE_VERIFY_FAILED|ERR_TLS_CERT/i;
+
 /** What Deno, Node and Bun say about an error, and what has caused it. */
 function* causesOf(error: unknown): Generator<string> {
   for (let at = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth++) {
@@ -113,6 +116,14 @@ export function unreached(error: unknown, where: string, late: number | null): H
   const causes = [...causesOf(error)];
   const advice = causes.map((text) => adviceOnCertificate(new Error(text))).find((text) => text !== null);
   if (advice) return new HttpError(`Cannot connect to ${where}: ${advice}`, null);
+  const refusal = causes.map((text) => CERTIFICATE.exec(text)).find((found) => found !== null);
+  if (refusal) {
+    const why = refusal[1] === undefined ? "" : ` (${refusal[1]})`;
+    return new HttpError(
+      `Cannot connect to ${where}: its certificate is not accepted${why}; have it signed by a CA, and set DENO_CERT (NODE_EXTRA_CA_CERTS) to the file of a CA of your own`,
+      null,
+    );
+  }
   if (causes.some((text) => PLAIN.test(text))) {
     return new HttpError(
       `Cannot connect to ${where}: what answers there does not speak TLS; use http:// or the address of the proxy that does`,

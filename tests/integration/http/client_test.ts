@@ -3,6 +3,7 @@ import { IdempotencyKeyError, type LiveEvent, ProjectionBehindError } from "@ann
 import { connect, HttpError } from "@annals/annals/client/http";
 import assert from "node:assert/strict";
 import bank, { Balance, Deposit, Withdraw } from "../../../examples/bank/bank.ts";
+import { makeCertificates } from "../../support/certificates.ts";
 import { Site } from "../../support/server.ts";
 import { freePort } from "../../support/services.ts";
 
@@ -125,4 +126,21 @@ Deno.test("a client over HTTP is told which projection is behind, and why", asyn
     client.row(Balance, "a", { after: token, timeout: 0 }),
     (error) => error instanceof ProjectionBehindError && error.behind.why === "parked",
   );
+});
+
+Deno.test("a certificate that is not accepted is said to be that at once, whatever is wrong with it", async () => {
+  await using files = await makeCertificates();
+  const read = (name: string) => Deno.readTextFile(`${files.folder}/${name}`);
+  // One of an unknown authority, and one that has signed itself.
+  for (const name of ["server", "ca"]) {
+    const pair = { key: await read(`${name}.key`), cert: await read(`${name}.crt`) };
+    const options = { hostname: "127.0.0.1", port: 0, onListen: () => {}, ...pair };
+    await using server = Deno.serve(options, () => Response.json({}));
+    const client = connect(bank, { url: `https://localhost:${server.addr.port}` });
+    await assert.rejects(
+      client.row(Balance, "a"),
+      (error) =>
+        error instanceof HttpError && error.recovery === "none" && /certificate.*DENO_CERT/.test(error.message),
+    );
+  }
 });
