@@ -37,6 +37,9 @@ export async function startsOf(store: EventStore, groups: readonly Starting[]): 
   );
 }
 
+/** How many starts are placed at the same time. */
+const TOGETHER = 500;
+
 /**
  * Says where new groups begin that do not want what was before them. Said once for each category, whatever many servers
  * start at the same time.
@@ -47,10 +50,16 @@ export async function startsOf(store: EventStore, groups: readonly Starting[]): 
 export async function placeStarts(store: EventStore, groups: readonly Starting[]): Promise<void> {
   const late = groups.filter(({ startsAt }) => startsAt === "now");
   if (late.length === 0) return;
-  for (const { group, category, after: position } of await startsOf(store, late)) {
-    await store.commit({
-      checkpoint: { group, category, partitions: 1, partition: 0, position },
-      once: { key: `$start ${group} ${category}`, value: String(position) },
-    });
+  const starts = await startsOf(store, late);
+  // Many groups may read many categories; commits at the same time share a transaction.
+  for (let done = 0; done < starts.length; done += TOGETHER) {
+    await Promise.all(
+      starts.slice(done, done + TOGETHER).map(({ group, category, after: position }) =>
+        store.commit({
+          checkpoint: { group, category, partitions: 1, partition: 0, position },
+          once: { key: `$start ${group} ${category}`, value: String(position) },
+        })
+      ),
+    );
   }
 }

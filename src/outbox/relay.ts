@@ -243,7 +243,8 @@ export class Relay {
 
   /** Checks that the broker has what it should, refills it if not, and trims it. */
   async check(): Promise<void> {
-    this.#nextCheck = this.#clock.elapsed() + this.#checkInterval;
+    const began = this.#clock.elapsed();
+    this.#nextCheck = began + this.#checkInterval;
     const { store, broker, readers } = this.#options;
     if (++this.#checks % FORGET_TRIMMED === 0) this.#trimmed.clear();
     const categories = [...new Set([...readers.keys(), ...this.#lasts.keys()])];
@@ -254,6 +255,8 @@ export class Relay {
       store.published(),
       this.#adopt().then(() => broker.lasts(categories)),
     ]);
+    // What takes long is done less often: there may be many groups with many categories each.
+    this.#nextCheck = Math.max(this.#nextCheck, began + CHECK_SHARE * (this.#clock.elapsed() - began));
     const published = Math.max(this.#published, marked);
     if (published === 0) return;
     const recently = this.#clock.now() - FORGOTTEN;
@@ -316,6 +319,9 @@ export class Relay {
     await store.commit({ ...(fence && { fence }), checkpoint });
   }
 }
+
+/** How many times as long as reading checkpoints takes it is until the next time. */
+const CHECK_SHARE = 20;
 
 /** Returns the position that all groups of a category have passed. */
 function lowest(

@@ -292,9 +292,12 @@ export class MemoryEventStore implements EventStore {
     return { waiting: this.#outbox.length, oldest: this.#outbox[0]?.time ?? null, published: this.#published };
   }
 
-  async checkpoints(group?: string): Promise<Checkpoint[]> {
+  async checkpoints(group?: string, category?: string): Promise<Checkpoint[]> {
     this.#open();
-    return [...this.#checkpoints.values()].filter((checkpoint) => group === undefined || checkpoint.group === group);
+    return [...this.#checkpoints.values()].filter((checkpoint) =>
+      (group === undefined || checkpoint.group === group) &&
+      (category === undefined || checkpoint.category === category)
+    );
   }
 
   async acquireLease(request: LeaseRequest): Promise<GrantedLease | null> {

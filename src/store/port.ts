@@ -498,8 +498,8 @@ export interface Outbox {
 
 /** Checkpoints, leases and members of the groups. */
 export interface Groups {
-  /** Returns all checkpoints of a group, or of all groups. */
-  checkpoints(group?: string): Promise<Checkpoint[]>;
+  /** Returns the checkpoints of all groups, of a group, or of a group in a category. */
+  checkpoints(group?: string, category?: string): Promise<Checkpoint[]>;
   /**
    * Registers or renews a member for some milliseconds; 0 removes it. Other members and leases that would last longer
    * than any can are from before the clock was set back: members are shortened to that time, leases to the longest.

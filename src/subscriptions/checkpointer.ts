@@ -71,7 +71,7 @@ export class Checkpointer {
   /** Reloads the stored state and drops postponed steps. */
   async read(): Promise<void> {
     const { store, groupPartition, quarantined, settings } = this.#options;
-    const checkpoints = await store.checkpoints(groupPartition.group);
+    const checkpoints = await store.checkpoints(groupPartition.group, groupPartition.category);
     const rows = await store.deferred(groupPartition.group, { category: groupPartition.category });
     // What was in flight during the crash is known from the first time.
     const before: RetryQueue | undefined = this.retryQueue;

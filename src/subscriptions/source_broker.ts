@@ -162,7 +162,7 @@ export class StreamSource implements Source {
   }
 
   async #belowWatermark(): Promise<boolean> {
-    this.#watermark = watermarkOf(await this.#store.checkpoints(RELAY_GROUP), this.#category);
+    this.#watermark = watermarkOf(await this.#store.checkpoints(RELAY_GROUP, this.#category), this.#category);
     return this.#cursor < this.#watermark;
   }
 

@@ -288,6 +288,8 @@ export function eventStoreSuite(register: Register, open: () => Promise<StoreUnd
       { ...checkpoint, partitions: 2, partition: 1, position: 3 },
     ]);
     assert.equal((await store.checkpoints()).length, 3);
+    assert.equal((await store.checkpoints("g", checkpoint.category)).length, 2);
+    assert.deepEqual(await store.checkpoints("g", "another"), []);
     assert.deepEqual(await store.readRow("p", "k"), { projection: "p", key: "k", row: '{"n":2}', position: 5 });
     assert.equal(await store.readRow("p", "l"), null);
     assert.deepEqual((await store.readRows("p", ["k", "l", "m"])).map((row) => row.key), ["k"]);

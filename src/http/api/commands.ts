@@ -14,7 +14,7 @@ import { storable } from "../../messages/text.ts";
 import type { EventStore } from "../../store/port.ts";
 import { BodyReader } from "../body_reader.ts";
 import type { Guarded } from "../guard.ts";
-import { problem } from "../problem.ts";
+import { isPassing, problem } from "../problem.ts";
 import { largeNumbers } from "./large_numbers.ts";
 import { waitOf } from "./prefer.ts";
 
@@ -44,6 +44,17 @@ interface Answer {
   readonly repeated?: boolean;
   readonly token?: string;
   readonly outcome: Outcome | null;
+}
+
+/**
+ * Asks about a command that is stored; `undefined` if a service is away. Whoever was told to try again would store it twice.
+ */
+async function unlessAway<T>(ask: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (!isPassing(error)) throw error;
+  }
 }
 
 /** Where a command is that nothing came before. */
@@ -141,7 +152,7 @@ export function commandRoutes(options: CommandRoutesOptions): Hono<Guarded> {
     if ("error" in answer) return problem(context, 422, answer.error);
     const { category, stream, payload, ...draft } = answer.draft;
     const command = { kind: "command", ...draft, payload: JSON.parse(payload) } as const;
-    const id = newId();
+    const [id, log] = [newId(), await waits.logId()];
     let sent: ReturnType<Once["sent"]>;
     let position: number | undefined;
     try {
@@ -151,7 +162,7 @@ export function commandRoutes(options: CommandRoutesOptions): Hono<Guarded> {
       const result = await store.commit({ appends: [append], ...once.commit });
       sent = once.sent(result.repeated);
       // Of one that was sent before, it is where that is.
-      position = sent.repeated ? await positionOf(store, sent.id) : result.lastPosition;
+      position = sent.repeated ? await unlessAway(() => positionOf(store, sent.id)) : result.lastPosition;
     } catch (error) {
       if (error instanceof IdempotencyKeyError) {
         return problem(context, 409, error.message, { commandId: error.commandId });
@@ -161,13 +172,15 @@ export function commandRoutes(options: CommandRoutesOptions): Hono<Guarded> {
       throw error;
     }
     const wait = waitOf(context.req.header("prefer"));
-    const outcome = wait === null && !sent.repeated ? null : await outcomeWithin(sent.id, wait);
+    const outcome = wait === null && !sent.repeated
+      ? null
+      : await unlessAway(() => outcomeWithin(sent.id, wait)) ?? null;
     return answerWith(context, {
       commandId: sent.id,
       aggregateId: sent.aggregateId,
       ...(position !== undefined && { position }),
       repeated: sent.repeated,
-      token: encodeToken({ log: await waits.logId(), position: position ?? 0, command: sent.id }),
+      token: encodeToken({ log, position: position ?? 0, command: sent.id }),
       outcome,
     });
   });

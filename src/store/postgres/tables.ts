@@ -177,11 +177,17 @@ export abstract class PostgresTables implements EventStore {
     return { waiting, oldest, published };
   }
 
-  async checkpoints(group?: string): Promise<Checkpoint[]> {
+  async checkpoints(group?: string, category?: string): Promise<Checkpoint[]> {
+    // One statement for both would look at all of them for one group.
+    const [which, given] = group === undefined
+      ? ["", []]
+      : category === undefined
+      ? ['where "group" = $1', [group]]
+      : ['where "group" = $1 and category = $2', [group, category]];
     const rows = await this.ask(
       `select "group", category, partitions, partition, position from annals.checkpoints
-       where $1::text is null or "group" = $1 order by "group", category, partitions, partition`,
-      [group ?? null],
+       ${which} order by "group", category, partitions, partition`,
+      given,
     );
     return rows.map(toCheckpoint);
   }

@@ -339,12 +339,17 @@ export class SqliteEventStore implements EventStore {
     return status!;
   }
 
-  checkpoints(group?: string): Promise<Checkpoint[]> {
+  checkpoints(group?: string, category?: string): Promise<Checkpoint[]> {
+    // One statement for both would look at all of them for one group.
+    const [which, given] = group === undefined
+      ? ["", []]
+      : category === undefined
+      ? ['where "group" = ?', [group]]
+      : ['where "group" = ? and category = ?', [group, category]];
     return this.#all(
-      `select "group", category, partitions, partition, position from checkpoints where ? is null or "group" = ?
+      `select "group", category, partitions, partition, position from checkpoints ${which}
        order by "group", category, partitions, partition`,
-      group ?? null,
-      group ?? null,
+      ...given,
     );
   }
 
