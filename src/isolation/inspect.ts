@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { isAbsolute } from "node:path";
 import { NO_REPORT, type Report } from "../telemetry/events.ts";
 import { REAL_CLOCK } from "../lib/clock.ts";
+import { redactUrl } from "../lib/redact_url.ts";
 import { storable } from "../messages/text.ts";
 import { textOf } from "../messages/thrown.ts";
 import type { Config } from "../config/config.ts";
@@ -209,7 +210,8 @@ export async function readPayloads(
 
 /** Formats the reason why a domain cannot be loaded. */
 export function explainLoad(module: string, error: unknown): string {
-  const text = textOf(error).replace(/^(ModuleLoadError: |WorkerEndedError: )+/, "");
+  const text = textOf(error).replace(/^(ModuleLoadError: |WorkerEndedError: )+/, "")
+    .replace(/\S+:\/\/\S+/g, redactUrl);
   // A worker may not look whether there is what it may not read.
   const [, path] = /Refused read access to "([^"]+)"/.exec(text) ?? [];
   const isMissing = path !== undefined && isAbsolute(path) && !existsSync(path);
