@@ -121,6 +121,9 @@ function shallow(file: string, table: Table): Table {
     if (depth > DEEPEST) {
       throw new ConfigError(file, [{ key: "", message: `tables are nested more than ${DEEPEST} levels deep` }]);
     }
+    if (level.some((value) => typeof value === "object" && value !== null && Object.hasOwn(value, "__proto__"))) {
+      throw new ConfigError(file, [{ key: "__proto__", message: "nothing can have this name" }]);
+    }
     level = level.flatMap((value) => typeof value === "object" && value !== null ? Object.values(value) : []);
   }
   return table;

@@ -551,11 +551,12 @@ export class Engine {
     this.#ended.abort("stop");
     // What was posted is stored before the store is closed.
     const unheard = this.#http?.close();
-    this.#inspector?.close();
     await this.#supervisor?.stop(this.#config.shutdownTimeoutSeconds * 1000);
+    // Requests under way may ask the domain's code.
+    await unheard;
+    this.#inspector?.close();
     await this.#pool?.stop();
     await this.#generations;
-    await unheard;
     this.#exchange?.close();
     await this.#stopCheckpointer();
     this.#closeSocket();

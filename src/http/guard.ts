@@ -233,6 +233,8 @@ export class Guard {
     const who = await this.#whoIs(given ?? {});
     if (who !== null) {
       this.#tries.delete(key);
+      const tries = this.#tries.get(from);
+      if (tries) this.#tries.set(from, { ...tries, count: tries.count - 1 });
       return context.json(this.#begin(context, who));
     }
     return problem(context, 401, "The name, the password or the token is wrong");

@@ -119,7 +119,13 @@ export class HostPool {
     const process = slot.process;
     slot.process = undefined;
     for (const placed of this.#units.values()) if (placed.slot === slot) placed.worker = undefined;
-    await process?.then((host) => host.close(), () => {});
+    await process?.then((host) => this.#closeHost(host), () => {});
+  }
+
+  /** Closes a host that does not end by itself. */
+  async #closeHost(host: HostProcess): Promise<void> {
+    await host.close();
+    this.#processes.delete(host);
   }
 
   #slot(name: string, isFirst = false): Slot {
@@ -170,7 +176,7 @@ export class HostPool {
   #leave(slot: Slot): void {
     if ([...this.#units.values()].some((other) => other.slot === slot || other.unit.home === slot.name)) return;
     this.#slots.delete(slot.name);
-    const left: Promise<unknown> = Promise.resolve(slot.process?.then((host) => host.close(), () => {}))
+    const left: Promise<unknown> = Promise.resolve(slot.process?.then((host) => this.#closeHost(host), () => {}))
       .finally(() => this.#leaving.delete(left));
     this.#leaving.add(left);
   }

@@ -86,7 +86,7 @@ export class Inspector {
       if (answer.t !== expected) throw new ModuleLoadError(`it answered with "${answer.t}"`);
       return answer as FromWorker & { t: T };
     } finally {
-      if (--this.#asking === 0) this.#idle = setTimeout(() => this.close(), IDLE);
+      if (--this.#asking === 0 && this.#isAdded) this.#idle = setTimeout(() => this.close(), IDLE);
     }
   }
 

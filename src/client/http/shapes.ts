@@ -26,7 +26,8 @@ const outcome = z.discriminatedUnion("status", [
 const sent = z.object({
   commandId: id,
   aggregateId: id,
-  position: count,
+  /** Of one that was sent before, it is not known. */
+  position: count.default(0),
   repeated: z.boolean(),
   token,
   outcome: outcome.nullable(),

@@ -57,12 +57,6 @@ async function unlessAway<T>(ask: () => Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** Where a command is that nothing came before. */
-async function positionOf(store: EventStore, id: string): Promise<number | undefined> {
-  const found = await store.readLog({ correlationId: id, id, limit: 1, largest: 0 });
-  return found[0]?.position;
-}
-
 function answerWith(context: Context<any>, answer: Answer): Response {
   switch (answer.outcome?.status) {
     case undefined:
@@ -84,20 +78,27 @@ function answerWith(context: Context<any>, answer: Answer): Response {
 /** `POST /commands/NAME` and `GET /outcomes/COMMAND_ID`. */
 export function commandRoutes(options: CommandRoutesOptions): Hono<Guarded> {
   const { store, domain, inspector, waits, longest, publish, signal } = options;
-  const stopped = new Promise<null>((resolve) => signal.addEventListener("abort", () => resolve(null)));
+  /** Ends the waiting of each request that waits. */
+  const waiting = new Set<() => void>();
+  signal.addEventListener("abort", () => waiting.forEach((stop) => stop()));
   const app = new Hono<Guarded>();
   const bodies = new BodyReader(longest);
 
   /** Waits for an outcome; `null` if it is not decided in time, or the server stops. */
   const outcomeWithin = async (commandId: string, seconds: number | null): Promise<Outcome | null> => {
     if (seconds === null) return await waits.outcome(commandId);
+    const stopped = Promise.withResolvers<null>();
+    const stop = (): void => stopped.resolve(null);
+    waiting.add(stop);
     try {
       const outcome = waits.wait(commandId, seconds * 1000);
       outcome.catch(() => {});
-      return await Promise.race([outcome, stopped]);
+      return await Promise.race([outcome, stopped.promise]);
     } catch (error) {
       if (error instanceof OutcomeTimeoutError) return null;
       throw error;
+    } finally {
+      waiting.delete(stop);
     }
   };
 
@@ -161,8 +162,8 @@ export function commandRoutes(options: CommandRoutesOptions): Hono<Guarded> {
       const append = { category, stream, expected: "any", messages: [message], publish } as const;
       const result = await store.commit({ appends: [append], ...once.commit });
       sent = once.sent(result.repeated);
-      // Of one that was sent before, it is where that is.
-      position = sent.repeated ? await unlessAway(() => positionOf(store, sent.id)) : result.lastPosition;
+      // Where one is that was sent before, only a search would tell.
+      position = sent.repeated ? undefined : result.lastPosition;
     } catch (error) {
       if (error instanceof IdempotencyKeyError) {
         return problem(context, 409, error.message, { commandId: error.commandId });

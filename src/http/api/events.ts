@@ -12,6 +12,7 @@ import { within } from "../../lib/within.ts";
 import { isInternal, isOfCommands, type MessageRecord } from "../../messages/envelope.ts";
 import { DomainDefinitionError } from "../../messages/errors.ts";
 import { lookOrWait } from "../../store/changes.ts";
+import { charactersOf } from "../../operating/streams.ts";
 import { isLeftOut, LARGE } from "../../store/large.ts";
 import type { EventStore } from "../../store/port.ts";
 import type { Guarded } from "../guard.ts";
@@ -27,16 +28,18 @@ const ALIVE_INTERVAL = 15_000;
 const MOST_FOLLOWERS = 1_000;
 
 /**
- * How many of them are sent something at the same time, and something large: each holds what it is sent, several times, in
- * several forms. How many messages are read for that, and how many bytes are sent at a time.
+ * How many of them read at the same time, and are sent something large, which they hold several times, in several forms.
+ * Each holds a page of few characters until it is sent.
  */
-const MOST_DELIVERING = 16;
-const MOST_DELIVERING_LARGE = 2;
+const MOST_READING = 16;
+const MOST_SENDING_LARGE = 3;
 const PAGE = 100;
-const SLICE = 64 << 10;
+const MOST_CHARACTERS = 200_000;
 
-/** How long one may take nothing of what it is sent, in milliseconds. */
+/** How many bytes are sent at a time; how long one may take none of them, in milliseconds, and how many a millisecond at least. */
+const SLICE = 64 << 10;
 const STALL_PATIENCE = 10_000;
+const LEAST_RATE = 128;
 
 /** How long a wait for news takes at most, in milliseconds: a notification may be lost. */
 const LONGEST_WAIT = 1_000;
@@ -70,9 +73,8 @@ export function eventsOf({ categories, parts }: DomainDescription): Map<string, 
 export function eventRoutes({ store, domain, inspector, waits, signal, failed }: EventRoutesOptions): Hono<Guarded> {
   const app = new Hono<Guarded>();
   const categoryOf = eventsOf(domain);
-  /** Each holds what it sends. */
-  const delivering = new Semaphore(MOST_DELIVERING);
-  const deliveringLarge = new Semaphore(MOST_DELIVERING_LARGE);
+  const reading = new Semaphore(MOST_READING);
+  const sendingLarge = new Semaphore(MOST_SENDING_LARGE);
   let followers = 0;
 
   app.get("/events", async (context) => {
@@ -117,53 +119,68 @@ export function eventRoutes({ store, domain, inspector, waits, signal, failed }:
       const left = new AbortController();
       stream.onAbort(() => left.abort());
       const ended = AbortSignal.any([signal, left.signal]);
-      const alive = setInterval(() => void stream.write(": alive\n\n").catch(() => {}), ALIVE_INTERVAL);
-      /** Sends a text; whoever takes none of it for long is cut off. */
+      let isSending = false;
+      // Within an event, it would end it.
+      const alive = setInterval(() => {
+        if (!isSending) void stream.write(": alive\n\n").catch(() => {});
+      }, ALIVE_INTERVAL);
+      /** Sends a text; whoever takes none of it for long, or little, is cut off. */
       const send = async (text: string): Promise<void> => {
         const bytes = new TextEncoder().encode(text);
+        const until = performance.now() + STALL_PATIENCE + bytes.length / LEAST_RATE;
+        isSending = true;
         for (let from = 0; from < bytes.length && !ended.aborted; from += SLICE) {
           const taken = stream.write(bytes.subarray(from, from + SLICE)).then(() => true);
-          if (await within(STALL_PATIENCE, taken) === undefined) left.abort();
+          const patience = Math.min(STALL_PATIENCE, until - performance.now());
+          if (await within(Math.max(0, patience), taken) === undefined) left.abort();
         }
+        // What was cut off stays without an end, so that it is not taken for an event.
+        isSending = ended.aborted;
       };
-      let place = position;
-      /** Sends events, with what the domain's code makes of them. */
-      const sendAll = async (records: readonly MessageRecord[]): Promise<void> => {
+      /** Writes events, with what the domain's code makes of them. */
+      const textOf = async (records: readonly MessageRecord[]): Promise<string> => {
         const payloads = await inspector.decode(records);
-        for (const [i, { data: _, metadata, ...event }] of records.entries()) {
+        return records.map(({ data: _, metadata, ...event }, i) => {
           const data = JSON.stringify({
             ...event,
             time: new Date(event.time).toISOString(),
             ...payloads[i],
             metadata: metadata === null ? {} : JSON.parse(metadata),
           });
-          await send(`id: ${encodeToken({ log, position: event.position })}\nevent: ${event.type}\ndata: ${data}\n\n`);
-        }
+          return `id: ${encodeToken({ log, position: event.position })}\nevent: ${event.type}\ndata: ${data}\n\n`;
+        }).join("");
       };
-      /** Sends what came since, up to a large one, which is returned; `null` if nothing came. */
-      const deliver = async (): Promise<number | "more" | null> => {
+      let place = position;
+      /** Reads what came since, as far as it is little, and up to a large one; `null` if nothing came. */
+      const readNext = async (): Promise<{ readonly text: string; readonly large: number | undefined } | null> => {
         const page = await store.readLog({ after: place, limit: PAGE, largest: LARGE });
         if (page.length === 0) return null;
         const found = page.filter(({ type, category }) =>
           categoryOf.get(type) === category && wanted?.has(type) !== false
         );
-        const firstLarge = found.findIndex(isLeftOut);
-        await sendAll(firstLarge < 0 ? found : found.slice(0, firstLarge));
-        const next = found[firstLarge]?.position;
-        place = next === undefined ? page[page.length - 1].position : next - 1;
-        return next ?? "more";
+        let characters = 0;
+        const rest = found.findIndex((record, i) =>
+          isLeftOut(record) || ((characters += charactersOf(record)) > MOST_CHARACTERS && i > 0)
+        );
+        const next = found[rest];
+        place = next ? next.position - 1 : page[page.length - 1].position;
+        const text = await textOf(next ? found.slice(0, rest) : found);
+        return { text, large: next && isLeftOut(next) ? next.position : undefined };
       };
-      const deliverLarge = async (at: number): Promise<void> => {
-        await sendAll(await store.readAt([at]));
+      const sendLarge = async (at: number): Promise<void> => {
+        await send(await textOf(await store.readAt([at])));
         place = at;
       };
       try {
         // Whoever loses the connection before the first event goes on from here.
         await send(`id: ${position === 0 ? "start" : encodeToken({ log, position })}\n\n`);
         const look = async (): Promise<true | null> => {
-          const next = await delivering.run(deliver, ended);
-          if (typeof next === "number") await deliveringLarge.run(() => deliverLarge(next), ended);
-          return next === null ? null : true;
+          const next = await reading.run(readNext, ended);
+          if (next === null) return null;
+          await send(next.text);
+          const { large } = next;
+          if (large !== undefined && !ended.aborted) await sendingLarge.run(() => sendLarge(large), ended);
+          return true;
         };
         while (!ended.aborted) await lookOrWait(store, look, { wait: LONGEST_WAIT, signal: ended, what: "messages" });
       } catch (error) {

@@ -47,7 +47,7 @@ Deno.test("a program in any language sends commands, reads what came of them, an
   assert.deepEqual(first.body.outcome, { status: "accepted", events: ["Deposited"] });
   const again = await send("Deposit", { accountId: "a/1", amount: 30 }, { "idempotency-key": "one" });
   assert.deepEqual([again.status, again.body.repeated, again.body.commandId], [200, true, first.body.commandId]);
-  assert.equal(again.body.position, first.body.position);
+  assert.deepEqual([typeof first.body.position, again.body.position], ["number", undefined]);
   assert.equal((await send("Deposit", { accountId: "a/1", amount: 31 }, { "idempotency-key": "one" })).status, 409);
   const refused = await send("Withdraw", { accountId: "a/1", amount: 31 }, wait);
   assert.equal(refused.status, 409);
