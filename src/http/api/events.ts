@@ -1,48 +1,23 @@
 import { Hono } from "hono";
 import { streamSSE } from "hono/streaming";
 import { lastOf } from "../../client/catching_up.ts";
-import { encodeToken } from "../../client/token.ts";
 import type { Waits } from "../../client/waits.ts";
 import type { Inspector } from "../../isolation/inspector.ts";
 import type { DomainDescription } from "../../isolation/protocol.ts";
 import { messageOf } from "../../lib/annals_error.ts";
 import { didYouMean } from "../../lib/did_you_mean.ts";
-import { Semaphore } from "../../lib/semaphore.ts";
-import { within } from "../../lib/within.ts";
 import { isInternal, isOfCommands, type MessageRecord } from "../../messages/envelope.ts";
 import { DomainDefinitionError } from "../../messages/errors.ts";
-import { lookOrWait } from "../../store/changes.ts";
-import { charactersOf } from "../../operating/streams.ts";
-import { isLeftOut, LARGE } from "../../store/large.ts";
 import type { EventStore } from "../../store/port.ts";
 import type { Guarded } from "../guard.ts";
 import { isPassing, problem } from "../problem.ts";
+import { Follower, FollowerTurns } from "./follower.ts";
 
 /** How long to wait for a command that a token stands for, in milliseconds. */
 const PATIENCE = 30_000;
 
-/** How often a line is sent when there is nothing else, in milliseconds: proxies close silent connections. */
-const ALIVE_INTERVAL = 15_000;
-
 /** How many may follow at the same time. */
 const MOST_FOLLOWERS = 1_000;
-
-/**
- * How many of them read at the same time, and are sent something large, which they hold several times, in several forms.
- * Each holds a page of few characters until it is sent.
- */
-const MOST_READING = 16;
-const MOST_SENDING_LARGE = 3;
-const PAGE = 100;
-const MOST_CHARACTERS = 200_000;
-
-/** How many bytes are sent at a time; how long one may take none of them, in milliseconds, and how many a millisecond at least. */
-const SLICE = 64 << 10;
-const STALL_PATIENCE = 10_000;
-const LEAST_RATE = 128;
-
-/** How long a wait for news takes at most, in milliseconds: a notification may be lost. */
-const LONGEST_WAIT = 1_000;
 
 /** Dependencies of {@linkcode eventRoutes}. */
 export interface EventRoutesOptions {
@@ -73,8 +48,7 @@ export function eventsOf({ categories, parts }: DomainDescription): Map<string, 
 export function eventRoutes({ store, domain, inspector, waits, signal, failed }: EventRoutesOptions): Hono<Guarded> {
   const app = new Hono<Guarded>();
   const categoryOf = eventsOf(domain);
-  const reading = new Semaphore(MOST_READING);
-  const sendingLarge = new Semaphore(MOST_SENDING_LARGE);
+  const turns = new FollowerTurns();
   let followers = 0;
 
   app.get("/events", async (context) => {
@@ -116,78 +90,15 @@ export function eventRoutes({ store, domain, inspector, waits, signal, failed }:
     // Proxies that buffer would hold events back.
     context.header("x-accel-buffering", "no");
     return streamSSE(context, async (stream) => {
-      const left = new AbortController();
-      stream.onAbort(() => left.abort());
-      const ended = AbortSignal.any([signal, left.signal]);
-      let isSending = false;
-      // Within an event, it would end it.
-      const alive = setInterval(() => {
-        if (!isSending) void stream.write(": alive\n\n").catch(() => {});
-      }, ALIVE_INTERVAL);
-      /** Sends a text; whoever takes none of it for long, or little, is cut off. */
-      const send = async (text: string): Promise<void> => {
-        const bytes = new TextEncoder().encode(text);
-        const until = performance.now() + STALL_PATIENCE + bytes.length / LEAST_RATE;
-        isSending = true;
-        for (let from = 0; from < bytes.length && !ended.aborted; from += SLICE) {
-          const taken = stream.write(bytes.subarray(from, from + SLICE)).then(() => true);
-          const patience = Math.min(STALL_PATIENCE, until - performance.now());
-          if (await within(Math.max(0, patience), taken) === undefined) left.abort();
-        }
-        // What was cut off stays without an end, so that it is not taken for an event.
-        isSending = ended.aborted;
-      };
-      /** Writes events, with what the domain's code makes of them. */
-      const textOf = async (records: readonly MessageRecord[]): Promise<string> => {
-        const payloads = await inspector.decode(records);
-        return records.map(({ data: _, metadata, ...event }, i) => {
-          const data = JSON.stringify({
-            ...event,
-            time: new Date(event.time).toISOString(),
-            ...payloads[i],
-            metadata: metadata === null ? {} : JSON.parse(metadata),
-          });
-          return `id: ${encodeToken({ log, position: event.position })}\nevent: ${event.type}\ndata: ${data}\n\n`;
-        }).join("");
-      };
-      let place = position;
-      /** Reads what came since, as far as it is little, and up to a large one; `null` if nothing came. */
-      const readNext = async (): Promise<{ readonly text: string; readonly large: number | undefined } | null> => {
-        const page = await store.readLog({ after: place, limit: PAGE, largest: LARGE });
-        if (page.length === 0) return null;
-        const found = page.filter(({ type, category }) =>
-          categoryOf.get(type) === category && wanted?.has(type) !== false
-        );
-        let characters = 0;
-        const rest = found.findIndex((record, i) =>
-          isLeftOut(record) || ((characters += charactersOf(record)) > MOST_CHARACTERS && i > 0)
-        );
-        const next = found[rest];
-        place = next ? next.position - 1 : page[page.length - 1].position;
-        const text = await textOf(next ? found.slice(0, rest) : found);
-        return { text, large: next && isLeftOut(next) ? next.position : undefined };
-      };
-      const sendLarge = async (at: number): Promise<void> => {
-        await send(await textOf(await store.readAt([at])));
-        place = at;
-      };
+      const isWanted = ({ type, category }: MessageRecord): boolean =>
+        categoryOf.get(type) === category && wanted?.has(type) !== false;
+      const follower = new Follower({ store, log, inspector, isWanted, turns, stream, signal });
       try {
-        // Whoever loses the connection before the first event goes on from here.
-        await send(`id: ${position === 0 ? "start" : encodeToken({ log, position })}\n\n`);
-        const look = async (): Promise<true | null> => {
-          const next = await reading.run(readNext, ended);
-          if (next === null) return null;
-          await send(next.text);
-          const { large } = next;
-          if (large !== undefined && !ended.aborted) await sendingLarge.run(() => sendLarge(large), ended);
-          return true;
-        };
-        while (!ended.aborted) await lookOrWait(store, look, { wait: LONGEST_WAIT, signal: ended, what: "messages" });
+        await follower.run(position);
       } catch (error) {
         // Whoever follows asks again, and goes on where it was.
-        if (!ended.aborted && !isPassing(error)) failed(`GET /events: ${messageOf(error)}`);
+        if (!follower.hasEnded && !isPassing(error)) failed(`GET /events: ${messageOf(error)}`);
       } finally {
-        clearInterval(alive);
         followers--;
       }
     });
