@@ -11,6 +11,16 @@ export function isLoopback(hostname: string): boolean {
   return hostname === "localhost" || hostname === "::1" || (isIP(hostname) === 4 && hostname.startsWith("127."));
 }
 
+/** Whether there is a way to say who one is. */
+export function isGuarded({ token, users }: Pick<HttpConfig, "token" | "users">): boolean {
+  return token !== null || users.size > 0;
+}
+
+/** Whether everybody who reaches the address may do everything. */
+export function isOpen(http: HttpConfig): boolean {
+  return !isGuarded(http) && http.address !== null && isLoopback(http.address.hostname);
+}
+
 /**
  * Resolves what is served by HTTP.
  *
@@ -37,8 +47,7 @@ export function httpOf(
     dashboard,
     readyMaxLag: given.ready_max_lag ?? Infinity,
   };
-  const isGuarded = http.token !== null || http.users.size > 0;
-  if (address !== null && !isLoopback(address.hostname) && !isGuarded && (api || dashboard)) {
+  if (address !== null && !isLoopback(address.hostname) && !isGuarded(http) && (api || dashboard)) {
     throw new ConfigError(file, [{
       key: `server.http.listen = "${listen}"`,
       message:

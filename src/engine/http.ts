@@ -1,7 +1,7 @@
 import type { Hono } from "hono";
 import type { Broker } from "../broker/port.ts";
 import type { Config } from "../config/config.ts";
-import { isLoopback } from "../config/http.ts";
+import { isGuarded, isOpen } from "../config/http.ts";
 import type { Guarded } from "../http/guard.ts";
 import type { Recent } from "../http/operator/recent.ts";
 import type { Inspector } from "../isolation/inspector.ts";
@@ -106,6 +106,6 @@ export async function httpServiceOf(options: HttpOptions): Promise<HttpService> 
     away,
   });
   // Where nobody can say who they are, there is nobody to tell.
-  if (http.token !== null || http.users.size > 0 || isLoopback(http.address?.hostname ?? "")) serves.push("metrics");
+  if (isGuarded(http) || isOpen(http)) serves.push("metrics");
   return new HttpService({ config: http, serves: [...serves, "probes"], app, print, clock, report });
 }

@@ -2,7 +2,7 @@ import { isIP } from "node:net";
 import { type Context, Hono, type MiddlewareHandler } from "hono";
 import { deleteCookie, getCookie, setCookie } from "hono/cookie";
 import type { HttpConfig } from "../config/config.ts";
-import { isLoopback } from "../config/http.ts";
+import { isOpen } from "../config/http.ts";
 import { BodyReader } from "./body_reader.ts";
 import { isPassword } from "./passwords.ts";
 import { problem } from "./problem.ts";
@@ -92,8 +92,7 @@ export class Guard {
 
   /** Whether everybody who reaches the address may do everything. */
   get #isOpen(): boolean {
-    const { token, users, address } = this.#config;
-    return token === null && users.size === 0 && address !== null && isLoopback(address.hostname);
+    return isOpen(this.#config);
   }
 
   /** Headers that every answer has. */

@@ -208,10 +208,13 @@ export async function readPayloads(
   return await withDecoder(module, config, (decode) => decode(records));
 }
 
+/** URLs that may have a password; those of modules may have an @ in their path. */
+const WITH_SECRET = /\b(?!https?:|file:)[a-z][a-z\d+.-]*:\/\/\S+|\bhttps?:\/\/[^\s/]*@\S+/gi;
+
 /** Formats the reason why a domain cannot be loaded. */
 export function explainLoad(module: string, error: unknown): string {
   const text = textOf(error).replace(/^(ModuleLoadError: |WorkerEndedError: )+/, "")
-    .replace(/\S+:\/\/\S+/g, redactUrl);
+    .replace(WITH_SECRET, redactUrl);
   // A worker may not look whether there is what it may not read.
   const [, path] = /Refused read access to "([^"]+)"/.exec(text) ?? [];
   const isMissing = path !== undefined && isAbsolute(path) && !existsSync(path);

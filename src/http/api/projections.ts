@@ -6,6 +6,7 @@ import type { ProjectionDescription } from "../../isolation/protocol.ts";
 import { didYouMean } from "../../lib/did_you_mean.ts";
 import { DomainDefinitionError } from "../../messages/errors.ts";
 import { isNewest } from "../../projections/place.ts";
+import { MOST_CHARACTERS } from "../../store/large.ts";
 import type { EventStore } from "../../store/port.ts";
 import type { Guarded } from "../guard.ts";
 import { problem } from "../problem.ts";
@@ -14,11 +15,7 @@ import { waitOf } from "./prefer.ts";
 /** How long a read waits for what it is to show, in seconds, unless it says. */
 const PATIENCE = 5;
 
-/**
- * Most characters of the rows in an answer, one row may have more; and how many rows are read at first, as long as nobody
- * knows how long those of a projection are.
- */
-const MOST_CHARACTERS = 8_000_000;
+/** How many rows are read at first, as long as nobody knows how long those of a projection are. */
 const FIRST = 10;
 
 /** What a request can say besides conditions on fields. */
