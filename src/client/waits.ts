@@ -117,9 +117,9 @@ export class Waits {
   /**
    * Waits for the outcome of a command.
    *
-   * @throws {OutcomeTimeoutError} If it was not decided in time.
+   * @throws {OutcomeTimeoutError} If it was not decided in time, or before the signal.
    */
-  async wait(commandId: string, timeout: number): Promise<Outcome> {
+  async wait(commandId: string, timeout: number, signal?: AbortSignal): Promise<Outcome> {
     checkTimeout(timeout);
     const until = performance.now() + timeout;
     let servedAt = performance.now();
@@ -127,8 +127,12 @@ export class Waits {
       const now = performance.now();
       const found = await lookOrWait(this.#store, () => this.outcome(commandId), {
         wait: Math.min(until - now, SERVER_PATIENCE),
+        ...(signal && { signal }),
       });
       if (found) return found;
+      if (signal?.aborted) {
+        throw new OutcomeTimeoutError(`Command ${commandId} is stored, and not decided yet`, commandId);
+      }
       if (now > until) {
         throw new OutcomeTimeoutError(
           `Command ${commandId} was not decided within ${timeout / 1000} s; it is stored and will be handled`,

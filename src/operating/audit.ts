@@ -117,16 +117,12 @@ export async function auditRecords(
   for (let upTo = before === undefined ? undefined : before - 1; found.length < limit;) {
     const page = await store.readLog({ category, backward: true, limit: PAGE, ...(upTo !== undefined && { upTo }) });
     for (const { type, id, causationId, correlationId, position, time, data } of page) {
-      const { who, action, details = {}, error } = JSON.parse(data);
-      if (type === FAILED) errors.set(causationId ?? correlationId, error);
-      else {found.push({
-          position,
-          at: time,
-          who,
-          action,
-          details: shownDetails(details, listed),
-          error: errors.get(id) ?? null,
-        });}
+      const { who, action, details = {}, error: failure } = JSON.parse(data);
+      if (type === FAILED) errors.set(causationId ?? correlationId, failure);
+      else {
+        const error = errors.get(id) ?? null;
+        found.push({ position, at: time, who, action, details: shownDetails(details, listed), error });
+      }
     }
     if (found.length >= limit) break;
     if (page.length < PAGE) break;

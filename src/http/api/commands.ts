@@ -78,27 +78,17 @@ function answerWith(context: Context<any>, answer: Answer): Response {
 /** `POST /commands/NAME` and `GET /outcomes/COMMAND_ID`. */
 export function commandRoutes(options: CommandRoutesOptions): Hono<Guarded> {
   const { store, domain, inspector, waits, longest, publish, signal } = options;
-  /** Ends the waiting of each request that waits. */
-  const waiting = new Set<() => void>();
-  signal.addEventListener("abort", () => waiting.forEach((stop) => stop()));
   const app = new Hono<Guarded>();
   const bodies = new BodyReader(longest);
 
   /** Waits for an outcome; `null` if it is not decided in time, or the server stops. */
   const outcomeWithin = async (commandId: string, seconds: number | null): Promise<Outcome | null> => {
     if (seconds === null) return await waits.outcome(commandId);
-    const stopped = Promise.withResolvers<null>();
-    const stop = (): void => stopped.resolve(null);
-    waiting.add(stop);
     try {
-      const outcome = waits.wait(commandId, seconds * 1000);
-      outcome.catch(() => {});
-      return await Promise.race([outcome, stopped.promise]);
+      return await waits.wait(commandId, seconds * 1000, signal);
     } catch (error) {
       if (error instanceof OutcomeTimeoutError) return null;
       throw error;
-    } finally {
-      waiting.delete(stop);
     }
   };
 
